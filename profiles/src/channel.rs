@@ -1,0 +1,441 @@
+//! Channels: what a probe offers, and why it offers nothing where it does not.
+//!
+//! A channel is one quantity of one thing (`temp.x86_pkg_temp`, `energy.package-0`). Its id starts with the
+//! family; the class says how far to trust the value. A value that could not be read is absent with a
+//! [`Reason`], never zero.
+//!
+//! | kind | what a sample holds |
+//! |---|---|
+//! | gauge | the value itself, at the time of the reading |
+//! | counter | a running total since some origin; only differences mean anything |
+//! | rate | nothing: derived from the counter it names, by [`rate`] |
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Index of a channel in the catalogue of one daemon run.
+pub type ChannelId = u16;
+
+/// How a value came about, and so how far it can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A sensor or counter of exactly this quantity.
+    Measured,
+    /// Arithmetic on measured values.
+    Derived,
+    /// A proxy with an assumption inside.
+    Modelled,
+    /// A firmware claim that is known to be wrong at times.
+    Reported,
+    /// There is no value here; the reason says why.
+    Unavailable,
+}
+
+/// Why a value is absent. A closed list, so that machines can act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The kernel or the board has no such file, device or driver.
+    NoSuchInterface,
+    /// It exists, but this user may not read it.
+    Permission,
+    /// The read failed with an error number.
+    ReadError,
+    /// Powered down; reading would wake it or fails while it sleeps.
+    GatedOrAsleep,
+    /// The sensor exists, its input is not connected.
+    NotWired,
+    /// The driver or kernel configuration does not implement it.
+    NotSupported,
+    /// Read, but the number cannot be true.
+    Implausible,
+    /// Has not changed for longer than such a source may stand still.
+    Stale,
+    /// Was there and went away.
+    Vanished,
+    /// The CPU it belongs to is offline.
+    Offline,
+    /// A directory, pipe or device stands where a file belongs.
+    NotAFile,
+    /// The read did not come back in time.
+    Deadline,
+    /// A difference of two readings, and there is only one.
+    NeedsTwoReadings,
+}
+
+impl ReasonCode {
+    /// The code as it is spelled in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSuchInterface => "no_such_interface",
+            Self::Permission => "permission",
+            Self::ReadError => "read_error",
+            Self::GatedOrAsleep => "gated_or_asleep",
+            Self::NotWired => "not_wired",
+            Self::NotSupported => "not_supported",
+            Self::Implausible => "implausible",
+            Self::Stale => "stale",
+            Self::Vanished => "vanished",
+            Self::Offline => "offline",
+            Self::NotAFile => "not_a_file",
+            Self::Deadline => "deadline",
+            Self::NeedsTwoReadings => "needs_two_readings",
+        }
+    }
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A reason with the particulars: which file, which error number, which limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What kind of absence this is.
+    pub code: ReasonCode,
+    /// One line for a person.
+    pub detail: String,
+}
+
+impl Reason {
+    /// A reason of the given kind.
+    pub fn new(code: ReasonCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() { self.code.fmt(f) } else { write!(f, "{}: {}", self.code, self.detail) }
+    }
+}
+
+/// What is quantified. The first word of a channel's id follows from it, except for accelerators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// CPU time and its share of the wall clock (`cpu.`).
+    Cpu,
+    /// Clock frequency (`freq.`).
+    Frequency,
+    /// Memory in use, faults (`mem.`).
+    Memory,
+    /// Memory traffic (`membw.`).
+    MemoryBandwidth,
+    /// Energy counters (`energy.`).
+    Energy,
+    /// Power (`power.`).
+    Power,
+    /// Temperature (`temp.`).
+    Temperature,
+    /// Fan speed (`fan.`).
+    Fan,
+    /// Throttling events and states (`throttle.`).
+    Throttle,
+    /// Pressure stall information (`psi.`).
+    Pressure,
+    /// Busy share, clocks and memory of a GPU (`gpuN.`).
+    Gpu,
+    /// Busy share, clocks and memory of a neural accelerator (`npuN.`).
+    Npu,
+}
+
+impl Quantity {
+    /// All families, in the order in which they are shown.
+    pub const ALL: [Self; 12] = [
+        Self::Cpu,
+        Self::Frequency,
+        Self::Memory,
+        Self::MemoryBandwidth,
+        Self::Energy,
+        Self::Power,
+        Self::Temperature,
+        Self::Fan,
+        Self::Throttle,
+        Self::Pressure,
+        Self::Gpu,
+        Self::Npu,
+    ];
+
+    /// The heading under which a table groups such channels.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Frequency => "frequency",
+            Self::Memory => "memory",
+            Self::MemoryBandwidth => "memory bandwidth",
+            Self::Energy => "energy",
+            Self::Power => "power",
+            Self::Temperature => "temperature",
+            Self::Fan => "fans",
+            Self::Throttle => "throttling",
+            Self::Pressure => "pressure",
+            Self::Gpu => "GPU",
+            Self::Npu => "NPU",
+        }
+    }
+}
+
+/// SI unit of a channel's values. Shares are ratios from 0 to 1, never percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// J
+    Joules,
+    /// W
+    Watts,
+    /// V
+    Volts,
+    /// A
+    Amperes,
+    /// °C
+    Celsius,
+    /// Hz
+    Hertz,
+    /// 0 to 1 (of one CPU: may exceed 1 for several threads)
+    Ratio,
+    /// B
+    Bytes,
+    /// B/s
+    BytesPerSecond,
+    /// s
+    Seconds,
+    /// revolutions per minute
+    Rpm,
+    /// a plain number
+    Count,
+}
+
+/// What a reading covers. Watts of different scopes are never added.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// The whole board at its input.
+    BoardInput,
+    /// The platform as the firmware sums it (`psys`).
+    Platform,
+    /// A processor package.
+    Package,
+    /// The cores of a package.
+    Cores,
+    /// Memory modules.
+    Dram,
+    /// A graphics processor, for power and energy.
+    Gpu,
+    /// One supply rail.
+    Rail(String),
+    /// A battery.
+    Battery,
+    /// The whole machine.
+    Machine,
+    /// One logical CPU.
+    CpuN(u32),
+    /// One graphics processor, for everything but power and energy.
+    GpuN(u32),
+    /// A process of this tool.
+    Process,
+    /// This process's control group.
+    Cgroup,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BoardInput => f.write_str("board-input"),
+            Self::Platform => f.write_str("platform"),
+            Self::Package => f.write_str("package"),
+            Self::Cores => f.write_str("cores"),
+            Self::Dram => f.write_str("dram"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Rail(name) => write!(f, "rail:{name}"),
+            Self::Battery => f.write_str("battery"),
+            Self::Machine => f.write_str("machine"),
+            Self::CpuN(n) => write!(f, "cpu{n}"),
+            Self::GpuN(n) => write!(f, "gpu{n}"),
+            Self::Process => f.write_str("process"),
+            Self::Cgroup => f.write_str("cgroup"),
+        }
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let indexed = |prefix: &str| text.strip_prefix(prefix).and_then(|n| n.parse().ok());
+        Ok(match text {
+            "board-input" => Self::BoardInput,
+            "platform" => Self::Platform,
+            "package" => Self::Package,
+            "cores" => Self::Cores,
+            "dram" => Self::Dram,
+            "gpu" => Self::Gpu,
+            "battery" => Self::Battery,
+            "machine" => Self::Machine,
+            "process" => Self::Process,
+            "cgroup" => Self::Cgroup,
+            _ => {
+                if let Some(name) = text.strip_prefix("rail:") {
+                    Self::Rail(name.to_owned())
+                } else if let Some(n) = indexed("cpu") {
+                    Self::CpuN(n)
+                } else if let Some(n) = indexed("gpu") {
+                    Self::GpuN(n)
+                } else {
+                    return Err(format!("unknown scope `{text}`"));
+                }
+            }
+        })
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How the values of a channel are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The value at the time of the reading.
+    Gauge,
+    /// A running total. `range` is the value at which it starts again from zero; `None` where it does not
+    /// wrap or the range could not be read.
+    Counter {
+        /// In the channel's unit.
+        range: Option<f64>,
+    },
+    /// Not sampled: [`rate`] of the counter named here.
+    Rate {
+        /// The counter.
+        of: ChannelId,
+    },
+}
+
+/// One line of the channel catalogue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Index by which samples refer to it.
+    pub channel: ChannelId,
+    /// Stable name, family first: `temp.x86_pkg_temp`.
+    pub id: String,
+    /// Its family.
+    pub quantity: Quantity,
+    /// Unit of its values.
+    pub unit: Unit,
+    /// What it covers.
+    pub scope: Scope,
+    /// How the value comes about.
+    pub class: Class,
+    /// How its values are to be read.
+    pub kind: Kind,
+    /// The file or interface, as a person would look for it. Empty where nothing exists.
+    pub source: String,
+    /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
+    pub period_ns: Option<u64>,
+    /// Why it is unavailable; `None` for every other class.
+    pub reason: Option<Reason>,
+    /// The command or setting that makes it available, where there is one.
+    pub remedy: Option<String>,
+}
+
+/// One value of a sample, or why there is none this time. On the wire a number or a reason's code.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// The value, in the channel's unit; always finite.
+    Present(f64),
+    /// Why there is none.
+    Absent(ReasonCode),
+}
+
+impl Value {
+    /// The value; `None` where it is absent.
+    pub fn get(self) -> Option<f64> {
+        match self {
+            Self::Present(value) => Some(value),
+            Self::Absent(_) => None,
+        }
+    }
+}
+
+/// One reading of one source: the values that share a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// CLOCK_MONOTONIC, ns, read next to the values.
+    pub t_ns: u64,
+    /// CPU time that the reading cost, ns.
+    pub cost_ns: u64,
+    /// Channel and value.
+    pub values: Vec<(ChannelId, Value)>,
+}
+
+/// Increase per second of a counter between two readings, with at most one wrap.
+///
+/// `None` if no time passed, or the counter went down and its range is unknown or smaller than the value.
+pub fn rate(older: (u64, f64), newer: (u64, f64), range: Option<f64>) -> Option<f64> {
+    let elapsed_ns = newer.0.checked_sub(older.0).filter(|&ns| ns > 0)?;
+    Some(difference(older.1, newer.1, range)? / (elapsed_ns as f64 / 1e9))
+}
+
+/// Increase of a counter between two readings, with at most one wrap; see [`rate`] for `None`.
+pub fn difference(older: f64, newer: f64, range: Option<f64>) -> Option<f64> {
+    let direct = newer - older;
+    if direct >= 0.0 {
+        return Some(direct);
+    }
+    let wrapped = direct + range?;
+    (wrapped >= 0.0).then_some(wrapped)
+}
+
+/// Turns any name from a driver into the last part of a channel id: other characters than letters,
+/// digits, `-`, `_` and `.` become `_`.
+pub fn id_part(name: &str) -> String {
+    let part: String = name
+        .trim()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .collect();
+    if part.is_empty() { "_".to_owned() } else { part }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_wraps_once_and_never_guesses() {
+        assert_eq!(rate((0, 10.0), (2_000_000_000, 30.0), None), Some(10.0));
+        assert_eq!(rate((0, 95.0), (1_000_000_000, 5.0), Some(100.0)), Some(10.0));
+        assert_eq!(rate((0, 95.0), (1_000_000_000, 5.0), None), None);
+        assert_eq!(rate((5, 1.0), (5, 2.0), None), None);
+        assert_eq!(rate((6, 1.0), (5, 2.0), None), None);
+        assert_eq!(difference(500.0, 5.0, Some(100.0)), None);
+    }
+
+    #[test]
+    fn scopes_survive_their_spelling() {
+        for text in ["board-input", "rail:VDD_IN", "cpu3", "gpu0", "cgroup", "dram"] {
+            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
+        }
+        assert!("cpux".parse::<Scope>().is_err());
+    }
+
+    #[test]
+    fn reasons_are_spelled_alike_everywhere() {
+        let text = serde_json::to_string(&ReasonCode::GatedOrAsleep).unwrap();
+        assert_eq!(text.trim_matches('"'), ReasonCode::GatedOrAsleep.as_str());
+    }
+}

@@ -1,0 +1,173 @@
+//! Op sites: what a step is called, what it touches, and the rules for its bytes and FLOPs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rows, SiteId};
+use crate::format::WeightFormat;
+
+/// The part of a model that a step belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Module {
+    /// Token lookup.
+    Embedding,
+    /// Norm, projections, positions, cache and attention proper, up to the residual addition.
+    Attention,
+    /// Norm, projections and activation, up to the residual addition.
+    Ffn,
+    /// Final norm and logits.
+    LmHead,
+}
+
+impl Module {
+    /// All modules in the order of the computation.
+    pub const ALL: [Self; 4] = [Self::Embedding, Self::Attention, Self::Ffn, Self::LmHead];
+
+    /// As spelled in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Attention => "attention",
+            Self::Ffn => "ffn",
+            Self::LmHead => "lm_head",
+        }
+    }
+}
+
+/// The kind of work a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the field's own words")]
+pub enum OpKind {
+    Embed,
+    Norm,
+    Matmul,
+    Rope,
+    KvAppend,
+    Attention,
+    Activation,
+    Elementwise,
+}
+
+impl OpKind {
+    /// As spelled in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Norm => "norm",
+            Self::Matmul => "matmul",
+            Self::Rope => "rope",
+            Self::KvAppend => "kv_append",
+            Self::Attention => "attention",
+            Self::Activation => "activation",
+            Self::Elementwise => "elementwise",
+        }
+    }
+}
+
+/// A weight that a site reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteWeight {
+    /// Name as in the file.
+    pub tensor: String,
+    /// How it is stored.
+    pub format: WeightFormat,
+    /// Outputs and inputs.
+    pub shape: [u32; 2],
+}
+
+/// One step of the plan, named. Sent once per plan; events refer to it by `id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpSite {
+    /// Index within the plan.
+    pub id: SiteId,
+    /// Block it belongs to; `None` before the first and after the last.
+    pub layer: Option<u32>,
+    /// Part of the model.
+    pub module: Module,
+    /// Stable name, the same in every layer: `attn.qkv_proj`.
+    pub name: String,
+    /// Kind of work.
+    pub kind: OpKind,
+    /// Weights that are read.
+    pub weights: Vec<SiteWeight>,
+    /// What else the step does that other engines do in steps of their own.
+    pub fuses: Vec<String>,
+    /// Its bytes and FLOPs.
+    pub cost: Cost,
+}
+
+/// Bytes and FLOPs of a step as a rule of chunk length and context. A multiplication with an addition is 2
+/// FLOPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Bytes read once per chunk: weights.
+    pub bytes: u64,
+    /// Bytes read or written for each row.
+    pub bytes_per_row: u64,
+    /// Bytes read for each cached token that the chunk looks at, counted once however many rows see it.
+    pub bytes_per_cached: u64,
+    /// FLOPs for each row.
+    pub flops_per_row: u64,
+    /// FLOPs for each pair of a row and a token that it attends to.
+    pub flops_per_attended: u64,
+    /// Tokens that a row attends to at most; `None` for all.
+    pub window: Option<u32>,
+    /// Rows that are computed.
+    pub rows: Rows,
+}
+
+impl Cost {
+    /// Bytes for a chunk of `rows` rows after `context` tokens.
+    pub fn bytes(&self, rows: u64, context: u64) -> u64 {
+        let rows = self.computed(rows);
+        let seen = match self.window {
+            // The first row sees `window` tokens back, the last one sees itself.
+            Some(window) => (context + rows).min(u64::from(window) - 1 + rows),
+            None => context + rows,
+        };
+        self.bytes + self.bytes_per_row * rows + self.bytes_per_cached * seen
+    }
+
+    /// FLOPs for a chunk of `rows` rows after `context` tokens.
+    pub fn flops(&self, rows: u64, context: u64) -> u64 {
+        self.flops_per_row * self.computed(rows)
+            + self.flops_per_attended * attended(rows, context, self.window)
+    }
+
+    fn computed(&self, rows: u64) -> u64 {
+        match self.rows {
+            Rows::All => rows,
+            Rows::Last => rows.min(1),
+        }
+    }
+}
+
+/// Sum over the rows of a chunk of the tokens that each attends to, itself included: row `i` after
+/// `context` tokens sees `context + i + 1`, or `window` if that is less.
+pub fn attended(rows: u64, context: u64, window: Option<u32>) -> u64 {
+    let full = rows * context + rows * (rows + 1) / 2;
+    let Some(window) = window.map(u64::from) else { return full };
+    // The rows from the first that would see more than the window on are cut to it.
+    let uncut = window.saturating_sub(context).min(rows);
+    uncut * context + uncut * (uncut + 1) / 2 + (rows - uncut) * window
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attended_counts_what_a_loop_counts() {
+        for rows in 0..12 {
+            for context in 0..12 {
+                for window in [None, Some(1), Some(3), Some(7), Some(100)] {
+                    let slow: u64 = (0..rows)
+                        .map(|row| (context + row + 1).min(window.map_or(u64::MAX, u64::from)))
+                        .sum();
+                    assert_eq!(attended(rows, context, window), slow, "{rows} {context} {window:?}");
+                }
+            }
+        }
+    }
+}
