@@ -1,0 +1,40 @@
+//! Mapping files, and what is no file to map.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+
+use slmscope_engine::map::{MapError, MappedFile};
+
+#[test]
+fn maps_a_file_and_sees_that_it_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    fs::write(&path, b"weights").unwrap();
+    let map = MappedFile::new(File::open(&path).unwrap(), "shown.gguf").unwrap();
+    assert_eq!((map.bytes(), map.name()), (b"weights".as_slice(), "shown.gguf"));
+    assert_eq!(map.identity().size, 7);
+    map.unchanged().unwrap();
+
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"!").unwrap();
+    let error = map.unchanged().unwrap_err();
+    assert!(matches!(error, MapError::Changed { .. }));
+    assert!(error.to_string().starts_with("shown.gguf: changed while it was in use (7 bytes"), "{error}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| MappedFile::open(path).unwrap_err().to_string();
+    assert!(refused(folder.path()).contains("is a directory, not a regular file"));
+    assert!(refused(Path::new("/dev/null")).contains("is a device"));
+    assert!(refused(&folder.path().join("absent")).contains("cannot be opened"));
+
+    let empty = folder.path().join("empty.gguf");
+    File::create(&empty).unwrap();
+    assert!(refused(&empty).contains("is empty"));
+
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    assert!(refused(&pipe).contains("is a named pipe"));
+}
