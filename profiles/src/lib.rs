@@ -4,8 +4,20 @@
 //! Everything here is data and pure functions. This crate opens no file, no socket and knows no clock; the
 //! model descriptions it ships are embedded in the binary.
 
+pub mod books;
+pub mod catalogue;
 pub mod channel;
+pub mod finding;
 pub mod format;
+pub mod host;
+pub mod job;
 pub mod op;
 pub mod plan;
+pub mod profile;
+pub mod result;
 pub mod spec;
+pub mod stats;
+pub mod status;
+pub mod summary;
+pub mod wire;
+pub mod workload;

@@ -1,0 +1,24 @@
+//! The machine a figure was taken on.
+
+use serde::{Deserialize, Serialize};
+
+/// What identifies a machine's kind without naming its owner. `None` where the system does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// Name and version of the distribution.
+    pub os: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Instruction set architecture.
+    pub arch: String,
+    /// Name of the processor.
+    pub cpu_model: Option<String>,
+    /// Logical CPUs online.
+    pub logical_cpus: u32,
+    /// Physical cores.
+    pub physical_cores: Option<u32>,
+    /// Memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Hypervisor, if the machine is virtual and says so.
+    pub virtualised: Option<String>,
+}

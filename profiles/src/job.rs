@@ -1,0 +1,147 @@
+//! Jobs: what the daemon was asked to run, and how far it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::op::Phase;
+use crate::workload::Workload;
+
+/// Number of a job within one daemon's life.
+pub type JobId = u64;
+
+/// Stages of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for the jobs before it.
+    Queued,
+    /// Looks at the machine: hygiene, idle baseline.
+    Preparing,
+    /// The worker opens or makes the weights.
+    Loading,
+    /// Unmeasured repetitions.
+    Warmup,
+    /// Measured repetitions.
+    Measuring,
+    /// Measures the recorder's own cost.
+    Overhead,
+    /// Last readings, identity, result.
+    Cooling,
+    /// Ended as asked.
+    Done,
+    /// Ended by an error; what was measured so far is in the result.
+    Failed,
+    /// Ended by its owner; what was measured so far is in the result.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether the job is over.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
+    /// As spelled in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::Loading => "loading",
+            Self::Warmup => "warmup",
+            Self::Measuring => "measuring",
+            Self::Overhead => "overhead",
+            Self::Cooling => "cooling",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelRef {
+    /// A catalogue id: exact shapes, synthetic weights.
+    Catalogue(String),
+    /// Files whose descriptors travel with the request, by name, in the same order.
+    Descriptors(Vec<String>),
+    /// A path that the daemon opens itself, if its configuration allows the folder.
+    Path(String),
+}
+
+impl ModelRef {
+    /// What a person calls it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Catalogue(id) => id,
+            Self::Descriptors(names) => names.first().map_or("", String::as_str),
+            Self::Path(path) => path,
+        }
+    }
+}
+
+/// A job as the daemon shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub job: JobId,
+    /// The model as it was asked for.
+    pub model: String,
+    /// Its options.
+    pub workload: Workload,
+    /// Who asked.
+    pub uid: u32,
+    /// How far it is.
+    pub state: JobState,
+    /// Jobs before it in the queue.
+    pub ahead: u32,
+    /// Repetition that runs, from 0; `None` outside of measured ones.
+    pub run: Option<u32>,
+    /// Turns of a loop completed.
+    pub turns: u32,
+    /// Process of its worker, while there is one.
+    pub worker: Option<u32>,
+    /// Why it failed or was cancelled.
+    pub error: Option<String>,
+}
+
+/// How far a stage of unknown length is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The job.
+    pub job: JobId,
+    /// The phase.
+    pub phase: Phase,
+    /// Bytes or tokens done.
+    pub done: u64,
+    /// Of so many; `None` if unknown.
+    pub total: Option<u64>,
+}
+
+/// A phase that ended: one measured stretch of one repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The job.
+    pub job: JobId,
+    /// Repetition, from 0.
+    pub run: u32,
+    /// Which phase.
+    pub phase: Phase,
+    /// CLOCK_MONOTONIC, ns.
+    pub begin_ns: u64,
+    /// CLOCK_MONOTONIC, ns.
+    pub end_ns: u64,
+    /// Tokens processed: rows of the prompt in prefill, steps in decode.
+    pub tokens: u32,
+    /// Time in sampling within it, ns.
+    pub sample_ns: u64,
+    /// End of every token (decode) or chunk (prefill), CLOCK_MONOTONIC ns.
+    pub token_ends_ns: Vec<u64>,
+}
+
+impl Span {
+    /// End minus begin, ns.
+    pub fn wall_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.begin_ns)
+    }
+}

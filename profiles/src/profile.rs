@@ -1,0 +1,302 @@
+//! From batches and spans to the tables of a result. The same functions serve live views, results and
+//! exports.
+
+use std::collections::BTreeMap;
+
+use crate::books::Books;
+use crate::job::Span;
+use crate::op::{OpBatch, OtherSpan, Phase};
+use crate::plan::SiteId;
+use crate::plan::site::OpSite;
+use crate::result::{Figures, OpRow, OtherRow, PhaseBooks, TokenTimes};
+use crate::stats::{Estimate, median, percentile};
+
+/// Collects a run's records and makes its tables.
+#[derive(Debug, Default)]
+pub struct Profile {
+    sites: Vec<OpSite>,
+    path: String,
+    recorded: BTreeMap<(u32, Phase), Recorded>,
+    ops: BTreeMap<(Phase, SiteId), Totals>,
+    spans: Vec<Span>,
+}
+
+#[derive(Debug, Default)]
+struct Recorded {
+    books: Books,
+    rows: u64,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    last_run: Option<u32>,
+    runs: u64,
+    count: u64,
+    time_ns: u64,
+    bytes: u64,
+    flops: u64,
+}
+
+/// The phases that results are about.
+fn is_measured(phase: Phase) -> bool {
+    matches!(phase, Phase::Prefill | Phase::Decode)
+}
+
+impl Profile {
+    /// An empty profile of a plan with these sites, whose kernels are named by `path`.
+    pub fn new(sites: Vec<OpSite>, path: String) -> Self {
+        Self { sites, path, ..Self::default() }
+    }
+
+    /// Adds the events of one token or chunk. Phases that are not measured are ignored.
+    pub fn add_batch(&mut self, batch: &OpBatch) {
+        let head = &batch.head;
+        if !is_measured(head.phase) {
+            return;
+        }
+        let (rows, context) = (u64::from(head.rows), u64::from(head.context));
+        let recorded = self.recorded.entry((head.run, head.phase)).or_default();
+        recorded.books.add(&Books::of(batch));
+        recorded.rows += rows;
+        for event in &batch.events {
+            let Some(site) = self.sites.get(usize::from(event.site)) else { continue };
+            let totals = self.ops.entry((head.phase, event.site)).or_default();
+            if totals.last_run != Some(head.run) {
+                totals.last_run = Some(head.run);
+                totals.runs += 1;
+            }
+            totals.count += 1;
+            totals.time_ns += u64::from(event.duration) * u64::from(head.tick_ns);
+            totals.bytes += site.cost.bytes(rows, context);
+            totals.flops += site.cost.flops(rows, context);
+        }
+    }
+
+    /// Adds a phase that ended. Phases that are not measured are ignored.
+    pub fn add_span(&mut self, span: Span) {
+        if is_measured(span.phase) {
+            self.spans.push(span);
+        }
+    }
+
+    /// The spans that were added.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Steps per second of every repetition's decode (or prefill) so far.
+    pub fn rates(&self, phase: Phase) -> Vec<f64> {
+        self.of(phase).filter_map(|span| rate(span.tokens, span.wall_ns())).collect()
+    }
+
+    /// Books of every measured phase, in the order in which they ran.
+    pub fn phases(&self) -> Vec<PhaseBooks> {
+        let none = Recorded::default();
+        self.spans
+            .iter()
+            .map(|span| {
+                let recorded = self.recorded.get(&(span.run, span.phase)).unwrap_or(&none);
+                let books = &recorded.books;
+                let all = recorded.rows == u64::from(span.tokens);
+                // Tokens follow each other without a seam, so all of them together are the phase; what the
+                // seams of the record lost by rounding is unattributed like anything else that is not known.
+                let wall_ns = if all { span.wall_ns().max(books.wall_ns) } else { span.wall_ns() };
+                let recorded_wall_ns = if all { wall_ns } else { books.wall_ns };
+                PhaseBooks {
+                    phase: span.phase,
+                    run: span.run,
+                    tokens: u64::from(span.tokens),
+                    recorded_tokens: recorded.rows,
+                    wall_ns,
+                    recorded_wall_ns,
+                    ops_ns: books.ops_ns,
+                    gap_ns: books.gap_ns,
+                    unattributed_ns: books.unattributed_ns + (recorded_wall_ns - books.wall_ns),
+                    other: OtherSpan::ALL
+                        .into_iter()
+                        .zip(books.other_ns)
+                        .map(|(span, ns)| OtherRow { name: span.as_str().to_owned(), ns })
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Every site in every measured phase, in the order of the plan.
+    pub fn ops(&self) -> Vec<OpRow> {
+        let mut walls: BTreeMap<Phase, u64> = BTreeMap::new();
+        for books in self.phases() {
+            *walls.entry(books.phase).or_default() += books.recorded_wall_ns;
+        }
+        self.ops
+            .iter()
+            .filter_map(|(&(phase, id), totals)| {
+                let site = self.sites.get(usize::from(id))?;
+                // Batches of a repetition that broke off have no span; their own books are the measure then.
+                let wall = walls.get(&phase).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
+                    let of_phase = self.recorded.iter().filter(|((_, p), _)| *p == phase);
+                    of_phase.map(|(_, recorded)| recorded.books.wall_ns).sum()
+                });
+                Some(OpRow {
+                    id,
+                    phase,
+                    module: site.module,
+                    name: site.name.clone(),
+                    kind: site.kind,
+                    layer: site.layer,
+                    path: self.path.clone(),
+                    runs: totals.runs,
+                    count: totals.count,
+                    time_ns: totals.time_ns,
+                    bytes: totals.bytes,
+                    flops: totals.flops,
+                    share: if wall > 0 { totals.time_ns as f64 / wall as f64 } else { 0.0 },
+                })
+            })
+            .collect()
+    }
+
+    /// The quoted figures. `tokenize_ns` is the time that the prompt's text took, 0 for random ids; `emits`
+    /// says whether prefill sampled a token.
+    pub fn figures(&self, tokenize_ns: u64, emits: bool, load_ns: Option<u64>) -> Figures {
+        let rates = |phase| Estimate::of(&self.rates(phase));
+        let forward = |phase| {
+            let rates: Vec<f64> = self
+                .of(phase)
+                .filter_map(|span| rate(span.tokens, span.wall_ns().saturating_sub(span.sample_ns)))
+                .collect();
+            Estimate::of(&rates)
+        };
+        let ttft: Vec<f64> =
+            self.of(Phase::Prefill).map(|span| (span.wall_ns() + tokenize_ns) as f64).collect();
+        let mut tokens: Vec<u64> = self.of(Phase::Decode).flat_map(token_times).collect();
+        Figures {
+            ttft_ns: emits.then(|| median(&ttft)).flatten().map(|ns| ns as u64),
+            prefill_tokens_per_s: rates(Phase::Prefill),
+            decode_tokens_per_s: rates(Phase::Decode),
+            forward_tokens_per_s: forward(Phase::Decode).or_else(|| forward(Phase::Prefill)),
+            token_ns: percentile(&mut tokens, 0.5).and_then(|median| {
+                Some(TokenTimes {
+                    median,
+                    p95: percentile(&mut tokens, 0.95)?,
+                    p99: percentile(&mut tokens, 0.99)?,
+                })
+            }),
+            load_ns,
+        }
+    }
+
+    fn of(&self, phase: Phase) -> impl Iterator<Item = &Span> {
+        self.spans.iter().filter(move |span| span.phase == phase)
+    }
+}
+
+fn rate(tokens: u32, wall_ns: u64) -> Option<f64> {
+    (tokens > 0 && wall_ns > 0).then(|| f64::from(tokens) / (wall_ns as f64 / 1e9))
+}
+
+/// Wall time of every token: from the end of the one before.
+fn token_times(span: &Span) -> Vec<u64> {
+    let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
+    span.token_ends_ns.iter().zip(begins).map(|(end, begin)| end.saturating_sub(*begin)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+    use crate::format::{KvFormat, WeightFormat};
+    use crate::op::{BatchHead, OpEvent};
+    use crate::plan::Plan;
+
+    fn plan() -> Plan {
+        let spec = catalogue::find("smollm2-135m").unwrap().spec();
+        Plan::compile(&spec, KvFormat::F32, |t| t.format_in(WeightFormat::Q4_0))
+    }
+
+    /// A decode step of `sites` ops of 100 ns with gaps of 20 ns and 500 ns of sampling at its end.
+    fn token(run: u32, token: u32, sites: u16, begin_ns: u64) -> OpBatch {
+        let end_ns = begin_ns + u64::from(sites) * 120 + 500;
+        OpBatch {
+            head: BatchHead {
+                plan: 0,
+                run,
+                phase: Phase::Decode,
+                token,
+                rows: 1,
+                context: 10 + token,
+                seq: u64::from(token),
+                begin_ns,
+                end_ns,
+                tick_ns: 1,
+                other_ns: [500, 0],
+            },
+            events: (0..sites).map(|site| OpEvent { site, reserved: 0, gap: 20, duration: 100 }).collect(),
+        }
+    }
+
+    fn profile(lost: Option<u32>) -> Profile {
+        let plan = plan();
+        let count = plan.sites.len() as u16;
+        let mut profile = Profile::new(plan.sites, "test".to_owned());
+        for run in 0..3 {
+            let begin_ns = 1_000_000_000 * u64::from(run);
+            let mut at = begin_ns;
+            let mut ends = Vec::new();
+            for index in 0..8 {
+                let batch = token(run, index, count, at);
+                at = batch.head.end_ns;
+                ends.push(at);
+                if lost != Some(index) {
+                    profile.add_batch(&batch);
+                }
+            }
+            profile.add_span(Span {
+                job: 1,
+                run,
+                phase: Phase::Decode,
+                begin_ns,
+                end_ns: at,
+                tokens: 8,
+                sample_ns: 4_000,
+                token_ends_ns: ends,
+            });
+        }
+        profile
+    }
+
+    #[test]
+    fn books_close_with_and_without_lost_tokens() {
+        for (lost, recorded) in [(None, 8), (Some(3), 7)] {
+            let phases = profile(lost).phases();
+            assert_eq!(phases.len(), 3);
+            for books in phases {
+                let other: u64 = books.other.iter().map(|row| row.ns).sum();
+                assert_eq!(
+                    books.ops_ns + books.gap_ns + other + books.unattributed_ns,
+                    books.recorded_wall_ns
+                );
+                assert_eq!((books.tokens, books.recorded_tokens), (8, recorded));
+                assert_eq!(books.recorded_wall_ns == books.wall_ns, lost.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn shares_and_rates_follow_from_the_events() {
+        let profile = profile(None);
+        let ops = profile.ops();
+        assert_eq!(ops.len(), plan().sites.len());
+        assert!(ops.iter().all(|op| op.count == 24 && op.runs == 3 && op.time_ns == 2_400));
+        let wall = (ops.len() as u64) * 120 + 500;
+        let share: f64 = ops.iter().map(|op| op.share).sum();
+        assert!((share - (ops.len() * 100) as f64 / wall as f64).abs() < 1e-9);
+        let figures = profile.figures(0, false, None);
+        let rate = figures.decode_tokens_per_s.unwrap().median;
+        assert!((rate - 1e9 / wall as f64).abs() < 1e-3);
+        let forward = figures.forward_tokens_per_s.unwrap().median;
+        assert!((forward - 1e9 / (wall - 500) as f64).abs() < 1e-3);
+        assert_eq!(figures.token_ns.unwrap().p99, wall);
+        assert_eq!(figures.ttft_ns, None);
+    }
+}

@@ -1,0 +1,311 @@
+//! The result of a run: the object that `slmscope run --json` prints, and from which the report is made.
+//!
+//! Times, bytes and counts are integers; absent is null with a reason beside it, never a zero.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Class, Scope};
+use crate::finding::Finding;
+use crate::format::WeightFormat;
+use crate::host::Host;
+use crate::op::Phase;
+use crate::plan::SiteId;
+use crate::plan::site::{Module, OpKind};
+use crate::spec::tensors::ParamCounts;
+use crate::stats::Estimate;
+use crate::workload::Workload;
+
+/// Schema name of [`RunResult`].
+pub const RUN_SCHEMA: &str = "slmscope.run/1";
+
+/// Everything that is known of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// [`RUN_SCHEMA`].
+    pub schema: String,
+    /// Version of the tool.
+    pub slmscope: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Why it failed or was cancelled.
+    pub error: Option<String>,
+    /// Unique among runs.
+    pub run_id: String,
+    /// The machine.
+    pub host: Host,
+    /// The model.
+    pub model: ModelInfo,
+    /// How it was computed.
+    pub engine: EngineInfo,
+    /// All options as they were used.
+    pub workload: Workload,
+    /// Whether the machine was fit to measure on.
+    pub hygiene: Hygiene,
+    /// What the machine can do at most; null where it was not sampled.
+    pub roofs: Roofs,
+    /// Measured phases of every repetition.
+    pub phases: Vec<PhaseBooks>,
+    /// The figures that people quote.
+    pub summary: Figures,
+    /// Every step of the plan in every phase, summed over the repetitions.
+    pub ops: Vec<OpRow>,
+    /// Where the worker's memory went.
+    pub memory: Memory,
+    /// Energy, or why there is none.
+    pub energy: Energy,
+    /// What the measuring cost.
+    pub overhead: Overhead,
+    /// What stands out, and what to do about it.
+    pub findings: Vec<Finding>,
+    /// Token ids of the prompt.
+    pub prompt_ids: Vec<u32>,
+    /// Token ids that the first repetition emitted.
+    pub generated_ids: Vec<u32>,
+    /// Their text; null for synthetic weights.
+    pub text: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// As asked.
+    Complete,
+    /// Its owner ended it; the rest holds what was measured.
+    Cancelled,
+    /// An error ended it; the rest holds what was measured.
+    Failed,
+}
+
+/// Which model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Catalogue id, or the file's name.
+    pub id: String,
+    /// Where the weights are from.
+    pub source: ModelSource,
+    /// Identity of the weights; null if the run ended before it was taken.
+    pub hash: Option<String>,
+    /// Parameters, counted three ways; null if the model was never opened.
+    pub params: Option<ParamCounts>,
+    /// Bytes of all weights as stored; null if the model was never opened.
+    pub weight_bytes: Option<u64>,
+    /// Format of the largest share of the weights.
+    pub format: Option<WeightFormat>,
+    /// Tensors of a synthetic model that are stored in f16 because the format's block does not divide their
+    /// rows.
+    pub not_in_format: Vec<String>,
+}
+
+/// Where weights are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// Made from a seed: right shapes and cost, meaningless text.
+    Synthetic,
+    /// A GGUF file.
+    Gguf,
+}
+
+/// How it was computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// `candle`
+    pub executor: String,
+    /// Engine threads.
+    pub threads: u32,
+    /// Instruction sets that the kernels were built for.
+    pub isa: String,
+}
+
+/// Whether the machine was fit to measure on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hygiene {
+    /// No reason speaks against the figures; null if the run ended before that was known.
+    pub clean: Option<bool>,
+    /// What speaks against them.
+    pub reasons: Vec<String>,
+}
+
+/// What the machine can do at most, with the same threads.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Roofs {
+    /// Reading memory, B/s.
+    pub read_bytes_per_s: Option<Estimate>,
+    /// f32 multiply-add, FLOP/s.
+    pub f32_flops_per_s: Option<Estimate>,
+    /// int8 dot products, op/s.
+    pub int8_ops_per_s: Option<Estimate>,
+}
+
+/// The books of one phase of one repetition. ops + gap + Σ other + unattributed = recorded wall.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseBooks {
+    /// Which phase.
+    pub phase: Phase,
+    /// Repetition, from 0.
+    pub run: u32,
+    /// Prompt tokens in prefill, steps in decode.
+    pub tokens: u64,
+    /// Those of them whose events were recorded.
+    pub recorded_tokens: u64,
+    /// Begin to end, ns.
+    pub wall_ns: u64,
+    /// The part of it that the recorded tokens took.
+    pub recorded_wall_ns: u64,
+    /// In steps of the plan.
+    pub ops_ns: u64,
+    /// Between steps, up to 1 µs a border.
+    pub gap_ns: u64,
+    /// What nothing explains.
+    pub unattributed_ns: u64,
+    /// In named spans.
+    pub other: Vec<OtherRow>,
+}
+
+/// Time in a named span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherRow {
+    /// Its name.
+    pub name: String,
+    /// ns
+    pub ns: u64,
+}
+
+/// The figures that people quote. Medians over repetitions.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Figures {
+    /// Time to first token: tokenize, prefill and the first sample; null without a prompt or a token.
+    pub ttft_ns: Option<u64>,
+    /// Prompt tokens by the wall time of prefill.
+    pub prefill_tokens_per_s: Option<Estimate>,
+    /// Steps by the wall time of decode, sampling included.
+    pub decode_tokens_per_s: Option<Estimate>,
+    /// The same without sampling: of decode, or of prefill where nothing was decoded.
+    pub forward_tokens_per_s: Option<Estimate>,
+    /// Wall time of single decode steps, all repetitions.
+    pub token_ns: Option<TokenTimes>,
+    /// Opening or making the weights, to the first step ready.
+    pub load_ns: Option<u64>,
+}
+
+/// Percentiles of decode steps, ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTimes {
+    /// Half are faster.
+    pub median: u64,
+    /// 95 of 100 are faster.
+    pub p95: u64,
+    /// 99 of 100 are faster.
+    pub p99: u64,
+}
+
+/// One step of the plan in one phase, summed over the measured repetitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpRow {
+    /// Site.
+    pub id: SiteId,
+    /// Phase.
+    pub phase: Phase,
+    /// Part of the model.
+    pub module: Module,
+    /// Name, the same in every layer.
+    pub name: String,
+    /// Kind of work.
+    pub kind: OpKind,
+    /// Block; null before the first and after the last.
+    pub layer: Option<u32>,
+    /// Which kernels ran.
+    pub path: String,
+    /// Repetitions that it was recorded in.
+    pub runs: u64,
+    /// Events.
+    pub count: u64,
+    /// Their time.
+    pub time_ns: u64,
+    /// Bytes by the plan's rule.
+    pub bytes: u64,
+    /// FLOPs by the plan's rule.
+    pub flops: u64,
+    /// Of the phase's recorded wall time, 0 to 1.
+    pub share: f64,
+}
+
+/// Where the worker's memory went, bytes. Null where it is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Weights in the worker's own memory.
+    pub weights: Option<u64>,
+    /// Weights laid out a second time.
+    pub packed: Option<u64>,
+    /// Keys and values.
+    pub kv: Option<u64>,
+    /// Activations and tables.
+    pub scratch: Option<u64>,
+    /// The program itself before anything was loaded.
+    pub runtime: Option<u64>,
+    /// Resident beyond all of these.
+    pub unexplained: Option<i64>,
+    /// Resident at the end of the measured runs.
+    pub rss: Option<u64>,
+    /// Most that was ever resident.
+    pub rss_peak: Option<u64>,
+    /// Resident, shared pages divided among those who share them.
+    pub pss: Option<u64>,
+    /// Pages of mapped files among the resident ones.
+    pub mapped: Option<u64>,
+}
+
+/// Energy of the measured phases.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Energy {
+    /// Prefill and decode, by source.
+    pub phases: Vec<PhaseEnergy>,
+}
+
+/// Energy of one phase, summed over the repetitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseEnergy {
+    /// Which phase.
+    pub phase: Phase,
+    /// J; null with a reason.
+    pub joules: Option<f64>,
+    /// Lower end of what it can be.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Power before the run, W; null if it was not measured.
+    pub baseline_watts: Option<f64>,
+    /// Channel that it was read from.
+    pub source: Option<String>,
+    /// What that channel covers.
+    pub scope: Option<Scope>,
+    /// How far to trust it.
+    pub class: Class,
+    /// New values seen in the window.
+    pub updates: u64,
+    /// Share of the phase that readings cover, 0 to 1.
+    pub coverage: Option<f64>,
+    /// Why there is no figure.
+    pub reason: Option<String>,
+}
+
+/// What the measuring cost, as a share of the measured time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Overhead {
+    /// Recording: decode with the recorder on against off; null with a reason.
+    pub recording: Option<f64>,
+    /// CPU time that daemon, clients and helper threads took, by that of the engine threads; null where the
+    /// kernel does not say.
+    pub stolen: Option<f64>,
+    /// Their sum; null if one is.
+    pub fraction: Option<f64>,
+    /// Lower end of the sum.
+    pub low: Option<f64>,
+    /// Upper end of the sum.
+    pub high: Option<f64>,
+    /// Tokens that `recording` was found with.
+    pub tokens: u64,
+    /// Why there is no figure.
+    pub reason: Option<String>,
+}

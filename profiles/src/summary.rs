@@ -1,0 +1,125 @@
+//! Summaries: what the op batches of a short time add up to. The hub makes them for clients that do not ask
+//! for every event; they are derived, and never stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::books::Books;
+use crate::op::{OpBatch, Phase};
+use crate::plan::SiteId;
+use crate::plan::site::OpSite;
+
+/// Batches of one run and phase, added up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The plan whose sites are named.
+    pub plan: u32,
+    /// Repetition.
+    pub run: u32,
+    /// Phase.
+    pub phase: Phase,
+    /// First batch that is covered.
+    pub first_seq: u64,
+    /// Last batch that is covered.
+    pub last_seq: u64,
+    /// Begin of the first token, CLOCK_MONOTONIC ns.
+    pub begin_ns: u64,
+    /// End of the last token.
+    pub end_ns: u64,
+    /// Rows computed: prompt tokens in prefill, steps in decode.
+    pub rows: u64,
+    /// Tokens in the cache after the last one.
+    pub context: u64,
+    /// Where the time went.
+    pub books: Books,
+    /// Bytes by the plan's rules.
+    pub bytes: u64,
+    /// FLOPs by the plan's rules.
+    pub flops: u64,
+    /// Wall time of each token or chunk, ns, in order.
+    pub token_ns: Vec<u64>,
+    /// Sites that ran, by id.
+    pub sites: Vec<SiteSum>,
+}
+
+/// What one site added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSum {
+    /// The site.
+    pub site: SiteId,
+    /// Events.
+    pub count: u32,
+    /// Their time, ns.
+    pub time_ns: u64,
+    /// The longest, ns.
+    pub max_ns: u64,
+    /// Bytes by the plan's rules.
+    pub bytes: u64,
+    /// FLOPs by the plan's rules.
+    pub flops: u64,
+}
+
+impl Summary {
+    /// A summary of `batch` alone. Events of sites that the plan does not have are left out.
+    pub fn of(batch: &OpBatch, sites: &[OpSite]) -> Self {
+        let head = &batch.head;
+        let mut summary = Self {
+            plan: head.plan,
+            run: head.run,
+            phase: head.phase,
+            first_seq: head.seq,
+            last_seq: head.seq,
+            begin_ns: head.begin_ns,
+            end_ns: head.end_ns,
+            rows: 0,
+            context: 0,
+            books: Books::default(),
+            bytes: 0,
+            flops: 0,
+            token_ns: Vec::new(),
+            sites: Vec::new(),
+        };
+        summary.add(batch, sites);
+        summary
+    }
+
+    /// Whether `batch` continues what is summed here.
+    pub fn continues(&self, batch: &OpBatch) -> bool {
+        let head = &batch.head;
+        (head.plan, head.run, head.phase) == (self.plan, self.run, self.phase)
+    }
+
+    /// Adds a batch of the same plan, run and phase.
+    pub fn add(&mut self, batch: &OpBatch, sites: &[OpSite]) {
+        let head = &batch.head;
+        let (rows, context) = (u64::from(head.rows), u64::from(head.context));
+        let books = Books::of(batch);
+        self.last_seq = head.seq;
+        self.end_ns = head.end_ns;
+        self.rows += rows;
+        self.context = context + rows;
+        self.token_ns.push(books.wall_ns);
+        self.books.add(&books);
+        for event in &batch.events {
+            let Some(site) = sites.get(usize::from(event.site)) else { continue };
+            let time_ns = u64::from(event.duration) * u64::from(head.tick_ns);
+            let (bytes, flops) = (site.cost.bytes(rows, context), site.cost.flops(rows, context));
+            self.bytes += bytes;
+            self.flops += flops;
+            let index = match self.sites.binary_search_by_key(&event.site, |sum| sum.site) {
+                Ok(index) => index,
+                Err(index) => {
+                    let empty =
+                        SiteSum { site: event.site, count: 0, time_ns: 0, max_ns: 0, bytes: 0, flops: 0 };
+                    self.sites.insert(index, empty);
+                    index
+                }
+            };
+            let sum = &mut self.sites[index];
+            sum.count += 1;
+            sum.time_ns += time_ns;
+            sum.max_ns = sum.max_ns.max(time_ns);
+            sum.bytes += bytes;
+            sum.flops += flops;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What to run: one vocabulary for flags, TOML and JSON.
+//!
+//! | `prompt` | `generate` | phases |
+//! |---|---|---|
+//! | P > 0 | N > 1 | prefill of P tokens emits the first, N − 1 decode steps |
+//! | P > 0 | 1 | prefill only |
+//! | P > 0 | 0 | prefill, nothing sampled |
+//! | 0 | N > 0 | N decode steps, the first fed the context's last id |
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::{KvFormat, WeightFormat};
+
+/// All options of a workload, with their defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// Tokens of a random prompt; not used with `prompt_text`.
+    pub prompt: u32,
+    /// A real prompt; needs a model with a tokenizer.
+    pub prompt_text: Option<String>,
+    /// Tokens to emit.
+    pub generate: u32,
+    /// Tokens of context filled before anything is measured.
+    pub depth: u32,
+    /// Measured repetitions; `None` for 5, then more until the interval is within ± 2 % or 60 s have passed.
+    pub repetitions: Option<u32>,
+    /// Unmeasured repetitions before.
+    pub warmup: u32,
+    /// Engine threads; `None` for the executor's default.
+    pub threads: Option<u32>,
+    /// How keys and values are kept; `None` for the executor's default.
+    pub kv: Option<KvFormat>,
+    /// Format of synthetic weights; `None` for q4_0. A file has its own.
+    pub format: Option<WeightFormat>,
+    /// Seed of synthetic weights, random prompts and filled contexts.
+    pub seed: u64,
+    /// Whether generation goes on after an end-of-text token; `None`: sized prompts do, texts stop.
+    pub ignore_eos: Option<bool>,
+    /// How the cost of recording is found.
+    pub overhead: OverheadMode,
+    /// Give up after so many seconds.
+    pub timeout: Option<u32>,
+    /// Start again when done, until cancelled.
+    #[serde(rename = "loop")]
+    pub looped: bool,
+    /// Seconds to wait between the turns of a loop.
+    pub pause: u32,
+    /// A worker of its own: nothing is warm from earlier jobs.
+    pub fresh: bool,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            prompt: 512,
+            prompt_text: None,
+            generate: 128,
+            depth: 0,
+            repetitions: None,
+            warmup: 1,
+            threads: None,
+            kv: None,
+            format: None,
+            seed: 1,
+            ignore_eos: None,
+            overhead: OverheadMode::Auto,
+            timeout: None,
+            looped: false,
+            pause: 0,
+            fresh: false,
+        }
+    }
+}
+
+/// How the phase that measures the recorder's own cost is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverheadMode {
+    /// As long as the measured decode took, at most 6 s.
+    Auto,
+    /// At least 1,024 tokens.
+    Full,
+    /// Not at all: the cost is then unknown, not zero.
+    Off,
+}
+
+/// An option that cannot be, judged without model or machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct WorkloadError {
+    /// The option.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// The most tokens that any part of a workload may ask for; more is a slip of the finger.
+const MOST_TOKENS: u32 = 1 << 24;
+
+impl Workload {
+    /// Checks what can be judged from the options alone.
+    ///
+    /// # Errors
+    /// Names the first option that cannot be.
+    pub fn validate(&self) -> Result<(), WorkloadError> {
+        let fail = |field, problem: &str| Err(WorkloadError { field, problem: problem.to_owned() });
+        if self.prompt_text.is_none() && self.prompt == 0 && self.generate == 0 {
+            return fail("generate", "prompt and generate are both 0: nothing would be measured");
+        }
+        if self.prompt_text.as_deref() == Some("") {
+            return fail("prompt_text", "is empty; leave it out and set prompt to 0 to measure decode alone");
+        }
+        if self.threads == Some(0) {
+            return fail("threads", "0 threads compute nothing; leave it out for the default");
+        }
+        if self.repetitions == Some(0) {
+            return fail("repetitions", "0 repetitions measure nothing; leave it out for as many as needed");
+        }
+        if self.timeout == Some(0) {
+            return fail("timeout", "0 s is over before anything starts");
+        }
+        for (field, tokens) in [("prompt", self.prompt), ("generate", self.generate), ("depth", self.depth)] {
+            if tokens > MOST_TOKENS {
+                return fail(field, "is more tokens than any model's context");
+            }
+        }
+        Ok(())
+    }
+
+    /// Tokens of context that a prompt of `prompt` tokens needs.
+    pub fn context(&self, prompt: u32) -> u32 {
+        let fed_without_prompt = u32::from(prompt == 0 && self.depth == 0 && self.generate > 0);
+        // The last emitted token is never fed; without a prompt the first step is fed a token of the context
+        // or, if there is none, one more.
+        self.depth + prompt + self.generate + fed_without_prompt
+    }
+
+    /// Decode steps after a prompt of `prompt` tokens.
+    pub fn decode_steps(&self, prompt: u32) -> u32 {
+        if prompt > 0 { self.generate.saturating_sub(1) } else { self.generate }
+    }
+
+    /// Whether generation stops at an end-of-text token.
+    pub fn stops_at_end(&self) -> bool {
+        !self.ignore_eos.unwrap_or(self.prompt_text.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_measures_nothing_is_refused() {
+        let check = |change: fn(&mut Workload)| {
+            let mut workload = Workload::default();
+            change(&mut workload);
+            workload.validate().map_err(|e| e.field)
+        };
+        assert_eq!(check(|_| ()), Ok(()));
+        assert_eq!(check(|w| w.prompt = 0), Ok(()));
+        assert_eq!(check(|w| w.generate = 0), Ok(()));
+        assert_eq!(check(|w| (w.prompt, w.generate, w.depth) = (0, 0, 64)), Err("generate"));
+        assert_eq!(check(|w| w.threads = Some(0)), Err("threads"));
+        assert_eq!(check(|w| w.repetitions = Some(0)), Err("repetitions"));
+        assert_eq!(check(|w| w.prompt_text = Some(String::new())), Err("prompt_text"));
+        assert_eq!(check(|w| w.depth = u32::MAX), Err("depth"));
+    }
+
+    #[test]
+    fn steps_follow_from_prompt_and_generate() {
+        let workload = |generate| Workload { generate, ..Workload::default() };
+        assert_eq!(workload(128).decode_steps(512), 127);
+        assert_eq!(workload(1).decode_steps(512), 0);
+        assert_eq!(workload(64).decode_steps(0), 64);
+        assert!(workload(1).context(0) >= 1);
+    }
+
+    #[test]
+    fn a_misspelled_option_is_refused_and_a_missing_one_has_its_default() {
+        assert!(serde_json::from_str::<Workload>(r#"{"promt": 5}"#).is_err());
+        let parsed: Workload = serde_json::from_str(r#"{"generate": 5, "loop": true}"#).unwrap();
+        assert_eq!(parsed, Workload { generate: 5, looped: true, ..Workload::default() });
+    }
+}

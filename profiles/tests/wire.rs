@@ -1,0 +1,151 @@
+//! Every message survives both codecs, and hostile bytes are refused without harm.
+
+use slmscope_profiles::channel::{ReasonCode, Sample, Value};
+use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::op::{BatchHead, OpBatch, OpEvent, Phase};
+use slmscope_profiles::stats::SplitMix;
+use slmscope_profiles::wire::codec::{Codec, CodecError, Envelope, Incoming, MAX_MESSAGE};
+use slmscope_profiles::wire::{
+    Ask, Frame, OpColumns, OpsDetail, Outcome, Reply, Request, Submit, Subscribe, WireError,
+};
+use slmscope_profiles::workload::Workload;
+
+const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
+
+fn batch() -> OpBatch {
+    let head = BatchHead {
+        plan: 1,
+        run: 2,
+        phase: Phase::Prefill,
+        token: 3,
+        rows: 512,
+        context: 4,
+        seq: 5,
+        begin_ns: 6,
+        end_ns: 7,
+        tick_ns: 1,
+        other_ns: [8, 0],
+    };
+    let events =
+        (0..300).map(|i| OpEvent { site: i, reserved: 0, gap: u32::from(i) * 7, duration: u32::MAX });
+    OpBatch { head, events: events.collect() }
+}
+
+fn through(codec: Codec, envelope: Envelope, bytes: &impl serde::Serialize) -> Vec<u8> {
+    let mut buffer = codec.encode(envelope, bytes);
+    buffer.extend(codec.encode(envelope, bytes));
+    let first = codec.split(&mut buffer).unwrap().unwrap();
+    assert_eq!(codec.split(&mut buffer).unwrap().unwrap(), first);
+    assert!(buffer.is_empty());
+    first
+}
+
+#[test]
+fn requests_survive_both_codecs() {
+    let submit = Submit {
+        model: ModelRef::Catalogue("smollm2-135m".to_owned()),
+        workload: Workload {
+            repetitions: Some(3),
+            prompt_text: Some("é\n".to_owned()),
+            ..Workload::default()
+        },
+        detach: true,
+    };
+    let subscribe = Subscribe { channels: vec!["cpu.*".to_owned()], max_hz: 5.0, ops: OpsDetail::Raw };
+    let asks = [
+        Ask::Subscribe(subscribe),
+        Ask::Submit(submit),
+        Ask::Cancel { job: 7 },
+        Ask::Jobs {},
+        Ask::Status {},
+        Ask::Doctor {},
+    ];
+    for codec in CODECS {
+        for (ask, id) in asks.iter().cloned().zip([Some(1), None, Some(3), None, Some(5), None]) {
+            let request = Request { id, ask };
+            let message = through(codec, Envelope::Request, &request);
+            assert_eq!(codec.request(&message).unwrap(), request, "{codec:?}");
+        }
+    }
+}
+
+#[test]
+fn a_subscription_may_be_written_by_hand() {
+    let request = Codec::Json.request(br#"{"subscribe":{"channels":["temp.*"]}}"#).unwrap();
+    let Ask::Subscribe(subscribe) = request.ask else { panic!("{request:?}") };
+    assert_eq!((subscribe.max_hz, subscribe.ops), (10.0, OpsDetail::Summary));
+    assert!(Codec::Json.request(br#"{"id":1,"dance":{}}"#).is_err());
+    assert!(Codec::Json.request(b"{").is_err());
+}
+
+#[test]
+fn frames_and_replies_survive_both_codecs() {
+    let columns = OpColumns::from(&batch());
+    let sample = Sample {
+        t_ns: 1,
+        cost_ns: 2,
+        values: vec![(0, Value::Present(3.0)), (1, Value::Absent(ReasonCode::Offline))],
+    };
+    for codec in CODECS {
+        for frame in [
+            Frame::Ops(columns.clone()),
+            Frame::Sample(sample.clone()),
+            Frame::Gap { first_seq: 1, last_seq: 2, batches: 2 },
+        ] {
+            let message = through(codec, Envelope::Frame, &frame);
+            assert_eq!(codec.incoming(&message).unwrap(), Incoming::Frame(Box::new(frame)), "{codec:?}");
+        }
+        let error = WireError { code: "busy".to_owned(), message: "m".to_owned(), field: None };
+        for outcome in [Outcome::Ok(serde_json::json!({"job": 3})), Outcome::Error(error)] {
+            let reply = Reply { re: Some(9), outcome };
+            let message = through(codec, Envelope::Reply, &reply);
+            assert_eq!(codec.incoming(&message).unwrap(), Incoming::Reply(reply), "{codec:?}");
+        }
+    }
+    assert_eq!(columns.to_batch(), batch());
+    let json = serde_json::to_string(&columns).unwrap();
+    assert!(json.contains("\"site\":[0,1,2"), "{json}");
+}
+
+#[test]
+fn unknown_kinds_are_skipped() {
+    let json = Codec::Json.incoming(br#"{"aurora":{"colour":"green"}}"#).unwrap();
+    assert_eq!(json, Incoming::Unknown);
+    let message = through(Codec::MessagePack, Envelope::Frame, &serde_json::json!({"aurora": 1}));
+    assert_eq!(Codec::MessagePack.incoming(&message).unwrap(), Incoming::Unknown);
+    let sample = br#"{"sample":{"t_ns":1,"cost_ns":2,"values":[],"mood":"fine"}}"#;
+    assert!(matches!(Codec::Json.incoming(sample).unwrap(), Incoming::Frame(_)));
+}
+
+#[test]
+fn a_long_message_is_refused_before_it_is_read() {
+    let mut claim = (MAX_MESSAGE as u32 + 1).to_le_bytes().to_vec();
+    assert!(matches!(Codec::MessagePack.split(&mut claim), Err(CodecError::TooLong(_))));
+    let mut endless = vec![b'{'; MAX_MESSAGE + 1];
+    assert!(matches!(Codec::Json.split(&mut endless), Err(CodecError::TooLong(_))));
+    let mut half = Codec::MessagePack.encode(Envelope::Request, &Request { id: None, ask: Ask::Jobs {} });
+    half.pop();
+    assert_eq!(Codec::MessagePack.split(&mut half).unwrap(), None);
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut random = SplitMix(42);
+    let seeds = [
+        Codec::MessagePack.encode(Envelope::Frame, &Frame::Ops(OpColumns::from(&batch())))[4..].to_vec(),
+        Codec::Json
+            .encode(Envelope::Request, &Request { id: Some(1), ask: Ask::Subscribe(Subscribe::default()) }),
+    ];
+    for round in 0..20_000 {
+        let mut bytes = seeds[round % 2].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next_u64() as u8;
+        }
+        bytes.truncate(random.below(bytes.len()) + 1);
+        for codec in CODECS {
+            let _ = codec.request(&bytes);
+            let _ = codec.incoming(&bytes);
+        }
+    }
+}
