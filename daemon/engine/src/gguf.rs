@@ -20,6 +20,7 @@ mod value;
 use std::collections::HashMap;
 
 use cursor::Cursor;
+use tensor::Table;
 
 pub use error::{GgufError, Problem};
 pub use ggml_type::GgmlType;
@@ -49,8 +50,7 @@ pub struct Gguf<'a> {
     alignment: usize,
     header_length: usize,
     metadata: HashMap<&'a str, (usize, Value<'a>)>,
-    tensors: Vec<TensorInfo>,
-    index: HashMap<Box<str>, usize>,
+    table: Table,
 }
 
 impl<'a> Gguf<'a> {
@@ -77,19 +77,11 @@ impl<'a> Gguf<'a> {
         let entries = tensor::read(&mut cursor, tensor_count)?;
 
         let header_length = cursor.position();
-        let mut gguf = Self {
-            file,
-            bytes,
-            version,
-            alignment: 0,
-            header_length,
-            metadata,
-            tensors: Vec::new(),
-            index: HashMap::new(),
-        };
+        let mut gguf =
+            Self { file, bytes, version, alignment: 0, header_length, metadata, table: Table::default() };
         gguf.refuse_split()?;
         gguf.alignment = gguf.read_alignment()?;
-        (gguf.tensors, gguf.index) = tensor::place(&cursor, entries, gguf.alignment, bytes.len())?;
+        gguf.table = tensor::place(&cursor, entries, gguf.alignment, bytes.len())?;
         Ok(gguf)
     }
 
@@ -115,12 +107,12 @@ impl<'a> Gguf<'a> {
 
     /// All tensors, in the order of the file's table.
     pub fn tensors(&self) -> &[TensorInfo] {
-        &self.tensors
+        &self.table.tensors
     }
 
     /// The tensor called `name`, if there is one.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.index.get(name).and_then(|&index| self.tensors.get(index))
+        self.table.index.get(name).and_then(|&index| self.table.tensors.get(index))
     }
 
     /// The tensor called `name`.
@@ -286,8 +278,10 @@ fn preamble(cursor: &mut Cursor<'_>, bytes: &[u8]) -> Result<u32, GgufError> {
     let at = cursor.position();
     match cursor.u32(what)? {
         version @ (2 | 3) => Ok(version),
-        // A version fits one byte, so only a swapped one has its low half empty.
-        swapped if swapped & 0xffff == 0 && swapped != 0 => Err(cursor.error(at, Problem::BigEndian)),
+        // Versions are small numbers, so only one in the other byte order has its low half empty.
+        swapped if swapped != 0 && swapped.trailing_zeros() >= 16 => {
+            Err(cursor.error(at, Problem::BigEndian))
+        }
         other => Err(cursor.error(at, Problem::Version(other))),
     }
 }

@@ -63,6 +63,15 @@ impl TensorInfo {
     }
 }
 
+/// All tensors of a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    /// In the order of the file.
+    pub(super) tensors: Vec<TensorInfo>,
+    /// Where in `tensors` each name is.
+    pub(super) index: HashMap<Box<str>, usize>,
+}
+
 /// Reads `count` entries. Their ranges count from the start of the data until [`place`] has moved them.
 pub(super) fn read(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<(usize, TensorInfo)>, GgufError> {
     let mut tensors = Vec::with_capacity(count);
@@ -121,13 +130,12 @@ fn entry(cursor: &mut Cursor<'_>, index: usize) -> Result<TensorInfo, GgufError>
 }
 
 /// Moves the ranges to where the data begins and checks alignment, bounds, overlap and names.
-/// Returns the tensors in the file's order and where each name is in it.
 pub(super) fn place(
     cursor: &Cursor<'_>,
     entries: Vec<(usize, TensorInfo)>,
     alignment: usize,
     file_size: usize,
-) -> Result<(Vec<TensorInfo>, HashMap<Box<str>, usize>), GgufError> {
+) -> Result<Table, GgufError> {
     // Cannot overflow: a slice is never longer than isize::MAX, and the alignment is at most 65536.
     let data = cursor.position().next_multiple_of(alignment);
     let mut index = HashMap::with_capacity(entries.len());
@@ -158,7 +166,7 @@ pub(super) fn place(
         tensors.push(tensor);
     }
     refuse_overlap(cursor, &tensors)?;
-    Ok((tensors, index))
+    Ok(Table { tensors, index })
 }
 
 fn refuse_overlap(cursor: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<(), GgufError> {

@@ -1,0 +1,60 @@
+//! Finding tokens that are looked for in the text itself, before any merging: `<|im_end|>`.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::error::TokenizerError;
+use super::vocabulary::{self, Vocabulary};
+
+/// What all special tokens of a file may take, in bytes: real ones come to 100 KB, and the automaton is
+/// larger than its patterns.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A part of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part<'t> {
+    /// Text for the merges.
+    Text(&'t str),
+    /// A special token.
+    Token(u32),
+}
+
+/// The special tokens of a vocabulary.
+pub(super) struct Specials {
+    automaton: AhoCorasick,
+    /// The token of each pattern.
+    tokens: Vec<u32>,
+}
+
+impl Specials {
+    pub(super) fn of(vocabulary: &Vocabulary, file: &str) -> Result<Self, TokenizerError> {
+        let specials = || vocabulary.iter().filter(|(_, text, kind)| kind.is_special() && !text.is_empty());
+        let too_large = || vocabulary::too_large(file, "the text of special tokens", MOST_BYTES);
+        if specials().map(|(_, text, _)| text.len()).sum::<usize>() > MOST_BYTES {
+            return Err(too_large());
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(specials().map(|(_, text, _)| text))
+            .map_err(|_| too_large())?;
+        Ok(Self { automaton, tokens: specials().map(|(id, _, _)| id).collect() })
+    }
+
+    /// Cuts `text` at its special tokens; the longest wins where several start at one place.
+    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<Part<'t>> {
+        let mut parts = Vec::new();
+        let mut done = 0;
+        for found in self.automaton.find_iter(text) {
+            if let Some(&token) = self.tokens.get(found.pattern().as_usize()) {
+                if found.start() > done {
+                    parts.push(Part::Text(&text[done..found.start()]));
+                }
+                parts.push(Part::Token(token));
+                done = found.end();
+            }
+        }
+        if done < text.len() {
+            parts.push(Part::Text(&text[done..]));
+        }
+        parts
+    }
+}
