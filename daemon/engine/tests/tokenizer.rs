@@ -113,7 +113,7 @@ fn spelled(byte: u8) -> char {
         return char::from(byte);
     }
     let others_below = (0..byte).filter(|&other| !is_printable(other)).count() as u32;
-    char::from_u32(0x100 + others_below).unwrap()
+    char::from_u32(0x100 + others_below).expect("below U+0144")
 }
 
 fn bpe_fields<'a>(tokens: &'a Tokens, pre: &'a str, merges: &[&'a str]) -> Vec<(&'a str, Field<'a>)> {

@@ -19,20 +19,22 @@ struct Case {
     ids: Vec<u32>,
 }
 
+#[expect(clippy::print_stdout, reason = "a skipped check says so, and load times are worth a look")]
 fn check(model: &str, golden: &str) {
     let Some(folder) = std::env::var_os("SLMSCOPE_MODELS") else {
         println!("skipped: SLMSCOPE_MODELS does not name the folder of {model}");
         return;
     };
-    let map = MappedFile::open(&Path::new(&folder).join(model)).unwrap();
+    let map = MappedFile::open(&Path::new(&folder).join(model)).expect("the model is there");
     let start = Instant::now();
-    let gguf = Gguf::parse(map.bytes(), map.name()).unwrap();
+    let gguf = Gguf::parse(map.bytes(), map.name()).expect("a right file");
     let parsed = start.elapsed();
-    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&gguf).expect("a known tokenizer");
     println!("{model}: header in {parsed:?}, header and tokenizer in {:?}", start.elapsed());
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/real").join(golden);
-    let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let text = std::fs::read_to_string(path).expect("the golden is in the repository");
+    let golden: Golden = serde_json::from_str(&text).expect("a golden's shape");
     assert!(!golden.cases.is_empty());
     for case in golden.cases {
         assert_eq!(tokenizer.encode(&case.text, true), case.ids, "{}", case.text);

@@ -73,10 +73,10 @@ impl<'a> Cursor<'a> {
         &mut self,
         item_bytes: usize,
         most: usize,
-        what: impl FnOnce() -> String,
+        what: impl Fn() -> String,
     ) -> Result<usize, GgufError> {
         let offset = self.position;
-        let found = self.u64(|| "a count".to_owned())?;
+        let found = self.u64(|| format!("the length of {}", what()))?;
         let limit = (self.remaining() / item_bytes).min(most);
         match usize::try_from(found).ok().filter(|&count| count <= limit) {
             Some(count) => Ok(count),

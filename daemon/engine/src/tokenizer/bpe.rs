@@ -16,11 +16,13 @@ use crate::gguf::Gguf;
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
 
+/// Rank and resulting token for the ids of left and right.
+type Merges = HashMap<(u32, u32), (u32, u32)>;
+
 /// Words, merges and the tokens of single bytes.
 pub(super) struct Bpe {
     words: Words,
-    /// Rank and result for the ids of left and right.
-    merges: HashMap<(u32, u32), (u32, u32)>,
+    merges: Merges,
     /// By byte. `None` where the vocabulary has no token for it.
     bytes: Vec<Option<u32>>,
 }
@@ -66,12 +68,9 @@ impl Bpe {
     }
 }
 
-fn merges(
-    gguf: &Gguf<'_>,
-    vocabulary: &Vocabulary,
-) -> Result<HashMap<(u32, u32), (u32, u32)>, TokenizerError> {
+fn merges(gguf: &Gguf<'_>, vocabulary: &Vocabulary) -> Result<Merges, TokenizerError> {
     let lines = gguf.get_strings(MERGES)?.ok_or_else(|| gguf.missing(MERGES))?;
-    let mut merges = HashMap::with_capacity(lines.len());
+    let mut merges = Merges::with_capacity(lines.len());
     let mut joined = String::new();
     for (index, line) in lines.enumerate() {
         let wrong = |detail| TokenizerError::Merge {

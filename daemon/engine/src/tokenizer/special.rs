@@ -1,6 +1,6 @@
 //! Finding tokens that are looked for in the text itself, before any merging: `<|im_end|>`.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::error::TokenizerError;
 use super::vocabulary::{self, Vocabulary};
@@ -33,6 +33,8 @@ impl Specials {
             return Err(too_large());
         }
         let automaton = AhoCorasick::builder()
+            // A DFA, the library's own choice for few patterns, takes up to 1 KiB for each of their bytes.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .match_kind(MatchKind::LeftmostLongest)
             .build(specials().map(|(_, text, _)| text))
             .map_err(|_| too_large())?;
