@@ -222,9 +222,10 @@ impl Plan {
         elements * self.kv_format.bytes() * tokens
     }
 
-    /// Bytes of f32 activations for chunks of up to `rows` rows.
+    /// Bytes of f32 activations for chunks of up to `rows` rows; the logits are those of one row.
     pub fn scratch_bytes(&self, rows: u64) -> u64 {
-        let per_row: u64 = self.slots.iter().map(|slot| u64::from(slot.width)).sum();
-        per_row * rows * 4
+        let once = u64::from(self.slots[usize::from(self.logits)].width);
+        let per_row = self.slots.iter().map(|slot| u64::from(slot.width)).sum::<u64>() - once;
+        4 * (per_row * rows + once)
     }
 }
