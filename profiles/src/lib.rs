@@ -7,11 +7,14 @@
 pub mod books;
 pub mod catalogue;
 pub mod channel;
+pub mod doctor;
+pub mod energy;
 pub mod finding;
 pub mod format;
 pub mod host;
 pub mod job;
 pub mod op;
+pub mod overhead;
 pub mod plan;
 pub mod profile;
 pub mod result;

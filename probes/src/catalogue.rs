@@ -1,0 +1,129 @@
+//! Building the channel catalogue: ids, their uniqueness, and the rows for what is not there.
+
+use std::collections::HashSet;
+
+use slmscope_profiles::channel::{
+    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
+};
+
+use crate::source::{Group, Pace};
+
+/// What a source says about a channel that it will read.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) quantity: Quantity,
+    pub(crate) unit: Unit,
+    pub(crate) scope: Scope,
+    pub(crate) class: Class,
+    pub(crate) source: String,
+    pub(crate) group: Group,
+}
+
+/// The catalogue while it is being built.
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    channels: Vec<Channel>,
+    ids: HashSet<String>,
+}
+
+impl Catalogue {
+    /// Adds a channel whose samples are the value itself.
+    pub(crate) fn gauge(&mut self, entry: Entry) -> ChannelId {
+        self.sampled(entry, Kind::Gauge)
+    }
+
+    /// Adds a running total; `range` as in [`Kind::Counter`].
+    pub(crate) fn counter(&mut self, entry: Entry, range: Option<f64>) -> ChannelId {
+        self.sampled(entry, Kind::Counter { range })
+    }
+
+    /// Adds the rate of a counter that is in the catalogue: same scope and source, other name and unit.
+    pub(crate) fn rate(&mut self, id: &str, of: ChannelId, quantity: Quantity, unit: Unit) {
+        let Some(counter) = self.channels.get(usize::from(of)) else { return };
+        let channel = Channel {
+            id: id.to_owned(),
+            quantity,
+            unit,
+            class: Class::Derived,
+            kind: Kind::Rate { of },
+            ..counter.clone()
+        };
+        self.push(channel);
+    }
+
+    /// Adds a channel that has no value here. `source` names what was looked for.
+    pub(crate) fn absent(
+        &mut self,
+        (id, quantity, unit, scope): (&str, Quantity, Unit, Scope),
+        source: &str,
+        reason: Reason,
+        remedy: Option<String>,
+    ) {
+        self.push(Channel {
+            channel: 0,
+            id: id.to_owned(),
+            quantity,
+            unit,
+            scope,
+            class: Class::Unavailable,
+            kind: Kind::Gauge,
+            source: source.to_owned(),
+            period_ns: None,
+            reason: Some(reason),
+            remedy,
+        });
+    }
+
+    /// Whether the family has a channel, available or not.
+    pub(crate) fn has(&self, quantity: Quantity) -> bool {
+        self.channels.iter().any(|channel| channel.quantity == quantity)
+    }
+
+    /// Whether a channel has this id.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// The catalogue; ids are indices.
+    pub(crate) fn finish(self) -> Vec<Channel> {
+        self.channels
+    }
+
+    fn sampled(&mut self, entry: Entry, kind: Kind) -> ChannelId {
+        self.push(Channel {
+            channel: 0,
+            id: entry.id,
+            quantity: entry.quantity,
+            unit: entry.unit,
+            scope: entry.scope,
+            class: entry.class,
+            kind,
+            source: entry.source,
+            period_ns: Some(entry.group.period(Pace::Workload).as_nanos() as u64),
+            reason: None,
+            remedy: None,
+        })
+    }
+
+    /// Channels beyond the id space are not listed; no machine has 65 536 sensors.
+    fn push(&mut self, mut channel: Channel) -> ChannelId {
+        let index = self.channels.len().min(usize::from(ChannelId::MAX)) as ChannelId;
+        if self.channels.len() >= usize::from(ChannelId::MAX) {
+            return index;
+        }
+        channel.channel = index;
+        let mut repeat = 2;
+        let base = channel.id.clone();
+        while !self.ids.insert(channel.id.clone()) {
+            channel.id = format!("{base}#{repeat}");
+            repeat += 1;
+        }
+        self.channels.push(channel);
+        index
+    }
+}
+
+/// The reason of a reading that failed while the catalogue was built.
+pub(crate) fn missing(detail: impl Into<String>) -> Reason {
+    Reason::new(ReasonCode::NoSuchInterface, detail)
+}

@@ -1,0 +1,32 @@
+//! The power monitors of JetPack 4: the same chips as later, behind an IIO driver with files of its own,
+//! `rail_name_N` and `in_powerN_input` in mW.
+
+use slmscope_profiles::channel::Class;
+
+use super::power::rail_entry;
+use super::{Kind, enter};
+use crate::catalogue::Catalogue;
+use crate::files::{Limits, Slot};
+use crate::root::Root;
+
+const FOLDER: &str = "sys/bus/i2c/drivers/ina3221x";
+
+pub(super) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    for chip in root.list(FOLDER).unwrap_or_default() {
+        let chip = format!("{FOLDER}/{chip}");
+        for device in root.list(&chip).unwrap_or_default() {
+            if !device.starts_with("iio:device") {
+                continue;
+            }
+            for rail in 0..3 {
+                let Ok(label) = root.text(&format!("{chip}/{device}/rail_name_{rail}")) else { continue };
+                let path = format!("{chip}/{device}/in_power{rail}_input");
+                let limits = Limits::new(0.0, 1000.0);
+                let entry = rail_entry(&label, Class::Measured);
+                slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, 1e-3, limits));
+            }
+        }
+    }
+    slots
+}

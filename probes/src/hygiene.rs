@@ -1,0 +1,188 @@
+//! Readings that tell whether a machine is fit to measure on: taken before and after a run.
+//!
+//! These are the bare readings; what they mean for a run is judged elsewhere.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slmscope_profiles::channel::{Kind, Quantity, Value};
+
+use crate::catalogue::Catalogue;
+use crate::clock::monotonic_ns;
+use crate::root::Root;
+use crate::{meminfo, pressure, thermal, throttle, ticks, topology};
+
+/// What the thermal zones may take to answer before they are left out.
+const SENSOR_DEADLINE: Duration = Duration::from_millis(500);
+
+/// The state of the machine at one moment. `None` where it does not tell.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Readings {
+    /// The different frequency governors in use, sorted; empty without cpufreq.
+    pub governors: Vec<String>,
+    /// The firmware's platform profile: `balanced`, `low-power`, `performance`.
+    pub platform_profile: Option<String>,
+    /// Share of the last 10 s in which some task waited for a CPU, 0 to 1.
+    pub cpu_pressure: Option<f64>,
+    /// Share of the last 10 s in which some task waited for memory, 0 to 1.
+    pub memory_pressure: Option<f64>,
+    /// Swap in use, bytes.
+    pub swap_used: Option<u64>,
+    /// The setting of transparent huge pages: `always`, `madvise`, `never`.
+    pub transparent_hugepages: Option<String>,
+    /// The hottest thermal zone, °C.
+    pub max_celsius: Option<f64>,
+    /// Throttling events of all cores since boot.
+    pub throttle_events: Option<u64>,
+    /// Whether the firmware throttles or limits at this moment.
+    pub throttled_now: Option<bool>,
+    /// CPU time so far.
+    pub cpu: Option<CpuSnapshot>,
+}
+
+/// Takes the readings; about 1 ms, 0.5 s if a temperature sensor hangs.
+pub fn read(root: &Root) -> Readings {
+    let pressure = |what| {
+        let text = root.read(&format!("proc/pressure/{what}"), 512).ok()?;
+        pressure::average_10_s(&text, "some")
+    };
+    let (throttle_events, throttled_now) = throttling(root);
+    Readings {
+        governors: governors(root),
+        platform_profile: root.text("sys/firmware/acpi/platform_profile").ok(),
+        cpu_pressure: pressure("cpu"),
+        memory_pressure: pressure("memory"),
+        swap_used: root.read("proc/meminfo", 8192).ok().and_then(|text| meminfo::parse(&text).swap_used()),
+        transparent_hugepages: root.text("sys/kernel/mm/transparent_hugepage/enabled").ok().and_then(chosen),
+        max_celsius: hottest(root),
+        throttle_events,
+        throttled_now,
+        cpu: CpuSnapshot::take(root),
+    }
+}
+
+fn governors(root: &Root) -> Vec<String> {
+    let cpus = topology::present(root);
+    let governor =
+        |cpu: u32| root.text(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")).ok();
+    cpus.into_iter().filter_map(governor).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The word in brackets of `always [madvise] never`.
+fn chosen(text: String) -> Option<String> {
+    Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+/// Reads in a thread, since a zone's driver may hang.
+fn hottest(root: &Root) -> Option<f64> {
+    let mut zones = thermal::discover(root, &mut Catalogue::default())?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let read = move || {
+        let mut values = Vec::new();
+        zones.read(&mut values);
+        // Nobody listens any more after the deadline.
+        let _ = sender.send(values);
+    };
+    thread::Builder::new().name("probe-zones".to_owned()).spawn(read).ok()?;
+    let values = receiver.recv_timeout(SENSOR_DEADLINE).ok()?;
+    values.into_iter().filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)
+}
+
+fn throttling(root: &Root) -> (Option<u64>, Option<bool>) {
+    let mut catalogue = Catalogue::default();
+    let mut values = Vec::new();
+    for mut source in throttle::discover(root, &mut catalogue) {
+        source.read(&mut values);
+    }
+    let channels = catalogue.finish();
+    let (mut events, mut now) = (None, None);
+    for (channel, value) in values {
+        let (Value::Present(value), Some(channel)) = (value, channels.get(usize::from(channel))) else {
+            continue;
+        };
+        debug_assert_eq!(channel.quantity, Quantity::Throttle);
+        match channel.kind {
+            Kind::Counter { .. } => events = Some(events.unwrap_or(0) + value as u64),
+            Kind::Gauge | Kind::Rate { .. } => now = Some(now.unwrap_or(false) || value > 0.0),
+        }
+    }
+    (events, now)
+}
+
+/// CPU time of the machine at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CpuSnapshot {
+    /// CLOCK_MONOTONIC, ns.
+    pub t_ns: u64,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Busy time of all CPUs since boot, s.
+    pub busy_s: f64,
+    /// Time that the host gave to others, of all CPUs since boot, s.
+    pub steal_s: f64,
+}
+
+impl CpuSnapshot {
+    /// Reads `/proc/stat`. `None` if it cannot be read or counts nothing.
+    pub fn take(root: &Root) -> Option<Self> {
+        let text = root.read("proc/stat", 1 << 20).ok()?;
+        let t_ns = monotonic_ns();
+        let mut machine = None;
+        let mut cpus = 0;
+        for (cpu, ticks) in ticks::lines(&text) {
+            match cpu {
+                Some(_) => cpus += 1,
+                None => machine = Some(ticks),
+            }
+        }
+        let machine = machine.filter(|ticks| !ticks.blank)?;
+        let rate = ticks::per_second(root.is_live());
+        Some(Self { t_ns, cpus, busy_s: machine.busy as f64 / rate, steal_s: machine.steal as f64 / rate })
+    }
+
+    /// Share of the machine that other processes used since `older`, 0 to 1, where our own used `own_ns` of
+    /// CPU time. `None` if no time passed or the counters went backwards.
+    pub fn foreign_share(&self, older: &Self, own_ns: u64) -> Option<f64> {
+        let busy = self.busy_s - older.busy_s;
+        // Ours is exact, the kernel's total moves in ticks: the difference may come out just below zero.
+        (busy >= 0.0)
+            .then(|| Some(((busy - own_ns as f64 / 1e9) / self.capacity_s(older)?).clamp(0.0, 1.0)))?
+    }
+
+    /// Share of the machine that the host took away since `older`, 0 to 1. `None` as above.
+    pub fn steal_share(&self, older: &Self) -> Option<f64> {
+        let steal = self.steal_s - older.steal_s;
+        (steal >= 0.0).then(|| Some((steal / self.capacity_s(older)?).clamp(0.0, 1.0)))?
+    }
+
+    /// Time that all CPUs together had since `older`, s.
+    fn capacity_s(&self, older: &Self) -> Option<f64> {
+        let elapsed_ns = self.t_ns.checked_sub(older.t_ns).filter(|&ns| ns > 0)?;
+        (self.cpus > 0).then(|| elapsed_ns as f64 / 1e9 * f64::from(self.cpus))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_load_is_what_we_did_not_use() {
+        let older = CpuSnapshot { t_ns: 0, cpus: 4, busy_s: 10.0, steal_s: 1.0 };
+        let newer = CpuSnapshot { t_ns: 10_000_000_000, cpus: 4, busy_s: 34.0, steal_s: 3.0 };
+        assert_eq!(newer.foreign_share(&older, 20_000_000_000), Some(0.1));
+        assert_eq!(newer.foreign_share(&older, 25_000_000_000), Some(0.0));
+        assert_eq!(newer.steal_share(&older), Some(0.05));
+        assert_eq!(older.foreign_share(&newer, 0), None);
+        assert_eq!(older.steal_share(&older), None);
+    }
+
+    #[test]
+    fn the_choice_is_in_brackets() {
+        assert_eq!(chosen("always [madvise] never".to_owned()).as_deref(), Some("madvise"));
+        assert_eq!(chosen("always".to_owned()), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! What this machine offers: every channel, and the sources that read them.
+
+use slmscope_profiles::channel::{Channel, Quantity, Reason, ReasonCode, Scope, Unit};
+pub use slmscope_profiles::doctor::Board;
+
+use crate::battery::Batteries;
+use crate::catalogue::{Catalogue, missing};
+use crate::cpu::CpuTime;
+use crate::meminfo::MemInfo;
+use crate::nvidia::Nvidia;
+use crate::own::{self, WorkerPid};
+use crate::powercap::Powercap;
+use crate::pressure::Pressure;
+use crate::root::Root;
+use crate::source::{Group, Lane, Source};
+use crate::{cards, frequency, hwmon, membw, npu, thermal, throttle};
+
+/// The catalogue of one machine with the sources behind it.
+pub struct Inventory {
+    /// All channels, those without a value included; the id of each is its index.
+    pub channels: Vec<Channel>,
+    /// What the firmware calls the board.
+    pub board: Board,
+    /// What reads them, grouped by what may wait for what.
+    pub(crate) lanes: Vec<Lane>,
+    /// The process that the worker's channels are about.
+    pub(crate) worker: WorkerPid,
+}
+
+/// Finds every channel of the machine or tree. Each family has at least one row, if only to say why it is
+/// empty. Sensors that may hang are opened, not read.
+pub fn discover(root: &Root) -> Inventory {
+    let mut catalogue = Catalogue::default();
+    let worker = WorkerPid::default();
+    let mut fast: Vec<Box<dyn Source>> = Vec::new();
+    let mut medium: Vec<Box<dyn Source>> = Vec::new();
+    let mut slow: Vec<Box<dyn Source>> = Vec::new();
+    let mut bus: Vec<Box<dyn Source>> = Vec::new();
+
+    medium.extend(CpuTime::discover(root, &mut catalogue).map(boxed));
+    let (own_fast, own_medium) = own::discover(root, &mut catalogue, &worker);
+    fast.extend(own_fast);
+    medium.extend(own_medium);
+    if let Some((group, source)) = frequency::discover(root, &mut catalogue) {
+        match group {
+            Group::Fast => fast.push(source),
+            Group::Medium => medium.push(source),
+            Group::Slow | Group::Bus | Group::Gpu => slow.push(source),
+        }
+    }
+    slow.extend(MemInfo::discover(root, &mut catalogue).map(boxed));
+    membw::discover(root, &mut catalogue);
+    fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
+    let monitors = hwmon::discover(root, &mut catalogue);
+    bus.extend(monitors.power);
+    let battery = Batteries::discover(root, &mut catalogue).map(boxed);
+    let zones = thermal::discover(root, &mut catalogue);
+    slow.extend(throttle::discover(root, &mut catalogue));
+    slow.extend(Pressure::discover(root, &mut catalogue).map(boxed));
+    let (nvidia, cards) = processors(root, &mut catalogue);
+    medium.extend(npu::discover(root, &mut catalogue));
+    fill(&mut catalogue);
+
+    let own_thread = [
+        ("probe-power", Group::Bus, bus),
+        ("probe-battery", Group::Slow, battery.into_iter().collect()),
+        ("probe-thermal", Group::Slow, zones.into_iter().collect()),
+        ("probe-hwmon", Group::Slow, monitors.temperatures.into_iter().collect()),
+        ("probe-fans", Group::Slow, monitors.fans.into_iter().collect()),
+        ("probe-nvidia", Group::Gpu, nvidia.into_iter().collect()),
+        ("probe-cards", Group::Gpu, cards.into_iter().collect()),
+    ];
+    let shared = [
+        ("probe-fast", Group::Fast, fast),
+        ("probe-medium", Group::Medium, medium),
+        ("probe-slow", Group::Slow, slow),
+    ];
+    let lanes = shared
+        .into_iter()
+        .chain(own_thread)
+        .filter(|(.., sources)| !sources.is_empty())
+        .map(|(name, group, sources)| Lane { name, group, sources })
+        .collect();
+    Inventory { channels: catalogue.finish(), board: board(root), lanes, worker }
+}
+
+fn boxed(source: impl Source + 'static) -> Box<dyn Source> {
+    Box::new(source)
+}
+
+type Optional = Option<Box<dyn Source>>;
+
+/// Graphics processors of all kinds. What the NVIDIA library says counts only where nothing else was found.
+fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, Optional) {
+    let nvidia = Nvidia::discover(root, catalogue);
+    let count = nvidia.as_ref().map_or(0, |(_, count)| *count);
+    let cards = cards::discover(root, count, catalogue);
+    match nvidia {
+        Ok((source, _)) => (Some(boxed(source)), cards),
+        Err(reason) => {
+            if !catalogue.has(Quantity::Gpu) || reason.code == ReasonCode::GatedOrAsleep {
+                let (id, number) =
+                    if catalogue.has_id("gpu0.busy") { ("gpu1.busy", 1) } else { ("gpu0.busy", 0) };
+                let channel = (id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
+                catalogue.absent(channel, "libnvidia-ml.so.1", reason, None);
+            }
+            (None, cards)
+        }
+    }
+}
+
+/// Adds a row for each family that has none yet.
+fn fill(catalogue: &mut Catalogue) {
+    use Quantity::{Energy, Fan, Power, Temperature};
+    let mut row =
+        |channel: (&str, Quantity, Unit, Scope), source: &str, detail: &str, remedy: Option<&str>| {
+            if !catalogue.has(channel.1) {
+                catalogue.absent(channel, source, missing(detail), remedy.map(str::to_owned));
+            }
+        };
+    let rapl = Some("on Intel and AMD: sudo modprobe intel_rapl_msr");
+    row(
+        ("energy.package", Energy, Unit::Joules, Scope::Package),
+        "/sys/class/powercap",
+        "no RAPL zone and no energy counter in hwmon",
+        rapl,
+    );
+    row(
+        ("power.board", Power, Unit::Watts, Scope::BoardInput),
+        "/sys/class/hwmon",
+        "no power sensor, no battery and no energy counter",
+        None,
+    );
+    row(
+        ("temp.cpu", Temperature, Unit::Celsius, Scope::Machine),
+        "/sys/class/thermal",
+        "no thermal zone and no hwmon temperature",
+        None,
+    );
+    row(("fan.fan1", Fan, Unit::Rpm, Scope::Machine), "/sys/class/hwmon", "no fan with a tachometer", None);
+}
+
+/// The device tree's names, or those of the firmware tables.
+fn board(root: &Root) -> Board {
+    // Several strings in one property are separated by zero bytes; the first is the most specific.
+    let first = |path: &str| {
+        let text = root.text(path).ok()?;
+        text.split('\0').next().map(|first| first.trim().to_owned()).filter(|first| !first.is_empty())
+    };
+    for tree in ["proc/device-tree", "sys/firmware/devicetree/base"] {
+        let (id, name) = (first(&format!("{tree}/compatible")), first(&format!("{tree}/model")));
+        if id.is_some() || name.is_some() {
+            return Board { id, name };
+        }
+    }
+    let product = first("sys/class/dmi/id/product_name");
+    let vendor = first("sys/class/dmi/id/sys_vendor");
+    let name = match (&vendor, &product) {
+        (Some(vendor), Some(product)) => Some(format!("{vendor} {product}")),
+        _ => product.clone().or(vendor),
+    };
+    Board { id: product, name }
+}
+
+/// A reason in the words of a code alone, for readings that failed after the catalogue was made.
+pub(crate) fn plain_reason(code: ReasonCode, source: &str) -> Reason {
+    let what = match code {
+        ReasonCode::NoSuchInterface => "there is nothing to read",
+        ReasonCode::Permission => "this user may not read it",
+        ReasonCode::ReadError => "the read failed",
+        ReasonCode::GatedOrAsleep => "powered down or asleep",
+        ReasonCode::NotWired => "the sensor's input is not connected",
+        ReasonCode::NotSupported => "the driver does not support it",
+        ReasonCode::Implausible => "the number cannot be true",
+        ReasonCode::Stale => "it has not moved for too long",
+        ReasonCode::Vanished => "it went away",
+        ReasonCode::Offline => "the CPU is offline",
+        ReasonCode::NotAFile => "there is no regular file",
+        ReasonCode::Deadline => "the reading did not come back in time",
+        ReasonCode::NeedsTwoReadings => "a difference of two readings, and there is only one",
+    };
+    if source.is_empty() { Reason::new(code, what) } else { Reason::new(code, format!("{source}: {what}")) }
+}

@@ -1,0 +1,48 @@
+//! What a machine says about CPU time, clocks, memory, power, heat and accelerators, and why the rest is
+//! silent.
+//!
+//! ```text
+//! Root (this machine, or a captured tree)
+//!   └─ discover ─▶ Inventory: channels (the catalogue) + sources
+//!                     ├─ doctor:  each source once or twice, a row for every channel
+//!                     └─ Sampler: a thread per lane ── Sample ─▶ sink
+//! ```
+//!
+//! One source is one small file here; each enters its channels into the catalogue and reads them. A channel
+//! that cannot be read says why and, where there is one, how to change that. No failed read becomes a number.
+//! Rates are never sampled: whoever reads derives them from the counters.
+
+mod battery;
+mod cards;
+mod catalogue;
+mod clock;
+mod cpu;
+mod doctor;
+mod files;
+mod frequency;
+pub mod host;
+mod hwmon;
+pub mod hygiene;
+mod inventory;
+mod membw;
+mod meminfo;
+mod npu;
+mod nvidia;
+mod own;
+mod pci;
+mod powercap;
+mod pressure;
+pub mod process;
+mod root;
+mod sampler;
+mod source;
+mod thermal;
+mod throttle;
+mod ticks;
+mod topology;
+
+pub use doctor::doctor;
+pub use inventory::{Board, Inventory, discover};
+pub use root::{Handle, Root};
+pub use sampler::{Sampler, Sink};
+pub use source::{Group, Lane, Pace, Source};

@@ -1,0 +1,44 @@
+//! Graphics processors on the PCI bus, and whether they sleep. These files can be read without waking them.
+
+use crate::root::Root;
+
+const FOLDER: &str = "sys/bus/pci/devices";
+
+/// PCI vendor number of NVIDIA.
+const NVIDIA: &str = "0x10de";
+
+/// One NVIDIA display or 3D controller.
+#[derive(Debug)]
+pub(crate) struct NvidiaCard {
+    folder: String,
+}
+
+impl NvidiaCard {
+    /// All of them.
+    pub(crate) fn list(root: &Root) -> Vec<Self> {
+        let folders =
+            root.list(FOLDER).unwrap_or_default().into_iter().map(|device| format!("{FOLDER}/{device}"));
+        let is = |folder: &str, file: &str, prefix: &str| {
+            root.text(&format!("{folder}/{file}")).is_ok_and(|text| text.starts_with(prefix))
+        };
+        folders
+            .filter(|folder| is(folder, "vendor", NVIDIA) && is(folder, "class", "0x03"))
+            .map(|folder| Self { folder })
+            .collect()
+    }
+
+    /// Whether it is powered down, so that any access would wake it.
+    pub(crate) fn is_suspended(&self, root: &Root) -> bool {
+        is_suspended(root, &self.folder)
+    }
+
+    /// Whether the kernel may power it down when nobody uses it.
+    pub(crate) fn may_suspend(&self, root: &Root) -> bool {
+        root.text(&format!("{}/power/control", self.folder)).is_ok_and(|control| control == "auto")
+    }
+}
+
+/// Whether the device in this folder is powered down.
+pub(crate) fn is_suspended(root: &Root, folder: &str) -> bool {
+    root.text(&format!("{folder}/power/runtime_status")).is_ok_and(|status| status == "suspended")
+}

@@ -1,0 +1,154 @@
+//! RAPL energy counters below `/sys/class/powercap`.
+//!
+//! Folder numbers are not package numbers: a zone is known by its `name`, a zone inside it by the name of its
+//! parent too. Counters wrap at `max_energy_range_uj`, which differs from zone to zone. `intel-rapl-mmio`
+//! shows the packages a second time and is used only where the first is missing.
+
+use std::time::Instant;
+
+use slmscope_profiles::channel::{
+    ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
+};
+
+use crate::catalogue::{Catalogue, Entry};
+use crate::files::integer;
+use crate::root::{Handle, Root};
+use crate::source::{Group, Source};
+
+const FOLDER: &str = "sys/class/powercap";
+
+/// AMD's counters have this range; used to know them in captures without `/proc/cpuinfo`.
+const AMD_RANGE_UJ: i64 = 65_532_610_987;
+
+/// A counter of a running CPU moves every millisecond; one that stands still for longer does not count.
+const STALE_S: u64 = 10;
+
+struct Zone {
+    channel: ChannelId,
+    handle: Handle,
+    last_uj: Option<i64>,
+    changed: Instant,
+}
+
+/// Reads the counters.
+pub(crate) struct Powercap {
+    zones: Vec<Zone>,
+}
+
+impl Powercap {
+    /// Enters `energy.ZONE` and `power.ZONE` for each zone.
+    pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Self> {
+        let mut zones = Vec::new();
+        let folders = root.list(FOLDER).unwrap_or_default();
+        for driver in ["intel-rapl:", "intel-rapl-mmio:"] {
+            for folder in folders.iter().filter(|folder| folder.starts_with(driver)) {
+                zones.extend(zone(root, folder, driver, catalogue));
+            }
+        }
+        (!zones.is_empty()).then_some(Self { zones })
+    }
+}
+
+fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> Option<Zone> {
+    let path = format!("{FOLDER}/{folder}");
+    let name = match root.text(&format!("{path}/name")) {
+        Ok(name) => name,
+        // In containers the class lists zones whose folders are masked.
+        Err(_) => folder.to_owned(),
+    };
+    let kind = name.split('-').next().unwrap_or(&name).to_owned();
+    let label = match folder.rsplit_once(':').filter(|(parent, _)| format!("{parent}:").len() > driver.len())
+    {
+        Some((parent, _)) => match root.text(&format!("{FOLDER}/{parent}/name")) {
+            Ok(parent) => format!("{name}-{}", parent.strip_prefix("package-").unwrap_or(&parent)),
+            Err(_) => name.clone(),
+        },
+        None => name.clone(),
+    };
+    let id = format!("energy.{}", id_part(&label));
+    if driver == "intel-rapl-mmio:" && catalogue.has_id(&id) {
+        return None;
+    }
+    let scope = match kind.as_str() {
+        "core" => Scope::Cores,
+        "uncore" => Scope::Gpu,
+        "dram" => Scope::Dram,
+        "psys" => Scope::Platform,
+        _ => Scope::Package,
+    };
+    let range_uj = root.integer(&format!("{path}/max_energy_range_uj")).ok().filter(|&range| range > 0);
+    let source = format!("/{path}/energy_uj");
+    let power = id.replacen("energy.", "power.", 1);
+    let opened = if kind == "core" && is_amd(root, range_uj) {
+        let detail = "AMD counts the energy of each core apart; this file shows one of them";
+        Err(Reason::new(ReasonCode::NotSupported, detail))
+    } else {
+        root.open(&format!("{path}/energy_uj"))
+    };
+    match opened {
+        Ok(handle) => {
+            let entry = Entry {
+                id,
+                quantity: Quantity::Energy,
+                unit: Unit::Joules,
+                scope,
+                class: Class::Measured,
+                source,
+                group: Group::Fast,
+            };
+            let channel = catalogue.counter(entry, range_uj.map(|range| range as f64 / 1e6));
+            catalogue.rate(&power, channel, Quantity::Power, Unit::Watts);
+            Some(Zone { channel, handle, last_uj: None, changed: Instant::now() })
+        }
+        Err(reason) => {
+            let remedy = (reason.code == ReasonCode::Permission).then(|| remedy(&source));
+            let energy = (id.as_str(), Quantity::Energy, Unit::Joules, scope.clone());
+            catalogue.absent(energy, &source, reason.clone(), remedy.clone());
+            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason, remedy);
+            None
+        }
+    }
+}
+
+/// Energy counters are root's since Linux 5.10, because they leak what other users compute.
+fn remedy(source: &str) -> String {
+    format!(
+        "let your group read it: sudo chgrp \"$(id -gn)\" {source} && sudo chmod 0440 {source} (until the next \
+         boot; for good with a udev rule that does the same: SUBSYSTEM==\"powercap\", KERNEL==\"intel-rapl*\")"
+    )
+}
+
+fn is_amd(root: &Root, range_uj: Option<i64>) -> bool {
+    match root.read("proc/cpuinfo", 4096) {
+        Ok(text) => text.windows(12).any(|window| window == b"AuthenticAMD"),
+        Err(_) => range_uj == Some(AMD_RANGE_UJ),
+    }
+}
+
+impl Zone {
+    fn read(&mut self) -> Value {
+        let mut buffer = [0; 32];
+        let uj = match self.handle.read(&mut buffer).map(integer) {
+            Ok(Some(uj)) if uj >= 0 => uj,
+            Ok(_) => return Value::Absent(ReasonCode::Implausible),
+            Err(code) => return Value::Absent(code),
+        };
+        if self.last_uj != Some(uj) {
+            self.last_uj = Some(uj);
+            self.changed = Instant::now();
+        } else if self.changed.elapsed().as_secs() >= STALE_S {
+            return Value::Absent(ReasonCode::Stale);
+        }
+        Value::Present(uj as f64 / 1e6)
+    }
+}
+
+impl Source for Powercap {
+    fn channels(&self) -> Vec<ChannelId> {
+        self.zones.iter().map(|zone| zone.channel).collect()
+    }
+
+    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+        values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read())));
+    }
+}

@@ -1,0 +1,155 @@
+//! CPU time and memory of a process.
+
+use std::fs;
+use std::io::Read;
+
+/// Longest `/proc` file that is read here, bytes.
+const CAP: u64 = 64 * 1024;
+
+/// The kernel's limit. Larger numbers do not fit the clock's id and would name another process.
+const MAX_PID: libc::pid_t = 1 << 22;
+
+/// Threads of one process that are listed.
+const MAX_THREADS: usize = 4096;
+
+/// Memory of a process, bytes. `None` where the kernel does not tell or the process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProcessMemory {
+    /// Resident set.
+    pub rss: Option<u64>,
+    /// Largest resident set so far.
+    pub rss_peak: Option<u64>,
+    /// Resident set with shared pages divided by their number of users.
+    pub pss: Option<u64>,
+    /// Resident anonymous memory.
+    pub anon: Option<u64>,
+    /// Resident pages of mapped files; mapped weights are here.
+    pub file: Option<u64>,
+    /// Resident shared memory.
+    pub shmem: Option<u64>,
+    /// Address space.
+    pub mapped: Option<u64>,
+}
+
+/// Memory of a process. Walks its page tables for the PSS, about 5 ms for a large one: not for every tick.
+pub fn memory(pid: u32) -> ProcessMemory {
+    let status = text(&format!("/proc/{pid}/status")).unwrap_or_default();
+    let rollup = text(&format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    ProcessMemory {
+        rss: kib(&status, "VmRSS:"),
+        rss_peak: kib(&status, "VmHWM:"),
+        pss: kib(&rollup, "Pss:"),
+        anon: kib(&status, "RssAnon:"),
+        file: kib(&status, "RssFile:"),
+        shmem: kib(&status, "RssShmem:"),
+        mapped: kib(&status, "VmSize:"),
+    }
+}
+
+/// CPU time of a process with all its threads, also those that ended, ns. `None` if it is gone.
+pub fn cpu_ns(pid: u32) -> Option<u64> {
+    CpuClock::of(pid)?.now_ns()
+}
+
+/// Thread id, name and CPU time in ns of each thread of a process. Empty if it is gone; a thread whose time is
+/// not told is left out.
+pub fn threads_cpu_ns(pid: u32) -> Vec<(u32, String, u64)> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    entries
+        .take(MAX_THREADS)
+        .filter_map(|entry| {
+            let tid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let task = format!("/proc/{pid}/task/{tid}");
+            let name = text(&format!("{task}/comm"))?;
+            Some((
+                tid,
+                name.trim_end_matches('\n').to_owned(),
+                scheduled_ns(&text(&format!("{task}/schedstat"))?)?,
+            ))
+        })
+        .collect()
+}
+
+/// First field of `schedstat`: time on a CPU. All zeros mean that the kernel does not keep it.
+fn scheduled_ns(schedstat: &str) -> Option<u64> {
+    let mut fields = schedstat.split_ascii_whitespace().map(str::parse::<u64>);
+    let (run, wait, slices) = (fields.next()?.ok()?, fields.next()?.ok()?, fields.next()?.ok()?);
+    (run != 0 || wait != 0 || slices != 0).then_some(run)
+}
+
+/// The kernel's clock of a process: counts the time that its threads run, exact to the nanosecond and in one
+/// system call, whatever their number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CpuClock(libc::clockid_t);
+
+impl CpuClock {
+    /// `None` if there is no such process.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let pid = libc::pid_t::try_from(pid).ok().filter(|pid| (1..=MAX_PID).contains(pid))?;
+        let mut clock = 0;
+        // SAFETY: `clock` is a valid place for the result; the call keeps no pointer.
+        #[expect(unsafe_code)]
+        let failed = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+        (failed == 0).then_some(Self(clock))
+    }
+
+    /// CPU time so far, ns. `None` once the process is gone.
+    pub(crate) fn now_ns(self) -> Option<u64> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a valid place for the result; the call keeps no pointer.
+        #[expect(unsafe_code)]
+        let failed = unsafe { libc::clock_gettime(self.0, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).ok()?;
+        (failed == 0)
+            .then_some(seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec).ok()?)?)
+    }
+}
+
+fn text(path: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(CAP).read_to_end(&mut bytes).ok()?;
+    // A thread may have been given any bytes as its name.
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Value of a `Name:   N kB` line, bytes.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_has_time_memory_and_a_thread() {
+        let pid = std::process::id();
+        assert!(cpu_ns(pid).unwrap() > 0);
+        let memory = memory(pid);
+        assert!(memory.rss.unwrap() > 0 && memory.mapped.unwrap() >= memory.rss.unwrap());
+        assert!(!threads_cpu_ns(pid).is_empty() || text("/proc/self/schedstat").is_none());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_nothing() {
+        for gone in [0, 1 << 22, u32::MAX >> 1, u32::MAX] {
+            assert_eq!(cpu_ns(gone), None);
+            assert_eq!(memory(gone), ProcessMemory::default());
+            assert!(threads_cpu_ns(gone).is_empty());
+        }
+    }
+
+    #[test]
+    fn zeros_in_schedstat_are_no_measurement() {
+        assert_eq!(scheduled_ns("0 0 0\n"), None);
+        assert_eq!(scheduled_ns("0 5 1\n"), Some(0));
+        assert_eq!(scheduled_ns("x 5 1\n"), None);
+    }
+
+    #[test]
+    fn sizes_need_their_unit() {
+        assert_eq!(kib("VmRSS:\t  12 kB\n", "VmRSS:"), Some(12_288));
+        assert_eq!(kib("VmRSS:\t  12 MB\n", "VmRSS:"), None);
+    }
+}

@@ -1,0 +1,330 @@
+//! Where the files are: this machine, or a tree captured from another one.
+//!
+//! Nothing below `/sys` and `/proc` is trusted. A file is opened without waiting, must turn out to be a
+//! regular file, and is read up to a bound; so a pipe, a device or an endless file costs one system call and
+//! becomes a [`Reason`]. Under a tree, paths and links are resolved by the kernel inside that tree.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use slmscope_profiles::channel::{Reason, ReasonCode};
+
+mod textlink;
+
+/// Entries of one directory that are looked at; more means that this is not a directory of ours.
+const MAX_ENTRIES: usize = 8192;
+
+/// Longest text that [`Root::text`] reads, bytes.
+const TEXT_CAP: usize = 4096;
+
+/// The tree that the probes read.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    path: PathBuf,
+    live: bool,
+}
+
+impl Root {
+    /// This machine.
+    ///
+    /// # Errors
+    /// If `/` cannot be opened.
+    pub fn live() -> io::Result<Self> {
+        let dir = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { dir, path: PathBuf::from("/"), live: true })
+    }
+
+    /// A captured tree with `sys` and `proc` in it.
+    ///
+    /// # Errors
+    /// If `path` is not a directory, or the kernel is older than 5.6 and cannot confine paths to it.
+    pub fn tree(path: &Path) -> io::Result<Self> {
+        let dir = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = Self { dir, path: path.to_owned(), live: false };
+        match root.open_flags(".", OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(_) => Ok(root),
+            Err(Errno::NOSYS) => Err(io::Error::other("reading a tree needs openat2 (Linux 5.6 or later)")),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether this is the machine we run on.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// The root as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a regular file for repeated reading. `path` is relative to the root: `sys/class/…`.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn open(&self, path: &str) -> Result<Handle, Reason> {
+        let absent = |errno| reason(path, errno);
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(absent)?;
+        let stat = fs::fstat(&fd).map_err(absent)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Handle { fd, path: path.to_owned() }),
+            kind => Err(Reason::new(ReasonCode::NotAFile, format!("/{path} is {}", describe(kind)))),
+        }
+    }
+
+    /// Reads the beginning of a regular file, at most `cap` bytes.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn read(&self, path: &str, cap: usize) -> Result<Vec<u8>, Reason> {
+        let handle = self.open(path)?;
+        let mut bytes = vec![0; cap];
+        let length = handle.fill(&mut bytes).map_err(|errno| reason(path, errno))?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// A short text file, trimmed; bytes that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn text(&self, path: &str) -> Result<String, Reason> {
+        let bytes = self.read(path, TEXT_CAP)?;
+        Ok(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
+    }
+
+    /// A file that holds one integer.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn integer(&self, path: &str) -> Result<i64, Reason> {
+        let text = self.text(path)?;
+        text.parse().map_err(|_| {
+            let shown: String = text.chars().take(40).collect();
+            Reason::new(ReasonCode::Implausible, format!("/{path} holds `{shown}`, not a number"))
+        })
+    }
+
+    /// Names in a directory, numbers in them in numeric order.
+    ///
+    /// # Errors
+    /// The reason why there is no such directory.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, Reason> {
+        let absent = |errno| reason(path, errno);
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(absent)?;
+        let mut names = Vec::new();
+        for entry in fs::Dir::new(fd).map_err(absent)?.take(MAX_ENTRIES) {
+            let entry = entry.map_err(absent)?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.to_owned()),
+            }
+        }
+        names.sort_by(|a, b| natural(a).cmp(&natural(b)).then_with(|| a.cmp(b)));
+        Ok(names)
+    }
+
+    /// Whether something of this name exists, of whatever kind.
+    pub fn exists(&self, path: &str) -> bool {
+        self.resolve(path, OFlags::PATH).is_ok()
+    }
+
+    /// Where a link points, as it is written. `None` if it is no link.
+    pub fn link(&self, path: &str) -> Option<String> {
+        match self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(fd) => match fs::readlinkat(&fd, "", Vec::new()) {
+                Ok(target) => target.into_string().ok(),
+                Err(_) => textlink::target(self, path),
+            },
+            Err(_) => None,
+        }
+    }
+
+    fn resolve(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match self.open_flags(path, flags) {
+            Err(Errno::NOTDIR) if !self.live => textlink::open(self, path, flags),
+            other => other,
+        }
+    }
+
+    fn open_flags(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.live {
+            // `path` is relative, so this is below `/`; kernels before 5.6 have no openat2.
+            fs::openat(&self.dir, path, flags, Mode::empty())
+        } else {
+            let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            fs::openat2(&self.dir, path, flags, Mode::empty(), inside)
+        }
+    }
+}
+
+/// An open regular file that is read again and again from its start.
+#[derive(Debug)]
+pub struct Handle {
+    fd: OwnedFd,
+    path: String,
+}
+
+impl Handle {
+    /// Reads from the start into `buffer`. Does not allocate.
+    ///
+    /// # Errors
+    /// What the error number means; an empty file counts as asleep.
+    pub fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ReasonCode> {
+        loop {
+            match rustix::io::pread(&self.fd, &mut *buffer, 0) {
+                Ok(0) => return Err(ReasonCode::GatedOrAsleep),
+                Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(code(errno)),
+            }
+        }
+    }
+
+    /// Like [`read`](Self::read) for files longer than what the kernel returns at once (about a page).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_all<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ReasonCode> {
+        match self.fill(buffer) {
+            Ok(0) => Err(ReasonCode::GatedOrAsleep),
+            Ok(length) => Ok(buffer.get(..length).unwrap_or_default()),
+            Err(errno) => Err(code(errno)),
+        }
+    }
+
+    /// Reads until the buffer is full or the file ends.
+    fn fill(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut length = 0;
+        while length < buffer.len() {
+            let free = buffer.get_mut(length..).unwrap_or_default();
+            match rustix::io::pread(&self.fd, free, length as u64) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(length)
+    }
+
+    /// The path below the root, without a leading slash.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// What an error number of an open or a read means for the channel behind it.
+pub(crate) fn code(errno: Errno) -> ReasonCode {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => ReasonCode::NoSuchInterface,
+        Errno::ACCESS | Errno::PERM => ReasonCode::Permission,
+        Errno::AGAIN => ReasonCode::GatedOrAsleep,
+        Errno::IO => ReasonCode::NotWired,
+        Errno::BUSY => ReasonCode::Offline,
+        Errno::OPNOTSUPP => ReasonCode::NotSupported,
+        Errno::NODEV | Errno::NXIO | Errno::SRCH => ReasonCode::Vanished,
+        Errno::ISDIR | Errno::LOOP => ReasonCode::NotAFile,
+        _ => ReasonCode::ReadError,
+    }
+}
+
+fn reason(path: &str, errno: Errno) -> Reason {
+    Reason::new(code(errno), format!("/{path}: {}", Message(errno)))
+}
+
+/// The system's words for an error number, without the number in brackets.
+struct Message(Errno);
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = io::Error::from(self.0).to_string();
+        f.write_str(text.split(" (os error").next().unwrap_or(&text))
+    }
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "not a regular file",
+    }
+}
+
+/// Splits a name into text and numbers, so that `zone10` comes after `zone9`.
+fn natural(name: &str) -> Vec<(&str, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, tail) = rest.split_at(digits);
+        let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (number, tail) = tail.split_at(end);
+        parts.push((text, number.parse().unwrap_or(u64::MAX)));
+        rest = tail;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::tree(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_pipe_a_directory_and_a_missing_file_are_reasons() {
+        let (dir, root) = tree();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        assert_eq!(root.text("fifo").unwrap_err().code, ReasonCode::NotAFile);
+        assert_eq!(root.text("folder").unwrap_err().code, ReasonCode::NotAFile);
+        assert_eq!(root.text("nothing").unwrap_err().code, ReasonCode::NoSuchInterface);
+    }
+
+    #[test]
+    fn links_stay_inside_the_tree() {
+        let (dir, root) = tree();
+        symlink("/etc/passwd", dir.path().join("absolute")).unwrap();
+        symlink("../../../../../etc/passwd", dir.path().join("relative")).unwrap();
+        assert_eq!(root.text("absolute").unwrap_err().code, ReasonCode::NoSuchInterface);
+        assert_eq!(root.text("relative").unwrap_err().code, ReasonCode::NoSuchInterface);
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/passwd"), "inside\n").unwrap();
+        assert_eq!(root.text("absolute").unwrap(), "inside");
+    }
+
+    #[test]
+    fn reads_are_bounded_and_bad_numbers_shown() {
+        let (dir, root) = tree();
+        std::fs::write(dir.path().join("long"), vec![b'7'; 100_000]).unwrap();
+        assert_eq!(root.read("long", 10).unwrap().len(), 10);
+        assert_eq!(root.text("long").unwrap().len(), TEXT_CAP);
+        let reason = root.integer("long").unwrap_err();
+        assert_eq!(reason.code, ReasonCode::Implausible);
+        assert!(reason.detail.len() < 120, "{reason}");
+    }
+
+    #[test]
+    fn names_come_in_numeric_order() {
+        let (dir, root) = tree();
+        for name in ["zone10", "zone9", "zone1", "other"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(root.list(".").unwrap(), ["other", "zone1", "zone9", "zone10"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! The report of `doctor --json`: every channel of a machine with its reading, or why there is none.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Class, Quantity, Reason, Scope, Unit};
+
+/// Value of [`DoctorReport::schema`].
+pub const SCHEMA: &str = "slmscope.doctor/1";
+
+/// What the firmware calls the board.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Board {
+    /// The most specific `compatible` of the device tree, or the product name of the firmware tables.
+    pub id: Option<String>,
+    /// The model in words.
+    pub name: Option<String>,
+}
+
+/// One channel and its reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoctorRow {
+    /// Stable name, family first.
+    pub id: String,
+    /// Its family.
+    pub quantity: Quantity,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// What it covers.
+    pub scope: Scope,
+    /// How the value comes about.
+    pub class: Class,
+    /// The file or interface.
+    pub source: String,
+    /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
+    pub period_ns: Option<u64>,
+    /// Time from the reading to the report, ns. `None` without a value, and for captured trees.
+    pub age_ns: Option<u64>,
+    /// The value. `None` where there is none; then `reason` says why.
+    pub value: Option<f64>,
+    /// Why there is no value; `None` where there is one.
+    pub reason: Option<Reason>,
+    /// The command or setting that makes it available, where there is one.
+    pub remedy: Option<String>,
+}
+
+/// The whole report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The tree that was read; `/` for the machine itself.
+    pub root: String,
+    /// The user who read it.
+    pub user: String,
+    /// The board.
+    pub board: Board,
+    /// Every channel; each family has at least one.
+    pub channels: Vec<DoctorRow>,
+}
