@@ -19,7 +19,7 @@ const LINE: usize = 224;
 pub(crate) struct CpuTime {
     handle: Handle,
     buffer: Vec<u8>,
-    seconds_per_tick: f64,
+    ticks_per_second: f64,
     cpus: f64,
     machine: ChannelId,
     steal: ChannelId,
@@ -89,7 +89,7 @@ impl CpuTime {
         Ok(Self {
             handle,
             buffer: vec![0; LINE * (known.len() + 2)],
-            seconds_per_tick: 1.0 / ticks::per_second(root.is_live()),
+            ticks_per_second: ticks::per_second(root.is_live()),
             cpus: known.len().max(1) as f64,
             machine,
             steal,
@@ -119,13 +119,13 @@ impl Source for CpuTime {
                 None => machine = Some(ticks),
                 Some(cpu) => {
                     if let Some(slot) = self.values.get_mut(cpu as usize) {
-                        *slot = Value::Present(ticks.busy as f64 * self.seconds_per_tick);
+                        *slot = Value::Present(ticks.busy as f64 / self.ticks_per_second);
                     }
                 }
             }
         }
         let share = |ticks: Option<u64>| match ticks {
-            Some(ticks) => Value::Present(ticks as f64 * self.seconds_per_tick / self.cpus),
+            Some(ticks) => Value::Present(ticks as f64 / self.ticks_per_second / self.cpus),
             None => Value::Absent(ReasonCode::ReadError),
         };
         values.push((self.machine, share(machine.map(|ticks| ticks.busy))));

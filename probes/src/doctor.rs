@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use slmscope_profiles::channel::{
-    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Value, rate,
+    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, rate,
 };
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
@@ -97,12 +97,17 @@ fn row(channel: &Channel, all: &[Channel], readings: &[Vec<Reading>], now: Optio
         Ok((time, value)) => (Some(time), Some(value), None),
         Err(reason) => (None, None, Some(reason)),
     };
+    // What can be had with a second reading is not unavailable.
+    let class = match &reason {
+        Some(reason) if reason.code != ReasonCode::NeedsTwoReadings => Class::Unavailable,
+        _ => channel.class,
+    };
     DoctorRow {
         id: channel.id.clone(),
         quantity: channel.quantity,
         unit: channel.unit,
         scope: channel.scope.clone(),
-        class: if channel.reason.is_some() { Class::Unavailable } else { channel.class },
+        class,
         source: channel.source.clone(),
         period_ns: channel.period_ns,
         age_ns: now.and_then(|now| Some(now.saturating_sub(time?))),
@@ -115,6 +120,9 @@ fn row(channel: &Channel, all: &[Channel], readings: &[Vec<Reading>], now: Optio
 fn latest(readings: &[Reading], channel: &Channel) -> Result<(u64, f64), Reason> {
     match readings.last() {
         Some(&(time, Value::Present(value))) => Ok((time, value)),
+        Some((_, Value::Absent(ReasonCode::NoSuchInterface))) if channel.scope == Scope::Process => {
+            Err(Reason::new(ReasonCode::NoSuchInterface, "no worker process runs at the moment"))
+        }
         Some(&(_, Value::Absent(code))) => Err(plain_reason(code, &channel.source)),
         None => Err(plain_reason(ReasonCode::Deadline, &channel.source)),
     }
@@ -131,6 +139,10 @@ fn difference(readings: &[Reading], range: Option<f64>, channel: &Channel) -> Re
         return Err(plain_reason(ReasonCode::Stale, &channel.source));
     }
     match rate((older_time, older), (time, newer), range) {
+        // Time is counted in ticks of 10 ms, so a busy CPU may seem to run for longer than it did.
+        Some(rate) if channel.unit == Unit::Ratio && channel.scope != Scope::Process => {
+            Ok((time, rate.min(1.0)))
+        }
         Some(rate) => Ok((time, rate)),
         None => Err(Reason::new(
             ReasonCode::Implausible,

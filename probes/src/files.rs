@@ -44,8 +44,8 @@ pub(crate) enum Formula {
 impl Formula {
     fn read(&self) -> Result<f64, ReasonCode> {
         match self {
-            Self::Scaled(handle, factor) => Ok(number(handle)? * factor),
-            Self::Product(a, b, factor) => Ok(number(a)? * number(b)? * factor),
+            Self::Scaled(handle, factor) => Ok(scale(number(handle)?, *factor)),
+            Self::Product(a, b, factor) => Ok(scale(number(a)? * number(b)?, *factor)),
         }
     }
 
@@ -129,6 +129,12 @@ impl Source for Files {
     }
 }
 
+/// Applies a unit's factor. Powers of ten below one have no exact form, so they divide: 36800 m°C are 36.8 °C
+/// and not 36.800000000000004.
+fn scale(number: f64, factor: f64) -> f64 {
+    if factor < 1.0 { number / (1.0 / factor).round() } else { number * factor }
+}
+
 /// The number in a file that holds one integer.
 pub(crate) fn number(handle: &Handle) -> Result<f64, ReasonCode> {
     let mut buffer = [0; 64];
@@ -150,6 +156,18 @@ mod tests {
         assert_eq!(integer(b"32760 ma"), None);
         assert_eq!(integer(b"18446744073447456768"), None);
         assert_eq!(integer(b""), None);
+    }
+
+    #[test]
+    fn scaling_is_exact_where_it_can_be() {
+        assert_eq!(
+            [scale(36_800.0, 1e-3), scale(15_453_000.0, 1e-6)].map(|value| value.to_string()),
+            ["36.8", "15.453"]
+        );
+        assert_eq!(
+            [scale(40.0, 0.01), scale(1_800_000.0, 1e3)].map(|value| value.to_string()),
+            ["0.4", "1800000000"]
+        );
     }
 
     #[test]

@@ -102,6 +102,8 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, Optional) {
                 let (id, number) =
                     if catalogue.has_id("gpu0.busy") { ("gpu1.busy", 1) } else { ("gpu0.busy", 0) };
                 let channel = (id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
+                let detail = format!("no load file of amdgpu or Tegra, and {}", reason.detail);
+                let reason = if id == "gpu0.busy" { Reason::new(reason.code, detail) } else { reason };
                 catalogue.absent(channel, "libnvidia-ml.so.1", reason, None);
             }
             (None, cards)

@@ -45,4 +45,4 @@ pub use doctor::doctor;
 pub use inventory::{Board, Inventory, discover};
 pub use root::{Handle, Root};
 pub use sampler::{Sampler, Sink};
-pub use source::{Group, Lane, Pace, Source};
+pub use source::Pace;

@@ -17,7 +17,7 @@ pub enum Pace {
 
 /// What a reading costs, and so how often it may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// Microseconds, no device access: energy counters, CPU clocks of our processes.
     Fast,
     /// Tens of microseconds: `/proc/stat`, memory of our processes.
@@ -32,7 +32,7 @@ pub enum Group {
 
 impl Group {
     /// Time between two readings at a pace.
-    pub fn period(self, pace: Pace) -> Duration {
+    pub(crate) fn period(self, pace: Pace) -> Duration {
         let ms = match (self, pace) {
             (Self::Fast, Pace::Workload) => 10,
             (Self::Fast | Self::Medium | Self::Gpu | Self::Bus, Pace::Client)
@@ -46,7 +46,7 @@ impl Group {
 }
 
 /// Something that yields values of one or more channels that are read together.
-pub trait Source: Send {
+pub(crate) trait Source: Send {
     /// The channels that [`read`](Self::read) answers for.
     fn channels(&self) -> Vec<ChannelId>;
 
@@ -58,11 +58,11 @@ pub trait Source: Send {
 }
 
 /// Sources that one thread reads in turn, at the pace of one group.
-pub struct Lane {
+pub(crate) struct Lane {
     /// Name of the thread and of the log lines, at most 15 bytes.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How often.
-    pub group: Group,
+    pub(crate) group: Group,
     /// What.
-    pub sources: Vec<Box<dyn Source>>,
+    pub(crate) sources: Vec<Box<dyn Source>>,
 }

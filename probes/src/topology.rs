@@ -7,9 +7,19 @@ use crate::root::Root;
 /// CPU numbers above this are not believed; the kernel's own limit is 8192.
 const MAX_CPU: u32 = 8191;
 
-/// CPUs that are plugged in, online or not. Firmware may claim many more as `possible`.
+const FOLDER: &str = "sys/devices/system/cpu";
+
+/// CPUs that are plugged in, online or not. Firmware may claim many more as `possible`. Where the kernel gives
+/// no list, the CPUs that have a folder.
 pub(crate) fn present(root: &Root) -> BTreeSet<u32> {
-    root.text("sys/devices/system/cpu/present").map(|text| parse_list(&text)).unwrap_or_default()
+    if let Ok(text) = root.text(&format!("{FOLDER}/present")) {
+        return parse_list(&text);
+    }
+    let names = root.list(FOLDER).unwrap_or_default();
+    names
+        .iter()
+        .filter_map(|name| name.strip_prefix("cpu")?.parse().ok().filter(|&cpu| cpu <= MAX_CPU))
+        .collect()
 }
 
 /// One number per core that has a CPU with a `topology` folder: the first of its threads.
@@ -17,7 +27,7 @@ pub(crate) fn first_threads(root: &Root) -> BTreeSet<u32> {
     present(root)
         .into_iter()
         .filter_map(|cpu| {
-            let path = format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+            let path = format!("{FOLDER}/cpu{cpu}/topology/thread_siblings_list");
             parse_list(&root.text(&path).ok()?).first().copied()
         })
         .collect()

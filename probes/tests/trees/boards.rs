@@ -104,7 +104,9 @@ fn clocks_are_not_invented() {
     assert_eq!(reason(&guest, "freq.cpu0"), ReasonCode::NoSuchInterface);
     assert_eq!(value(&report(&folder, "amd-desktop-ryzen1600-rx580"), "freq.cpu0"), Some(1.55e9));
     let laptop = report(&folder, "x86-laptop-nodeexporter");
-    assert!(laptop.channels.iter().filter(|row| row.id.starts_with("freq.")).all(|row| row.value.is_none()));
+    assert_eq!(value(&laptop, "freq.cpu0"), Some(1.699_981e9));
+    assert_eq!(reason(&laptop, "freq.cpu3"), ReasonCode::Implausible);
+    assert_eq!(row(&laptop, "freq.cpu3").class, Class::Unavailable);
 }
 
 #[test]
