@@ -1,0 +1,157 @@
+//! What can go wrong while loading a model and while running it.
+
+use slmscope_profiles::spec::SpecError;
+
+use crate::gguf::GgufError;
+
+/// Why a forward pass ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The cancel flag was up.
+    #[error("cancelled")]
+    Cancelled,
+    /// A token that the model has no row for.
+    #[error("token id {id} is not below the vocabulary's {vocab}; use the tokenizer of this model")]
+    Token {
+        /// The id.
+        id: u32,
+        /// Rows of the embedding table.
+        vocab: u32,
+    },
+    /// A chunk of no or too many rows.
+    #[error("a chunk of {rows} rows is outside 1 to {limit}; cut the prompt into chunks")]
+    Rows {
+        /// Rows asked for.
+        rows: usize,
+        /// The most that one pass computes.
+        limit: usize,
+    },
+    /// More tokens than the cache was made for.
+    #[error("{needed} tokens do not fit the cache of {capacity}; load with a larger context")]
+    Context {
+        /// Tokens after the pass.
+        needed: u64,
+        /// Tokens that fit.
+        capacity: u32,
+    },
+    /// The pass would leave a hole in the cache.
+    #[error("the cache holds {filled} tokens, {context} were to come before; feed the missing ones first")]
+    Hole {
+        /// Tokens that the pass was told are there.
+        context: u32,
+        /// Tokens that are there.
+        filled: u32,
+    },
+    /// A kernel refused.
+    #[error("step {step} ({site}): {source}")]
+    Kernel {
+        /// Number of the step in the plan.
+        step: usize,
+        /// Its name.
+        site: String,
+        /// What the kernel said.
+        source: Box<candle_core::Error>,
+    },
+    /// No logit is a number.
+    #[error(
+        "all {0} logits are NaN: the weights are damaged or the format is misread; verify the model file"
+    )]
+    NoNumber(usize),
+}
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The cancel flag was up.
+    #[error("cancelled while loading")]
+    Cancelled,
+    /// The file's header cannot be read or lacks what every model has.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The shapes contradict each other.
+    #[error("{model}: {source}; the file is damaged or made by a faulty converter")]
+    Spec {
+        /// File or model id.
+        model: String,
+        /// The contradiction.
+        source: SpecError,
+    },
+    /// A model of a kind that this engine does not compute.
+    #[error("{file}: {what} is not supported; {remedy}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The feature and the key or tensor that asks for it.
+        what: String,
+        /// What would run.
+        remedy: &'static str,
+    },
+    /// A tensor that the architecture needs is not in the file.
+    #[error("{file}: tensor {tensor} ({rows} x {columns}) is missing; convert or download the model again")]
+    MissingTensor {
+        /// The file.
+        file: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// Rows it should have.
+        rows: u32,
+        /// Elements that a row should have.
+        columns: u32,
+    },
+    /// A tensor of another shape than the metadata promise.
+    #[error(
+        "{file}: tensor {tensor} has {found_rows} rows of {found_columns}, {rows} rows of {columns} expected; \
+         convert or download the model again"
+    )]
+    Shape {
+        /// The file.
+        file: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// Rows expected.
+        rows: u32,
+        /// Columns expected.
+        columns: u32,
+        /// Rows found.
+        found_rows: u64,
+        /// Columns found.
+        found_columns: u64,
+    },
+    /// The run needs more positions than the model was made for.
+    #[error(
+        "a context of {asked} tokens is outside 1 to the model's {max}; ask for less depth, prompt or output"
+    )]
+    Context {
+        /// Tokens asked for.
+        asked: u32,
+        /// The model's maximum.
+        max: u32,
+    },
+    /// The system gave no memory.
+    #[error(
+        "no memory for {bytes} bytes of {what}; free memory or choose a smaller model, format or context"
+    )]
+    Memory {
+        /// Bytes asked for.
+        bytes: u64,
+        /// What they are for.
+        what: String,
+    },
+    /// A kernel library refused a tensor.
+    #[error("{tensor}: {source}")]
+    Kernel {
+        /// Tensor or table.
+        tensor: String,
+        /// What it said.
+        source: Box<candle_core::Error>,
+    },
+}
+
+impl LoadError {
+    /// Wraps what candle says about `tensor`.
+    pub(crate) fn kernel(tensor: &str) -> impl FnOnce(candle_core::Error) -> Self + '_ {
+        move |source| Self::Kernel { tensor: tensor.to_owned(), source: Box::new(source) }
+    }
+}

@@ -1,0 +1,234 @@
+//! The executor's interface, and the one loop that runs a plan and records it.
+//!
+//! The loop reads the clock at the begin and at the end of every step. One read a border would be cheaper by
+//! half, but would book what happens between two steps (dispatch, the cancel check, being preempted there)
+//! as part of a step; with two it is the gap of the next event.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use slmscope_profiles::plan::Plan;
+
+use crate::clock::Clock;
+use crate::error::EngineError;
+use crate::recorder::Recorder;
+
+/// Computes the steps of a plan.
+pub trait Executor {
+    /// Starts a pass over `ids`, with `context` tokens in the cache before them; what the cache holds beyond
+    /// is overwritten.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary, more rows or tokens than there is room for.
+    fn begin(&mut self, ids: &[u32], context: u32) -> Result<(), EngineError>;
+
+    /// Runs step `index` of `plan`, the plan that the executor was made for.
+    ///
+    /// # Errors
+    /// What a kernel refuses.
+    fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError>;
+
+    /// Logits of the last row of the last pass, one a vocabulary entry.
+    fn logits(&self) -> &[f32];
+
+    /// Forgets all but the first `context` tokens of the cache.
+    fn truncate(&mut self, context: u32);
+
+    /// What it holds.
+    fn memory(&self) -> EngineMemory;
+}
+
+/// Memory of an engine, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EngineMemory {
+    /// Weights: mapped, generated, or converted for multiplication.
+    pub weights: u64,
+    /// Second layouts of weights that kernels make for themselves on first use.
+    pub packed: u64,
+    /// Keys and values.
+    pub kv: u64,
+    /// Activations, scores and masks that live at once at most.
+    pub scratch: u64,
+    /// Tables: rotary angles.
+    pub runtime: u64,
+}
+
+impl EngineMemory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.packed + self.kv + self.scratch + self.runtime
+    }
+}
+
+/// Runs all steps of `plan` over `ids` after `context` tokens, recording each if the recorder is on.
+///
+/// The caller begins the recorder's token; what passes until the first step is its first gap.
+///
+/// # Errors
+/// [`EngineError::Cancelled`] if `cancel` is up before a step, and what the executor refuses. The pass is
+/// then incomplete and its tokens are not in the cache.
+pub fn forward<E: Executor + ?Sized, C: Clock>(
+    plan: &Plan,
+    executor: &mut E,
+    ids: &[u32],
+    context: u32,
+    recorder: &mut Recorder,
+    clock: &C,
+    cancel: &AtomicBool,
+) -> Result<(), EngineError> {
+    executor.begin(ids, context)?;
+    let recording = recorder.is_on();
+    for index in 0..plan.steps.len() {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(EngineError::Cancelled);
+        }
+        if recording {
+            let begin = clock.now_ns();
+            executor.step(plan, index)?;
+            recorder.close(index as u16, begin, clock.now_ns());
+        } else {
+            executor.step(plan, index)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use slmscope_profiles::format::{KvFormat, WeightFormat};
+    use slmscope_profiles::op::OtherSpan;
+
+    use super::*;
+    use crate::clock::scripted::Scripted;
+    use crate::testing::tiny_spec;
+
+    /// Every step takes `step_ns`; `extra` delays one step by its index.
+    struct Timed<'a> {
+        clock: &'a Scripted,
+        step_ns: u64,
+        extra: Option<(usize, u64)>,
+        ran: usize,
+        cancel_after: Option<(usize, &'a AtomicBool)>,
+    }
+
+    impl Executor for Timed<'_> {
+        fn begin(&mut self, _: &[u32], _: u32) -> Result<(), EngineError> {
+            self.clock.pass(7);
+            Ok(())
+        }
+
+        fn step(&mut self, _: &Plan, index: usize) -> Result<(), EngineError> {
+            self.clock.pass(self.step_ns);
+            if let Some((_, ns)) = self.extra.filter(|(at, _)| *at == index) {
+                self.clock.pass(ns);
+            }
+            self.ran += 1;
+            if let Some((_, flag)) = self.cancel_after.filter(|(at, _)| *at == index) {
+                flag.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+
+        fn logits(&self) -> &[f32] {
+            &[]
+        }
+
+        fn truncate(&mut self, _: u32) {}
+
+        fn memory(&self) -> EngineMemory {
+            EngineMemory::default()
+        }
+    }
+
+    /// A clock that passes time between two steps: before its `at`-th read.
+    struct Delayed<'a> {
+        inner: &'a Scripted,
+        at: u64,
+        ns: u64,
+    }
+
+    impl Clock for Delayed<'_> {
+        fn now_ns(&self) -> u64 {
+            if self.inner.reads() == self.at {
+                self.inner.pass(self.ns);
+            }
+            self.inner.now_ns()
+        }
+    }
+
+    fn plan() -> Plan {
+        Plan::compile(&tiny_spec(), KvFormat::F32, |_| WeightFormat::F32)
+    }
+
+    fn timed(clock: &Scripted) -> Timed<'_> {
+        Timed { clock, step_ns: 100, extra: None, ran: 0, cancel_after: None }
+    }
+
+    #[test]
+    fn a_delay_inside_an_op_is_in_its_duration() {
+        let (plan, clock) = (plan(), Scripted::default());
+        let mut executor = Timed { extra: Some((3, 5000)), ..timed(&clock) };
+        let mut recorder = Recorder::new(plan.steps.len());
+        recorder.begin(0);
+        forward(&plan, &mut executor, &[1], 0, &mut recorder, &clock, &AtomicBool::new(false)).unwrap();
+        let events = recorder.recorded().unwrap().events;
+        assert_eq!(events.len(), plan.steps.len());
+        for (index, event) in events.iter().enumerate() {
+            assert_eq!(usize::from(event.site), index);
+            assert_eq!(event.duration, if index == 3 { 5100 } else { 100 });
+            assert_eq!(event.gap, if index == 0 { 7 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn a_delay_between_ops_is_in_the_gap_of_the_next() {
+        let (plan, clock) = (plan(), Scripted::default());
+        // Reads 0 and 1 close step 0, reads 2 and 3 step 1: read 4 begins step 2.
+        let delayed = Delayed { inner: &clock, at: 4, ns: 9000 };
+        let mut recorder = Recorder::new(plan.steps.len());
+        recorder.begin(0);
+        forward(&plan, &mut timed(&clock), &[1], 0, &mut recorder, &delayed, &AtomicBool::new(false))
+            .unwrap();
+        for (index, event) in recorder.recorded().unwrap().events.iter().enumerate() {
+            assert_eq!(event.duration, 100);
+            assert_eq!(event.gap, [7, 0, 9000].get(index).copied().unwrap_or(0));
+        }
+    }
+
+    #[test]
+    fn sampling_is_a_span_of_its_own_and_the_token_adds_up() {
+        let (plan, clock) = (plan(), Scripted::default());
+        let mut recorder = Recorder::new(plan.steps.len());
+        recorder.begin(0);
+        forward(&plan, &mut timed(&clock), &[1], 0, &mut recorder, &clock, &AtomicBool::new(false)).unwrap();
+        let begin = clock.now_ns();
+        clock.pass(333);
+        let end = clock.now_ns();
+        recorder.span(OtherSpan::Sample, begin, end);
+        let recorded = recorder.recorded().unwrap();
+        assert_eq!(recorded.other_ns, [333, 0]);
+        let ops: u64 = recorded.events.iter().map(|e| u64::from(e.gap) + u64::from(e.duration)).sum();
+        assert_eq!(ops + 333, end);
+    }
+
+    #[test]
+    fn a_recorder_that_is_off_reads_no_clock() {
+        let (plan, clock) = (plan(), Scripted::default());
+        let mut recorder = Recorder::new(plan.steps.len());
+        recorder.set_on(false);
+        let mut executor = timed(&clock);
+        forward(&plan, &mut executor, &[1], 0, &mut recorder, &clock, &AtomicBool::new(false)).unwrap();
+        assert_eq!((clock.reads(), executor.ran), (0, plan.steps.len()));
+        assert_eq!(recorder.recorded(), None);
+    }
+
+    #[test]
+    fn cancelling_ends_the_pass_before_the_next_step() {
+        let (plan, clock, cancel) = (plan(), Scripted::default(), AtomicBool::new(false));
+        let mut executor = Timed { cancel_after: Some((2, &cancel)), ..timed(&clock) };
+        let mut recorder = Recorder::new(plan.steps.len());
+        let result = forward(&plan, &mut executor, &[1], 0, &mut recorder, &clock, &cancel);
+        assert!(matches!(result, Err(EngineError::Cancelled)));
+        assert_eq!(executor.ran, 3);
+    }
+}
