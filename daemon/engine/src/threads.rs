@@ -1,0 +1,144 @@
+//! The engine's threads: how many, what they are called, and how they treat denormal numbers.
+//!
+//! candle has two pools, both sized from the environment: rayon's global one (tensor ops; also generates
+//! synthetic weights) and a barrier pool for quantized products. Names, as in `/proc/PID/task/TID/comm`:
+//!
+//! | thread | name |
+//! |---|---|
+//! | issuing thread: the one that called [`configure`] and runs the plan | `engine-main` |
+//! | rayon's | `engine-ray-N` |
+//! | the barrier pool's | `candle-bp-N` |
+//!
+//! On x86-64 and aarch64 all of these flush denormal results and operands to zero.
+
+use std::num::NonZeroUsize;
+
+/// Why the threads could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ThreadsError {
+    /// Pool sizes are taken from the environment, which may only be written while nobody can read it.
+    #[error("{0} threads run already; configure the engine's threads first thing in the process")]
+    NotFirst(usize),
+    /// The process cannot list its threads.
+    #[error("cannot count this process's threads in /proc/self/task: {0}; mount /proc")]
+    Uncounted(std::io::Error),
+    /// The system gave no thread.
+    #[error("cannot start {threads} engine threads: {source}; ask for fewer")]
+    Pool {
+        /// Threads asked for.
+        threads: usize,
+        /// What the pool said.
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+/// Threads that suit the candle executor here: physical cores less one, at least 1. Its barrier pool spins
+/// for the slowest thread, so a foreign process on the last core would slow all of them.
+pub fn default_count() -> NonZeroUsize {
+    NonZeroUsize::new(candle_core::utils::get_num_threads().saturating_sub(1)).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Whether a thread of this name (its `comm`) computes.
+pub fn is_engine_thread(comm: &str) -> bool {
+    comm.starts_with("engine-") || comm.starts_with("candle-bp-")
+}
+
+/// Starts both pools with `threads` threads each, the calling one included, and names it. To be called once, before the process has any other thread.
+///
+/// # Errors
+/// See [`ThreadsError`].
+pub fn configure(threads: NonZeroUsize) -> Result<(), ThreadsError> {
+    let running = std::fs::read_dir("/proc/self/task").map_err(ThreadsError::Uncounted)?.count();
+    if running != 1 {
+        return Err(ThreadsError::NotFirst(running));
+    }
+    set_pool_sizes(threads);
+    // A name is a convenience for whoever lists threads; a kernel that refuses it changes nothing.
+    let _ = rustix::thread::set_name(c"engine-main");
+    flush_denormals();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.get())
+        // The issuing thread works along instead of handing every small op to another and waiting.
+        .use_current_thread()
+        .thread_name(|index| format!("engine-ray-{index}"))
+        .start_handler(|_| flush_denormals())
+        .build_global()
+        .map_err(|source| ThreadsError::Pool { threads: threads.get(), source })?;
+    // Runs once on every thread of the pool.
+    candle_core::utils::barrier_pool().execute(|_| flush_denormals());
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "candle takes its pool sizes from the environment only")]
+fn set_pool_sizes(threads: NonZeroUsize) {
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        // SAFETY: the caller made sure that this is the only thread, so nobody reads the environment.
+        unsafe { std::env::set_var(name, threads.to_string()) };
+    }
+}
+
+/// Sets flush-to-zero and denormals-are-zero for the calling thread.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the control register has no safe interface")]
+fn flush_denormals() {
+    const FLUSH_RESULTS: u32 = 1 << 15;
+    const ZERO_OPERANDS: u32 = 1 << 6;
+    let mut control = 0_u32;
+    // SAFETY: SSE is part of x86-64; both instructions move 32 bits between MXCSR and a live local, and the
+    // two bits set change the results of denormal arithmetic only.
+    unsafe {
+        std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack));
+        control |= FLUSH_RESULTS | ZERO_OPERANDS;
+        std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack));
+    }
+}
+
+/// Sets flush-to-zero, which covers operands and results, for the calling thread.
+#[cfg(target_arch = "aarch64")]
+#[expect(unsafe_code, reason = "the control register has no safe interface")]
+fn flush_denormals() {
+    const FLUSH: u64 = 1 << 24;
+    let mut control: u64;
+    // SAFETY: FPCR is readable and writable from user space; the bit set changes the results of denormal
+    // arithmetic only.
+    unsafe {
+        std::arch::asm!("mrs {}, fpcr", out(reg) control, options(nomem, nostack));
+        control |= FLUSH;
+        std::arch::asm!("msr fpcr, {}", in(reg) control, options(nomem, nostack));
+    }
+}
+
+/// Other architectures keep their default.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn flush_denormals() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_engine_threads_from_others() {
+        assert!(is_engine_thread("engine-main") && is_engine_thread("candle-bp-0"));
+        assert!(!is_engine_thread("slmscoped") && !is_engine_thread("worker-ctl"));
+    }
+
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        let (send, wait) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || wait.recv());
+        assert!(matches!(configure(NonZeroUsize::MIN), Err(ThreadsError::NotFirst(_))));
+        drop(send);
+        assert!(other.join().unwrap().is_err());
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn denormals_become_zero() {
+        let product = std::thread::spawn(|| {
+            flush_denormals();
+            std::hint::black_box(1e-30_f32) * std::hint::black_box(1e-10_f32)
+        });
+        assert_eq!(product.join().unwrap().to_bits(), 0);
+    }
+}
