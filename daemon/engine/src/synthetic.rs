@@ -1,0 +1,275 @@
+//! Synthetic weights: the right shapes and formats, random content, no download.
+//!
+//! The blocks of every format are generated directly: random words fill them, then the scale fields of each
+//! block are set so that a weight has mean 0 and standard deviation `1 / sqrt(columns)`. A product of such a
+//! matrix with a row of variance 1 has variance 1, so activations neither grow nor die on their way through
+//! the layers. Gains are 1, biases small.
+//!
+//! A tensor is cut into stretches of whole blocks; each has a generator of its own, seeded from (seed, tensor
+//! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them.
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::spec::tensors::{Role, TensorSpec};
+
+use crate::error::LoadError;
+use crate::weights::{AlignedBytes, Loading, PIECE};
+
+/// Changes whenever the same seed gives other bytes; part of a synthetic model's identity.
+pub const GENERATOR_VERSION: u32 = 1;
+
+/// Bytes that one generator fills, about; a part of the contract of [`GENERATOR_VERSION`].
+const STRETCH: usize = 64 << 10;
+/// Standard deviation of biases.
+const BIAS_SCALE: f32 = 0.02;
+
+/// Generates `tensor` in `format`.
+///
+/// # Errors
+/// [`LoadError::Memory`] and [`LoadError::Cancelled`].
+pub fn generate(
+    tensor: &TensorSpec,
+    format: WeightFormat,
+    seed: u64,
+    loading: &mut Loading<'_>,
+) -> Result<AlignedBytes, LoadError> {
+    let mut bytes = AlignedBytes::zeroed(tensor.bytes(format) as usize, &tensor.name)?;
+    if tensor.role == Role::Gain {
+        fill_ones(bytes.as_mut_slice(), format);
+        loading.advance(bytes.as_slice().len())?;
+        return Ok(bytes);
+    }
+    let deviation = match tensor.role {
+        Role::Bias => BIAS_SCALE,
+        _ => 1.0 / (tensor.columns as f32).sqrt(),
+    };
+    let seed = mix(seed ^ fnv(tensor.name.as_bytes()));
+    let block = format.block_bytes() as usize;
+    let stretch = (STRETCH / block).max(1) * block;
+    let piece = (PIECE / stretch).max(1) * stretch;
+    for (index, bytes) in bytes.as_mut_slice().chunks_mut(piece).enumerate() {
+        let first = index * (piece / stretch);
+        bytes.par_chunks_mut(stretch).enumerate().for_each(|(number, bytes)| {
+            fill(bytes, format, deviation, mix(seed.wrapping_add((first + number) as u64)));
+        });
+        loading.advance(bytes.len())?;
+    }
+    Ok(bytes)
+}
+
+fn fill_ones(bytes: &mut [u8], format: WeightFormat) {
+    let one: &[u8] = match format {
+        WeightFormat::F32 => &1.0_f32.to_le_bytes(),
+        WeightFormat::F16 => &f16::ONE.to_le_bytes(),
+        WeightFormat::Bf16 => &bf16::ONE.to_le_bytes(),
+        // Gains are stored plain in every format of a model, see `TensorSpec::format_in`.
+        _ => &[],
+    };
+    for place in bytes.chunks_exact_mut(one.len().max(1)) {
+        place.copy_from_slice(one);
+    }
+}
+
+/// Fills whole blocks of `format` with weights of mean 0 and the given standard deviation.
+///
+/// The divisors below are the standard deviations of what a block's random bits mean before its scale. A
+/// quant with an even number of levels around 0 has mean -1/2; the sign of the scale, which is random then,
+/// takes that mean back over many blocks.
+fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
+    fill_random(bytes, seed);
+    match format {
+        WeightFormat::F32 => {
+            for place in bytes.chunks_exact_mut(4) {
+                let bits = i32::from_le_bytes([place[0], place[1], place[2], place[3]]);
+                place.copy_from_slice(&(uniform(bits >> 16) * deviation).to_le_bytes());
+            }
+        }
+        WeightFormat::F16 => {
+            for place in bytes.chunks_exact_mut(2) {
+                let bits = i32::from(i16::from_le_bytes([place[0], place[1]]));
+                place.copy_from_slice(&f16::from_f32(uniform(bits) * deviation).to_le_bytes());
+            }
+        }
+        WeightFormat::Bf16 => {
+            for place in bytes.chunks_exact_mut(2) {
+                let bits = i32::from(i16::from_le_bytes([place[0], place[1]]));
+                place.copy_from_slice(&bf16::from_f32(uniform(bits) * deviation).to_le_bytes());
+            }
+        }
+        // d, 32 quants of [-8, 7]
+        WeightFormat::Q4_0 => signed_scale(bytes, 18, 0, deviation / 21.5_f32.sqrt()),
+        // d, high bits, 32 quants of [-16, 15]
+        WeightFormat::Q5_0 => signed_scale(bytes, 22, 0, deviation / 85.5_f32.sqrt()),
+        // d, 32 quants of [-128, 127]
+        WeightFormat::Q8_0 => signed_scale(bytes, 34, 0, deviation / 5461.5_f32.sqrt()),
+        // d, m, 32 quants of [0, 15]: d * q + m
+        WeightFormat::Q4_1 => scale_and_middle(bytes, 20, 0, deviation / 21.25_f32.sqrt(), -7.5),
+        // d, m, high bits, 32 quants of [0, 31]
+        WeightFormat::Q5_1 => scale_and_middle(bytes, 24, 0, deviation / 85.25_f32.sqrt(), -15.5),
+        // 16 × (scale and minimum of 4 bits), 256 quants of [0, 3], d, dmin: d * sc * q - dmin * m
+        WeightFormat::Q2K => {
+            for block in bytes.chunks_exact_mut(84) {
+                for pair in &mut block[..16] {
+                    *pair = (*pair & 0x0f) * 0x11;
+                }
+            }
+            scale_and_middle(bytes, 84, 80, deviation / (77.5_f32 * 1.25).sqrt(), 1.5);
+        }
+        // high bits, quants of [-4, 3], 16 scales of [-32, 31], d
+        WeightFormat::Q3K => signed_scale(bytes, 110, 108, deviation / (341.5_f32 * 5.5).sqrt()),
+        // d, dmin, 8 × (scale and minimum of 6 bits), 256 quants of [0, 15]
+        WeightFormat::Q4K => {
+            bytes.chunks_exact_mut(144).for_each(|block| equal_minimums(&mut block[4..16]));
+            scale_and_middle(bytes, 144, 0, deviation / (1333.5_f32 * 21.25).sqrt(), 7.5);
+        }
+        // The same with high bits: quants of [0, 31]
+        WeightFormat::Q5K => {
+            bytes.chunks_exact_mut(176).for_each(|block| equal_minimums(&mut block[4..16]));
+            scale_and_middle(bytes, 176, 0, deviation / (1333.5_f32 * 85.25).sqrt(), 15.5);
+        }
+        // quants of [-32, 31], 16 scales of i8, of which [-16, 15] is used, d
+        WeightFormat::Q6K => {
+            for block in bytes.chunks_exact_mut(210) {
+                for scale in &mut block[192..208] {
+                    *scale = ((*scale as i8) >> 3) as u8;
+                }
+            }
+            signed_scale(bytes, 210, 208, deviation / (341.5_f32 * 85.5).sqrt());
+        }
+    }
+}
+
+/// Writes the f16 at `at` of each block: `scale`, with the sign that the random bits there had.
+fn signed_scale(bytes: &mut [u8], block: usize, at: usize, scale: f32) {
+    let bits = f16::from_f32(scale).to_bits();
+    for block in bytes.chunks_exact_mut(block) {
+        let sign = u16::from(block[at + 1] & 0x80) << 8;
+        block[at..at + 2].copy_from_slice(&(bits | sign).to_le_bytes());
+    }
+}
+
+/// Writes the two f16 at `at` of each block: `scale`, and `middle` times the scale as it was rounded.
+fn scale_and_middle(bytes: &mut [u8], block: usize, at: usize, scale: f32, middle: f32) {
+    let scale = f16::from_f32(scale);
+    let offset = f16::from_f32(scale.to_f32() * middle);
+    for block in bytes.chunks_exact_mut(block) {
+        block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        block[at + 2..at + 4].copy_from_slice(&offset.to_le_bytes());
+    }
+}
+
+/// Makes the 6-bit minimums of a K block's 12 scale bytes equal to its scales. Of the 8 pairs the low bits of
+/// the first four scales and minimums are bytes 0–3 and 4–7, the upper two bits there and the nibbles of
+/// bytes 8–11 belong to the last four.
+fn equal_minimums(scales: &mut [u8]) {
+    for index in 0..4 {
+        scales[index + 4] = scales[index];
+        scales[index + 8] = (scales[index + 8] & 0x0f) * 0x11;
+    }
+}
+
+/// A number of mean 0 and deviation 1 from 16 random bits (a sign-extended `i16`).
+fn uniform(bits: i32) -> f32 {
+    // Uniform over [-1, 1) has deviation 1 / sqrt(3).
+    (bits as f32 + 0.5) * (3.0_f32.sqrt() / 32768.0)
+}
+
+fn fill_random(bytes: &mut [u8], seed: u64) {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(state).to_le_bytes()
+    };
+    let mut words = bytes.chunks_exact_mut(8);
+    for word in &mut words {
+        word.copy_from_slice(&next());
+    }
+    let rest = words.into_remainder();
+    let length = rest.len();
+    rest.copy_from_slice(&next()[..length]);
+}
+
+/// The output function of SplitMix64 (Steele, Lea and Flood 2014).
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// FNV-1a, 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::candle::dequantize;
+
+    fn generated(role: Role, format: WeightFormat, rows: u32, columns: u32, seed: u64) -> Vec<u8> {
+        let tensor = TensorSpec { name: "blk.0.attn_q.weight".to_owned(), rows, columns, role };
+        let cancel = AtomicBool::new(false);
+        let bytes = generate(&tensor, format, seed, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap();
+        bytes.as_slice().to_vec()
+    }
+
+    #[test]
+    fn weights_have_mean_0_and_the_deviation_that_keeps_variance() {
+        for format in WeightFormat::ALL {
+            let (rows, columns) = (512, 1024);
+            let bytes = generated(Role::Matrix, format, rows, columns, 1);
+            let values = dequantize(format, &bytes).unwrap();
+            assert_eq!(values.len(), (rows * columns) as usize);
+            let count = values.len() as f64;
+            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+            let square = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / count;
+            let deviation = square.sqrt() * f64::from(columns).sqrt();
+            assert!((deviation - 1.0).abs() < 0.02, "{format}: deviation {deviation}");
+            assert!(mean.abs() * f64::from(columns).sqrt() < 0.01, "{format}: mean {mean}");
+        }
+    }
+
+    #[test]
+    fn bytes_depend_on_the_seed_and_not_on_the_threads() {
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let many = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
+        for format in [WeightFormat::Q4_0, WeightFormat::Q6K, WeightFormat::Bf16] {
+            let serial = one.install(|| generated(Role::Matrix, format, 1000, 512, 7));
+            assert_eq!(serial, many.install(|| generated(Role::Matrix, format, 1000, 512, 7)));
+            assert_ne!(serial, generated(Role::Matrix, format, 1000, 512, 8));
+        }
+    }
+
+    #[test]
+    fn stretches_and_tensors_differ() {
+        let bytes = generated(Role::Matrix, WeightFormat::Q8_0, 1000, 512, 7);
+        let stretch = STRETCH / 34 * 34;
+        assert_ne!(bytes[..stretch], bytes[stretch..2 * stretch]);
+        assert_ne!(fnv(b"blk.0.attn_q.weight"), fnv(b"blk.0.attn_k.weight"));
+    }
+
+    #[test]
+    fn the_first_bytes_of_this_generator_version_stay() {
+        let bytes = generated(Role::Matrix, WeightFormat::Q4_0, 1, 32, 1);
+        assert_eq!(GENERATOR_VERSION, 1);
+        assert_eq!(bytes, PINNED);
+    }
+
+    /// `blk.0.attn_q.weight` as one q4_0 block, seed 1.
+    const PINNED: [u8; 18] =
+        [225, 40, 110, 216, 28, 165, 162, 43, 122, 139, 75, 100, 208, 117, 208, 67, 173, 238];
+
+    #[test]
+    fn gains_are_one_and_biases_small() {
+        let gains = generated(Role::Gain, WeightFormat::F32, 1, 64, 1);
+        assert_eq!(dequantize(WeightFormat::F32, &gains).unwrap(), [1.0; 64]);
+        let biases =
+            dequantize(WeightFormat::F32, &generated(Role::Bias, WeightFormat::F32, 1, 64, 1)).unwrap();
+        assert!(biases.iter().all(|bias| bias.abs() < 0.04) && biases.iter().any(|bias| *bias != 0.0));
+    }
+}

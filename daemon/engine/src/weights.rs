@@ -1,0 +1,150 @@
+//! Where a tensor's bytes are, and what has to happen before the first step can read them.
+//!
+//! A file's tensors stay in its map and are read where they lie. Synthetic ones are generated into memory of
+//! their own. Loading touches every byte once, so that the disk is read in the load phase and not by the
+//! first tokens.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::LoadError;
+use crate::map::MappedFile;
+
+/// Loading looks at the cancel flag and reports at least this often, bytes.
+pub(crate) const PIECE: usize = 16 << 20;
+/// Cache lines and the widest vector registers.
+const ALIGNMENT: usize = 64;
+/// The smallest page of any supported system; larger pages are only touched more often.
+const PAGE: usize = 4096;
+
+/// The bytes of one tensor.
+#[derive(Debug, Clone)]
+pub(crate) enum TensorBytes {
+    /// In a file's map.
+    Mapped(Arc<MappedFile>, Range<usize>),
+    /// Generated.
+    Owned(Arc<AlignedBytes>),
+}
+
+impl TensorBytes {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file, range) => file.bytes().get(range.clone()).unwrap_or_default(),
+            Self::Owned(bytes) => bytes.as_slice(),
+        }
+    }
+
+    /// Reads a byte of every page, so that later reads find it in memory.
+    pub(crate) fn touch(&self, loading: &mut Loading<'_>) -> Result<(), LoadError> {
+        for piece in self.as_slice().chunks(PIECE) {
+            for page in piece.chunks(PAGE) {
+                std::hint::black_box(page[0]);
+            }
+            loading.advance(piece.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Zeroed bytes whose first one is aligned for any block type and vector register.
+#[derive(Debug)]
+pub struct AlignedBytes {
+    buffer: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl AlignedBytes {
+    /// Takes `length` bytes from the system, which hands out zeroed pages as they are written.
+    ///
+    /// # Errors
+    /// [`LoadError::Memory`] if there are none; `what` is what they were for.
+    pub(crate) fn zeroed(length: usize, what: &str) -> Result<Self, LoadError> {
+        let refused = || LoadError::Memory { bytes: length as u64, what: what.to_owned() };
+        let room = length.checked_add(ALIGNMENT).ok_or_else(refused)?;
+        // `vec![0; n]` gets its zeroes from the system for free but aborts if refused: ask first.
+        drop({
+            let mut probe = Vec::<u8>::new();
+            probe.try_reserve_exact(room).map_err(|_| refused())?;
+            probe
+        });
+        let buffer = vec![0; room];
+        let start = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Ok(Self { buffer, start, length })
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.buffer[self.start..self.start + self.length]
+    }
+
+    /// The bytes, to be written.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.start + self.length]
+    }
+}
+
+/// How far loading is, and whether it should go on.
+pub struct Loading<'a> {
+    cancel: &'a AtomicBool,
+    report: &'a mut dyn FnMut(u64, u64),
+    done: u64,
+    total: u64,
+}
+
+impl<'a> Loading<'a> {
+    /// Loads until `cancel` is up; `report` gets the bytes done and the bytes in all, every 16 MiB or more
+    /// often.
+    pub fn new(cancel: &'a AtomicBool, report: &'a mut dyn FnMut(u64, u64)) -> Self {
+        Self { cancel, report, done: 0, total: 0 }
+    }
+
+    pub(crate) fn expect(&mut self, total: u64) {
+        self.total = total;
+    }
+
+    /// Counts `bytes` as loaded.
+    ///
+    /// # Errors
+    /// [`LoadError::Cancelled`] if the flag is up.
+    pub(crate) fn advance(&mut self, bytes: usize) -> Result<(), LoadError> {
+        self.done += bytes as u64;
+        (self.report)(self.done, self.total);
+        if self.cancel.load(Ordering::Relaxed) { Err(LoadError::Cancelled) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_aligned_and_as_long_as_asked() {
+        for length in [0, 1, 63, 64, 1000] {
+            let mut bytes = AlignedBytes::zeroed(length, "a test").unwrap();
+            assert_eq!(bytes.as_slice().len(), length);
+            assert_eq!(bytes.as_mut_slice().as_ptr().align_offset(ALIGNMENT), 0);
+        }
+        assert!(matches!(AlignedBytes::zeroed(usize::MAX, "all"), Err(LoadError::Memory { .. })));
+        assert!(matches!(AlignedBytes::zeroed(1 << 60, "too much"), Err(LoadError::Memory { .. })));
+    }
+
+    #[test]
+    fn loading_is_seen_in_pieces_and_can_be_cancelled() {
+        let bytes = TensorBytes::Owned(Arc::new(AlignedBytes::zeroed(PIECE * 2 + 5, "a test").unwrap()));
+        let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
+        let mut report = |done, _| seen.push(done);
+        bytes.touch(&mut Loading::new(&cancel, &mut report)).unwrap();
+        assert_eq!(seen, [PIECE as u64, 2 * PIECE as u64, 2 * PIECE as u64 + 5]);
+
+        let mut pieces = 0;
+        let mut report = |_, _| {
+            pieces += 1;
+            cancel.store(true, Ordering::Relaxed);
+        };
+        let result = bytes.touch(&mut Loading::new(&cancel, &mut report));
+        assert!(matches!(result, Err(LoadError::Cancelled)));
+        assert_eq!(pieces, 1);
+    }
+}
