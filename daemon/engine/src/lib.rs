@@ -1,0 +1,21 @@
+//! Loads small language models, runs their plans and records every op.
+
+pub mod candle;
+pub mod clock;
+pub mod error;
+pub mod executor;
+pub mod gguf;
+pub mod hash;
+pub mod map;
+pub mod model;
+mod reader;
+pub mod recorder;
+pub mod sampler;
+pub mod session;
+pub mod synthetic;
+pub mod threads;
+pub mod tokenizer;
+pub mod weights;
+
+#[cfg(test)]
+mod testing;

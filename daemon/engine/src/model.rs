@@ -1,0 +1,110 @@
+//! A model that can be loaded: its plan and where the weights come from.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::DecoderSpec;
+
+use crate::candle::{self, CandleExecutor};
+use crate::error::LoadError;
+use crate::executor::EngineMemory;
+use crate::gguf::Gguf;
+use crate::map::MappedFile;
+use crate::reader;
+use crate::session::Session;
+use crate::synthetic;
+use crate::weights::{Loading, TensorBytes};
+
+/// A model, understood and checked but not in memory yet: making one reads headers only.
+pub struct Model {
+    spec: DecoderSpec,
+    plan: Arc<Plan>,
+    source: Source,
+}
+
+/// Where weights come from.
+enum Source {
+    /// Made up from a seed.
+    Synthetic { seed: u64 },
+    /// A mapped file and the place of each tensor of the plan in it.
+    File { file: Arc<MappedFile>, places: Vec<Range<usize>> },
+}
+
+impl Model {
+    /// A model of this shape with synthetic weights "in `format`": what its blocks do not divide is f16,
+    /// gains and biases are f32.
+    ///
+    /// # Errors
+    /// [`LoadError::Spec`] if the shapes contradict each other.
+    pub fn synthetic(
+        spec: DecoderSpec,
+        format: WeightFormat,
+        seed: u64,
+        kv: KvFormat,
+    ) -> Result<Self, LoadError> {
+        spec.validate().map_err(|source| LoadError::Spec { model: "synthetic model".to_owned(), source })?;
+        let plan = Arc::new(Plan::compile(&spec, kv, |tensor| tensor.format_in(format)));
+        Ok(Self { spec, plan, source: Source::Synthetic { seed } })
+    }
+
+    /// The model in a GGUF file.
+    ///
+    /// # Errors
+    /// A file that is no GGUF, or a model that this engine does not run; see [`LoadError`].
+    pub fn gguf(file: Arc<MappedFile>, kv: KvFormat) -> Result<Self, LoadError> {
+        let described = reader::read(&Gguf::parse(file.bytes(), file.name())?)?;
+        let tensors: HashMap<_, _> = described.tensors;
+        let plan = Plan::compile(&described.spec, kv, |tensor| tensors[&tensor.name].0);
+        let places = plan.tensors.iter().map(|(tensor, _)| tensors[&tensor.name].1.clone()).collect();
+        Ok(Self { spec: described.spec, plan: Arc::new(plan), source: Source::File { file, places } })
+    }
+
+    /// What it computes.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The steps of a pass.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// What a session with room for `capacity` tokens will take, so that it can be refused before memory is
+    /// spent on it.
+    pub fn requirements(&self, capacity: u32) -> EngineMemory {
+        candle::requirements(&self.plan, capacity, matches!(self.source, Source::File { .. }))
+    }
+
+    /// Brings the weights into memory and allocates a cache for `capacity` tokens.
+    ///
+    /// # Errors
+    /// [`LoadError::Context`] for more tokens than the model was made for, [`LoadError::Cancelled`], and
+    /// what the system or the kernels refuse.
+    pub fn load(&self, capacity: u32, loading: &mut Loading<'_>) -> Result<Session, LoadError> {
+        self.check_capacity(capacity)?;
+        loading.expect(self.plan.weight_bytes());
+        let executor = match &self.source {
+            Source::Synthetic { seed } => {
+                CandleExecutor::load(&self.plan, capacity, false, loading, |id, loading| {
+                    let (tensor, format) = &self.plan.tensors[id];
+                    let bytes = synthetic::generate(tensor, *format, *seed, loading)?;
+                    Ok(TensorBytes::Owned(Arc::new(bytes)))
+                })
+            }
+            Source::File { file, places } => {
+                CandleExecutor::load(&self.plan, capacity, true, loading, |id, _| {
+                    Ok(TensorBytes::Mapped(Arc::clone(file), places[id].clone()))
+                })
+            }
+        }?;
+        Ok(Session::new(Arc::clone(&self.plan), executor, self.spec.max_context))
+    }
+
+    fn check_capacity(&self, capacity: u32) -> Result<(), LoadError> {
+        let max = self.spec.max_context;
+        if (1..=max).contains(&capacity) { Ok(()) } else { Err(LoadError::Context { asked: capacity, max }) }
+    }
+}

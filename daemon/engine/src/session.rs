@@ -1,0 +1,105 @@
+//! A loaded model with a context that grows pass by pass.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use slmscope_profiles::plan::Plan;
+
+use crate::candle::CandleExecutor;
+use crate::clock::Clock;
+use crate::error::{EngineError, LoadError};
+use crate::executor::{EngineMemory, Executor, forward};
+use crate::recorder::Recorder;
+
+/// A model in memory and the tokens it has seen.
+///
+/// A prompt is fed in chunks of at most [`crate::candle::PREFILL_ROWS`] ids, a generated token as one id.
+/// The worker begins the recorder's token, runs the pass, samples and takes what was recorded:
+///
+/// ```no_run
+/// # use std::sync::atomic::AtomicBool;
+/// # use slmscope_engine::{clock::*, error::EngineError, recorder::Recorder, sampler, session::Session};
+/// # use slmscope_profiles::op::OtherSpan;
+/// # fn decode(session: &mut Session, mut id: u32, cancel: &AtomicBool) -> Result<(), EngineError> {
+/// let clock = Monotonic;
+/// let mut recorder = Recorder::new(session.plan().steps.len());
+/// let mut border = clock.now_ns();
+/// for _ in 0..64 {
+///     recorder.begin(border);
+///     session.forward(&[id], &mut recorder, &clock, cancel)?;
+///     let before = clock.now_ns();
+///     id = sampler::greedy(session.logits())?;
+///     border = clock.now_ns();
+///     recorder.span(OtherSpan::Sample, before, border);
+///     // recorder.recorded() holds the token, which ends at `border`.
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Session {
+    plan: Arc<Plan>,
+    executor: CandleExecutor,
+    context: u32,
+    max_context: u32,
+}
+
+impl Session {
+    pub(crate) fn new(plan: Arc<Plan>, executor: CandleExecutor, max_context: u32) -> Self {
+        Self { plan, executor, context: 0, max_context }
+    }
+
+    /// The steps of a pass.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Tokens in the cache.
+    pub fn context(&self) -> u32 {
+        self.context
+    }
+
+    /// Runs one pass over `ids`, which follow the tokens already seen, and keeps them in the cache.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; the context is then as it was.
+    pub fn forward<C: Clock>(
+        &mut self,
+        ids: &[u32],
+        recorder: &mut Recorder,
+        clock: &C,
+        cancel: &AtomicBool,
+    ) -> Result<(), EngineError> {
+        forward(&self.plan, &mut self.executor, ids, self.context, recorder, clock, cancel)?;
+        self.context += ids.len() as u32;
+        Ok(())
+    }
+
+    /// Logits after the last token of the last pass, one a vocabulary entry.
+    pub fn logits(&self) -> &[f32] {
+        self.executor.logits()
+    }
+
+    /// Forgets all but the first `context` tokens; keeps all if there are no more.
+    pub fn rewind(&mut self, context: u32) {
+        self.context = self.context.min(context);
+        self.executor.truncate(self.context);
+    }
+
+    /// Forgets all tokens and makes room for `capacity`, keeping the weights.
+    ///
+    /// # Errors
+    /// [`LoadError::Context`] for more than the model was made for; [`LoadError::Kernel`] if there is no
+    /// memory, after which the session has no room at all.
+    pub fn reserve(&mut self, capacity: u32) -> Result<(), LoadError> {
+        if !(1..=self.max_context).contains(&capacity) {
+            return Err(LoadError::Context { asked: capacity, max: self.max_context });
+        }
+        self.context = 0;
+        self.executor.reserve(&self.plan, capacity)
+    }
+
+    /// What it holds.
+    pub fn memory(&self) -> EngineMemory {
+        self.executor.memory()
+    }
+}
