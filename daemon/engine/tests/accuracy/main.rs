@@ -1,0 +1,9 @@
+//! Logits against implementations that are not this engine's: golden files, and a slow one written here.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod goldens;
+mod passes;
+mod real;
+mod reference;
+mod synthetic;

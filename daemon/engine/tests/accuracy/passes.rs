@@ -1,0 +1,52 @@
+//! Running a model, and distances between logits.
+
+use std::sync::atomic::AtomicBool;
+
+use slmscope_engine::clock::Monotonic;
+use slmscope_engine::model::Model;
+use slmscope_engine::recorder::Recorder;
+use slmscope_engine::session::Session;
+use slmscope_engine::weights::Loading;
+
+pub(crate) fn load(model: &Model, capacity: u32) -> Session {
+    let cancel = AtomicBool::new(false);
+    model.load(capacity, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
+}
+
+/// Feeds `ids` in chunks of `rows`; gives the logits after each chunk.
+pub(crate) fn feed(session: &mut Session, ids: &[u32], rows: usize) -> Vec<Vec<f32>> {
+    let mut recorder = Recorder::new(session.plan().steps.len());
+    let never = AtomicBool::new(false);
+    let pass = |chunk: &[u32]| {
+        session.forward(chunk, &mut recorder, &Monotonic, &never).unwrap();
+        session.logits().to_vec()
+    };
+    ids.chunks(rows).map(pass).collect()
+}
+
+/// Root mean square of the difference over the standard deviation of `expected`.
+pub(crate) fn rms_over_std(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
+    assert_eq!((found.len(), found[0].len()), (expected.len(), expected[0].len()));
+    let pairs = || found.iter().flatten().zip(expected.iter().flatten());
+    let count = pairs().count() as f64;
+    let mean = pairs().map(|(_, e)| f64::from(*e)).sum::<f64>() / count;
+    let variance = pairs().map(|(_, e)| (f64::from(*e) - mean).powi(2)).sum::<f64>() / count;
+    let square = pairs().map(|(f, e)| (f64::from(*f) - f64::from(*e)).powi(2)).sum::<f64>() / count;
+    (square / variance).sqrt()
+}
+
+/// Natural logarithms of the probabilities that these logits mean.
+pub(crate) fn log_probabilities(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+    logits.iter().map(|logit| f64::from(logit - most) - sum.ln()).collect()
+}
+
+/// Kullback-Leibler divergence of `found` from `expected`, nats, mean over the rows.
+pub(crate) fn divergence(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
+    let row = |(found, expected): (&Vec<f32>, &Vec<f32>)| -> f64 {
+        let (found, expected) = (log_probabilities(found), log_probabilities(expected));
+        expected.iter().zip(found).map(|(e, f)| e.exp() * (e - f)).sum()
+    };
+    found.iter().zip(expected).map(row).sum::<f64>() / found.len() as f64
+}

@@ -1,0 +1,229 @@
+//! Synthetic models of odd shapes against the slow reference.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use slmscope_engine::clock::Monotonic;
+use slmscope_engine::error::{EngineError, LoadError};
+use slmscope_engine::model::Model;
+use slmscope_engine::recorder::Recorder;
+use slmscope_engine::weights::Loading;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling,
+};
+
+use crate::passes::{feed, load, rms_over_std};
+use crate::reference::Reference;
+
+/// A llama with an odd number of heads and shapes that no block divides.
+fn llama() -> DecoderSpec {
+    let norm = Norm { eps: 1e-5 };
+    let layer = Layer {
+        attn_norm: norm,
+        attention: Attention {
+            q_heads: 9,
+            kv_heads: 3,
+            head_dim: 8,
+            qkv_bias: false,
+            qk_norm: None,
+            rope: Rope {
+                theta: 10_000.0,
+                dim: 8,
+                pairing: RopePairing::Adjacent,
+                scaling: RopeScaling::None,
+            },
+            window: None,
+            scale: 0.353,
+        },
+        attn_post_norm: None,
+        ffn_norm: norm,
+        ffn: Ffn { dim: 100, activation: Activation::Silu },
+        ffn_post_norm: None,
+    };
+    DecoderSpec {
+        vocab: 61,
+        hidden: 72,
+        max_context: 64,
+        embedding_scale: None,
+        layers: vec![layer; 3],
+        final_norm: norm,
+        tied_head: true,
+    }
+}
+
+/// Biases, halves, a head of its own, rotary angles of llama 3 and heads that turn in part.
+fn qwen2() -> DecoderSpec {
+    let mut spec = llama();
+    spec.tied_head = false;
+    for layer in &mut spec.layers {
+        let attention = &mut layer.attention;
+        (attention.q_heads, attention.kv_heads, attention.head_dim) = (7, 1, 12);
+        attention.qkv_bias = true;
+        attention.rope = Rope {
+            theta: 500.0,
+            dim: 8,
+            pairing: RopePairing::Halves,
+            scaling: RopeScaling::Llama3 { factor: 4.0, low: 1.0, high: 4.0, original_context: 32 },
+        };
+    }
+    spec
+}
+
+/// Windows shorter than the prompt beside a global layer, norms everywhere, heads wider than the stream's
+/// share, a scaled embedding.
+fn gemma3() -> DecoderSpec {
+    let mut spec = llama();
+    spec.embedding_scale = Some(72.0_f32.sqrt());
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        let norm = Norm { eps: 1e-6 };
+        (layer.attn_post_norm, layer.ffn_post_norm) = (Some(norm), Some(norm));
+        layer.ffn.activation = Activation::GeluTanh;
+        let attention = &mut layer.attention;
+        (attention.q_heads, attention.kv_heads, attention.head_dim) = (4, 2, 32);
+        attention.qk_norm = Some(norm);
+        attention.window = (index != 1).then_some(5);
+        attention.rope = Rope {
+            theta: if index == 1 { 1e6 } else { 1e4 },
+            dim: 32,
+            pairing: RopePairing::Halves,
+            scaling: if index == 1 { RopeScaling::Linear { factor: 8.0 } } else { RopeScaling::None },
+        };
+    }
+    spec
+}
+
+/// Rows that every block divides.
+fn wide() -> DecoderSpec {
+    let mut spec = llama();
+    spec.hidden = 256;
+    for layer in &mut spec.layers {
+        layer.ffn.dim = 512;
+        let attention = &mut layer.attention;
+        (attention.q_heads, attention.kv_heads, attention.head_dim, attention.rope.dim) = (8, 4, 32, 32);
+    }
+    spec
+}
+
+fn ids(spec: &DecoderSpec, count: u32) -> Vec<u32> {
+    (0..count).map(|index| (index * 37 + index * index * 5 + 3) % spec.vocab).collect()
+}
+
+fn expected(spec: &DecoderSpec, format: WeightFormat, ids: &[u32]) -> Vec<Vec<f32>> {
+    let mut reference = Reference::new(spec, format, 5);
+    ids.iter().map(|&id| reference.feed(id)).collect()
+}
+
+fn model(spec: &DecoderSpec, format: WeightFormat, kv: KvFormat) -> Model {
+    Model::synthetic(spec.clone(), format, 5, kv).unwrap()
+}
+
+#[test]
+fn plain_weights_match_the_reference_whole_in_chunks_and_one_by_one() {
+    for (name, spec) in [("llama", llama()), ("qwen2", qwen2()), ("gemma3", gemma3())] {
+        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16] {
+            let ids = ids(&spec, 23);
+            let expected = expected(&spec, format, &ids);
+            let mut session = load(&model(&spec, format, KvFormat::F32), 23);
+            for rows in [1, 2, 7, 23] {
+                session.rewind(0);
+                let found = feed(&mut session, &ids, rows);
+                let at_ends: Vec<_> = expected.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
+                let distance = rms_over_std(&found, &at_ends);
+                assert!(distance < 1e-5, "{name} {format} in chunks of {rows}: {distance}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_in_f16_moves_logits_little() {
+    for spec in [llama(), gemma3()] {
+        let ids = ids(&spec, 23);
+        let expected = expected(&spec, WeightFormat::F32, &ids);
+        let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 23);
+        let distance = rms_over_std(&feed(&mut session, &ids, 1), &expected);
+        assert!(distance < 2e-3 && distance > 0.0, "{distance}");
+    }
+}
+
+#[test]
+fn every_format_keeps_variance_and_matches_the_reference() {
+    let spec = wide();
+    let ids = ids(&spec, 9);
+    for format in WeightFormat::ALL {
+        let expected = expected(&spec, format, &ids);
+        let mut session = load(&model(&spec, format, KvFormat::F32), 9);
+        let found = feed(&mut session, &ids, 1);
+        let count = (found.len() * found[0].len()) as f32;
+        let deviation = (found.iter().flatten().map(|logit| logit * logit).sum::<f32>() / count).sqrt();
+        assert!((0.5..2.0).contains(&deviation), "{format}: deviation {deviation}");
+        let distance = rms_over_std(&found, &expected);
+        // The kernels of block formats round activations to 8 bits, in blocks of 32 or 256: 0.02 to 0.036.
+        let limit = if format.block_elements() == 1 { 1e-5 } else { 0.045 };
+        assert!(distance < limit, "{format}: {distance}");
+        session.rewind(0);
+        let chunk = rms_over_std(&feed(&mut session, &ids, 9), &expected[8..]);
+        assert!(chunk < 1.5 * limit, "{format}: {chunk} in one chunk");
+    }
+}
+
+#[test]
+fn a_rewound_session_repeats_itself() {
+    let spec = gemma3();
+    let ids = ids(&spec, 12);
+    let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 12);
+    let first = feed(&mut session, &ids, 1);
+    session.rewind(6);
+    assert_eq!(session.context(), 6);
+    assert_eq!(feed(&mut session, &ids[6..], 1), first[6..]);
+    session.reserve(20).unwrap();
+    assert_eq!(session.context(), 0);
+    assert_eq!(feed(&mut session, &ids, 1), first);
+}
+
+#[test]
+fn memory_is_what_was_announced_and_the_cache_what_the_run_needs() {
+    let model = model(&wide(), WeightFormat::Q4_0, KvFormat::F16);
+    let needed = model.requirements(40);
+    assert_eq!(load(&model, 40).memory(), needed);
+    assert_eq!(needed.kv, 3 * 40 * 2 * 128 * 2);
+    assert_eq!(needed.weights, model.plan().weight_bytes());
+    assert_eq!(needed.runtime, 40 * 32 * 4);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_the_session_as_it_was() {
+    let spec = llama();
+    let model = model(&spec, WeightFormat::F32, KvFormat::F32);
+    let (cancel, mut report) = (AtomicBool::new(false), |_, _| ());
+    let refused = model.load(65, &mut Loading::new(&cancel, &mut report));
+    assert!(matches!(refused, Err(LoadError::Context { asked: 65, max: 64 })));
+
+    let mut session = load(&model, 8);
+    let mut recorder = Recorder::new(session.plan().steps.len());
+    let mut pass = |ids: &[u32], cancel: bool| {
+        let result = session.forward(ids, &mut recorder, &Monotonic, &AtomicBool::new(cancel));
+        (result, session.context())
+    };
+    assert!(matches!(pass(&[1, 61], false), (Err(EngineError::Token { id: 61, vocab: 61 }), 0)));
+    assert!(matches!(pass(&[1; 9], false), (Err(EngineError::Context { needed: 9, capacity: 8 }), 0)));
+    assert!(matches!(pass(&[], false), (Err(EngineError::Rows { rows: 0, .. }), 0)));
+    assert!(matches!(pass(&[0; 600], false), (Err(EngineError::Rows { rows: 600, .. }), 0)));
+    assert!(matches!(pass(&[1; 3], true), (Err(EngineError::Cancelled), 0)));
+    assert!(matches!(pass(&[1; 3], false), (Ok(()), 3)));
+    let failed = pass(&[1; 6], false);
+    assert!(matches!(failed, (Err(EngineError::Context { needed: 9, capacity: 8 }), 3)));
+}
+
+#[test]
+fn loading_reports_its_way_and_can_be_cancelled() {
+    let model = model(&wide(), WeightFormat::Q8_0, KvFormat::F32);
+    let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
+    let mut report = |done, total| seen.push((done, total));
+    model.load(4, &mut Loading::new(&cancel, &mut report)).unwrap();
+    assert!(seen.is_sorted() && seen.iter().all(|(_, total)| *total == model.plan().weight_bytes()));
+
+    let mut report = |_, _| cancel.store(true, Ordering::Relaxed);
+    let cancelled = model.load(4, &mut Loading::new(&cancel, &mut report));
+    assert!(matches!(cancelled, Err(LoadError::Cancelled)));
+}
