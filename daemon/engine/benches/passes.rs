@@ -1,0 +1,132 @@
+//! Prefill and decode rates of the candle executor, the price of an op event, and the speed of the weight
+//! generator, by hand: `cargo bench -p slmscope-engine -- THREADS [MODEL.gguf ...]`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use slmscope_engine::clock::{Clock, Monotonic};
+use slmscope_engine::map::MappedFile;
+use slmscope_engine::model::Model;
+use slmscope_engine::recorder::Recorder;
+use slmscope_engine::session::Session;
+use slmscope_engine::weights::Loading;
+use slmscope_engine::{sampler, threads};
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling,
+};
+
+const PROMPT: u32 = 512;
+const GENERATE: u32 = 64;
+const EVENTS: u32 = 4_000_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    let count = arguments.next_if(|argument| argument.parse::<NonZeroUsize>().is_ok());
+    let count = count.map_or_else(|| Ok(threads::default_count()), |count| count.parse())?;
+    threads::configure(count)?;
+    eprintln!("{count} threads; {:.1} ns an op event", event_cost());
+    let model = Model::synthetic(smollm2(), WeightFormat::Q4_0, 1, KvFormat::F16)?;
+    passes("smollm2-135m synthetic q4_0", &model)?;
+    for path in arguments {
+        let model = Model::gguf(Arc::new(MappedFile::open(Path::new(&path))?), KvFormat::F16)?;
+        passes(&path, &model)?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds of two clock reads and one stored event.
+fn event_cost() -> f64 {
+    let (clock, mut recorder) = (Monotonic, Recorder::new(512));
+    let begin = clock.now_ns();
+    for round in 0..EVENTS / 512 {
+        recorder.begin(u64::from(round));
+        for site in 0..512 {
+            let begin = clock.now_ns();
+            recorder.close(std::hint::black_box(site), begin, clock.now_ns());
+        }
+        std::hint::black_box(recorder.recorded());
+    }
+    (clock.now_ns() - begin) as f64 / f64::from(EVENTS)
+}
+
+fn passes(name: &str, model: &Model) -> Result<(), Box<dyn Error>> {
+    let (clock, never) = (Monotonic, AtomicBool::new(false));
+    let seconds = |begin: u64| (clock.now_ns() - begin) as f64 / 1e9;
+    let begin = clock.now_ns();
+    let mut session = model.load(PROMPT + GENERATE, &mut Loading::new(&never, &mut |_, _| ()))?;
+    let gib = model.plan().weight_bytes() as f64 / f64::from(1 << 30);
+    eprintln!("{name}: {gib:.3} GiB in {:.3} s, {:?}", seconds(begin), session.memory());
+    let mut recorder = Recorder::new(session.plan().steps.len());
+    let prompt: Vec<u32> = (0..PROMPT).map(|index| 100 + index * 13 % 4000).collect();
+    for round in 0..3 {
+        session.rewind(0);
+        let begin = clock.now_ns();
+        recorder.begin(begin);
+        session.forward(&prompt, &mut recorder, &clock, &never)?;
+        let prefill = f64::from(PROMPT) / seconds(begin);
+        let begin = clock.now_ns();
+        for _ in 0..GENERATE {
+            let id = sampler::greedy(session.logits())?;
+            recorder.begin(clock.now_ns());
+            session.forward(&[id], &mut recorder, &clock, &never)?;
+        }
+        let decode = f64::from(GENERATE) / seconds(begin);
+        eprintln!("  round {round}: prefill {prefill:.1} tok/s, decode {decode:.1} tok/s");
+    }
+    last_token(&session, &recorder);
+    Ok(())
+}
+
+/// Where the time of the last token went, by op name.
+fn last_token(session: &Session, recorder: &Recorder) {
+    let Some(recorded) = recorder.recorded() else { return };
+    let mut names: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for event in recorded.events {
+        let sum = names.entry(&session.plan().sites[usize::from(event.site)].name).or_default();
+        *sum = (sum.0 + u64::from(event.duration), sum.1 + u64::from(event.gap));
+    }
+    for (name, (duration, gap)) in names {
+        eprintln!("  {name:18} {:9.1} us, gaps {:5.1} us", duration as f64 / 1e3, gap as f64 / 1e3);
+    }
+}
+
+/// The shape of SmolLM2 135M.
+fn smollm2() -> DecoderSpec {
+    let norm = Norm { eps: 1e-5 };
+    let layer = Layer {
+        attn_norm: norm,
+        attention: Attention {
+            q_heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            qkv_bias: false,
+            qk_norm: None,
+            rope: Rope {
+                theta: 100_000.0,
+                dim: 64,
+                pairing: RopePairing::Halves,
+                scaling: RopeScaling::None,
+            },
+            window: None,
+            scale: 0.125,
+        },
+        attn_post_norm: None,
+        ffn_norm: norm,
+        ffn: Ffn { dim: 1536, activation: Activation::Silu },
+        ffn_post_norm: None,
+    };
+    DecoderSpec {
+        vocab: 49_152,
+        hidden: 576,
+        max_context: 8192,
+        embedding_scale: None,
+        layers: vec![layer; 30],
+        final_norm: norm,
+        tied_head: true,
+    }
+}
