@@ -3,7 +3,7 @@
 //! A card that sleeps is left alone. An integrated AMD processor keeps models in the machine's memory (GTT),
 //! so that is listed beside its carve-out.
 
-use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
+use slmscope_profiles::channel::{Class, Quantity, Scope, Unit};
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::files::{Files, Formula, Limits, Slot};
@@ -28,14 +28,8 @@ pub(crate) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue) -> Op
         if !is_card || root.open(&format!("{device}/gpu_busy_percent")).is_err() {
             continue;
         }
-        if pci::is_suspended(root, &device) {
-            let reason =
-                Reason::new(ReasonCode::GatedOrAsleep, "the card is powered down; reading would wake it");
-            let id = format!("gpu{next}.busy");
-            catalogue.absent((&id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(next)), &device, reason, None);
-        } else {
-            slots.extend(amd(root, &device, next, catalogue));
-        }
+        let card = amd(root, &device, next, catalogue);
+        slots.extend(card.into_iter().map(|slot| slot.behind(pci::gate(root, &device))));
         next += 1;
     }
     slots.extend(tegra(root, next, catalogue));

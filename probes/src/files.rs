@@ -65,21 +65,55 @@ impl Formula {
     }
 }
 
+/// A file that says whether another one is worth reading.
+pub(crate) enum Gate {
+    /// `runtime_status` of a device that a reading would wake.
+    Asleep(Handle),
+    /// `tempN_fault` of a sensor that is not connected.
+    Faulty(Handle),
+}
+
+impl Gate {
+    /// Why the file behind it is not to be read; `None` if it is.
+    pub(crate) fn closed(&self) -> Option<ReasonCode> {
+        let mut buffer = [0; 32];
+        let is = |handle: &Handle, buffer, word: &[u8]| {
+            handle.read(buffer).is_ok_and(|text: &[u8]| text.trim_ascii() == word)
+        };
+        match self {
+            Self::Asleep(status) => {
+                is(status, &mut buffer, b"suspended").then_some(ReasonCode::GatedOrAsleep)
+            }
+            Self::Faulty(fault) => is(fault, &mut buffer, b"1").then_some(ReasonCode::NotWired),
+        }
+    }
+}
+
 /// One file and the channels that take its value.
 pub(crate) struct Slot {
     pub(crate) channels: Vec<ChannelId>,
     pub(crate) formula: Formula,
     pub(crate) limits: Limits,
+    gates: Vec<Gate>,
     /// Readings since the file went away; 0 while it is there.
     gone: u32,
 }
 
 impl Slot {
     pub(crate) fn new(channels: Vec<ChannelId>, formula: Formula, limits: Limits) -> Self {
-        Self { channels, formula, limits, gone: 0 }
+        Self { channels, formula, limits, gates: Vec::new(), gone: 0 }
+    }
+
+    /// Reads the file only while the gate is open.
+    pub(crate) fn behind(mut self, gate: Option<Gate>) -> Self {
+        self.gates.extend(gate);
+        self
     }
 
     fn read(&mut self, root: Option<&Root>) -> Value {
+        if let Some(code) = self.gates.iter().find_map(Gate::closed) {
+            return Value::Absent(code);
+        }
         match self.formula.read() {
             Ok(value) => {
                 self.gone = 0;

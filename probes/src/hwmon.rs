@@ -6,10 +6,10 @@
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
 use crate::catalogue::{Catalogue, Entry};
-use crate::files::{Files, Formula, Limits, Slot};
+use crate::files::{Files, Formula, Gate, Limits, Slot};
 use crate::root::Root;
 use crate::source::{Group, Source};
-use crate::thermal;
+use crate::{pci, thermal};
 
 mod ina3221x;
 mod power;
@@ -22,6 +22,8 @@ struct Chip {
     name: String,
     /// Where its files are.
     folder: String,
+    /// Its entry in the class.
+    base: String,
     files: Vec<String>,
     /// Where its entry points, if it is a link.
     target: String,
@@ -34,17 +36,19 @@ impl Chip {
             let base = format!("{FOLDER}/{entry}");
             let target = root.link(&base).unwrap_or_default();
             // Old drivers keep name and inputs in the device's folder.
-            for folder in [base.clone(), format!("{base}/device")] {
-                let files = root.list(&folder).unwrap_or_default();
-                if files.iter().any(|file| file.contains("_input") || file.contains("_average")) {
-                    let name = [format!("{folder}/name"), format!("{base}/name")]
-                        .iter()
-                        .find_map(|path| root.text(path).ok().filter(|name| !name.is_empty()))
-                        .unwrap_or_else(|| "hwmon".to_owned());
-                    chips.push(Self { name, folder, files, target: target.clone() });
-                    break;
-                }
-            }
+            let found = [base.clone(), format!("{base}/device")].into_iter().find_map(|folder| {
+                let files = root.list(&folder).ok()?;
+                files
+                    .iter()
+                    .any(|file| file.contains("_input") || file.contains("_average"))
+                    .then_some((folder, files))
+            });
+            let Some((folder, files)) = found else { continue };
+            let name = [format!("{folder}/name"), format!("{base}/name")]
+                .iter()
+                .find_map(|path| root.text(path).ok().filter(|name| !name.is_empty()))
+                .unwrap_or_else(|| "hwmon".to_owned());
+            chips.push(Self { name, folder, base, files, target });
         }
         chips
     }
@@ -62,6 +66,12 @@ impl Chip {
 
     fn label(&self, root: &Root, file: &str) -> Option<String> {
         root.text(&self.path(file)).ok().filter(|label| !label.is_empty())
+    }
+
+    /// Graphics cards are left asleep; other devices wake for a moment and sleep again.
+    fn gate(&self, root: &Root) -> Option<Gate> {
+        let is_card = matches!(self.name.as_str(), "amdgpu" | "radeon" | "nouveau" | "i915" | "xe");
+        if is_card { pci::gate(root, &format!("{}/device", self.base)) } else { None }
     }
 
     /// `FAMILY.CHIP_LABEL`, with the input's own name where it has no label.
@@ -95,11 +105,7 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
     for chip in chips.iter().filter(|chip| !chip.target.contains("thermal_zone")) {
         for number in chip.inputs("temp", "_input") {
             let input = format!("temp{number}");
-            let fault = root.integer(&chip.path(&format!("{input}_fault"))).is_ok_and(|fault| fault != 0);
             let label = chip.label(root, &format!("{input}_label"));
-            if fault {
-                continue;
-            }
             let entry = Entry {
                 id: chip.id("temp", label.as_deref(), &input),
                 quantity: Quantity::Temperature,
@@ -110,7 +116,9 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
                 group: Group::Slow,
             };
             let path = chip.path(&format!("{input}_input"));
-            slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, 1e-3, thermal::PLAUSIBLE));
+            let fault = root.open(&chip.path(&format!("{input}_fault"))).ok().map(Gate::Faulty);
+            let slot = enter(root, catalogue, entry, Kind::Gauge, &path, 1e-3, thermal::PLAUSIBLE);
+            slots.extend(slot.map(|slot| slot.behind(chip.gate(root)).behind(fault)));
         }
     }
     slots
@@ -133,7 +141,8 @@ fn fans(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
                 group: Group::Slow,
             };
             let path = chip.path(&format!("{input}_input"));
-            slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, 1.0, Limits::new(0.0, 50_000.0)));
+            let slot = enter(root, catalogue, entry, Kind::Gauge, &path, 1.0, Limits::new(0.0, 50_000.0));
+            slots.extend(slot.map(|slot| slot.behind(chip.gate(root))));
         }
     }
     slots

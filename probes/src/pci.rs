@@ -1,8 +1,12 @@
 //! Graphics processors on the PCI bus, and whether they sleep. These files can be read without waking them.
 
+use crate::files::Gate;
 use crate::root::Root;
 
 const FOLDER: &str = "sys/bus/pci/devices";
+
+/// Where a device says whether it sleeps.
+const STATUS: &str = "power/runtime_status";
 
 /// PCI vendor number of NVIDIA.
 const NVIDIA: &str = "0x10de";
@@ -29,7 +33,7 @@ impl NvidiaCard {
 
     /// Whether it is powered down, so that any access would wake it.
     pub(crate) fn is_suspended(&self, root: &Root) -> bool {
-        is_suspended(root, &self.folder)
+        root.text(&format!("{}/{STATUS}", self.folder)).is_ok_and(|status| status == "suspended")
     }
 
     /// Whether the kernel may power it down when nobody uses it.
@@ -38,7 +42,7 @@ impl NvidiaCard {
     }
 }
 
-/// Whether the device in this folder is powered down.
-pub(crate) fn is_suspended(root: &Root, folder: &str) -> bool {
-    root.text(&format!("{folder}/power/runtime_status")).is_ok_and(|status| status == "suspended")
+/// Keeps the files of the device in this folder from being read while it is powered down.
+pub(crate) fn gate(root: &Root, folder: &str) -> Option<Gate> {
+    root.open(&format!("{folder}/{STATUS}")).ok().map(Gate::Asleep)
 }

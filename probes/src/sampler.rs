@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{convert::Infallible, io};
@@ -36,7 +36,7 @@ pub struct Sampler {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Disconnected once every lane has ended.
-    ended: Receiver<Infallible>,
+    ended: Mutex<Receiver<Infallible>>,
     watcher: Option<JoinHandle<()>>,
     worker: WorkerPid,
 }
@@ -60,7 +60,8 @@ impl Sampler {
             watched: lanes.iter().map(Watched::new).collect(),
         });
         let (running, ended) = mpsc::channel();
-        let mut sampler = Self { shared, threads: Vec::new(), ended, watcher: None, worker };
+        let mut sampler =
+            Self { shared, threads: Vec::new(), ended: Mutex::new(ended), watcher: None, worker };
         for (index, lane) in lanes.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&sampler.shared), running.clone());
             let body = move || {
@@ -109,7 +110,8 @@ impl Sampler {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.wake();
         // Nothing is ever sent: this returns when the last lane has ended, or not in time.
-        let _ = self.ended.recv_timeout(self.shared.deadline);
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(self.shared.deadline);
         for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             // A panic in a source has been reported by its thread.
             let _ = thread.join();

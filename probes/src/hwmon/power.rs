@@ -32,15 +32,17 @@ const INPUT_RAILS: [&str; 2] = ["VDD_IN", "POM_5V_IN"];
 pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = ina3221x::discover(root, catalogue);
     for chip in chips {
-        match chip.name.as_str() {
-            "ina3221" => slots.extend(products(root, chip, catalogue)),
-            "xe" | "i915" => slots.extend(card_energy(root, chip, catalogue)),
-            name if is_no_draw(name) => {}
+        let of_chip = match chip.name.as_str() {
+            "ina3221" => products(root, chip, catalogue),
+            "xe" | "i915" => card_energy(root, chip, catalogue).into_iter().collect(),
+            name if is_no_draw(name) => Vec::new(),
             _ => {
-                slots.extend(watts(root, chip, catalogue));
-                slots.extend(joules(root, chip, catalogue));
+                let mut both = watts(root, chip, catalogue);
+                both.extend(joules(root, chip, catalogue));
+                both
             }
-        }
+        };
+        slots.extend(of_chip.into_iter().map(|slot| slot.behind(chip.gate(root))));
     }
     slots
 }
@@ -150,8 +152,9 @@ fn joules(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
 
 /// Intel's graphics cards count the energy of the card and of its package; on some the first stays at zero.
 fn card_energy(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Option<Slot> {
+    let asleep = chip.gate(root).is_some_and(|gate| gate.closed().is_some());
     let counts = |number: &u32| {
-        root.integer(&chip.path(&format!("energy{number}_input"))).is_ok_and(|energy| energy > 0)
+        !asleep && root.integer(&chip.path(&format!("energy{number}_input"))).is_ok_and(|energy| energy > 0)
     };
     let numbers: Vec<u32> = chip.inputs("energy", "_input").collect();
     let number = numbers.iter().copied().find(|number| counts(number)).or(numbers.first().copied())?;

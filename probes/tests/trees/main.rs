@@ -331,11 +331,16 @@ fn a_sleeping_card_is_left_alone() {
     let tree = Tree::new(&[]);
     tree.file(&card("gpu_busy_percent"), "40");
     tree.file(&card("mem_info_vram_used"), "1000");
+    tree.file(&card("hwmon/hwmon4/name"), "amdgpu");
+    tree.file(&card("hwmon/hwmon4/power1_average"), "21000000");
+    tree.link(&card("hwmon/hwmon4/device"), "../..");
+    tree.link("sys/class/hwmon/hwmon4", "../drm/card1/device/hwmon/hwmon4");
     assert_eq!(value(&tree.doctor(), "gpu0.busy"), Some(0.4));
     tree.file(&card("power/runtime_status"), "suspended");
     let report = tree.doctor();
     assert_eq!(reason(&report, "gpu0.busy"), ReasonCode::GatedOrAsleep);
-    assert!(!has(&report, "gpu0.vram_used"));
+    assert_eq!(reason(&report, "gpu0.vram_used"), ReasonCode::GatedOrAsleep);
+    assert_eq!(reason(&report, "power.amdgpu_power1"), ReasonCode::GatedOrAsleep);
 }
 
 #[test]
@@ -356,4 +361,18 @@ fn the_board_is_what_the_firmware_says() {
     tree.link("proc/device-tree", "/sys/firmware/devicetree/base");
     let board = tree.doctor().board;
     assert_eq!((board.id.as_deref(), board.name.as_deref()), (Some("acme,board-7"), Some("Acme Board 7")));
+}
+
+#[test]
+fn a_sensor_with_a_fault_is_not_wired() {
+    let tree = Tree::new(&[
+        ("sys/class/hwmon/hwmon0/name", "nct6798"),
+        ("sys/class/hwmon/hwmon0/temp1_input", "24000"),
+        ("sys/class/hwmon/hwmon0/temp1_fault", "1"),
+        ("sys/class/hwmon/hwmon0/temp2_input", "35500"),
+        ("sys/class/hwmon/hwmon0/temp2_fault", "0"),
+    ]);
+    let report = tree.doctor();
+    assert_eq!(reason(&report, "temp.nct6798_temp1"), ReasonCode::NotWired);
+    assert_eq!(value(&report, "temp.nct6798_temp2"), Some(35.5));
 }
