@@ -1,0 +1,290 @@
+//! From a GGUF file to a model: what is read, and what is refused by name.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "other tests write other fields")]
+#[path = "fixtures/gguf_builder.rs"]
+mod gguf_builder;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gguf_builder::{Field, file};
+use slmscope_engine::clock::Monotonic;
+use slmscope_engine::error::LoadError;
+use slmscope_engine::map::MappedFile;
+use slmscope_engine::model::Model;
+use slmscope_engine::recorder::Recorder;
+use slmscope_engine::synthetic::generate;
+use slmscope_engine::weights::Loading;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::spec::{Activation, DecoderSpec, Norm, RopePairing, RopeScaling};
+
+/// A file to be: fields without their architecture's prefix, and tensors with name, shape, type, data.
+struct Draft {
+    architecture: &'static str,
+    fields: Vec<(&'static str, Field<'static>)>,
+    tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
+}
+
+impl Draft {
+    /// Two layers of a model with every figure that all architectures have.
+    fn new(architecture: &'static str) -> Self {
+        let fields = vec![
+            ("block_count", Field::U32(2)),
+            ("context_length", Field::U32(64)),
+            ("embedding_length", Field::U32(32)),
+            ("feed_forward_length", Field::U32(48)),
+            ("attention.head_count", Field::U32(4)),
+            ("attention.head_count_kv", Field::U32(2)),
+            ("attention.layer_norm_rms_epsilon", Field::F32(1e-5)),
+            ("rope.freq_base", Field::F32(50_000.0)),
+        ];
+        Self { architecture, fields, tensors: Vec::new() }
+    }
+
+    fn with(mut self, key: &'static str, field: Field<'static>) -> Self {
+        self.fields.retain(|(name, _)| *name != key);
+        self.fields.push((key, field));
+        self
+    }
+
+    fn without(mut self, key: &str) -> Self {
+        self.fields.retain(|(name, _)| *name != key);
+        self
+    }
+
+    fn tensor(mut self, name: &str, shape: &[u64], values: &[f32]) -> Self {
+        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.tensors.push((name.to_owned(), shape.to_vec(), 0, data));
+        self
+    }
+
+    /// Adds the tensors that `spec` names, with synthetic f32 weights of seed 3.
+    fn weights(mut self, spec: &DecoderSpec) -> Self {
+        let cancel = AtomicBool::new(false);
+        for tensor in spec.tensors() {
+            let mut report = |_, _| ();
+            let mut loading = Loading::new(&cancel, &mut report);
+            let data = generate(&tensor, WeightFormat::F32, 3, &mut loading).unwrap();
+            let shape = match tensor.rows {
+                1 => vec![u64::from(tensor.columns)],
+                rows => vec![u64::from(tensor.columns), u64::from(rows)],
+            };
+            self.tensors.push((tensor.name, shape, 0, data.as_slice().to_vec()));
+        }
+        self
+    }
+
+    fn open(&self) -> Result<Model, LoadError> {
+        let keys: Vec<_> =
+            self.fields.iter().map(|(key, field)| (format!("{}.{key}", self.architecture), field)).collect();
+        let mut fields = vec![("general.architecture", Field::Str(self.architecture))];
+        fields.extend(keys.iter().map(|(key, field)| (key.as_str(), (*field).clone())));
+        let mut data = Vec::new();
+        let mut tensors = Vec::new();
+        for (name, shape, kind, bytes) in &self.tensors {
+            data.resize(usize::next_multiple_of(data.len(), 32), 0);
+            tensors.push((name.as_str(), shape.as_slice(), *kind, data.len() as u64));
+            data.extend(bytes);
+        }
+        let mut bytes = file(&fields, &tensors, data.len().max(1));
+        let start = bytes.len() - data.len().max(1);
+        bytes[start..start + data.len()].copy_from_slice(&data);
+        let mut stored = tempfile::NamedTempFile::new().unwrap();
+        stored.write_all(&bytes).unwrap();
+        Model::gguf(Arc::new(MappedFile::open(stored.path()).unwrap()), KvFormat::F32)
+    }
+
+    /// The error that opening gives, as people read it.
+    fn refusal(&self) -> String {
+        match self.open() {
+            Ok(_) => panic!("accepted"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// What [`Draft::new`] describes for the llama architecture.
+fn llama() -> DecoderSpec {
+    use slmscope_profiles::spec::{Attention, Ffn, Layer, Rope};
+    let norm = Norm { eps: 1e-5 };
+    let attention = Attention {
+        q_heads: 4,
+        kv_heads: 2,
+        head_dim: 8,
+        qkv_bias: false,
+        qk_norm: None,
+        rope: Rope { theta: 50_000.0, dim: 8, pairing: RopePairing::Adjacent, scaling: RopeScaling::None },
+        window: None,
+        scale: 1.0 / 8.0_f32.sqrt(),
+    };
+    let layer = Layer {
+        attn_norm: norm,
+        attention,
+        attn_post_norm: None,
+        ffn_norm: norm,
+        ffn: Ffn { dim: 48, activation: Activation::Silu },
+        ffn_post_norm: None,
+    };
+    DecoderSpec {
+        vocab: 40,
+        hidden: 32,
+        max_context: 64,
+        embedding_scale: None,
+        layers: vec![layer; 2],
+        final_norm: norm,
+        tied_head: true,
+    }
+}
+
+fn qwen(bias: bool) -> DecoderSpec {
+    let mut spec = llama();
+    spec.tied_head = !bias;
+    for layer in &mut spec.layers {
+        layer.attention.rope.pairing = RopePairing::Halves;
+        layer.attention.qkv_bias = bias;
+        layer.attention.qk_norm = (!bias).then_some(Norm { eps: 1e-5 });
+    }
+    spec
+}
+
+fn logits(model: &Model) -> Vec<f32> {
+    let never = AtomicBool::new(false);
+    let mut session = model.load(8, &mut Loading::new(&never, &mut |_, _| ())).unwrap();
+    let mut recorder = Recorder::new(session.plan().steps.len());
+    session.forward(&[1, 7, 39, 0, 5], &mut recorder, &Monotonic, &never).unwrap();
+    session.logits().to_vec()
+}
+
+/// The file means `spec`, and its weights compute what the same ones compute without a file.
+fn means(draft: Draft, spec: &DecoderSpec) {
+    let model = draft.weights(spec).open().unwrap();
+    assert_eq!(model.spec(), spec);
+    let made = Model::synthetic(spec.clone(), WeightFormat::F32, 3, KvFormat::F32).unwrap();
+    assert_eq!(logits(&model), logits(&made));
+}
+
+#[test]
+fn llama_and_qwen_are_read() {
+    means(Draft::new("llama"), &llama());
+    means(Draft::new("qwen2"), &qwen(true));
+    means(Draft::new("qwen3"), &qwen(false));
+}
+
+#[test]
+fn heads_may_be_wider_than_their_share_and_turn_in_part() {
+    let mut spec = llama();
+    for layer in &mut spec.layers {
+        (layer.attention.head_dim, layer.attention.rope.dim) = (16, 8);
+        layer.attention.scale = 0.25;
+    }
+    let draft = Draft::new("llama").with("attention.key_length", Field::U32(16));
+    means(draft.with("rope.dimension_count", Field::U32(8)), &spec);
+}
+
+#[test]
+fn rotary_scaling_is_read_from_keys_and_from_factors() {
+    let scaled = |scaling: &RopeScaling| {
+        let mut spec = llama();
+        spec.layers.iter_mut().for_each(|layer| layer.attention.rope.scaling = scaling.clone());
+        spec
+    };
+    let factor = Field::F32(4.0);
+    let linear = Draft::new("llama").with("rope.scaling.type", Field::Str("linear"));
+    means(linear.with("rope.scaling.factor", factor), &scaled(&RopeScaling::Linear { factor: 4.0 }));
+
+    let factors = vec![1.0, 1.0, 2.5, 8.0];
+    let draft = Draft::new("llama").tensor("rope_freqs.weight", &[4], &factors);
+    means(draft, &scaled(&RopeScaling::Factors(factors)));
+
+    let short = Draft::new("llama").tensor("rope_freqs.weight", &[3], &[1.0; 3]);
+    assert!(short.weights(&llama()).refusal().contains("needs 4 divisors"));
+}
+
+#[test]
+fn gemma3_has_five_windows_and_then_a_global_layer() {
+    let mut spec = qwen(false);
+    spec.embedding_scale = Some(32.0_f32.sqrt());
+    spec.layers = vec![spec.layers[0].clone(); 7];
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        (layer.attn_post_norm, layer.ffn_post_norm) = (Some(layer.attn_norm), Some(layer.ffn_norm));
+        layer.ffn.activation = Activation::GeluTanh;
+        if index == 5 {
+            layer.attention.rope.scaling = RopeScaling::Linear { factor: 8.0 };
+        } else {
+            (layer.attention.window, layer.attention.rope.theta) = (Some(3), 10_000.0);
+        }
+    }
+    let draft = Draft::new("gemma3").with("block_count", Field::U32(7));
+    let draft = draft.with("attention.sliding_window", Field::U32(3));
+    means(draft.with("rope.scaling.factor", Field::F32(8.0)), &spec);
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
+    for (key, field) in [
+        ("expert_count", Field::U32(8)),
+        ("attn_logit_softcapping", Field::F32(50.0)),
+        ("logit_scale", Field::F32(0.5)),
+        ("attention.sliding_window", Field::U32(16)),
+        ("attention.value_length", Field::U32(16)),
+        ("attention.causal", Field::Bool(false)),
+        ("rope.scaling.type", Field::Str("yarn")),
+    ] {
+        let text = refused(key, field);
+        assert!(text.contains(&format!("llama.{key} = ")) && text.contains("not supported"), "{text}");
+    }
+    let other = Draft::new("mamba").refusal();
+    assert!(other.contains("general.architecture mamba is not supported"), "{other}");
+}
+
+#[test]
+fn figures_that_cannot_be_are_refused() {
+    let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
+    for (key, value, says) in [
+        ("block_count", u32::MAX, "llama.block_count = 4294967295"),
+        ("block_count", 0, "layers: 0"),
+        ("attention.head_count", 0, "head_dim: 0"),
+        ("attention.head_count_kv", 3, "3 key/value heads"),
+        ("attention.key_length", u32::MAX, "head_dim"),
+        ("embedding_length", 1 << 20, "hidden"),
+        ("feed_forward_length", 0, "ffn.dim"),
+        ("context_length", 0, "max_context"),
+        ("rope.dimension_count", 7, "7 of 8"),
+    ] {
+        let text = refused(key, Field::U32(value));
+        assert!(text.contains(says), "{key}: {text}");
+    }
+    let missing = Draft::new("llama").without("block_count").weights(&llama()).refusal();
+    assert!(missing.contains("llama.block_count"), "{missing}");
+    let infinite = refused("rope.freq_base", Field::F32(f32::INFINITY));
+    assert!(infinite.contains("llama.rope.freq_base"), "{infinite}");
+}
+
+#[test]
+fn tensors_must_be_the_ones_of_the_architecture() {
+    let mut draft = Draft::new("llama").weights(&llama());
+    let place = draft.tensors.iter().position(|tensor| tensor.0 == "blk.1.ffn_up.weight").unwrap();
+
+    let removed = draft.tensors.remove(place);
+    let text = draft.refusal();
+    assert!(text.contains("blk.1.ffn_up.weight (48 x 32) is missing"), "{text}");
+
+    draft.tensors.push((removed.0.clone(), vec![48, 32], 0, removed.3.clone()));
+    let text = draft.refusal();
+    assert!(text.contains("blk.1.ffn_up.weight has 32 rows of 48, 48 rows of 32 expected"), "{text}");
+
+    draft.tensors.pop();
+    // iq4_nl, 18 bytes for 32 elements.
+    draft.tensors.push((removed.0.clone(), vec![32, 48], 20, vec![0; 48 * 18]));
+    let text = draft.refusal();
+    assert!(text.contains("blk.1.ffn_up.weight in iq4_nl"), "{text}");
+
+    draft.tensors.pop();
+    draft.tensors.push(removed);
+    let text = draft.tensor("blk.1.attn_output.bias", &[32], &[0.0; 32]).refusal();
+    assert!(text.contains("tensor blk.1.attn_output.bias"), "{text}");
+}
