@@ -79,6 +79,13 @@ impl Profile {
         }
     }
 
+    /// Forgets all records, for the next turn of a loop.
+    pub fn clear(&mut self) {
+        self.recorded.clear();
+        self.ops.clear();
+        self.spans.clear();
+    }
+
     /// The spans that were added.
     pub fn spans(&self) -> &[Span] {
         &self.spans

@@ -309,3 +309,40 @@ pub struct Overhead {
     /// Why there is no figure.
     pub reason: Option<String>,
 }
+
+impl RunResult {
+    /// The result of a run of which nothing is known but that it failed.
+    pub fn failed(model: &str, source: ModelSource, error: &str) -> Self {
+        Self {
+            schema: RUN_SCHEMA.to_owned(),
+            slmscope: env!("CARGO_PKG_VERSION").to_owned(),
+            status: RunStatus::Failed,
+            error: Some(error.to_owned()),
+            run_id: String::new(),
+            host: Host::default(),
+            model: ModelInfo {
+                id: model.to_owned(),
+                source,
+                hash: None,
+                params: None,
+                weight_bytes: None,
+                format: None,
+                not_in_format: Vec::new(),
+            },
+            engine: EngineInfo { executor: String::new(), threads: 0, isa: String::new() },
+            workload: Workload::default(),
+            hygiene: Hygiene::default(),
+            roofs: Roofs::default(),
+            phases: Vec::new(),
+            summary: Figures::default(),
+            ops: Vec::new(),
+            memory: Memory::default(),
+            energy: Energy::default(),
+            overhead: Overhead { reason: Some(error.to_owned()), ..Overhead::default() },
+            findings: Vec::new(),
+            prompt_ids: Vec::new(),
+            generated_ids: Vec::new(),
+            text: None,
+        }
+    }
+}

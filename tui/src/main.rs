@@ -1,1 +1,58 @@
-fn main() {}
+//! `slmscope`: watch small language models at work, from a terminal.
+
+mod cli;
+mod client;
+mod connect;
+//mod dashboard;
+mod embedded;
+mod failure;
+mod format;
+//mod live;
+mod report;
+mod table;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(message) = &failure.message {
+                eprintln!("slmscope: {message}");
+            }
+            failure.code
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let target = cli.target;
+    match cli.command {
+        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => Ok(ExitCode::SUCCESS),
+        None => {
+            eprintln!(
+                "slmscope: no terminal here, so this runs the default workload once, as `slmscope run` does"
+            );
+            cli::run::run(cli::run::RunArgs::default(), &target)
+        }
+        Some(Command::Run(args)) => cli::run::run(args, &target),
+        Some(Command::Submit(args)) => cli::run::submit(args, &target),
+        Some(Command::Models(args)) => cli::models::list(&args),
+        Some(Command::Model(args)) => cli::models::show(&args),
+        Some(Command::Doctor(args)) => cli::doctor::run(&args, &target),
+        Some(Command::Status(args)) => cli::status::status(&args, &target),
+        Some(Command::Jobs(args)) => cli::status::jobs(&args, &target),
+        Some(Command::Cancel(args)) => cli::status::cancel(&args, &target),
+        #[cfg(feature = "embedded-daemon")]
+        Some(Command::Daemon(args)) => embedded::serve(args),
+        #[cfg(feature = "embedded-daemon")]
+        Some(Command::Worker(args)) => embedded::worker(&args),
+    }
+}

@@ -1,0 +1,169 @@
+//! What the binaries offer of the daemon: to serve, and to be a worker; and the probes' report.
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use slmscope_probes::{Root, Sampler, host};
+use slmscope_profiles::doctor::DoctorReport;
+use slmscope_profiles::wire::Header;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::runner::{Runner, SampleLog};
+use crate::server::{self, Daemon, Entrance, listener};
+use crate::{clock, worker};
+
+/// How the daemon is started.
+#[derive(Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    /// Listen here instead of the user's own socket
+    #[arg(long, value_name = "PATH", conflicts_with = "private")]
+    pub socket: Option<PathBuf>,
+    /// Read settings from this file; without it, defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve the one client at standard input, and end with it
+    #[arg(long, hide = true)]
+    pub private: bool,
+}
+
+/// How a worker is started; only the daemon does.
+#[derive(Debug, clap::Args)]
+pub struct WorkerArgs {
+    /// Engine threads
+    #[arg(long)]
+    pub threads: NonZeroUsize,
+}
+
+/// Runs the daemon in the foreground until a signal ends it.
+///
+/// # Errors
+/// If it cannot begin to serve.
+pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    init_log();
+    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let (entrance, socket) = entrance(&args)?;
+    let origin_ns = clock::now_ns();
+    let root = Root::live().context("cannot read this machine")?;
+    let inventory = slmscope_probes::discover(&root);
+    let header = Header {
+        origin_ns,
+        wall_ns: clock::wall_ns(),
+        boottime_offset_ns: clock::boottime_offset_ns(),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .map(|id| id.trim().to_owned()),
+        version: crate::VERSION.to_owned(),
+        host: host::describe(&root),
+    };
+    let samples = Arc::new(SampleLog::new(&inventory.channels));
+    let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
+    let (publish, keep) = (hub.clone(), samples.clone());
+    let sink = Arc::new(move |sample| {
+        keep.add(&sample);
+        publish.sample(&sample);
+    });
+    let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
+    let sampler = Arc::new(sampler);
+    let runner =
+        Runner::start(hub.clone(), sampler.clone(), samples, root).context("cannot start the runner")?;
+    let daemon = Arc::new(Daemon { hub, runner, sampler, config, socket: socket.clone() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let stop = stop_signal()?;
+        // Under systemd this says that clients may come; without it, nobody listens.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        if let Some(socket) = &socket {
+            tracing::info!(socket, version = crate::VERSION, "Listening.");
+        }
+        server::serve(entrance, daemon, stop).await.context("cannot serve")
+    });
+    if let Some(socket) = socket.filter(|_| args.config.is_none() || args.socket.is_some()) {
+        let _ = std::fs::remove_file(socket);
+    }
+    result
+}
+
+/// Done when the daemon is asked to end.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("Stopping.");
+    })
+}
+
+/// Where clients come from, and the path of the socket if this process made it.
+fn entrance(args: &ServeArgs) -> anyhow::Result<(Entrance, Option<String>)> {
+    if args.private {
+        let stream = UnixStream::from(standard_input()?);
+        return Ok((Entrance::Private(stream), None));
+    }
+    if let Some(descriptor) = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next()) {
+        return Ok((Entrance::Listener(passed_listener(descriptor)?), None));
+    }
+    let path = args.socket.clone().unwrap_or_else(listener::user_socket);
+    let listener = listener::bind(&path)?;
+    Ok((Entrance::Listener(listener), Some(path.display().to_string())))
+}
+
+/// A copy of standard input, whatever kind of file it is.
+fn standard_input() -> anyhow::Result<OwnedFd> {
+    let copy = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
+    if rustix::net::sockopt::socket_domain(&copy).is_err() {
+        bail!("standard input is no socket: this command is started by slmscope itself");
+    }
+    Ok(copy)
+}
+
+#[expect(unsafe_code, reason = "descriptors of the service manager come as numbers")]
+fn passed_listener(descriptor: std::os::fd::RawFd) -> anyhow::Result<server::StdListener> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the service manager opened this descriptor for us, and nothing else in this process uses it.
+    let listener = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    anyhow::ensure!(
+        rustix::net::sockopt::socket_domain(&listener).is_ok(),
+        "the passed descriptor is no socket"
+    );
+    Ok(listener.into())
+}
+
+/// Runs as a worker at the socket on standard input.
+///
+/// # Errors
+/// If it was not started by the daemon, or the engine's threads cannot start.
+pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
+    init_log();
+    worker::run(UnixStream::from(standard_input()?), args.threads)
+}
+
+/// Reads every probe of a tree, or of this machine.
+pub fn doctor(root: Option<&std::path::Path>) -> anyhow::Result<DoctorReport> {
+    let root = match root {
+        Some(path) => Root::tree(path).with_context(|| format!("cannot read the tree {}", path.display()))?,
+        None => Root::live().context("cannot read this machine")?,
+    };
+    Ok(slmscope_probes::doctor(&root))
+}
+
+/// Log lines go to standard error, as many as `SLMSCOPE_LOG` asks for.
+fn init_log() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SLMSCOPE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A second call in one process keeps the first.
+    let _ = log.try_init();
+}

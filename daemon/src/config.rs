@@ -1,0 +1,68 @@
+//! What the administrator may set.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// The configuration file; every field has a default, unknown ones are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folders under which a client may name model files by path, instead of passing them open.
+    pub model_folders: Vec<PathBuf>,
+    /// Users outside of group `slmscope` who can reach the socket may watch.
+    pub read_for_others: bool,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Names the file, and the line and field at fault.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+    }
+
+    /// Whether a model at `path` may be opened for a client: it lies, all links followed, under a folder
+    /// that is set.
+    pub fn allows(&self, path: &Path) -> bool {
+        let Ok(real) = path.canonicalize() else { return false };
+        self.model_folders
+            .iter()
+            .filter_map(|folder| folder.canonicalize().ok())
+            .any(|folder| real.starts_with(folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_is_complete_and_holds_the_defaults() {
+        let example = include_str!("../../systemd/slmscope.toml");
+        assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
+        let fields = toml::Table::try_from(Config::default()).unwrap();
+        for field in fields.keys() {
+            assert!(example.contains(&format!("{field} =")), "{field} is missing from the example");
+        }
+        assert!(toml::from_str::<Config>("colour = 1").is_err());
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_not_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("models");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join("a.gguf"), "x").unwrap();
+        std::fs::write(folder.path().join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink("../secret", inside.join("b.gguf")).unwrap();
+        let config = Config { model_folders: vec![inside.clone()], ..Config::default() };
+        assert!(config.allows(&inside.join("a.gguf")));
+        assert!(!config.allows(&inside.join("b.gguf")));
+        assert!(!config.allows(&inside.join("../secret")));
+    }
+}

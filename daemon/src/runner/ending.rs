@@ -1,0 +1,221 @@
+//! What is known of a job so far, and the result that is made of it at any time.
+
+use slmscope_engine::threads::is_engine_thread;
+use slmscope_probes::hygiene::Readings;
+use slmscope_probes::process::{self, ProcessMemory};
+use slmscope_profiles::channel::{Channel, Sample};
+use slmscope_profiles::finding::findings;
+use slmscope_profiles::host::Host;
+use slmscope_profiles::job::{JobId, ModelRef};
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::overhead::{Recording, Stolen, overhead};
+use slmscope_profiles::profile::Profile;
+use slmscope_profiles::result::{
+    EngineInfo, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Roofs, RunResult, RunStatus,
+};
+use slmscope_profiles::workload::OverheadMode;
+
+use super::{Order, energy};
+use crate::worker::protocol::Loaded;
+
+/// CPU time of everything that is not the engine, at one moment.
+pub(super) struct OwnCost {
+    at_ns: u64,
+    /// Daemon, clients, and the worker's helper threads, ns.
+    helpers: Option<u64>,
+    /// Daemon, clients and the whole worker, ns.
+    all: u64,
+}
+
+impl OwnCost {
+    pub(super) fn take(worker: Option<u32>, clients: &[u32]) -> Self {
+        let sum = |pids: &[u32]| pids.iter().filter_map(|&pid| process::cpu_ns(pid)).sum::<u64>();
+        let daemon = process::cpu_ns(std::process::id());
+        let threads = worker.map(process::threads_cpu_ns).unwrap_or_default();
+        let is_helper = |name: &str| !is_engine_thread(name);
+        let helpers: u64 = threads.iter().filter(|(_, name, _)| is_helper(name)).map(|(_, _, ns)| ns).sum();
+        let clients = sum(clients);
+        let worker = worker.and_then(process::cpu_ns).unwrap_or(0);
+        Self {
+            at_ns: crate::clock::now_ns(),
+            helpers: daemon.map(|daemon| daemon + clients + helpers),
+            all: daemon.unwrap_or(0) + clients + worker,
+        }
+    }
+}
+
+/// Everything that is known of a job so far.
+pub(super) struct Draft {
+    host: Host,
+    model: ModelInfo,
+    engine: EngineInfo,
+    workload: slmscope_profiles::workload::Workload,
+    pub(super) profile: Profile,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) before: Option<Readings>,
+    pub(super) after: Option<Readings>,
+    /// Begin and end of the idle baseline, ns.
+    pub(super) idle: Option<(u64, u64)>,
+    pub(super) process: Option<ProcessMemory>,
+    pub(super) own_cost: Option<(OwnCost, OwnCost)>,
+    /// Times of tokens with the recorder on and off, ns.
+    pub(super) recording: Option<(Vec<u32>, Vec<u32>)>,
+    pub(super) hash: Option<String>,
+    pub(super) file_changed: bool,
+    pub(super) generated_ids: Vec<u32>,
+    pub(super) text: Option<String>,
+}
+
+impl Draft {
+    pub(super) fn new(order: &Order, host: Host) -> Self {
+        let synthetic = matches!(order.submit.model, ModelRef::Catalogue(_));
+        let mut workload = order.submit.workload.clone();
+        workload.threads = Some(order.threads().get() as u32);
+        workload.kv = Some(order.kv());
+        workload.format = synthetic.then(|| order.format());
+        workload.ignore_eos = Some(!workload.stops_at_end());
+        Self {
+            host,
+            model: ModelInfo {
+                id: order.model_id(),
+                source: if synthetic { ModelSource::Synthetic } else { ModelSource::Gguf },
+                hash: None,
+                params: None,
+                weight_bytes: None,
+                format: synthetic.then(|| order.format()),
+                not_in_format: Vec::new(),
+            },
+            engine: EngineInfo {
+                executor: "candle".to_owned(),
+                threads: order.threads().get() as u32,
+                isa: "unknown".to_owned(),
+            },
+            workload,
+            profile: Profile::default(),
+            loaded: None,
+            before: None,
+            after: None,
+            idle: None,
+            process: None,
+            own_cost: None,
+            recording: None,
+            hash: None,
+            file_changed: false,
+            generated_ids: Vec::new(),
+            text: None,
+        }
+    }
+
+    /// Forgets what belongs to one turn of a loop.
+    pub(super) fn begin_turn(&mut self) {
+        self.profile.clear();
+        (self.before, self.after, self.own_cost, self.process) = (None, None, None, None);
+    }
+
+    /// The result as far as it is known.
+    pub(super) fn result(
+        &self,
+        status: RunStatus,
+        error: Option<String>,
+        job: JobId,
+        samples: &[Sample],
+        channels: &[Channel],
+    ) -> RunResult {
+        let loaded = self.loaded.as_ref();
+        let mut model = self.model.clone();
+        let mut engine = self.engine.clone();
+        if let Some(loaded) = loaded {
+            model.params = Some(loaded.params);
+            model.weight_bytes = Some(loaded.weight_bytes);
+            model.format = loaded.format;
+            model.not_in_format.clone_from(&loaded.not_in_format);
+            engine.executor.clone_from(&loaded.executor);
+            engine.isa.clone_from(&loaded.isa);
+        }
+        model.hash.clone_from(&self.hash);
+        let (phases, ops) = (self.profile.phases(), self.profile.ops());
+        let emits = self.workload.generate > 0;
+        let tokenize_ns = loaded.map_or(0, |loaded| loaded.tokenize_ns);
+        let mut result = RunResult {
+            schema: RUN_SCHEMA.to_owned(),
+            slmscope: crate::VERSION.to_owned(),
+            status,
+            error,
+            run_id: run_id(job),
+            host: self.host.clone(),
+            model,
+            engine,
+            workload: self.workload.clone(),
+            hygiene: self.hygiene(),
+            roofs: Roofs::default(),
+            summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load_ns)),
+            memory: self.memory(),
+            energy: energy::of_phases(self.profile.spans(), self.idle, samples, channels),
+            overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
+            phases,
+            ops,
+            findings: Vec::new(),
+            prompt_ids: loaded.map(|loaded| loaded.prompt_ids.clone()).unwrap_or_default(),
+            generated_ids: self.generated_ids.clone(),
+            text: self.text.clone(),
+        };
+        result.findings = findings(&result);
+        result
+    }
+
+    fn recording(&self) -> Recording<'_> {
+        match &self.recording {
+            Some((on_ns, off_ns)) => Recording::Times { on_ns, off_ns },
+            None if self.workload.overhead == OverheadMode::Off => Recording::Off,
+            None => Recording::Missing,
+        }
+    }
+
+    fn stolen(&self) -> Option<Stolen> {
+        let (older, newer) = self.own_cost.as_ref()?;
+        Some(Stolen {
+            cpu_ns: newer.helpers?.checked_sub(older.helpers?)?,
+            wall_ns: newer.at_ns.checked_sub(older.at_ns)?,
+            threads: self.engine.threads,
+        })
+    }
+
+    fn memory(&self) -> Memory {
+        let Some(loaded) = &self.loaded else { return Memory::default() };
+        let listed = loaded.memory;
+        let found = self.process.unwrap_or_default();
+        let scratch = listed.scratch + listed.runtime;
+        let explained =
+            loaded.runtime_rss.map(|runtime| listed.weights + listed.packed + listed.kv + scratch + runtime);
+        Memory {
+            weights: Some(listed.weights),
+            packed: Some(listed.packed),
+            kv: Some(listed.kv),
+            scratch: Some(scratch),
+            runtime: loaded.runtime_rss,
+            unexplained: found.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),
+            rss: found.rss,
+            rss_peak: found.rss_peak,
+            pss: found.pss,
+            mapped: found.file,
+        }
+    }
+
+    fn hygiene(&self) -> Hygiene {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return Hygiene::default() };
+        let own = self.own_cost.as_ref().map(|(older, newer)| newer.all.saturating_sub(older.all));
+        let mut reasons = super::fitness::reasons(before, after, own.unwrap_or(0));
+        if self.file_changed {
+            reasons.push("the model file was changed while it was in use".to_owned());
+        }
+        Hygiene { clean: Some(reasons.is_empty()), reasons }
+    }
+}
+
+/// Unique among the runs of a machine: boot-wide clock, process and job.
+fn run_id(job: JobId) -> String {
+    format!("{:x}-{:x}-{job}", crate::clock::wall_ns() / 1_000_000, std::process::id())
+}
+
+/// Phases that energy is told for.
+pub(super) const MEASURED: [Phase; 2] = [Phase::Prefill, Phase::Decode];

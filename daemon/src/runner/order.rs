@@ -1,0 +1,140 @@
+//! A job as a client ordered it, judged before it is queued.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use slmscope_profiles::catalogue;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::wire::{Submit, WireError};
+
+use crate::config::Config;
+use crate::hub::ClientId;
+use crate::worker::protocol::{Prompt, Source};
+
+/// A submission with the files that came along.
+pub struct Order {
+    /// What is asked.
+    pub submit: Submit,
+    /// By whom.
+    pub source: OrderSource,
+}
+
+/// Who ordered, and the model files that they opened.
+pub struct OrderSource {
+    /// Connection.
+    pub client: ClientId,
+    /// User.
+    pub uid: u32,
+    /// Descriptors, in the order of the names.
+    pub files: Vec<OwnedFd>,
+}
+
+impl Order {
+    /// Checks everything that can be judged before the job's turn.
+    ///
+    /// # Errors
+    /// Names the field at fault and the remedy.
+    pub fn check(mut self, config: &Config) -> Result<Self, WireError> {
+        let error = |code: &str, field: &str, message: String| WireError {
+            code: code.to_owned(),
+            message,
+            field: Some(field.to_owned()),
+        };
+        let workload = &self.submit.workload;
+        workload.validate().map_err(|bad| error("bad_workload", bad.field, bad.to_string()))?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
+        if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
+            let message =
+                format!("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer");
+            return Err(error("bad_workload", "threads", message));
+        }
+        match &self.submit.model {
+            ModelRef::Catalogue(id) => {
+                catalogue::find(id).map_err(|near| error("unknown_model", "model", unknown(id, &near)))?;
+            }
+            ModelRef::Descriptors(names) => {
+                if names.len() != 1 || self.source.files.len() != 1 {
+                    let message = format!(
+                        "{} names and {} open files came; a model is one .gguf file",
+                        names.len(),
+                        self.source.files.len()
+                    );
+                    return Err(error("bad_request", "model", message));
+                }
+            }
+            ModelRef::Path(path) => {
+                if !config.allows(Path::new(path)) {
+                    let message = format!(
+                        "{path} does not exist under the configured model folders: pass the file open (slmscope \
+                         run does), or set model_folders in the daemon's configuration"
+                    );
+                    return Err(error("forbidden", "model", message));
+                }
+                let file = File::open(path).map_err(|problem| {
+                    error("unknown_model", "model", format!("cannot open {path}: {problem}"))
+                })?;
+                self.source.files = vec![file.into()];
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where the worker takes the weights from.
+    pub(super) fn weights(&self) -> Source {
+        match &self.submit.model {
+            ModelRef::Catalogue(id) => {
+                let spec =
+                    catalogue::find(id).map(catalogue::Row::spec).expect("checked before it was queued");
+                Source::Synthetic {
+                    spec: Box::new(spec),
+                    format: self.format(),
+                    seed: self.submit.workload.seed,
+                }
+            }
+            ModelRef::Descriptors(_) | ModelRef::Path(_) => Source::Gguf { name: self.model_id() },
+        }
+    }
+
+    /// Format of synthetic weights.
+    pub(super) fn format(&self) -> WeightFormat {
+        self.submit.workload.format.unwrap_or(WeightFormat::Q4_0)
+    }
+
+    /// What figures are filed under: the catalogue id, or the file's name without its folder.
+    pub(super) fn model_id(&self) -> String {
+        let name = self.submit.model.name();
+        Path::new(name)
+            .file_name()
+            .map_or_else(|| name.to_owned(), |file| file.to_string_lossy().into_owned())
+    }
+
+    /// The prompt.
+    pub(super) fn prompt(&self) -> Prompt {
+        let workload = &self.submit.workload;
+        workload.prompt_text.clone().map_or(Prompt::Random(workload.prompt), Prompt::Text)
+    }
+
+    /// Engine threads.
+    pub(super) fn threads(&self) -> NonZeroUsize {
+        let asked = self.submit.workload.threads.and_then(|threads| NonZeroUsize::new(threads as usize));
+        asked.unwrap_or_else(slmscope_engine::threads::default_count)
+    }
+
+    /// Cache format; the stock kernels multiply f32, so that is their default.
+    pub(super) fn kv(&self) -> KvFormat {
+        self.submit.workload.kv.unwrap_or(KvFormat::F32)
+    }
+}
+
+/// The message for a name that is neither in the catalogue nor a file.
+pub fn unknown(id: &str, near: &[&str]) -> String {
+    let hint = if near.is_empty() {
+        "`slmscope models` lists them; a file needs its path, ending in .gguf".to_owned()
+    } else {
+        format!("did you mean {}?", near.join(", "))
+    };
+    format!("there is no model `{id}`: {hint}")
+}

@@ -1,0 +1,126 @@
+//! The socket: accepts clients, judges their rights, and serves them until the caller says stop.
+
+mod connection;
+pub mod listener;
+mod rights;
+
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+
+use slmscope_profiles::status::Status;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::runner::Runner;
+use slmscope_probes::{Pace, Sampler};
+
+/// Everything that a connection may ask.
+pub struct Daemon {
+    /// Orders and hands out records.
+    pub hub: Arc<Hub>,
+    /// Runs jobs.
+    pub runner: Runner,
+    /// Reads the machine.
+    pub sampler: Arc<Sampler>,
+    /// What the administrator said.
+    pub config: Config,
+    /// Path of the socket; `None` if it has no name.
+    pub socket: Option<String>,
+}
+
+/// Where clients come from.
+pub enum Entrance {
+    /// Anybody who may connect.
+    Listener(StdListener),
+    /// One client alone, over a socket without a name; the daemon ends with it.
+    Private(StdStream),
+}
+
+/// A bound listener of the standard library.
+pub type StdListener = std::os::unix::net::UnixListener;
+
+/// Serves clients until `stop` is done, or until the only client of a private daemon is gone.
+///
+/// # Errors
+/// If the entrance cannot be used.
+pub async fn serve(
+    entrance: Entrance,
+    daemon: Arc<Daemon>,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    match entrance {
+        Entrance::Private(stream) => {
+            stream.set_nonblocking(true)?;
+            let stream = UnixStream::from_std(stream)?;
+            tokio::select! {
+                () = connection::serve(stream, daemon.clone()) => {}
+                () = &mut stop => {}
+            }
+        }
+        Entrance::Listener(listener) => {
+            listener.set_nonblocking(true)?;
+            let listener = UnixListener::from_std(listener)?;
+            loop {
+                tokio::select! {
+                    () = &mut stop => break,
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => drop(connections.spawn(connection::serve(stream, daemon.clone()))),
+                        Err(error) => {
+                            tracing::warn!(%error, "A client could not be accepted.");
+                            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        }
+                    },
+                    Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                }
+            }
+        }
+    }
+    let runner = daemon.clone();
+    // Jobs end first, so that their last words still reach the clients.
+    let _ = tokio::task::spawn_blocking(move || runner.runner.stop()).await;
+    daemon.hub.close("the daemon stops");
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+    Ok(())
+}
+
+impl Daemon {
+    /// The daemon's own figures.
+    pub fn status(&self) -> Status {
+        let pid = std::process::id();
+        let header = self.hub.header();
+        Status {
+            schema: "slmscope.status/1".to_owned(),
+            slmscope: crate::VERSION.to_owned(),
+            pid,
+            uid: rustix::process::geteuid().as_raw(),
+            socket: self.socket.clone(),
+            uptime_ns: clock::now_ns().saturating_sub(header.origin_ns),
+            cpu_ns: slmscope_probes::process::cpu_ns(pid),
+            rss: slmscope_probes::process::memory(pid).rss,
+            clients: self.hub.clients() as u32,
+            channels: self.hub.channels().len() as u32,
+            late_ticks: self.sampler.late_ticks(),
+            lost_batches: self.runner.lost_batches(),
+            dropped_batches: self.hub.dropped(),
+            jobs: self.runner.jobs(),
+        }
+    }
+
+    /// Samples as fast as somebody needs it.
+    pub fn adapt_pace(&self) {
+        let pace = if self.runner.is_busy() {
+            Pace::Workload
+        } else if self.hub.streams() > 0 {
+            Pace::Client
+        } else {
+            Pace::Idle
+        };
+        self.sampler.set_pace(pace);
+    }
+}

@@ -1,0 +1,210 @@
+//! The measured part: prefill, decode, and what recording itself costs.
+
+use slmscope_engine::candle::PREFILL_ROWS;
+use slmscope_engine::clock::{Clock, Monotonic};
+use slmscope_engine::sampler::greedy;
+use slmscope_profiles::job::Span;
+use slmscope_profiles::op::{BatchHead, OtherSpan, Phase};
+
+use super::model::Workbench;
+use super::protocol::Event;
+use super::{End, Worker};
+use crate::ring::Producer;
+
+/// Which tokens a batch is about.
+#[derive(Clone, Copy)]
+struct Label {
+    phase: Phase,
+    run: u32,
+    token: u32,
+    rows: u32,
+    context: u32,
+}
+
+impl Worker {
+    /// Runs the workload once from the filled context on.
+    pub(super) fn repeat(&mut self, run: u32, measured: bool) -> Result<(), End> {
+        let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        let result = self.run_once(&mut bench, run, measured);
+        self.bench = Some(bench);
+        result
+    }
+
+    fn run_once(&mut self, bench: &mut Workbench, run: u32, measured: bool) -> Result<(), End> {
+        let phase = |phase| if measured { phase } else { Phase::Warmup };
+        let mut ids = Vec::with_capacity(bench.order.generate as usize);
+        bench.session.rewind(bench.order.depth);
+        if !bench.prompt.is_empty() {
+            let span = self.prefill(bench, run, phase(Phase::Prefill), &mut ids)?;
+            self.send(&Event::Span(span))?;
+        }
+        let steps = bench.order.generate as usize - ids.len();
+        let ended = ids.last().is_some_and(|&id| bench.ends(id));
+        if steps > 0 && !ended {
+            let span = self.decode(bench, run, phase(Phase::Decode), steps, &mut ids)?;
+            self.send(&Event::Span(span))?;
+        }
+        if let Some(tokenizer) = bench.tokenizer.as_ref().filter(|_| measured && run == 0) {
+            self.send(&Event::Text { run, text: tokenizer.decode(&ids) })?;
+        }
+        self.send(&Event::RunDone { run, ids })?;
+        Ok(())
+    }
+
+    /// The prompt, in chunks; samples the first id if any are asked for.
+    fn prefill(
+        &mut self,
+        bench: &mut Workbench,
+        run: u32,
+        phase: Phase,
+        ids: &mut Vec<u32>,
+    ) -> Result<Span, End> {
+        let chunks = bench.prompt.len().div_ceil(PREFILL_ROWS);
+        let mut ends = Vec::with_capacity(chunks);
+        let mut sample_ns = 0;
+        let begin_ns = Monotonic.now_ns();
+        let mut border = begin_ns;
+        for (token, chunk) in bench.prompt.chunks(PREFILL_ROWS).enumerate() {
+            let context = bench.session.context();
+            bench.recorder.begin(border);
+            bench.session.forward(chunk, &mut bench.recorder, &Monotonic, &self.cancel)?;
+            let computed = Monotonic.now_ns();
+            border = computed;
+            if token + 1 == chunks && bench.order.generate > 0 {
+                ids.push(greedy(bench.session.logits())?);
+                border = Monotonic.now_ns();
+                bench.recorder.span(OtherSpan::Sample, computed, border);
+                sample_ns += border - computed;
+            }
+            ends.push(border);
+            let label = Label { phase, run, token: token as u32, rows: chunk.len() as u32, context };
+            push(&mut self.ring, &mut self.seq, bench, label, border);
+        }
+        let tokens = bench.prompt.len() as u32;
+        Ok(Span {
+            job: bench.order.job,
+            run,
+            phase,
+            begin_ns,
+            end_ns: border,
+            tokens,
+            sample_ns,
+            token_ends_ns: ends,
+        })
+    }
+
+    /// One token after the other.
+    fn decode(
+        &mut self,
+        bench: &mut Workbench,
+        run: u32,
+        phase: Phase,
+        steps: usize,
+        ids: &mut Vec<u32>,
+    ) -> Result<Span, End> {
+        let mut ends = Vec::with_capacity(steps);
+        let mut id = ids.last().copied().unwrap_or(bench.start_id);
+        let mut sample_ns = 0;
+        let begin_ns = Monotonic.now_ns();
+        let mut border = begin_ns;
+        for token in 0..steps as u32 {
+            let context = bench.session.context();
+            bench.recorder.begin(border);
+            bench.session.forward(&[id], &mut bench.recorder, &Monotonic, &self.cancel)?;
+            let computed = Monotonic.now_ns();
+            id = greedy(bench.session.logits())?;
+            border = Monotonic.now_ns();
+            bench.recorder.span(OtherSpan::Sample, computed, border);
+            sample_ns += border - computed;
+            ids.push(id);
+            ends.push(border);
+            push(&mut self.ring, &mut self.seq, bench, Label { phase, run, token, rows: 1, context }, border);
+            if bench.ends(id) {
+                break;
+            }
+        }
+        let tokens = ends.len() as u32;
+        Ok(Span {
+            job: bench.order.job,
+            run,
+            phase,
+            begin_ns,
+            end_ns: border,
+            tokens,
+            sample_ns,
+            token_ends_ns: ends,
+        })
+    }
+
+    /// Decodes the same token at the same position again and again, recorder on, off, off, on, so that a
+    /// drift of the machine's speed falls on both alike.
+    pub(super) fn overhead(&mut self, limit_ns: u64, least_tokens: u32) -> Result<(), End> {
+        let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        let result = self.compare(&mut bench, limit_ns, least_tokens);
+        bench.recorder.set_on(true);
+        self.bench = Some(bench);
+        let (on_ns, off_ns) = result?;
+        self.send(&Event::Overhead { on_ns, off_ns })?;
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        bench: &mut Workbench,
+        limit_ns: u64,
+        least_tokens: u32,
+    ) -> Result<(Vec<u32>, Vec<u32>), End> {
+        let (mut on_ns, mut off_ns) = (Vec::new(), Vec::new());
+        // The last position of the cache that is filled: a step as late in the context as the measured ones.
+        let position = bench.session.context().saturating_sub(1);
+        let begin = Monotonic.now_ns();
+        let mut token = 0;
+        loop {
+            for on in [true, false, false, true] {
+                bench.session.rewind(position);
+                bench.recorder.set_on(on);
+                let start = Monotonic.now_ns();
+                bench.recorder.begin(start);
+                bench.session.forward(&[bench.start_id], &mut bench.recorder, &Monotonic, &self.cancel)?;
+                let label = Label { phase: Phase::Overhead, run: 0, token, rows: 1, context: position };
+                push(&mut self.ring, &mut self.seq, bench, label, Monotonic.now_ns());
+                let ns = u32::try_from(Monotonic.now_ns() - start).unwrap_or(u32::MAX);
+                (if on { &mut on_ns } else { &mut off_ns }).push(ns);
+                token += 1;
+            }
+            if Monotonic.now_ns() - begin > limit_ns && token >= least_tokens {
+                return Ok((on_ns, off_ns));
+            }
+        }
+    }
+}
+
+impl Workbench {
+    /// Whether generation ends after `id`.
+    fn ends(&self, id: u32) -> bool {
+        self.order.stops_at_end && self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_eog(id))
+    }
+}
+
+/// Hands what was recorded to the ring; nothing if the recorder is off.
+fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end_ns: u64) {
+    if !bench.recorder.is_on() {
+        return;
+    }
+    *seq += 1;
+    let Some(recorded) = bench.recorder.recorded() else { return };
+    let head = BatchHead {
+        plan: bench.order.plan,
+        run: label.run,
+        phase: label.phase,
+        token: label.token,
+        rows: label.rows,
+        context: label.context,
+        seq: *seq,
+        begin_ns: recorded.begin_ns,
+        end_ns,
+        tick_ns: recorded.tick_ns,
+        other_ns: recorded.other_ns,
+    };
+    ring.push(&head, recorded.events);
+}

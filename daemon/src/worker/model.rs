@@ -1,0 +1,250 @@
+//! Opening or making a model, and readying the workload that runs on it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use slmscope_engine::candle::PREFILL_ROWS;
+use slmscope_engine::clock::{Clock, Monotonic};
+use slmscope_engine::gguf::Gguf;
+use slmscope_engine::hash::identity_hash;
+use slmscope_engine::map::{FileIdentity, MappedFile};
+use slmscope_engine::model::Model;
+use slmscope_engine::recorder::Recorder;
+use slmscope_engine::session::Session;
+use slmscope_engine::tokenizer::{Tokenizer, TokenizerError};
+use slmscope_engine::weights::Loading;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::tensors::Role;
+use slmscope_profiles::stats::SplitMix;
+
+use super::protocol::{Event, Load, Loaded, Prompt, Source};
+use super::{End, Worker};
+
+/// Version of the generator of synthetic weights, part of their identity.
+const SYNTHETIC_VERSION: u32 = 1;
+
+/// A loaded model with a workload ready to run.
+pub(super) struct Workbench {
+    key: Key,
+    origin: Origin,
+    pub(super) order: Load,
+    pub(super) session: Session,
+    pub(super) recorder: Recorder,
+    pub(super) prompt: Vec<u32>,
+    /// Fed first where there is no prompt.
+    pub(super) start_id: u32,
+    pub(super) tokenizer: Option<Tokenizer>,
+}
+
+/// What must be equal for weights in memory to serve another job.
+#[derive(PartialEq)]
+enum Key {
+    Synthetic(String, KvFormat),
+    File(FileIdentity, KvFormat),
+}
+
+/// Where the identity of the weights is taken from.
+enum Origin {
+    Synthetic(String),
+    File { file: Arc<MappedFile>, header_length: usize },
+}
+
+impl Workbench {
+    /// Identity of the weights, and whether their file changed under us.
+    pub(super) fn identity(&self) -> (String, bool) {
+        match &self.origin {
+            Origin::Synthetic(text) => (identity_hash(text.as_bytes(), text.len()), false),
+            Origin::File { file, header_length } => {
+                (identity_hash(file.bytes(), *header_length), file.unchanged().is_err())
+            }
+        }
+    }
+}
+
+/// Opens or makes the model of `order`, or takes the one that is there, and readies its workload.
+pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Result<(), End> {
+    let begin = Monotonic.now_ns();
+    let (key, model, origin, not_in_format) = open(&order, files)?;
+    let tokenizer = tokenizer(&order, &origin)?;
+    let encode = Monotonic.now_ns();
+    let (prompt, start_id) = prompt(&order, model.spec().vocab, tokenizer.as_ref());
+    let tokenize_ns = if tokenizer.is_some() { Monotonic.now_ns() - encode } else { 0 };
+    let capacity = capacity(&order, &prompt, model.spec().max_context)?;
+    let held = worker.bench.take().filter(|bench| bench.key == key);
+    let reused = held.is_some();
+    let session = if let Some(mut bench) = held {
+        bench.session.reserve(capacity)?;
+        bench.session
+    } else {
+        let needed = model.requirements(capacity).total();
+        if let Some(limit) = order.memory_limit.filter(|&limit| needed > limit) {
+            return Err(End::Failed(format!(
+                "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
+                 model or format, or a shorter context",
+                needed >> 20,
+                limit >> 20
+            )));
+        }
+        let mut told = 0;
+        let control = worker.control.try_clone()?;
+        let mut report = |done: u64, total: u64| {
+            let now = Monotonic.now_ns();
+            if now > told + 100_000_000 || done == total {
+                told = now;
+                let event = Event::Progress { phase: Phase::Load, done, total: Some(total) };
+                // A daemon that is gone ends this process on the other thread.
+                let _ = super::channel::send(&control, &event, &[]);
+            }
+        };
+        model.load(capacity, &mut Loading::new(&worker.cancel, &mut report))?
+    };
+    let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
+    let plan = session.plan().clone();
+    let recorder = Recorder::new(plan.steps.len());
+    let mut bench = Workbench { key, origin, order, session, recorder, prompt, start_id, tokenizer };
+    fill(worker, &mut bench)?;
+    let loaded = Loaded {
+        sites: plan.sites.clone(),
+        executor: "candle".to_owned(),
+        isa: isa(),
+        params: model.spec().params(),
+        weight_bytes: plan.weight_bytes(),
+        format: main_format(&plan),
+        not_in_format,
+        prompt_ids: bench.prompt.clone(),
+        tokenize_ns,
+        load_ns,
+        reused,
+        memory: bench.session.memory(),
+        runtime_rss: worker.runtime_rss,
+    };
+    worker.bench = Some(bench);
+    worker.send(&Event::Loaded(Box::new(loaded)))?;
+    Ok(())
+}
+
+type Opened = (Key, Model, Origin, Vec<String>);
+
+/// Understands the model without bringing it into memory.
+fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
+    match &order.source {
+        Source::Synthetic { spec, format, seed } => {
+            let text = serde_json::to_string(&(SYNTHETIC_VERSION, spec, format, seed))
+                .map_err(|error| End::Failed(error.to_string()))?;
+            let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
+            let matrices =
+                model.plan().tensors.iter().filter(|(t, _)| !matches!(t.role, Role::Gain | Role::Bias));
+            let names =
+                matrices.filter(|(_, stored)| stored != format).map(|(t, _)| t.name.clone()).collect();
+            Ok((Key::Synthetic(text.clone(), order.kv), model, Origin::Synthetic(text), names))
+        }
+        Source::Gguf { name } => {
+            let file =
+                files.into_iter().next().ok_or(End::Failed(format!("{name}: no descriptor came along")))?;
+            let fail = |error: &dyn std::fmt::Display| End::Failed(error.to_string());
+            let file =
+                Arc::new(MappedFile::new(File::from(file), name.clone()).map_err(|error| fail(&error))?);
+            let model = Model::gguf(file.clone(), order.kv)?;
+            let header = Gguf::parse(file.bytes(), file.name()).map_err(|error| fail(&error))?;
+            let header_length = header.header_length();
+            let key = Key::File(file.identity(), order.kv);
+            Ok((key, model, Origin::File { file, header_length }, Vec::new()))
+        }
+    }
+}
+
+/// The model's tokenizer, if the prompt is text.
+fn tokenizer(order: &Load, origin: &Origin) -> Result<Option<Tokenizer>, End> {
+    let Prompt::Text(_) = &order.prompt else { return Ok(None) };
+    let Origin::File { file, .. } = origin else {
+        return Err(End::Failed(
+            "synthetic weights have no tokenizer: ask for a number of tokens with --prompt, or name a .gguf \
+             file"
+                .to_owned(),
+        ));
+    };
+    let gguf = Gguf::parse(file.bytes(), file.name()).map_err(|error| End::Failed(error.to_string()))?;
+    match Tokenizer::from_gguf(&gguf) {
+        Ok(tokenizer) => Ok(Some(tokenizer)),
+        Err(TokenizerError::Missing { .. }) => Err(End::Failed(format!(
+            "{}: the file holds no tokenizer: ask for a number of tokens with --prompt instead of text",
+            file.name()
+        ))),
+        Err(error) => Err(End::Failed(error.to_string())),
+    }
+}
+
+/// Ids of the prompt, and the id that is fed first where there is none.
+fn prompt(order: &Load, vocab: u32, tokenizer: Option<&Tokenizer>) -> (Vec<u32>, u32) {
+    let start = tokenizer.and_then(Tokenizer::bos).unwrap_or(0);
+    let ids = match (&order.prompt, tokenizer) {
+        (Prompt::Text(text), Some(tokenizer)) => tokenizer.encode(text, true),
+        (Prompt::Text(_), None) => Vec::new(),
+        (Prompt::Random(count), _) => random_ids(order.seed, *count, vocab),
+    };
+    (ids, start)
+}
+
+/// Seeded ids, spread over the whole vocabulary.
+fn random_ids(seed: u64, count: u32, vocab: u32) -> Vec<u32> {
+    let mut random = SplitMix(seed);
+    (0..count).map(|_| random.below(vocab as usize) as u32).collect()
+}
+
+/// Tokens that the cache must hold.
+fn capacity(order: &Load, prompt: &[u32], max_context: u32) -> Result<u32, End> {
+    let prompt = prompt.len() as u64;
+    let fed = u64::from(prompt == 0 && order.depth == 0);
+    let needed = u64::from(order.depth) + prompt + u64::from(order.generate) + fed;
+    match u32::try_from(needed).ok().filter(|&needed| needed <= max_context) {
+        Some(needed) => Ok(needed.max(1)),
+        None => Err(End::Failed(format!(
+            "depth {} + prompt {prompt} + generate {} are longer than the model's context of {max_context} tokens: \
+             ask for fewer",
+            order.depth, order.generate
+        ))),
+    }
+}
+
+/// Fills the context to the depth that was asked for, once; repetitions go back to it.
+fn fill(worker: &Worker, bench: &mut Workbench) -> Result<(), End> {
+    let vocab = bench.session.plan().vocab;
+    let ids = random_ids(bench.order.seed ^ 0x5eed, bench.order.depth, vocab);
+    if let Some(&last) = ids.last() {
+        bench.start_id = last;
+    }
+    bench.session.rewind(0);
+    bench.recorder.set_on(false);
+    for chunk in ids.chunks(PREFILL_ROWS) {
+        bench.session.forward(chunk, &mut bench.recorder, &Monotonic, &worker.cancel)?;
+        let (done, total) = (u64::from(bench.session.context()), Some(ids.len() as u64));
+        worker.send(&Event::Progress { phase: Phase::Warmup, done, total })?;
+    }
+    bench.recorder.set_on(true);
+    Ok(())
+}
+
+/// The format that holds most bytes of the matrices.
+fn main_format(plan: &Plan) -> Option<WeightFormat> {
+    WeightFormat::ALL.into_iter().max_by_key(|format| {
+        let of_format = plan.tensors.iter().filter(|(_, stored)| stored == format);
+        of_format.map(|(tensor, stored)| tensor.bytes(*stored)).sum::<u64>()
+    })
+}
+
+/// Instruction sets that this build's kernels use: they are chosen by the compiler.
+fn isa() -> String {
+    let known = [
+        ("avx512vnni", cfg!(target_feature = "avx512vnni")),
+        ("avx512f", cfg!(target_feature = "avx512f")),
+        ("avx2", cfg!(target_feature = "avx2")),
+        ("i8mm", cfg!(target_feature = "i8mm")),
+        ("dotprod", cfg!(target_feature = "dotprod")),
+        ("neon", cfg!(target_feature = "neon")),
+    ];
+    let built: Vec<_> = known.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+    if built.is_empty() { "baseline".to_owned() } else { built.join("+") }
+}

@@ -1,0 +1,148 @@
+//! What measuring cost: the recorder inside the engine, and the CPU time of everything around it.
+
+use crate::op::Phase;
+use crate::result::{OpRow, Overhead, PhaseBooks};
+use crate::stats::{bootstrap_median, median};
+
+/// Fewer tokens than this tell nothing about a cost of a percent.
+const LEAST_TOKENS: usize = 256;
+
+/// What is known of the recorder's cost.
+#[derive(Debug, Clone, Copy)]
+pub enum Recording<'a> {
+    /// Times of the same decode step, recorder on, off, off, on and so on, ns.
+    Times {
+        /// With the recorder on.
+        on_ns: &'a [u32],
+        /// With the recorder off.
+        off_ns: &'a [u32],
+    },
+    /// Nobody asked for it.
+    Off,
+    /// The run ended before.
+    Missing,
+}
+
+/// CPU time of the tool's own processes and threads beside the engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Stolen {
+    /// What they used, ns.
+    pub cpu_ns: u64,
+    /// In so much time, ns.
+    pub wall_ns: u64,
+    /// Engine threads.
+    pub threads: u32,
+}
+
+impl Stolen {
+    fn share(self) -> Option<f64> {
+        let capacity = self.wall_ns as f64 * f64::from(self.threads);
+        (capacity > 0.0).then(|| self.cpu_ns as f64 / capacity)
+    }
+}
+
+/// The cost of measuring a run with these phases and ops.
+///
+/// With a decode phase, recording is the relative difference of a decode step; without one, the cost of one
+/// event times the events of prefill.
+pub fn overhead(
+    recording: &Recording<'_>,
+    stolen: Option<Stolen>,
+    phases: &[PhaseBooks],
+    ops: &[OpRow],
+) -> Overhead {
+    let stolen = stolen.and_then(Stolen::share);
+    let none = |tokens: usize, reason: &str| Overhead {
+        stolen,
+        tokens: tokens as u64,
+        reason: Some(reason.to_owned()),
+        ..Overhead::default()
+    };
+    let (on_ns, off_ns) = match *recording {
+        Recording::Times { on_ns, off_ns } => (on_ns, off_ns),
+        Recording::Off => return none(0, "switched off"),
+        Recording::Missing => return none(0, "the run ended before it was measured"),
+    };
+    let tokens = on_ns.len() + off_ns.len();
+    if tokens < LEAST_TOKENS {
+        return none(tokens, "too short: fewer than 256 tokens; ask for more tokens, or for --overhead full");
+    }
+    let decodes = phases.iter().any(|books| books.phase == Phase::Decode);
+    // One ratio for every group of four, in which a drift of the machine's speed cancels out.
+    let groups = on_ns.chunks_exact(2).zip(off_ns.chunks_exact(2));
+    let shares: Vec<f64> = groups
+        .map(|(on, off)| {
+            let sum = |pair: &[u32]| pair.iter().map(|&ns| f64::from(ns)).sum::<f64>();
+            let (on, off) = (sum(on), sum(off));
+            if decodes { on / off - 1.0 } else { (on - off) / 2.0 }
+        })
+        .collect();
+    let scale = if decodes { 1.0 } else { per_token_to_share(phases, ops) };
+    let (Some(middle), Some((low, high))) = (median(&shares), bootstrap_median(&shares)) else {
+        return none(tokens, "too short");
+    };
+    let total = |share: f64| stolen.map(|stolen| share * scale + stolen);
+    Overhead {
+        recording: Some(middle * scale),
+        stolen,
+        fraction: total(middle),
+        low: total(low),
+        high: total(high),
+        tokens: tokens as u64,
+        reason: stolen.is_none().then(|| "the kernel does not tell CPU times".to_owned()),
+    }
+}
+
+/// Turns the extra time of one decode step into a share of prefill: by the events of both.
+fn per_token_to_share(phases: &[PhaseBooks], ops: &[OpRow]) -> f64 {
+    let events: u64 = ops.iter().map(|op| op.count).sum();
+    let wall: u64 = phases.iter().map(|books| books.recorded_wall_ns).sum();
+    let steps = ops.len().max(1) as f64;
+    if wall == 0 { 0.0 } else { events as f64 / steps / wall as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode() -> Vec<PhaseBooks> {
+        vec![PhaseBooks {
+            phase: Phase::Decode,
+            run: 0,
+            tokens: 1,
+            recorded_tokens: 1,
+            wall_ns: 1,
+            recorded_wall_ns: 1,
+            ops_ns: 1,
+            gap_ns: 0,
+            unattributed_ns: 0,
+            other: Vec::new(),
+        }]
+    }
+
+    #[test]
+    fn a_drift_of_the_machine_does_not_look_like_overhead() {
+        let (mut on_ns, mut off_ns) = (Vec::new(), Vec::new());
+        for group in 0..200_u32 {
+            // Steps get slower and slower; recording adds 1 % to each.
+            let step = |index: u32| f64::from(10_000_000 + 20_000 * (4 * group + index));
+            on_ns.extend([(step(0) * 1.01) as u32, (step(3) * 1.01) as u32]);
+            off_ns.extend([step(1) as u32, step(2) as u32]);
+        }
+        let times = Recording::Times { on_ns: &on_ns, off_ns: &off_ns };
+        let stolen = Stolen { cpu_ns: 2, wall_ns: 100, threads: 2 };
+        let cost = overhead(&times, Some(stolen), &decode(), &[]);
+        assert!((cost.recording.unwrap() - 0.01).abs() < 1e-4, "{cost:?}");
+        assert!((cost.fraction.unwrap() - 0.02).abs() < 1e-4, "{cost:?}");
+        assert!(cost.low <= cost.fraction && cost.fraction <= cost.high);
+    }
+
+    #[test]
+    fn too_little_is_no_figure() {
+        let few = [1_u32; 100];
+        let cost = overhead(&Recording::Times { on_ns: &few, off_ns: &few }, None, &decode(), &[]);
+        assert_eq!((cost.recording, cost.fraction, cost.tokens), (None, None, 200));
+        assert!(cost.reason.unwrap().contains("256"));
+        assert!(overhead(&Recording::Off, None, &[], &[]).reason.is_some());
+    }
+}

@@ -1,0 +1,259 @@
+//! `slmscope run` and `slmscope submit`.
+
+mod follow;
+mod progress;
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use clap::{Args, ValueEnum};
+use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::wire::{Ask, OpsDetail, Submit, Subscribe, WireError};
+use slmscope_profiles::workload::{OverheadMode, Workload};
+
+use crate::cli::Target;
+use crate::connect;
+use crate::failure::{Failure, print, print_json};
+use crate::report;
+
+/// Options of a workload and of its report.
+#[derive(Debug, Default, Args)]
+#[command(after_help = "Examples:
+  slmscope run                                       the default model and sizes
+  slmscope run smollm2-135m --prompt 512 --generate 128
+  slmscope run model.gguf --prompt-text 'The capital of France is' --generate 24
+  slmscope run qwen2-0.5b --prompt 0 --generate 64   decode alone
+  slmscope run --json | jq .summary
+
+Exit codes: 0 done, 1 error, 2 wrong flags, 130 interrupted.")]
+pub struct RunArgs {
+    /// A catalogue id (`slmscope models`), run on synthetic weights, or a .gguf file [default: smollm2-135m]
+    pub model: Option<String>,
+    #[command(flatten)]
+    sizes: Sizes,
+    #[command(flatten)]
+    engine: EngineOptions,
+    /// Run on a daemon of its own, even if one runs
+    #[arg(long)]
+    private: bool,
+    /// Leave the job to the daemon and print its number
+    #[arg(long, conflicts_with_all = ["private", "json"])]
+    detach: bool,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How many tokens, how often.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Workload")]
+struct Sizes {
+    /// Random prompt of so many tokens; 0 measures decode alone [default: 512]
+    #[arg(long, value_name = "TOKENS")]
+    prompt: Option<u32>,
+    /// This prompt; the model needs a tokenizer
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
+    prompt_text: Option<String>,
+    /// The prompt in this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_text"])]
+    prompt_file: Option<std::path::PathBuf>,
+    /// Tokens to emit; the first comes from prefill [default: 128]
+    #[arg(long, value_name = "TOKENS")]
+    generate: Option<u32>,
+    /// Fill the context with so many tokens before measuring [default: 0]
+    #[arg(long, value_name = "TOKENS")]
+    depth: Option<u32>,
+    /// Measured repetitions [default: 5, then more until the interval is within 2 % or 60 s have passed]
+    #[arg(long, value_name = "N")]
+    repetitions: Option<u32>,
+    /// Unmeasured repetitions before [default: 1]
+    #[arg(long, value_name = "N")]
+    warmup: Option<u32>,
+    /// Seed of synthetic weights, random prompts and contexts [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Go on after an end-of-text token [default: for sized prompts, not for texts]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    ignore_eos: Option<bool>,
+    /// Start again when done, until interrupted
+    #[arg(long = "loop")]
+    looped: bool,
+    /// Seconds between the turns of a loop [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pause: Option<u32>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+}
+
+/// How it is computed and observed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Engine")]
+struct EngineOptions {
+    /// Engine threads [default: physical cores less one]
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// Format of keys and values: f16, f32 [default: f32, which the stock kernels multiply]
+    #[arg(long, value_name = "FORMAT")]
+    kv: Option<KvFormat>,
+    /// Format of synthetic weights: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1 q4_0 q4_k q3_k q2_k [default:
+    /// q4_0]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<WeightFormat>,
+    /// How long to look for the recorder's own cost [default: auto]
+    #[arg(long, value_name = "HOW")]
+    overhead: Option<Overhead>,
+    /// A new worker process: nothing is warm from earlier jobs
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// [`OverheadMode`] as a flag.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Overhead {
+    /// As long as decode took, at most 6 s
+    Auto,
+    /// At least 1,024 tokens
+    Full,
+    /// Not at all
+    Off,
+}
+
+impl RunArgs {
+    /// The workload that the flags describe.
+    fn workload(&self) -> Result<Workload, Failure> {
+        let default = Workload::default();
+        let (sizes, engine) = (&self.sizes, &self.engine);
+        let prompt_text = match &sizes.prompt_file {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                Failure::error(format!("cannot read the prompt {}: {error}", path.display()))
+            })?),
+            None => sizes.prompt_text.clone(),
+        };
+        let workload = Workload {
+            prompt: sizes.prompt.unwrap_or(default.prompt),
+            prompt_text,
+            generate: sizes.generate.unwrap_or(default.generate),
+            depth: sizes.depth.unwrap_or(default.depth),
+            repetitions: sizes.repetitions,
+            warmup: sizes.warmup.unwrap_or(default.warmup),
+            threads: engine.threads,
+            kv: engine.kv,
+            format: engine.format,
+            seed: sizes.seed.unwrap_or(default.seed),
+            ignore_eos: sizes.ignore_eos,
+            overhead: match engine.overhead {
+                None | Some(Overhead::Auto) => OverheadMode::Auto,
+                Some(Overhead::Full) => OverheadMode::Full,
+                Some(Overhead::Off) => OverheadMode::Off,
+            },
+            timeout: sizes.timeout,
+            looped: sizes.looped,
+            pause: sizes.pause.unwrap_or(default.pause),
+            fresh: engine.fresh,
+        };
+        workload.validate().map_err(|bad| Failure::usage(bad.to_string()))?;
+        Ok(workload)
+    }
+}
+
+/// A model as it was named: in the catalogue, or an open file.
+pub struct ChosenModel {
+    /// For the request.
+    pub model: ModelRef,
+    /// Travels with the request.
+    pub file: Option<File>,
+}
+
+/// Finds the model that `name` means, and opens its file if it is one.
+///
+/// # Errors
+/// If it is neither in the catalogue nor a file that can be opened.
+pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
+    let name = name.unwrap_or(DEFAULT_MODEL);
+    let near = match catalogue::find(name) {
+        Ok(row) => return Ok(ChosenModel { model: ModelRef::Catalogue(row.id.clone()), file: None }),
+        Err(near) => near,
+    };
+    let path = Path::new(name);
+    let means_file =
+        path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) || name.contains('/');
+    if !means_file && !path.exists() {
+        let hint = if near.is_empty() {
+            "`slmscope models` lists them".to_owned()
+        } else {
+            format!("did you mean {}? `slmscope models` lists all", near.join(", "))
+        };
+        return Err(Failure::error(format!("there is no model `{name}`, and no such file: {hint}")));
+    }
+    let cannot = |problem: &dyn std::fmt::Display| {
+        Failure::error(format!("cannot open the model file {name}: {problem}; name a .gguf file"))
+    };
+    // Without O_NONBLOCK a named pipe would wait for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| cannot(&error))?;
+    let found = file.metadata().map_err(|error| cannot(&error))?;
+    if found.is_dir() {
+        return Err(cannot(&"it is a directory"));
+    }
+    if !found.is_file() {
+        return Err(cannot(&"it is no regular file"));
+    }
+    Ok(ChosenModel { model: ModelRef::Descriptors(vec![name.to_owned()]), file: Some(file) })
+}
+
+/// Runs one workload and prints its report.
+///
+/// # Errors
+/// Whatever keeps the job from running or ends it early.
+pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
+    if args.detach {
+        return submit(args, target);
+    }
+    let workload = args.workload()?;
+    let chosen = choose(args.model.as_deref())?;
+    let attached = connect::attach(target, args.private, Stdio::inherit)?;
+    let progress = progress::Progress::new(args.json);
+    let submit = Submit { model: chosen.model, workload, detach: false };
+    let followed = follow::follow(attached, submit, chosen.file, progress, |result| {
+        if args.json {
+            print_json(result)
+        } else {
+            print(&report::render(result, report::Style::of_stdout()))
+        }
+    })?;
+    Ok(followed)
+}
+
+/// Queues a workload at the running daemon and prints the job's number.
+///
+/// # Errors
+/// If there is no daemon, or it refuses.
+pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
+    let workload = args.workload()?;
+    let chosen = choose(args.model.as_deref())?;
+    let Some(mut connection) = connect::running(target)? else {
+        return Err(Failure::error("no daemon runs that could keep the job: start one with `slmscoped`"));
+    };
+    let files: Vec<_> = chosen.file.iter().map(AsFd::as_fd).collect();
+    let submit = Submit { model: chosen.model, workload, detach: true };
+    let answer = connection.call(Ask::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    print(&format!("job {}\n", answer["job"]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a job's submitter wants to hear of: states and the result, no readings and no op events.
+fn quiet() -> Subscribe {
+    Subscribe { channels: Vec::new(), ops: OpsDetail::Off, ..Subscribe::default() }
+}
+
+/// A refused request as a failure of this command.
+pub fn refusal(error: &WireError) -> Failure {
+    Failure::error(error.message.clone())
+}

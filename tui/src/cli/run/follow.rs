@@ -1,0 +1,154 @@
+//! Following a job from its submission to its result.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
+
+use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use slmscope_profiles::job::{JobId, JobState, ModelRef};
+use slmscope_profiles::result::{ModelSource, RunResult, RunStatus};
+use slmscope_profiles::wire::codec::Incoming;
+use slmscope_profiles::wire::{Ask, Frame, Request, Submit};
+
+use super::progress::Progress;
+use super::{quiet, refusal};
+use crate::connect::Attached;
+use crate::failure::Failure;
+
+/// What can happen while a job runs.
+enum Happening {
+    Frame(Box<Frame>),
+    /// The daemon is gone, and perhaps why.
+    Gone(Option<String>),
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal,
+}
+
+/// Submits a job and waits for its end; `show` gets its result, or each turn's result of a loop.
+///
+/// # Errors
+/// If the daemon refuses, the job fails, or somebody ended it.
+pub fn follow(
+    mut attached: Attached,
+    submit: Submit,
+    file: Option<File>,
+    mut progress: Progress,
+    show: impl Fn(&RunResult) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let connection = &mut attached.connection;
+    let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+    connection.call(Ask::Subscribe(quiet()), &[])?.map_err(|refused| refusal(&refused))?;
+    let source = match submit.model {
+        ModelRef::Catalogue(_) => ModelSource::Synthetic,
+        ModelRef::Descriptors(_) | ModelRef::Path(_) => ModelSource::Gguf,
+    };
+    let model = submit.model.name().to_owned();
+    let failed = move |reason: &str| RunResult::failed(&model, source, reason);
+    let looped = submit.workload.looped;
+    // From here on a signal cancels the job instead of ending this process.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
+    let answer = connection.call(Ask::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    let job = answer["job"].as_u64().context("the daemon gave the job no number")?;
+    let sender = connection.sender().context("cannot copy the connection")?;
+    let private = attached.private.take();
+    let happenings = listen(attached, signals)?;
+    let mut interrupted = false;
+    let mut last = None;
+    for happening in happenings {
+        match happening {
+            Happening::Signal if interrupted => return Err(Failure::silent(130)),
+            Happening::Signal => {
+                interrupted = true;
+                progress.note("interrupted: waiting for what was measured so far");
+                sender.send(&Request { id: None, ask: Ask::Cancel { job } }, &[])?;
+            }
+            Happening::Gone(reason) => {
+                progress.clear();
+                let reason = reason.unwrap_or_else(|| "the daemon is gone".to_owned());
+                let result = last.unwrap_or_else(|| failed(&reason));
+                show(&RunResult { status: RunStatus::Failed, error: Some(reason.clone()), ..result })?;
+                return Err(Failure::error(reason));
+            }
+            Happening::Frame(frame) => match *frame {
+                Frame::Result { job: of, result } if of == job => {
+                    progress.clear();
+                    if looped && result.status == RunStatus::Complete {
+                        show(&result)?;
+                        continue;
+                    }
+                    last = Some(*result);
+                }
+                Frame::Job(state) if state.job == job => {
+                    progress.job(&state);
+                    if state.state.is_final() {
+                        progress.clear();
+                        drop((sender, private));
+                        return finish(job, state.state, state.error, last, &failed, interrupted, &show);
+                    }
+                }
+                Frame::Progress(step) if step.job == job => progress.step(&step),
+                Frame::Span(span) if span.job == job => progress.span(&span),
+                _ => {}
+            },
+        }
+    }
+    Err(Failure::error("the daemon is gone"))
+}
+
+fn finish(
+    job: JobId,
+    state: JobState,
+    error: Option<String>,
+    result: Option<RunResult>,
+    failed: &impl Fn(&str) -> RunResult,
+    interrupted: bool,
+    show: &impl Fn(&RunResult) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let reason = error.unwrap_or_else(|| format!("job {job} ended: {}", state.as_str()));
+    let mut result = result.unwrap_or_else(|| failed(&reason));
+    if state == JobState::Cancelled {
+        result.status = RunStatus::Cancelled;
+    }
+    show(&result)?;
+    match state {
+        JobState::Done => Ok(ExitCode::SUCCESS),
+        JobState::Cancelled if interrupted => Err(Failure::silent(130)),
+        _ => Err(Failure::error(reason)),
+    }
+}
+
+/// Reads frames and signals on threads of their own, into one queue.
+fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Happening>, Failure> {
+    let (sender, happenings) = mpsc::channel();
+    let to_signals = sender.clone();
+    let wait = move || {
+        for _ in signals.forever() {
+            if to_signals.send(Happening::Signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
+    let read = move || {
+        loop {
+            let happening = match attached.connection.next() {
+                Ok(Some(Incoming::Frame(frame))) => match *frame {
+                    Frame::Bye { reason } => Happening::Gone(Some(format!("the daemon left: {reason}"))),
+                    other => Happening::Frame(Box::new(other)),
+                },
+                Ok(Some(_)) => continue,
+                Ok(None) => Happening::Gone(None),
+                Err(error) => Happening::Gone(Some(format!("{error:#}"))),
+            };
+            let over = matches!(happening, Happening::Gone(_));
+            if sender.send(happening).is_err() || over {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("frames".to_owned()).spawn(read).context("cannot start a thread")?;
+    Ok(happenings)
+}

@@ -1,0 +1,96 @@
+//! What a person sees while a job runs: one line that is overwritten on a terminal, lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+
+use slmscope_profiles::job::{Job, JobState, Progress as Step, Span};
+use slmscope_profiles::op::Phase;
+
+use crate::format;
+
+/// Tells a job's progress on standard error.
+pub struct Progress {
+    on_terminal: bool,
+    /// Nothing but problems.
+    quiet: bool,
+    shown: bool,
+    last: Option<(JobState, Option<u32>)>,
+}
+
+impl Progress {
+    /// Shows progress on a terminal; elsewhere only states, and nothing if `machine` reads the output.
+    pub fn new(machine: bool) -> Self {
+        let on_terminal = std::io::stderr().is_terminal();
+        Self { on_terminal, quiet: machine && !on_terminal, shown: false, last: None }
+    }
+
+    /// A job's new state.
+    pub fn job(&mut self, job: &Job) {
+        if self.last.replace((job.state, job.run)) == Some((job.state, job.run)) || job.state.is_final() {
+            return;
+        }
+        let text = match (job.state, job.run) {
+            (JobState::Queued, _) if job.ahead > 0 => format!("waiting for {} other jobs", job.ahead),
+            (JobState::Measuring, Some(run)) => format!("measuring, repetition {}", run + 1),
+            (JobState::Overhead, _) => "measuring the recorder's own cost".to_owned(),
+            (state, _) => state.as_str().to_owned(),
+        };
+        self.line(&format!("{}: {text}", job.model), true);
+    }
+
+    /// How far a stage is.
+    pub fn step(&mut self, step: &Step) {
+        let done = match step.total {
+            Some(total) if total > 0 => {
+                let share = format::share(step.done as f64 / total as f64);
+                match step.phase {
+                    Phase::Load => format!("{share} of {}", format::bytes(total)),
+                    _ => format!("{share} of {total} tokens"),
+                }
+            }
+            _ => step.done.to_string(),
+        };
+        self.line(&format!("{}: {done}", step.phase.as_str()), false);
+    }
+
+    /// A phase that ended.
+    pub fn span(&mut self, span: &Span) {
+        let rate = f64::from(span.tokens) / (span.wall_ns().max(1) as f64 / 1e9);
+        let text = format!(
+            "{} {}: {} tokens in {}, {} tokens/s",
+            span.phase.as_str(),
+            span.run + 1,
+            span.tokens,
+            format::duration(span.wall_ns()),
+            format::significant(rate)
+        );
+        self.line(&text, false);
+    }
+
+    /// A word that is always shown.
+    pub fn note(&mut self, text: &str) {
+        self.clear();
+        eprintln!("slmscope: {text}");
+    }
+
+    /// Takes the line off the terminal.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            eprint!("\r\x1b[K");
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    fn line(&mut self, text: &str, is_state: bool) {
+        if self.on_terminal {
+            // A long line would wrap and stay.
+            let width =
+                rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
+            let text: String = text.chars().take(usize::from(width) - 1).collect();
+            eprint!("\r\x1b[K{text}");
+            let _ = std::io::stderr().flush();
+            self.shown = true;
+        } else if is_state && !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A connection to the daemon: MessagePack requests out, replies and frames in. Blocking.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context, bail};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
+use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Request, WireError};
+
+/// The reading end.
+pub struct Connection {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+    sender: Sender,
+    next_id: u64,
+    /// What the daemon said of itself.
+    pub hello: Hello,
+}
+
+/// The writing end; may be used from another thread.
+pub struct Sender {
+    stream: UnixStream,
+}
+
+impl Connection {
+    /// Greets the daemon at the other end of `stream`.
+    ///
+    /// # Errors
+    /// If it is no daemon, or one that speaks another protocol.
+    pub fn greet(stream: UnixStream) -> anyhow::Result<Self> {
+        let sender = Sender { stream: stream.try_clone()? };
+        sender.write(&MAGIC, &[]).context("the daemon does not listen")?;
+        let hello = Hello { protocol: [0, 0], version: String::new(), uid: 0, capabilities: Vec::new() };
+        let mut connection = Self { stream, buffer: Vec::new(), sender, next_id: 1, hello };
+        match connection.next().context("the daemon did not greet")? {
+            Some(Incoming::Frame(frame)) => match *frame {
+                Frame::Hello(hello) => connection.hello = hello,
+                other => bail!("the daemon did not greet, but sent {other:?}"),
+            },
+            _ => bail!("the daemon closed the connection without a greeting"),
+        }
+        let [low, high] = connection.hello.protocol;
+        if !(low..=high).contains(&PROTOCOL) {
+            bail!("the daemon speaks protocol {low} to {high}, this is {PROTOCOL}");
+        }
+        Ok(connection)
+    }
+
+    /// The next message; `None` when the daemon is gone.
+    ///
+    /// # Errors
+    /// If the socket fails or something else than messages comes.
+    pub fn next(&mut self) -> anyhow::Result<Option<Incoming>> {
+        loop {
+            if let Some(message) = Codec::MessagePack.split(&mut self.buffer)? {
+                return Ok(Some(Codec::MessagePack.incoming(&message)?));
+            }
+            let mut part = [0; 16 << 10];
+            match self.stream.read(&mut part) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.buffer.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error).context("cannot read from the daemon"),
+            }
+        }
+    }
+
+    /// Asks, with open files, and waits for the answer. Frames that come before it are left out.
+    ///
+    /// # Errors
+    /// The outer one if the daemon is gone, the inner one if it refuses.
+    pub fn call(
+        &mut self,
+        ask: Ask,
+        files: &[BorrowedFd<'_>],
+    ) -> anyhow::Result<Result<serde_json::Value, WireError>> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.sender.send(&Request { id: Some(id), ask }, files)?;
+        loop {
+            match self.next()? {
+                Some(Incoming::Reply(reply)) if reply.re == Some(id) => {
+                    return Ok(match reply.outcome {
+                        Outcome::Ok(value) => Ok(value),
+                        Outcome::Error(error) => Err(error),
+                    });
+                }
+                Some(Incoming::Frame(frame)) => {
+                    if let Frame::Bye { reason } = *frame {
+                        bail!("the daemon ended the connection: {reason}");
+                    }
+                }
+                Some(_) => {}
+                None => bail!("the daemon is gone"),
+            }
+        }
+    }
+
+    /// Another writing end.
+    ///
+    /// # Errors
+    /// If the kernel gives no descriptor.
+    pub fn sender(&self) -> io::Result<Sender> {
+        Ok(Sender { stream: self.stream.try_clone()? })
+    }
+}
+
+impl Sender {
+    /// Sends a request; `files` travel with it.
+    ///
+    /// # Errors
+    /// If the daemon is gone.
+    pub fn send(&self, request: &Request, files: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+        let bytes = Codec::MessagePack.encode(Envelope::Request, request);
+        self.write(&bytes, files).context("the daemon is gone")
+    }
+
+    fn write(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if sent == 0 && !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
+                return Err(io::Error::other("too many files for one message"));
+            }
+            let part = [io::IoSlice::new(&bytes[sent..])];
+            match sendmsg(self.stream.as_fd(), &part, &mut ancillary, SendFlags::NOSIGNAL) {
+                Ok(count) => sent += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Finding the daemon: the one that runs, or a private one.
+
+use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::Context;
+
+use crate::cli::Target;
+use crate::client::Connection;
+use crate::embedded;
+use crate::failure::Failure;
+
+/// A daemon that belongs to this process alone and ends with it.
+pub struct Private {
+    child: Child,
+    stream: UnixStream,
+}
+
+impl Drop for Private {
+    /// Hangs up, upon which the daemon ends its worker and itself, and waits for that.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection, and the private daemon behind it if it is one.
+pub struct Attached {
+    /// The connection.
+    pub connection: Connection,
+    /// `None` for a daemon that was there before.
+    pub private: Option<Private>,
+}
+
+/// Attaches to the daemon that runs, or else starts a private one whose log goes to `log`.
+///
+/// # Errors
+/// If there is neither.
+pub fn attach(
+    target: &Target,
+    always_private: bool,
+    log: impl FnOnce() -> Stdio,
+) -> Result<Attached, Failure> {
+    if !always_private && let Some(connection) = running(target)? {
+        if connection.hello.version == env!("CARGO_PKG_VERSION") {
+            return Ok(Attached { connection, private: None });
+        }
+        eprintln!(
+            "slmscope: the running daemon is version {}, this is {}: using a private one",
+            connection.hello.version,
+            env!("CARGO_PKG_VERSION")
+        );
+    }
+    start_private(log())
+}
+
+/// The daemon that runs, if one does.
+///
+/// # Errors
+/// If a socket was named and nobody answers there.
+pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
+    if let Some(path) = named(target) {
+        if path.as_os_str() == "none" {
+            return Ok(None);
+        }
+        let stream = UnixStream::connect(&path).with_context(|| {
+            format!("no daemon answers at {}: start one with `slmscoped --socket PATH`", path.display())
+        })?;
+        return Ok(Some(Connection::greet(stream)?));
+    }
+    for path in usual_places() {
+        if let Ok(stream) = UnixStream::connect(&path) {
+            return Ok(Some(Connection::greet(stream).with_context(|| format!("at {}", path.display()))?));
+        }
+    }
+    Ok(None)
+}
+
+/// Starts a daemon for this process alone.
+///
+/// # Errors
+/// If this build has none, or it cannot start.
+pub fn start_private(log: Stdio) -> Result<Attached, Failure> {
+    let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
+    let child = embedded::spawn_private(theirs, log)?;
+    let private = Private { child, stream: ours.try_clone().context("cannot copy a socket")? };
+    let connection = Connection::greet(ours).context("the private daemon did not start")?;
+    Ok(Attached { connection, private: Some(private) })
+}
+
+/// The socket that the user named; `none` means that there is to be none.
+fn named(target: &Target) -> Option<PathBuf> {
+    let from_environment = || std::env::var_os("SLMSCOPE_SOCKET").filter(|path| !path.is_empty());
+    target.socket.clone().or_else(|| from_environment().map(PathBuf::from))
+}
+
+/// Where daemons listen: the user's own, then the system's.
+fn usual_places() -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        places.push(PathBuf::from(folder).join("slmscope.sock"));
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let folder = PathBuf::from(format!("/tmp/slmscope-{uid}"));
+    if is_private(&folder, uid) {
+        places.push(folder.join("slmscope.sock"));
+    }
+    places.push(PathBuf::from("/run/slmscope.sock"));
+    places
+}
+
+/// Whether nobody else can have put a socket there: anybody may create folders in `/tmp`.
+fn is_private(folder: &Path, uid: u32) -> bool {
+    std::fs::symlink_metadata(folder)
+        .is_ok_and(|found| found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0)
+}

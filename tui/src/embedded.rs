@@ -1,0 +1,74 @@
+//! The daemon inside this binary. Only this file names the daemon's crate; without the feature
+//! `embedded-daemon` what needs engine or probes is refused.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use slmscope_profiles::doctor::DoctorReport;
+
+use crate::failure::Failure;
+
+#[cfg(feature = "embedded-daemon")]
+mod present {
+    use super::{Child, DoctorReport, Failure, Path, Stdio, UnixStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, ExitCode};
+
+    use anyhow::Context;
+    pub use slmscope_daemon::commands::{ServeArgs, WorkerArgs};
+
+    /// Runs the daemon in the foreground.
+    pub fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
+        slmscope_daemon::commands::serve(args)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Holds an engine for the daemon.
+    pub fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
+        slmscope_daemon::commands::worker(args)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Reads every probe of this machine or of a tree.
+    pub fn doctor(root: Option<&Path>) -> Result<DoctorReport, Failure> {
+        Ok(slmscope_daemon::commands::doctor(root)?)
+    }
+
+    /// Starts this program as a daemon for the client at the other end of `socket`.
+    pub fn spawn_private(socket: UnixStream, log: Stdio) -> Result<Child, Failure> {
+        let child = Command::new("/proc/self/exe")
+            .args(["daemon", "--private"])
+            .stdin(Stdio::from(OwnedFd::from(socket)))
+            .stdout(Stdio::null())
+            .stderr(log)
+            // Ctrl-C is for the client, which still wants the result of what it cancels.
+            .process_group(0)
+            .spawn()
+            .context("cannot start a private daemon")?;
+        Ok(child)
+    }
+}
+
+#[cfg(feature = "embedded-daemon")]
+pub use present::*;
+
+#[cfg(not(feature = "embedded-daemon"))]
+fn absent<T>(what: &str) -> Result<T, Failure> {
+    Err(Failure::usage(format!(
+        "{what} is not in this build, which is a light client: start slmscoped and try again"
+    )))
+}
+
+/// Refused: this build has no probes.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn doctor(_root: Option<&Path>) -> Result<DoctorReport, Failure> {
+    absent("reading probes in process")
+}
+
+/// Refused: this build has no daemon.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn spawn_private(_socket: UnixStream, _log: Stdio) -> Result<Child, Failure> {
+    absent("a private daemon")
+}

@@ -1,0 +1,336 @@
+//! The report of a run, for a terminal or a file.
+
+mod ops;
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::result::{ModelSource, PhaseBooks, RunResult, RunStatus};
+use slmscope_profiles::stats::Estimate;
+
+use crate::format::{self, ABSENT, or_absent};
+use crate::table::{Align, Table};
+
+/// Whether text may carry colours.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    colours: bool,
+}
+
+impl Style {
+    /// Colours where standard output is a terminal and NO_COLOR is not set.
+    pub fn of_stdout() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { colours: wanted && std::io::stdout().is_terminal() }
+    }
+
+    /// No colours.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self { colours: false }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A heading.
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// What matters less.
+    pub fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// What needs attention.
+    pub fn warn(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    /// What went wrong.
+    pub fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+}
+
+/// The whole report.
+pub fn render(result: &RunResult, style: Style) -> String {
+    let mut text = String::new();
+    identity(&mut text, result, style);
+    if let Some(generated) = &result.text {
+        section(&mut text, "generated text", style);
+        for line in generated.lines() {
+            let _ = writeln!(text, "  {}", printable(line));
+        }
+    }
+    summary(&mut text, result, style);
+    phases(&mut text, result, style);
+    ops::modules(&mut text, result, style);
+    ops::ops(&mut text, result, style);
+    memory(&mut text, result, style);
+    energy(&mut text, result, style);
+    overhead(&mut text, result, style);
+    findings(&mut text, result, style);
+    text
+}
+
+fn section(text: &mut String, title: &str, style: Style) {
+    let _ = writeln!(text, "\n{}", style.bold(title));
+}
+
+/// Text of a model or a file, without what would steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn identity(text: &mut String, result: &RunResult, style: Style) {
+    let model = &result.model;
+    let source = match model.source {
+        ModelSource::Synthetic => "synthetic weights (real shapes, meaningless text)",
+        ModelSource::Gguf => "weights from a GGUF file",
+    };
+    let _ = writeln!(text, "{} — {source}", style.bold(&printable(&model.id)));
+    match result.status {
+        RunStatus::Complete => {}
+        RunStatus::Cancelled => {
+            let _ = writeln!(text, "  {}", style.warn("cancelled: what follows was measured before"));
+        }
+        RunStatus::Failed => {
+            let error = printable(result.error.as_deref().unwrap_or("unknown"));
+            let _ = writeln!(text, "  {}", style.bad(&format!("failed: {error}")));
+        }
+    }
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {} {value}", style.dim(&format!("{name:<9}")));
+    };
+    if let Some(params) = model.params {
+        let format = or_absent(model.format, |format| format.to_string());
+        let weights = or_absent(model.weight_bytes, format::bytes);
+        line(
+            "model",
+            format!(
+                "{} parameters, {} multiplied per token, {format}, {weights}",
+                params.unique, params.multiplied
+            ),
+        );
+    }
+    if !model.not_in_format.is_empty() {
+        line(
+            "",
+            format!("{} tensors in f16, whose rows the format does not divide", model.not_in_format.len()),
+        );
+    }
+    if let Some(hash) = &model.hash {
+        line("hash", hash.chars().take(16).collect());
+    }
+    let engine = &result.engine;
+    line("engine", format!("{} on {} threads, {}", engine.executor, engine.threads, engine.isa));
+    let workload = &result.workload;
+    let prompt = match &workload.prompt_text {
+        Some(_) => format!("text prompt of {} tokens", result.prompt_ids.len()),
+        None => format!("prompt {}", workload.prompt),
+    };
+    line("workload", format!("{prompt}, generate {}, depth {}", workload.generate, workload.depth));
+    let host = &result.host;
+    let cpu = host.cpu_model.as_deref().unwrap_or(ABSENT);
+    line(
+        "machine",
+        format!("{cpu}, {} CPUs, {}", host.logical_cpus, or_absent(host.memory_bytes, format::bytes)),
+    );
+    match result.hygiene.clean {
+        Some(true) => line("hygiene", "clean".to_owned()),
+        Some(false) => line("hygiene", style.warn(&format!("dirty: {}", result.hygiene.reasons.join("; ")))),
+        None => line("hygiene", format!("{ABSENT} (the run ended before it was known)")),
+    }
+}
+
+fn estimate(value: Option<Estimate>) -> [String; 2] {
+    let interval = value.and_then(|value| {
+        let width = value.relative_half_width()?;
+        Some(format!("± {}", format::share(width)))
+    });
+    [
+        or_absent(value, |value| format::significant(value.median)),
+        interval.unwrap_or_else(|| ABSENT.to_owned()),
+    ]
+}
+
+fn summary(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "summary (medians over repetitions)", style);
+    let figures = &result.summary;
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("95 %", Align::Right)]);
+    let rows = [
+        ("prefill tokens/s", estimate(figures.prefill_tokens_per_s)),
+        ("decode tokens/s", estimate(figures.decode_tokens_per_s)),
+        ("forward tokens/s", estimate(figures.forward_tokens_per_s)),
+        ("time to first token", [or_absent(figures.ttft_ns, format::duration), String::new()]),
+        ("load", [or_absent(figures.load_ns, format::duration), String::new()]),
+    ];
+    for (name, cells) in rows {
+        table.row(std::iter::once(name.to_owned()).chain(cells));
+    }
+    text.push_str(&table.render(style));
+    if let Some(times) = figures.token_ns {
+        let _ = writeln!(
+            text,
+            "  ms per token: p50 {}, p95 {}, p99 {}",
+            format::milliseconds(times.median as f64),
+            format::milliseconds(times.p95 as f64),
+            format::milliseconds(times.p99 as f64)
+        );
+    }
+}
+
+fn phases(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "phases (books: ops + gap + other + unattributed = wall)", style);
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("runs", Align::Right),
+        ("tokens", Align::Right),
+        ("wall", Align::Right),
+        ("tokens/s", Align::Right),
+        ("ops", Align::Right),
+        ("gap", Align::Right),
+        ("other", Align::Right),
+        ("unattributed", Align::Right),
+        ("GB/s", Align::Right),
+        ("GFLOP/s", Align::Right),
+    ]);
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let books: Vec<&PhaseBooks> = result.phases.iter().filter(|books| books.phase == phase).collect();
+        if books.is_empty() {
+            continue;
+        }
+        let sum = |part: fn(&PhaseBooks) -> u64| books.iter().map(|books| part(books)).sum::<u64>();
+        let (tokens, wall, recorded) = (sum(|b| b.tokens), sum(|b| b.wall_ns), sum(|b| b.recorded_wall_ns));
+        let share = |ns: u64| {
+            if recorded > 0 { format::share(ns as f64 / recorded as f64) } else { ABSENT.to_owned() }
+        };
+        let ops = result.ops.iter().filter(|op| op.phase == phase);
+        let (bytes, flops) = ops.fold((0, 0), |sum, op| (sum.0 + op.bytes, sum.1 + op.flops));
+        let per_ns = |amount: u64| {
+            if recorded > 0 {
+                format::significant(amount as f64 / recorded as f64)
+            } else {
+                ABSENT.to_owned()
+            }
+        };
+        table.row([
+            phase.as_str().to_owned(),
+            books.len().to_string(),
+            tokens.to_string(),
+            format::duration(wall),
+            if wall > 0 {
+                format::significant(tokens as f64 / (wall as f64 / 1e9))
+            } else {
+                ABSENT.to_owned()
+            },
+            share(sum(|b| b.ops_ns)),
+            share(sum(|b| b.gap_ns)),
+            share(sum(|b| b.other.iter().map(|row| row.ns).sum())),
+            share(sum(|b| b.unattributed_ns)),
+            per_ns(bytes),
+            per_ns(flops),
+        ]);
+    }
+    if table.is_empty() {
+        let _ = writeln!(text, "  nothing was measured");
+    } else {
+        text.push_str(&table.render(style));
+        let note =
+            "  GB/s and GFLOP/s are derived: the plan's bytes (weights, cache) and FLOPs by the wall time";
+        let _ = writeln!(text, "{}", style.dim(note));
+    }
+}
+
+fn memory(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "memory of the worker", style);
+    let memory = &result.memory;
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    let unexplained = or_absent(memory.unexplained, |bytes| {
+        format!("{}{}", if bytes < 0 { "-" } else { "" }, format::bytes(bytes.unsigned_abs()))
+    });
+    let rows = [
+        ("weights", or_absent(memory.weights, format::bytes), "the engine's own list"),
+        ("packed", or_absent(memory.packed, format::bytes), "second layouts that kernels make"),
+        ("kv cache", or_absent(memory.kv, format::bytes), ""),
+        ("scratch", or_absent(memory.scratch, format::bytes), "activations and tables, at most"),
+        ("runtime", or_absent(memory.runtime, format::bytes), "the program before it loaded anything"),
+        ("unexplained", unexplained, "resident less all of these"),
+        ("resident", or_absent(memory.rss, format::bytes), "measured"),
+        ("peak", or_absent(memory.rss_peak, format::bytes), "measured"),
+        ("pss", or_absent(memory.pss, format::bytes), "measured; shared pages divided"),
+        ("mapped files", or_absent(memory.mapped, format::bytes), "part of resident"),
+    ];
+    for (name, value, note) in rows {
+        table.row([name.to_owned(), value, note.to_owned()]);
+    }
+    let rendered = table.render(style);
+    text.push_str(rendered.split_once('\n').map_or(rendered.as_str(), |(_, rows)| rows));
+}
+
+fn energy(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "energy", style);
+    if result.energy.phases.is_empty() {
+        let _ = writeln!(text, "  {ABSENT} (nothing was measured)");
+    }
+    for energy in &result.energy.phases {
+        let name = energy.phase.as_str();
+        let Some(joules) = energy.joules else {
+            let reason = energy.reason.as_deref().unwrap_or("no reason is known");
+            let _ = writeln!(text, "  {name}: {ABSENT} ({reason})");
+            continue;
+        };
+        let tokens: u64 = result.phases.iter().filter(|b| b.phase == energy.phase).map(|b| b.tokens).sum();
+        let per_token =
+            if tokens > 0 { format::significant(joules / tokens as f64) } else { ABSENT.to_owned() };
+        let scope = or_absent(energy.scope.as_ref(), ToString::to_string);
+        let _ = writeln!(
+            text,
+            "  {name}: {} J ({} to {}), {per_token} J/token; {} ({scope}), {} updates; idle {} W",
+            format::significant(joules),
+            or_absent(energy.low, format::significant),
+            or_absent(energy.high, format::significant),
+            energy.source.as_deref().unwrap_or(ABSENT),
+            energy.updates,
+            or_absent(energy.baseline_watts, format::significant),
+        );
+    }
+}
+
+fn overhead(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "what measuring cost (share of the measured time)", style);
+    let overhead = &result.overhead;
+    let _ = writeln!(
+        text,
+        "  recording {}, stolen {}, together {} ({} to {}), from {} tokens",
+        or_absent(overhead.recording, signed_share),
+        or_absent(overhead.stolen, format::share),
+        or_absent(overhead.fraction, signed_share),
+        or_absent(overhead.low, signed_share),
+        or_absent(overhead.high, signed_share),
+        overhead.tokens
+    );
+    if let Some(reason) = &overhead.reason {
+        let _ = writeln!(text, "  {}", style.dim(reason));
+    }
+}
+
+/// A difference may come out below zero where it is smaller than the noise; that is shown.
+fn signed_share(ratio: f64) -> String {
+    format!("{:.2} %", ratio * 100.0)
+}
+
+fn findings(text: &mut String, result: &RunResult, style: Style) {
+    section(text, "findings", style);
+    if result.findings.is_empty() {
+        let _ = writeln!(text, "  none");
+    }
+    for finding in &result.findings {
+        let _ = writeln!(text, "  {} {}", style.warn("•"), finding.reason);
+        let _ = writeln!(text, "    {}", style.dim(&finding.advice));
+    }
+}

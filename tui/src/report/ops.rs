@@ -1,0 +1,137 @@
+//! The tables of modules and ops.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::result::{OpRow, RunResult};
+
+use super::{Style, section};
+use crate::format;
+use crate::table::{Align, Table};
+
+/// Several rows of one heading, added up.
+#[derive(Default)]
+struct Sum {
+    order: usize,
+    kind: &'static str,
+    count: u64,
+    time_ns: u64,
+    bytes: u64,
+    flops: u64,
+    share: f64,
+}
+
+impl Sum {
+    fn add(&mut self, op: &OpRow) {
+        self.kind = op.kind.as_str();
+        self.count += op.count;
+        self.time_ns += op.time_ns;
+        self.bytes += op.bytes;
+        self.flops += op.flops;
+        self.share += op.share;
+    }
+
+    fn rate(&self, amount: u64) -> String {
+        // 1 per ns is 1 G per second.
+        if amount == 0 || self.time_ns == 0 {
+            return format::ABSENT.to_owned();
+        }
+        format::significant(amount as f64 / self.time_ns as f64)
+    }
+}
+
+/// Time by module, with the rows that are no module, per phase.
+pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let sums = grouped(result, phase, |op| op.module.as_str().to_owned());
+        if sums.is_empty() {
+            continue;
+        }
+        section(text, &format!("{} by module", phase.as_str()), style);
+        let mut table = Table::new(&[
+            ("module", Align::Left),
+            ("share", Align::Right),
+            ("time", Align::Right),
+            ("GB/s", Align::Right),
+            ("GFLOP/s", Align::Right),
+        ]);
+        for (name, sum) in &sums {
+            table.row([
+                name.clone(),
+                format::share(sum.share),
+                format::duration(sum.time_ns),
+                sum.rate(sum.bytes),
+                sum.rate(sum.flops),
+            ]);
+        }
+        for (name, ns, share) in rest(result, phase) {
+            table.row([name, format::share(share), format::duration(ns)]);
+        }
+        text.push_str(&table.render(style));
+    }
+}
+
+/// Time by op, layers added up, per phase.
+pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let mut sums = grouped(result, phase, |op| op.name.clone());
+        if sums.is_empty() {
+            continue;
+        }
+        sums.sort_by(|a, b| b.1.time_ns.cmp(&a.1.time_ns).then(a.1.order.cmp(&b.1.order)));
+        section(text, &format!("{} by op (layers added up)", phase.as_str()), style);
+        let mut table = Table::new(&[
+            ("op", Align::Left),
+            ("kind", Align::Left),
+            ("count", Align::Right),
+            ("share", Align::Right),
+            ("mean", Align::Right),
+            ("GB/s", Align::Right),
+            ("GFLOP/s", Align::Right),
+        ]);
+        for (name, sum) in &sums {
+            table.row([
+                name.clone(),
+                sum.kind.to_owned(),
+                sum.count.to_string(),
+                format::share(sum.share),
+                format::duration(sum.time_ns / sum.count.max(1)),
+                sum.rate(sum.bytes),
+                sum.rate(sum.flops),
+            ]);
+        }
+        text.push_str(&table.render(style));
+        let path = result.ops.iter().find(|op| op.phase == phase).map_or("", |op| op.path.as_str());
+        let _ = writeln!(text, "  {}", style.dim(&format!("kernels: {path}")));
+    }
+}
+
+/// Rows of a phase by a key, in the order of the plan.
+fn grouped(result: &RunResult, phase: Phase, key: impl Fn(&OpRow) -> String) -> Vec<(String, Sum)> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for (order, op) in result.ops.iter().filter(|op| op.phase == phase).enumerate() {
+        sums.entry(key(op)).or_insert_with(|| Sum { order, ..Sum::default() }).add(op);
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, sum)| sum.order);
+    sums
+}
+
+/// What is no op: named spans, gap, unattributed.
+fn rest(result: &RunResult, phase: Phase) -> Vec<(String, u64, f64)> {
+    let books = || result.phases.iter().filter(|books| books.phase == phase);
+    let wall: u64 = books().map(|books| books.recorded_wall_ns).sum();
+    let mut rows: Vec<(String, u64)> = Vec::new();
+    for row in books().flat_map(|books| &books.other) {
+        match rows.iter_mut().find(|(name, _)| *name == row.name) {
+            Some((_, ns)) => *ns += row.ns,
+            None => rows.push((row.name.clone(), row.ns)),
+        }
+    }
+    rows.retain(|(_, ns)| *ns > 0);
+    rows.push(("gap".to_owned(), books().map(|books| books.gap_ns).sum()));
+    rows.push(("unattributed".to_owned(), books().map(|books| books.unattributed_ns).sum()));
+    let share = |ns: u64| if wall > 0 { ns as f64 / wall as f64 } else { 0.0 };
+    rows.into_iter().map(|(name, ns)| (name, ns, share(ns))).collect()
+}
