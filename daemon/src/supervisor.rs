@@ -37,6 +37,8 @@ impl WorkerProcess {
         let ring = Consumer::create().context("cannot make the op ring")?;
         let (ours, theirs) = UnixStream::pair().context("cannot make the worker's socket")?;
         let child = Process::new("/proc/self/exe")
+            // Lists of processes then show what it is.
+            .arg0("slmscope")
             .args(["worker", "--threads", &threads.to_string()])
             // The socket is its standard input: nothing to pass by number, nothing to leak.
             .stdin(Stdio::from(OwnedFd::from(theirs)))

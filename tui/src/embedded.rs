@@ -39,6 +39,8 @@ mod present {
     /// Starts this program as a daemon for the client at the other end of `socket`.
     pub fn spawn_private(socket: UnixStream, log: Stdio) -> Result<Child, Failure> {
         let child = Command::new("/proc/self/exe")
+            // Lists of processes then show what it is.
+            .arg0("slmscope")
             .args(["daemon", "--private"])
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(Stdio::null())

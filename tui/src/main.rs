@@ -3,11 +3,11 @@
 mod cli;
 mod client;
 mod connect;
-//mod dashboard;
+mod dashboard;
 mod embedded;
 mod failure;
 mod format;
-//mod live;
+mod live;
 mod report;
 mod table;
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let target = cli.target;
     match cli.command {
-        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => Ok(ExitCode::SUCCESS),
+        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => live::run(&target),
         None => {
             eprintln!(
                 "slmscope: no terminal here, so this runs the default workload once, as `slmscope run` does"

@@ -94,7 +94,7 @@ impl Order {
                     seed: self.submit.workload.seed,
                 }
             }
-            ModelRef::Descriptors(_) | ModelRef::Path(_) => Source::Gguf { name: self.model_id() },
+            ModelRef::Descriptors(_) | ModelRef::Path(_) => Source::Gguf { name: self.submit.model.name().to_owned() },
         }
     }
 
@@ -129,8 +129,8 @@ impl Order {
     }
 }
 
-/// The message for a name that is neither in the catalogue nor a file.
-pub fn unknown(id: &str, near: &[&str]) -> String {
+/// The message for a name that is not in the catalogue.
+fn unknown(id: &str, near: &[&str]) -> String {
     let hint = if near.is_empty() {
         "`slmscope models` lists them; a file needs its path, ending in .gguf".to_owned()
     } else {

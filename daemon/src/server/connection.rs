@@ -171,8 +171,9 @@ fn push_frame(queue: &Queue, frame: &Frame) {
     queue.push(Item::Control { bytes }, &AtomicU64::new(0));
 }
 
-fn bad_request(message: &str) -> WireError {
-    WireError { code: "bad_request".to_owned(), message: message.to_owned(), field: None }
+fn bad_request(problem: &str) -> WireError {
+    let message = format!("{problem}; the requests are subscribe, submit, cancel, jobs, status and doctor");
+    WireError { code: "bad_request".to_owned(), message, field: None }
 }
 
 /// A connected client.

@@ -11,6 +11,7 @@ use slmscope_profiles::plan::Plan;
 use slmscope_profiles::plan::site::{Module, OpSite};
 use slmscope_profiles::spec::tensors::ParamCounts;
 
+use crate::cli::run::unknown;
 use crate::failure::{Failure, print, print_json};
 use crate::format;
 use crate::report::Style;
@@ -183,10 +184,7 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
 /// # Errors
 /// If there is none of that name.
 pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
-    let row = catalogue::find(&args.model).map_err(|near| {
-        let hint = if near.is_empty() { "see `slmscope models`".to_owned() } else { near.join(", ") };
-        Failure::error(format!("there is no model `{}`; near: {hint}", args.model))
-    })?;
+    let row = catalogue::find(&args.model).map_err(|near| unknown(&args.model, &near, ""))?;
     let spec = row.spec();
     let plan = Plan::compile(&spec, KvFormat::F16, |tensor| tensor.format_in(args.format));
     if args.json {

@@ -4,6 +4,7 @@ mod follow;
 mod progress;
 
 use std::fs::{File, OpenOptions};
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -13,6 +14,7 @@ use clap::{Args, ValueEnum};
 use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Ask, OpsDetail, Submit, Subscribe, WireError};
 use slmscope_profiles::workload::{OverheadMode, Workload};
 
@@ -162,6 +164,16 @@ impl RunArgs {
     }
 }
 
+/// The failure for a name that is not in the catalogue, with the ids that may have been meant.
+pub fn unknown(name: &str, near: &[&str], besides: &str) -> Failure {
+    let hint = if near.is_empty() {
+        "`slmscope models` lists them".to_owned()
+    } else {
+        format!("did you mean {}? `slmscope models` lists all", near.join(", "))
+    };
+    Failure::error(format!("there is no model `{name}`{besides}: {hint}"))
+}
+
 /// A model as it was named: in the catalogue, or an open file.
 pub struct ChosenModel {
     /// For the request.
@@ -184,12 +196,7 @@ pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
     let means_file =
         path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) || name.contains('/');
     if !means_file && !path.exists() {
-        let hint = if near.is_empty() {
-            "`slmscope models` lists them".to_owned()
-        } else {
-            format!("did you mean {}? `slmscope models` lists all", near.join(", "))
-        };
-        return Err(Failure::error(format!("there is no model `{name}`, and no such file: {hint}")));
+        return Err(unknown(name, &near, ", and no such file"));
     }
     let cannot = |problem: &dyn std::fmt::Display| {
         Failure::error(format!("cannot open the model file {name}: {problem}; name a .gguf file"))
@@ -218,17 +225,27 @@ pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
     let workload = args.workload()?;
     let chosen = choose(args.model.as_deref())?;
+    warn_of_threads(&workload);
     let attached = connect::attach(target, args.private, Stdio::inherit)?;
     let progress = progress::Progress::new(args.json);
     let submit = Submit { model: chosen.model, workload, detach: false };
     let followed = follow::follow(attached, submit, chosen.file, progress, |result| {
         if args.json {
-            print_json(result)
-        } else {
-            print(&report::render(result, report::Style::of_stdout()))
+            return print_json(result);
         }
+        // Of a run that measured nothing there is only the error to tell.
+        let is_void = result.status != RunStatus::Complete && result.ops.is_empty();
+        if is_void { Ok(()) } else { print(&report::render(result, report::Style::of_stdout())) }
     })?;
     Ok(followed)
+}
+
+/// More threads than CPUs are allowed, and seldom meant.
+fn warn_of_threads(workload: &Workload) {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if let Some(threads) = workload.threads.filter(|&threads| threads as usize > cpus) {
+        eprintln!("slmscope: {threads} engine threads on {cpus} CPUs will wait for each other");
+    }
 }
 
 /// Queues a workload at the running daemon and prints the job's number.

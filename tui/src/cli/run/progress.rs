@@ -32,6 +32,8 @@ impl Progress {
             (JobState::Queued, _) if job.ahead > 0 => format!("waiting for {} other jobs", job.ahead),
             (JobState::Measuring, Some(run)) => format!("measuring, repetition {}", run + 1),
             (JobState::Overhead, _) => "measuring the recorder's own cost".to_owned(),
+            // Each repetition has a line of its own.
+            (JobState::Measuring, None) => return,
             (state, _) => state.as_str().to_owned(),
         };
         self.line(&format!("{}: {text}", job.model), true);

@@ -1,0 +1,170 @@
+//! `slmscope` without a command: the dashboard, on the daemon that runs or on a private one.
+//!
+//! A thread keeps the connection: it connects, passes on what comes, and connects again when the daemon went
+//! away. A private daemon that died is replaced, with its workload.
+
+use std::fs::File;
+use std::process::{ExitCode, Stdio};
+use std::sync::mpsc::{self, Sender as Queue};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use slmscope_profiles::catalogue::DEFAULT_MODEL;
+use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::wire::codec::Incoming;
+use slmscope_profiles::wire::{Ask, Request, Submit};
+use slmscope_profiles::workload::Workload;
+
+use crate::cli::Target;
+use crate::client::Sender;
+use crate::connect::{self, Attached, Private};
+use crate::dashboard::{self, Msg, Options};
+use crate::failure::Failure;
+
+/// Time between two tries to reach a daemon that went away.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The way to the daemon at this moment.
+#[derive(Default)]
+struct Link {
+    sender: Option<Sender>,
+    private: Option<Private>,
+}
+
+/// What the dashboard's thread and the connection's share.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Link>>);
+
+impl Shared {
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the dashboard and stays until the user or a signal ends it.
+///
+/// # Errors
+/// If there is no daemon to be had, or no terminal to draw on.
+pub fn run(target: &Target) -> Result<ExitCode, Failure> {
+    let attached = connect::attach(target, false, log)?;
+    let private = attached.private.is_some();
+    let options = Options {
+        private,
+        target: if private { "private daemon".to_owned() } else { "daemon".to_owned() },
+        colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
+        submit: default_job(),
+    };
+    let shared = Shared::default();
+    let (messages, received) = mpsc::channel();
+    let keep = Keeper { target: target.clone(), shared: shared.clone(), messages: messages.clone(), private };
+    std::thread::Builder::new()
+        .name("connection".to_owned())
+        .spawn(move || keep.run(attached))
+        .context("cannot start a thread")?;
+    let to_daemon = shared.clone();
+    let send = move |request: Request| {
+        // A daemon that is gone is told by the other thread.
+        if let Some(sender) = &to_daemon.link().sender {
+            let _ = sender.send(&request, &[]);
+        }
+    };
+    let ended = dashboard::run(received, messages, send, options)?;
+    // A private daemon ends here, before this process does.
+    let private = shared.link().private.take();
+    drop(private);
+    match ended {
+        None => Ok(ExitCode::SUCCESS),
+        Some(signal) => Err(Failure::silent(128 + u8::try_from(signal).unwrap_or(0))),
+    }
+}
+
+/// What a dashboard of its own shows: the default model, one measured repetition a turn, again and again.
+fn default_job() -> Submit {
+    Submit {
+        model: ModelRef::Catalogue(DEFAULT_MODEL.to_owned()),
+        workload: Workload { repetitions: Some(1), warmup: 0, looped: true, ..Workload::default() },
+        detach: false,
+    }
+}
+
+/// The thread that keeps the connection.
+struct Keeper {
+    target: Target,
+    shared: Shared,
+    messages: Queue<Msg>,
+    private: bool,
+}
+
+impl Keeper {
+    /// Ends with the dashboard, which stops listening.
+    fn run(self, first: Attached) {
+        let mut attached = Some(first);
+        loop {
+            let reason = match attached.take() {
+                Some(attached) => match self.converse(attached) {
+                    Ok(reason) => reason,
+                    Err(error) => format!("{error:#}"),
+                },
+                None => "the daemon is gone".to_owned(),
+            };
+            self.shared.link().sender = None;
+            if self.messages.send(Msg::Disconnected { reason }).is_err() {
+                return;
+            }
+            std::thread::sleep(RETRY);
+            attached = self.connect();
+        }
+    }
+
+    fn connect(&self) -> Option<Attached> {
+        if self.private {
+            let dead = self.shared.link().private.take();
+            drop(dead);
+            return connect::start_private(log()).ok();
+        }
+        let connection = connect::running(&self.target).ok()??;
+        Some(Attached { connection, private: None })
+    }
+
+    /// Passes on what comes until the daemon is gone, and says why it is.
+    fn converse(&self, attached: Attached) -> anyhow::Result<String> {
+        let Attached { mut connection, private } = attached;
+        let sender = connection.sender()?;
+        {
+            let mut link = self.shared.link();
+            link.sender = Some(connection.sender()?);
+            link.private = private;
+        }
+        if self.messages.send(Msg::Connected { hello: connection.hello.clone() }).is_err() {
+            return Ok(String::new());
+        }
+        if self.private {
+            sender.send(&Request { id: None, ask: Ask::Submit(default_job()) }, &[])?;
+        }
+        loop {
+            let message = match connection.next()? {
+                Some(Incoming::Frame(frame)) => Msg::Frame(frame),
+                Some(Incoming::Reply(reply)) => Msg::Reply(reply),
+                Some(Incoming::Unknown) => continue,
+                None => return Ok("the daemon is gone".to_owned()),
+            };
+            if self.messages.send(message).is_err() {
+                return Ok(String::new());
+            }
+        }
+    }
+}
+
+/// Where a private daemon's log goes while the screen is drawn on: a file of the user's, or nowhere.
+fn log() -> Stdio {
+    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
+    let state = std::env::var_os("XDG_STATE_HOME").map(std::path::PathBuf::from);
+    let folder = state.or_else(|| home.map(|home| home.join(".local/state"))).map(|state| state.join("slmscope"));
+    let file = folder.and_then(|folder| {
+        std::fs::create_dir_all(&folder).ok()?;
+        File::options().create(true).append(true).open(folder.join("daemon.log")).ok()
+    });
+    file.map_or_else(Stdio::null, Stdio::from)
+}

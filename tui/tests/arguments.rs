@@ -1,0 +1,112 @@
+//! Exit codes and messages for what can be typed.
+
+mod support;
+
+use support::{output, slmscope, text, tiny_model};
+
+#[test]
+fn every_command_has_help_and_nothing_is_promised_that_is_not_there() {
+    let help = text(&output(&["--help"]).stdout);
+    for command in ["run", "submit", "models", "model", "doctor", "status", "jobs", "cancel"] {
+        assert!(help.contains(command), "{command}");
+        let one = output(&[command, "--help"]);
+        assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
+    }
+    for missing in ["sweep", "replay", "record", "export", "weights", "worker", "--trace"] {
+        assert!(!help.contains(missing), "{missing}");
+    }
+}
+
+#[test]
+fn flags_that_cannot_be_are_told_with_exit_code_2() {
+    for arguments in [
+        &["run", "--nonsense"][..],
+        &["run", "--threads", "0"],
+        &["run", "--prompt", "0", "--generate", "0"],
+        &["run", "--prompt", "0", "--generate", "0", "--depth", "64"],
+        &["run", "--prompt", "5", "--prompt-text", "a"],
+        &["run", "--prompt-text", ""],
+        &["run", "--format", "q9_9"],
+        &["run", "--repetitions", "0"],
+        &["dance"],
+        &["doctor", "--require", "mood"],
+    ] {
+        let ended = output(arguments);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", text(&ended.stderr));
+        assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_the_machine_or_a_file_refuses_is_told_with_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let whole = std::fs::read(tiny_model()).unwrap();
+    let (empty, other) = (file("empty.gguf", b""), file("other.gguf", b"PK\x03\x04 not a model"));
+    let cut = file("cut.gguf", &whole[..whole.len() / 2]);
+    let tiny = tiny_model();
+    for (arguments, word) in [
+        (&["run", "smolm2-135m"][..], "did you mean smollm2-135m"),
+        (&["run", "gone.gguf"], "gone.gguf"),
+        (&["run", folder.path().to_str().unwrap()], "directory"),
+        (&["run", &empty], "empty"),
+        (&["run", &other], "GGUF"),
+        (&["run", &cut], "truncated"),
+        (&["run", &tiny, "--prompt-text", "hi"], "tokenizer"),
+        (&["run", "--prompt-text", "hi"], "tokenizer"),
+        (&["run", "--prompt", "8000", "--generate", "500"], "8192"),
+        (&["run", "--threads", "100000"], "threads"),
+        (&["run", "tinyllama-1.1b", "--format", "f32", "--prompt", "8", "--timeout", "1"], "1 s"),
+        (&["model", "nonesuch"], "nonesuch"),
+        (&["models", "--family", "nonesuch"], "smollm2"),
+        (&["status"], "slmscoped"),
+        (&["--socket", "/nonexistent/s.sock", "status"], "/nonexistent/s.sock"),
+        (&["doctor", "--root", "/nonexistent"], "/nonexistent"),
+    ] {
+        let ended = output(arguments);
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
+    let ended = output(&["run", "llama-3.2-3b", "--format", "f32", "--prompt", "130000", "--generate", "0"]);
+    // A machine with more than 40 GiB may well run it; nobody waits for that here.
+    let said = text(&ended.stderr);
+    assert!(said.contains("MiB of memory are available"), "{said}");
+}
+
+#[test]
+fn a_refused_run_prints_no_object_and_an_accepted_one_always_does() {
+    let refused = output(&["run", "gone.gguf", "--json"]);
+    assert!(refused.stdout.is_empty());
+    let failed = output(&["run", "--prompt-text", "hi", "--json"]);
+    let result: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!((failed.status.code(), result["status"].as_str()), (Some(1), Some("failed")));
+    assert!(result["error"].as_str().unwrap().contains("tokenizer"));
+}
+
+#[test]
+fn models_are_listed_for_people_and_for_machines() {
+    let listed: serde_json::Value = serde_json::from_slice(&output(&["models", "--json"]).stdout).unwrap();
+    let models = listed["models"].as_array().unwrap();
+    assert!(models.iter().any(|model| model["id"] == "smollm2-135m" && model["params"]["unique"] == 134_515_008));
+    let shown: serde_json::Value =
+        serde_json::from_slice(&output(&["model", "smollm2-135m", "--json"]).stdout).unwrap();
+    assert_eq!(shown["kv_bytes_per_token"]["f16"], 23_040);
+    assert_eq!(shown["plan"].as_array().unwrap().len(), 363);
+    assert!(text(&output(&["model", "gemma3-270m"]).stdout).contains("attn.qkv_proj"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = slmscope(&["models"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}

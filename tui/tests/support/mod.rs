@@ -1,0 +1,162 @@
+//! Running the real program: a daemon on a socket of the test's own, clients attached to it.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program, which finds no daemon but the one that it is told of.
+pub fn slmscope(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slmscope"));
+    command.args(arguments).env("SLMSCOPE_SOCKET", "none").env("SLMSCOPE_LOG", "warn").stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn output(arguments: &[&str]) -> Output {
+    slmscope(arguments).output().expect("the program starts")
+}
+
+/// What it printed, as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A small model with real structure and no tokenizer.
+pub fn tiny_model() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/engine/tests/goldens/gguf/llama-q4_0.gguf");
+    path.canonicalize().expect("the repository has it").display().to_string()
+}
+
+/// A daemon in a folder of its own; killed when the test ends.
+pub struct Daemon {
+    folder: tempfile::TempDir,
+    pub child: Child,
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("test.sock");
+        let mut child = slmscope(&["daemon", "--socket", &socket.display().to_string()])
+            .env("SLMSCOPE_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon starts");
+        // It says when it listens.
+        let stderr = child.stderr.take().expect("piped");
+        let mut lines = BufReader::new(stderr).lines();
+        let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Listening"));
+        assert!(listening, "the daemon ended before it listened");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { folder, child }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("test.sock")
+    }
+
+    /// A client of this daemon.
+    pub fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = slmscope(arguments);
+        command.env("SLMSCOPE_SOCKET", self.socket());
+        command
+    }
+
+    /// One JSON line there, the lines that come back.
+    pub fn lines(&self, requests: &str) -> Lines {
+        let mut stream = UnixStream::connect(self.socket()).expect("it listens");
+        stream.write_all(requests.as_bytes()).expect("it reads");
+        Lines { reader: BufReader::new(stream) }
+    }
+
+    /// Its only job that has not ended.
+    pub fn running_job(&self) -> Value {
+        let listed = self.client(&["jobs", "--json"]).output().expect("the client starts");
+        let jobs: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+        let jobs = jobs["jobs"].as_array().expect("a list").clone();
+        jobs.into_iter()
+            .find(|job| !matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled")))
+            .expect("a job runs")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// JSON lines from the socket.
+pub struct Lines {
+    reader: BufReader<UnixStream>,
+}
+
+impl Iterator for Lines {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        let count = self.reader.read_line(&mut line).expect("the daemon writes lines");
+        (count > 0).then(|| serde_json::from_str(&line).expect("every line is JSON"))
+    }
+}
+
+impl Lines {
+    /// The first line whose one key is `kind`.
+    pub fn frame(&mut self, kind: &str) -> Value {
+        self.find_map(|line| line.get(kind).cloned()).unwrap_or_else(|| panic!("no {kind} came"))
+    }
+}
+
+/// A client whose results are read line by line.
+pub struct Running {
+    pub child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the client starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, stdout }
+    }
+
+    /// The next result.
+    pub fn result(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it prints lines");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Its exit code and what it said on standard error.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut stderr = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
+        (self.child.wait().expect("it ends").code(), stderr)
+    }
+}
+
+/// Sends a signal as a person at a shell would.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+/// Waits until a process that is no child of this one is gone. Its end cannot be waited for, only seen.
+pub fn wait_gone(pid: u64) {
+    let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    while !gone() {
+        std::thread::yield_now();
+    }
+}
