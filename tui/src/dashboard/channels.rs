@@ -1,0 +1,264 @@
+//! Channels with their recent history, and which of them the Live screen shows.
+
+use std::collections::{HashMap, VecDeque};
+
+use slmscope_profiles::channel::{
+    self, Channel, ChannelId, Class, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value,
+};
+
+/// Readings kept of a channel: a minute at 10 Hz.
+const HISTORY: usize = 600;
+/// Channels kept; far more than any machine has.
+const MOST_CHANNELS: usize = 8192;
+/// Counters tick in steps; a rate over less than this shows the steps.
+const RATE_WINDOW_NS: u64 = 1_000_000_000;
+/// A value is stale after so many periods, but not before [`FRESH_NS`].
+const STALE_PERIODS: u64 = 3;
+const FRESH_NS: u64 = 6_000_000_000;
+
+/// One channel and what it has shown.
+#[derive(Debug, Clone)]
+pub(super) struct Track {
+    /// The catalogue's line.
+    pub(super) channel: Channel,
+    /// Time of the last reading, ns; `None` before the first.
+    pub(super) read_ns: Option<u64>,
+    /// Why the last reading had no value.
+    pub(super) absent: Option<ReasonCode>,
+    /// Time and value, oldest first; `None` is a gap.
+    history: VecDeque<(u64, Option<f64>)>,
+}
+
+impl Track {
+    fn new(channel: Channel) -> Self {
+        Self { channel, read_ns: None, absent: None, history: VecDeque::new() }
+    }
+
+    fn push(&mut self, t_ns: u64, value: Option<f64>) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((t_ns, value));
+        self.read_ns = Some(t_ns);
+    }
+
+    fn gap(&mut self) {
+        if let Some(&(t_ns, Some(_))) = self.history.back() {
+            self.history.push_back((t_ns, None));
+        }
+    }
+
+    /// The last reading; `None` if it was absent.
+    pub(super) fn value(&self) -> Option<f64> {
+        self.history.back()?.1
+    }
+
+    /// Values, oldest first; `None` is a gap.
+    pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = Option<f64>> + ExactSizeIterator {
+        self.history.iter().map(|&(_, value)| value)
+    }
+
+    /// Time since the last reading, ns; `None` before the first.
+    pub(super) fn age_ns(&self, now_ns: u64) -> Option<u64> {
+        Some(now_ns.saturating_sub(self.read_ns?))
+    }
+
+    /// Whether the last reading is older than it should be.
+    pub(super) fn is_stale(&self, now_ns: u64) -> bool {
+        let limit =
+            self.channel.period_ns.map_or(FRESH_NS, |ns| ns.saturating_mul(STALE_PERIODS).max(FRESH_NS));
+        self.age_ns(now_ns).is_some_and(|age| age > limit)
+    }
+
+    /// Increase per second over about the last second of this counter, without crossing a gap.
+    fn rate(&self) -> Option<f64> {
+        let Kind::Counter { range } = self.channel.kind else { return None };
+        let &(now, value) = self.history.back()?;
+        let mut older = None;
+        for &(t_ns, value) in self.history.iter().rev().skip(1) {
+            let Some(value) = value else { break };
+            older = Some((t_ns, value));
+            if now.saturating_sub(t_ns) >= RATE_WINDOW_NS {
+                break;
+            }
+        }
+        channel::rate(older?, (now, value?), range).filter(|rate| rate.is_finite())
+    }
+}
+
+/// All channels, in the order in which they came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Channels {
+    tracks: Vec<Track>,
+    by_number: HashMap<ChannelId, usize>,
+    /// Rate channels by the number of their counter.
+    rates: HashMap<ChannelId, Vec<usize>>,
+}
+
+impl Channels {
+    /// Enters channels; one that is known by its name keeps its history.
+    pub(super) fn catalogue(&mut self, channels: &[Channel]) {
+        let mut known: HashMap<_, _> =
+            self.tracks.iter().enumerate().map(|(at, track)| (track.channel.id.clone(), at)).collect();
+        for channel in channels {
+            let at = match known.get(&channel.id) {
+                Some(&at) => {
+                    self.tracks[at].channel = channel.clone();
+                    at
+                }
+                None if self.tracks.len() >= MOST_CHANNELS => continue,
+                None => {
+                    self.tracks.push(Track::new(channel.clone()));
+                    known.insert(channel.id.clone(), self.tracks.len() - 1);
+                    self.tracks.len() - 1
+                }
+            };
+            self.by_number.insert(channel.channel, at);
+            if let Kind::Rate { of } = channel.kind {
+                let rates = self.rates.entry(of).or_default();
+                if !rates.contains(&at) {
+                    rates.push(at);
+                }
+            }
+        }
+    }
+
+    /// Adds readings; values of unknown channels are skipped.
+    pub(super) fn sample(&mut self, sample: &Sample) {
+        for &(number, value) in &sample.values {
+            let Some(track) = self.by_number.get(&number).and_then(|&at| self.tracks.get_mut(at)) else {
+                continue;
+            };
+            track.absent = match value {
+                Value::Present(_) => None,
+                Value::Absent(code) => Some(code),
+            };
+            let absent = track.absent;
+            track.push(sample.t_ns, value.get().filter(|value| value.is_finite()));
+            let Some(rates) = self.rates.get(&number) else { continue };
+            let rate = track.rate();
+            for &at in rates {
+                if let Some(track) = self.tracks.get_mut(at) {
+                    track.push(sample.t_ns, rate);
+                    track.absent = match rate {
+                        Some(_) => None,
+                        None => absent.or(Some(ReasonCode::NeedsTwoReadings)),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Marks that readings are missing from here on; numbers of the next catalogue are new.
+    pub(super) fn gap(&mut self) {
+        self.tracks.iter_mut().for_each(Track::gap);
+        self.by_number.clear();
+        self.rates.clear();
+    }
+
+    /// Channels by family, sorted by name, available ones first; those whose name, scope, source or class
+    /// contains `filter`.
+    pub(super) fn grouped(&self, filter: &str) -> Vec<(Quantity, Vec<&Track>)> {
+        let filter = filter.to_lowercase();
+        let groups = Quantity::ALL.into_iter().map(|quantity| {
+            let has = |text: &str| text.to_lowercase().contains(&filter);
+            let matches = |track: &&Track| {
+                let channel = &track.channel;
+                has(&channel.id)
+                    || has(&channel.scope.to_string())
+                    || has(&channel.source)
+                    || has(class(channel))
+            };
+            let of_family = |track: &&Track| track.channel.quantity == quantity;
+            let mut tracks: Vec<_> = self.tracks.iter().filter(of_family).filter(matches).collect();
+            tracks
+                .sort_by_key(|track| (track.channel.class == Class::Unavailable, natural(&track.channel.id)));
+            (quantity, tracks)
+        });
+        groups.filter(|(_, tracks)| !tracks.is_empty()).collect()
+    }
+
+    /// The channel of that name.
+    pub(super) fn by_id(&self, id: &str) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.channel.id == id)
+    }
+
+    fn available(&self, quantity: Quantity) -> impl Iterator<Item = &Track> {
+        self.tracks
+            .iter()
+            .filter(move |track| track.channel.quantity == quantity)
+            .filter(|track| track.channel.class != Class::Unavailable)
+    }
+
+    /// The power that covers most of the machine: board before package before single rails.
+    pub(super) fn power(&self) -> Option<&Track> {
+        let rank = |track: &&Track| match track.channel.scope {
+            Scope::BoardInput => 0,
+            Scope::Platform => 1,
+            Scope::Package => 2,
+            Scope::Battery => 3,
+            _ => 4,
+        };
+        self.available(Quantity::Power).filter(|track| track.channel.unit == Unit::Watts).min_by_key(rank)
+    }
+
+    /// A channel of these families that has no value on this machine, and says why.
+    pub(super) fn missing(&self, families: &[Quantity]) -> Option<&Track> {
+        let unavailable = |track: &&Track| track.channel.class == Class::Unavailable;
+        self.tracks.iter().filter(unavailable).find(|track| families.contains(&track.channel.quantity))
+    }
+
+    /// The hottest sensor.
+    pub(super) fn hottest(&self) -> Option<&Track> {
+        let degrees = |track: &&Track| track.value().unwrap_or(f64::NEG_INFINITY);
+        self.available(Quantity::Temperature)
+            .filter(|track| track.channel.unit == Unit::Celsius)
+            .max_by(|a, b| degrees(a).total_cmp(&degrees(b)))
+    }
+
+    /// Busy share of each logical CPU, by number.
+    pub(super) fn cores(&self) -> Vec<(u32, Option<f64>)> {
+        let mut cores: Vec<_> = self
+            .available(Quantity::Cpu)
+            .filter(|track| track.channel.unit == Unit::Ratio)
+            .filter_map(|track| match track.channel.scope {
+                Scope::CpuN(cpu) => Some((cpu, track.value())),
+                _ => None,
+            })
+            .collect();
+        cores.sort_by_key(|&(cpu, _)| cpu);
+        cores
+    }
+}
+
+/// How far to trust a channel, in a word.
+pub(super) fn class(channel: &Channel) -> &'static str {
+    match channel.class {
+        Class::Measured => "measured",
+        Class::Derived => "derived",
+        Class::Modelled => "modelled",
+        Class::Reported => "reported",
+        Class::Unavailable => "unavailable",
+    }
+}
+
+/// A name with its numbers apart, so that `cpu10` comes after `cpu9`.
+fn natural(id: &str) -> Vec<(String, u64)> {
+    let mut parts = vec![(String::new(), 0_u64)];
+    let mut in_number = false;
+    for letter in id.chars() {
+        let last = parts.len() - 1;
+        if let Some(digit) = letter.to_digit(10) {
+            parts[last].1 = parts[last].1.saturating_mul(10).saturating_add(u64::from(digit));
+            in_number = true;
+        } else {
+            if in_number {
+                parts.push((String::new(), 0));
+                in_number = false;
+            }
+            let last = parts.len() - 1;
+            parts[last].0.push(letter);
+        }
+    }
+    parts
+}

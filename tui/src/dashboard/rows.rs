@@ -1,0 +1,353 @@
+//! The rows of the Ops screen: sites added up by op or module, opened down to layers, with everything that is
+//! no op below them.
+//!
+//! Shares are of the phase's wall time, whatever a filter hides: the rows of a phase with no filter add up to
+//! its wall time exactly.
+
+use std::collections::BTreeMap;
+
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::summary::SiteSum;
+use slmscope_profiles::wire::PlanFrame;
+
+use super::state::OpsTable;
+use super::totals::{PhaseSum, Totals};
+
+/// Orders of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Share,
+    Plan,
+    Name,
+    Count,
+    Longest,
+    Bandwidth,
+    Compute,
+}
+
+impl Column {
+    const ALL: [Self; 7] =
+        [Self::Share, Self::Plan, Self::Name, Self::Count, Self::Longest, Self::Bandwidth, Self::Compute];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Share => "time",
+            Self::Plan => "plan order",
+            Self::Name => "name",
+            Self::Count => "count",
+            Self::Longest => "max",
+            Self::Bandwidth => "GB/s",
+            Self::Compute => "GFLOP/s",
+        }
+    }
+
+    pub(super) fn next(self) -> Self {
+        Self::ALL[(self as usize + 1) % Self::ALL.len()]
+    }
+}
+
+/// What a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Module,
+    Op,
+    Layer,
+    /// Time outside of ops.
+    Other,
+    /// The whole phase.
+    Total,
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// Names the row as long as the plan lives.
+    pub(super) key: String,
+    pub(super) level: Level,
+    /// Steps of indentation.
+    pub(super) depth: usize,
+    /// Whether the rows below belong to it.
+    pub(super) open: bool,
+    pub(super) phase: Phase,
+    /// Empty where it is none or many.
+    pub(super) module: &'static str,
+    pub(super) name: String,
+    /// Empty where it is none or many.
+    pub(super) kind: &'static str,
+    /// Format of the weights; empty without any.
+    pub(super) format: String,
+    /// Events; `None` where nothing is counted.
+    pub(super) count: Option<u64>,
+    pub(super) time_ns: u64,
+    /// The longest event; `None` where nothing is counted.
+    pub(super) max_ns: Option<u64>,
+    pub(super) bytes: Option<u64>,
+    pub(super) flops: Option<u64>,
+    /// Wall time of the phase.
+    wall_ns: u64,
+    /// Tokens of the phase.
+    tokens: u64,
+    /// Place in the plan.
+    place: u16,
+}
+
+impl Row {
+    /// Of the phase's wall time; `None` if no time passed.
+    pub(super) fn share(&self) -> Option<f64> {
+        (self.wall_ns > 0).then(|| self.time_ns as f64 / self.wall_ns as f64)
+    }
+
+    /// Time per token, ns.
+    pub(super) fn time_per_token(&self) -> Option<u64> {
+        self.time_ns.checked_div(self.tokens)
+    }
+
+    /// Bytes per token.
+    pub(super) fn bytes_per_token(&self) -> Option<f64> {
+        (self.tokens > 0).then_some(self.bytes? as f64 / self.tokens as f64)
+    }
+
+    fn per_second(&self, amount: Option<u64>) -> Option<f64> {
+        (self.time_ns > 0).then_some(amount? as f64 * 1e9 / self.time_ns as f64)
+    }
+
+    /// Bytes per second of the row's own time.
+    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+        self.per_second(self.bytes)
+    }
+
+    /// FLOPs per second of the row's own time.
+    pub(super) fn flops_per_second(&self) -> Option<f64> {
+        self.per_second(self.flops)
+    }
+
+    fn add(&mut self, site: &OpSite, sum: &SiteSum) {
+        let grow = |slot: &mut Option<u64>, more: u64| *slot = Some(slot.unwrap_or(0).saturating_add(more));
+        grow(&mut self.count, u64::from(sum.count));
+        grow(&mut self.bytes, sum.bytes);
+        grow(&mut self.flops, sum.flops);
+        self.time_ns = self.time_ns.saturating_add(sum.time_ns);
+        self.max_ns = Some(self.max_ns.unwrap_or(0).max(sum.max_ns));
+        let format = site.weights.first().map_or("", |weight| weight.format.name());
+        if self.count == Some(u64::from(sum.count)) && self.format.is_empty() {
+            format.clone_into(&mut self.format);
+        } else if self.format != format && !format.is_empty() && self.level != Level::Module {
+            "mixed".clone_into(&mut self.format);
+        }
+    }
+
+    fn matches(&self, filter: &str) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(filter);
+        has(&self.name) || has(self.module) || has(self.kind) || has(&self.format)
+    }
+}
+
+/// The rows of one phase: what is shown, and which share of the phase that is.
+struct Section<'a> {
+    phase: Phase,
+    sum: &'a PhaseSum,
+    sites: Vec<(&'a OpSite, &'a SiteSum)>,
+    table: &'a OpsTable,
+}
+
+/// The rows as the screen shows them.
+pub(super) fn rows(plan: Option<&PlanFrame>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let Some(sum) = totals.phase(phase).filter(|sum| sum.books.wall_ns > 0) else { continue };
+        if table.phase.is_some_and(|only| only != phase) {
+            continue;
+        }
+        let sites = plan.map_or(&[][..], |plan| &plan.sites);
+        let sites =
+            sum.sites.iter().filter_map(|(&id, sum)| Some((sites.get(usize::from(id))?, sum))).collect();
+        Section { phase, sum, sites, table }.push_to(&mut rows);
+    }
+    rows
+}
+
+impl Section<'_> {
+    fn row(&self, level: Level, key: &str, name: &str) -> Row {
+        let key = format!("{}/{key}", self.phase.as_str());
+        Row {
+            open: self.table.open.contains(&key),
+            key,
+            level,
+            depth: 0,
+            phase: self.phase,
+            module: "",
+            name: name.to_owned(),
+            kind: "",
+            format: String::new(),
+            count: None,
+            time_ns: 0,
+            max_ns: None,
+            bytes: None,
+            flops: None,
+            wall_ns: self.sum.books.wall_ns,
+            tokens: self.sum.rows,
+            place: u16::MAX,
+        }
+    }
+
+    fn push_to(&self, rows: &mut Vec<Row>) {
+        let filter = self.table.list.filter.to_lowercase();
+        let mut ops = self.ops();
+        ops.retain(|row| row.matches(&filter));
+        let mut others = self.others();
+        others.retain(|row| row.matches(&filter));
+        let shown: u64 = ops.iter().chain(&others).fold(0, |sum, row| row.time_ns.saturating_add(sum));
+        if self.table.by_module {
+            for mut row in self.sorted(self.modules(&ops)) {
+                let name = row.name.clone();
+                row.depth = 0;
+                let open = row.open;
+                rows.push(row);
+                if open {
+                    let inner = ops.iter().filter(|op| op.module == name).cloned().collect();
+                    self.push_ops(inner, 1, rows);
+                }
+            }
+        } else {
+            self.push_ops(ops, 0, rows);
+        }
+        rows.append(&mut others);
+        rows.push(self.total(&filter, shown));
+    }
+
+    fn push_ops(&self, ops: Vec<Row>, depth: usize, rows: &mut Vec<Row>) {
+        for mut row in self.sorted(ops) {
+            row.depth = depth;
+            let open = row.open;
+            let name = row.name.clone();
+            rows.push(row);
+            if open {
+                let mut layers = self.layers(&name);
+                for layer in &mut layers {
+                    layer.depth = depth + 1;
+                }
+                rows.append(&mut layers);
+            }
+        }
+    }
+
+    /// One row for each name.
+    fn ops(&self) -> Vec<Row> {
+        let mut ops: BTreeMap<(Module, &str), Row> = BTreeMap::new();
+        for &(site, sum) in &self.sites {
+            let row = ops.entry((site.module, &site.name)).or_insert_with(|| Row {
+                module: site.module.as_str(),
+                kind: site.kind.as_str(),
+                place: site.id,
+                ..self.row(Level::Op, &format!("{}/{}", site.module.as_str(), site.name), &site.name)
+            });
+            row.add(site, sum);
+        }
+        ops.into_values().collect()
+    }
+
+    /// The sites of one name.
+    fn layers(&self, name: &str) -> Vec<Row> {
+        let sites = self.sites.iter().filter(|(site, _)| site.name == name);
+        let rows = sites.map(|&(site, sum)| {
+            let layer = site.layer.map_or_else(|| site.name.clone(), |layer| format!("layer {layer}"));
+            let mut row = Row {
+                module: site.module.as_str(),
+                kind: site.kind.as_str(),
+                place: site.id,
+                ..self.row(Level::Layer, &format!("site {}", site.id), &layer)
+            };
+            row.add(site, sum);
+            row
+        });
+        rows.collect()
+    }
+
+    /// Ops added up by module.
+    fn modules(&self, ops: &[Row]) -> Vec<Row> {
+        let modules = Module::ALL.iter().filter_map(|module| {
+            let mut row = self.row(Level::Module, module.as_str(), module.as_str());
+            row.module = module.as_str();
+            for op in ops.iter().filter(|op| op.module == module.as_str()) {
+                let sum = |a: Option<u64>, b: Option<u64>| Some(a.unwrap_or(0).saturating_add(b?));
+                row.count = sum(row.count, op.count);
+                row.bytes = sum(row.bytes, op.bytes);
+                row.flops = sum(row.flops, op.flops);
+                row.time_ns = row.time_ns.saturating_add(op.time_ns);
+                row.max_ns = row.max_ns.max(op.max_ns);
+                row.place = row.place.min(op.place);
+            }
+            row.count.is_some().then_some(row)
+        });
+        modules.collect()
+    }
+
+    /// Everything that is no op of the plan.
+    fn others(&self) -> Vec<Row> {
+        let books = &self.sum.books;
+        let known = self.sites.iter().fold(0_u64, |sum, (_, site)| sum.saturating_add(site.time_ns));
+        let unknown = books.ops_ns.saturating_sub(known);
+        let mut parts: Vec<_> = books.others().map(|(span, ns)| (span.as_str(), ns)).collect();
+        if unknown > 0 {
+            parts.push(("ops without a name", unknown));
+        }
+        parts.extend([("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]);
+        let row = |(name, time_ns)| Row { time_ns, ..self.row(Level::Other, name, name) };
+        parts.into_iter().map(row).collect()
+    }
+
+    fn total(&self, filter: &str, shown_ns: u64) -> Row {
+        let name = if filter.is_empty() {
+            format!("{} in all", self.phase.as_str())
+        } else {
+            let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
+            format!("{} in all (shown: {})", self.phase.as_str(), crate::format::share(share))
+        };
+        Row {
+            time_ns: self.sum.books.wall_ns,
+            bytes: Some(self.sum.bytes),
+            flops: Some(self.sum.flops),
+            ..self.row(Level::Total, "total", &name)
+        }
+    }
+
+    fn sorted(&self, mut rows: Vec<Row>) -> Vec<Row> {
+        let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+        match self.table.sort {
+            Column::Share => rows.sort_by_key(|row| std::cmp::Reverse(row.time_ns)),
+            Column::Plan => rows.sort_by_key(|row| row.place),
+            Column::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
+            Column::Count => rows.sort_by_key(|row| std::cmp::Reverse(row.count)),
+            Column::Longest => rows.sort_by_key(|row| std::cmp::Reverse(row.max_ns)),
+            Column::Bandwidth => {
+                rows.sort_by(|a, b| number(b.bytes_per_second()).total_cmp(&number(a.bytes_per_second())));
+            }
+            Column::Compute => {
+                rows.sort_by(|a, b| number(b.flops_per_second()).total_cmp(&number(a.flops_per_second())));
+            }
+        }
+        if self.table.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+}
+
+/// Parts of a phase's wall time for the bars of the Live screen: modules, then what is no op.
+pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
+    let books = &sum.books;
+    let mut modules = [0_u64; Module::ALL.len()];
+    let mut known = 0_u64;
+    for (&id, site_sum) in &sum.sites {
+        let Some(site) = plan.and_then(|plan| plan.sites.get(usize::from(id))) else { continue };
+        if let Some(at) = Module::ALL.iter().position(|&module| module == site.module) {
+            modules[at] = modules[at].saturating_add(site_sum.time_ns);
+            known = known.saturating_add(site_sum.time_ns);
+        }
+    }
+    let unnamed = books.ops_ns.saturating_sub(known);
+    let other = books.other_ns.iter().fold(unnamed, |sum, &ns| sum.saturating_add(ns));
+    let named = Module::ALL.iter().map(|module| module.as_str()).zip(modules);
+    named.chain([("other", other), ("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]).collect()
+}

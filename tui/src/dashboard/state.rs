@@ -1,0 +1,255 @@
+//! Everything the views can show. Only [`update`](super::update::update) changes it; it knows no colours.
+
+use std::collections::BTreeSet;
+
+use slmscope_profiles::job::{Job, JobState, Progress};
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::result::Overhead;
+use slmscope_profiles::status::Status;
+use slmscope_profiles::wire::PlanFrame;
+
+use super::Options;
+use super::channels::Channels;
+use super::rows::Column;
+use super::totals::Totals;
+
+/// The screens, in the order of their tabs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tab {
+    Live,
+    Ops,
+    Hardware,
+}
+
+impl Tab {
+    pub(super) const ALL: [Self; 3] = [Self::Live, Self::Ops, Self::Hardware];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Live => "Live",
+            Self::Ops => "Ops",
+            Self::Hardware => "Hardware",
+        }
+    }
+
+    /// The tab `step` places further, around the end.
+    pub(super) fn step(self, step: usize) -> Self {
+        Self::ALL[(self as usize + step) % Self::ALL.len()]
+    }
+}
+
+/// The connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Not yet made.
+    Waiting,
+    /// Stands.
+    Up {
+        /// Version of the daemon.
+        version: String,
+        /// Jobs may be submitted.
+        may_submit: bool,
+    },
+    /// Ended, or cannot be made.
+    Down {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came from the daemon. Pausing keeps a copy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Data {
+    /// The job that the figures belong to.
+    pub(super) job: Option<Job>,
+    /// How far its stage is.
+    pub(super) progress: Option<Progress>,
+    /// Its plan.
+    pub(super) plan: Option<PlanFrame>,
+    /// What its summaries add up to.
+    pub(super) totals: Totals,
+    /// All channels.
+    pub(super) channels: Channels,
+    /// Batches that the daemon did not get.
+    pub(super) lost: u64,
+    /// Batches that we were too slow for.
+    pub(super) dropped: u64,
+    /// What measuring cost, by the last result.
+    pub(super) overhead: Option<Overhead>,
+    /// The daemon's own figures.
+    pub(super) status: Option<Status>,
+}
+
+impl Data {
+    /// Takes the daemon's figures, and its jobs where a frame was missed.
+    pub(super) fn enter_status(&mut self, status: Status) {
+        let current = self.job.as_ref().map(|job| job.job);
+        if self.is_busy() && !status.jobs.iter().any(|job| Some(job.job) == current) {
+            self.job = None;
+        }
+        for job in &status.jobs {
+            self.enter_job(job.clone());
+        }
+        self.status = Some(status);
+    }
+
+    /// Whether a job waits or runs.
+    pub(super) fn is_busy(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| !job.state.is_final())
+    }
+
+    /// Takes a job's new state. The figures on screen belong to one job: one that runs takes over, one that
+    /// waits behind it or is long over does not.
+    pub(super) fn enter_job(&mut self, job: Job) {
+        let same = self.job.as_ref().is_some_and(|current| current.job == job.job);
+        let runs = !job.state.is_final() && job.state != JobState::Queued;
+        let is_next = |current: &Job| !job.state.is_final() || job.job > current.job;
+        let takes_over =
+            self.job.as_ref().is_none_or(|current| runs || (current.state.is_final() && is_next(current)));
+        if !same && !takes_over {
+            return;
+        }
+        if !same {
+            self.totals = Totals::default();
+            self.overhead = None;
+            self.lost = 0;
+            self.dropped = 0;
+        }
+        if self.job.as_ref().is_none_or(|current| current.state != job.state) {
+            self.progress = None;
+        }
+        self.job = Some(job);
+    }
+}
+
+/// A list with a filter and a selected row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct List {
+    /// Rows that contain it are shown.
+    pub(super) filter: String,
+    /// Key of the selected row; `None` for the first.
+    pub(super) selected: Option<String>,
+}
+
+/// What the Ops screen shows.
+#[derive(Debug, Clone)]
+pub(super) struct OpsTable {
+    /// Filter and selection.
+    pub(super) list: List,
+    /// `None` for both prefill and decode.
+    pub(super) phase: Option<Phase>,
+    /// Order of the rows.
+    pub(super) sort: Column,
+    /// From the other end.
+    pub(super) reversed: bool,
+    /// One row a module, to be opened, instead of one an op.
+    pub(super) by_module: bool,
+    /// Keys of opened rows.
+    pub(super) open: BTreeSet<String>,
+}
+
+impl Default for OpsTable {
+    fn default() -> Self {
+        Self {
+            list: List::default(),
+            phase: Some(Phase::Decode),
+            sort: Column::Share,
+            reversed: false,
+            by_module: false,
+            open: BTreeSet::new(),
+        }
+    }
+}
+
+/// The state of the dashboard.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What it was started with.
+    pub(super) options: Options,
+    /// The connection.
+    pub(super) link: Link,
+    /// The open screen.
+    pub(super) tab: Tab,
+    /// The keys are shown.
+    pub(super) help: bool,
+    /// Keys go into the filter.
+    pub(super) typing: bool,
+    /// The Ops screen.
+    pub(super) ops: OpsTable,
+    /// The Hardware screen.
+    pub(super) hardware: List,
+    /// One line for the user: an answer or a refusal.
+    pub(super) notice: Option<String>,
+    /// CLOCK_MONOTONIC at the last tick, ns; stands still while paused.
+    pub(super) now_ns: u64,
+    /// Height of the terminal, for paging.
+    pub(super) height: u16,
+    pub(super) live: Data,
+    pub(super) frozen: Option<Box<Data>>,
+    /// Number of the next request.
+    pub(super) next_id: u64,
+    /// Number of the last question for the status, and when it was asked.
+    pub(super) status_asked: Option<(u64, u64)>,
+    pub(super) dirty: bool,
+}
+
+impl State {
+    /// Before anything was received.
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            options,
+            link: Link::Waiting,
+            tab: Tab::Live,
+            help: false,
+            typing: false,
+            ops: OpsTable::default(),
+            hardware: List::default(),
+            notice: None,
+            now_ns: 0,
+            height: 24,
+            live: Data::default(),
+            frozen: None,
+            next_id: 1,
+            status_asked: None,
+            dirty: true,
+        }
+    }
+
+    /// What is on screen: the present, or the moment of the pause.
+    pub(super) fn shown(&self) -> &Data {
+        self.frozen.as_deref().unwrap_or(&self.live)
+    }
+
+    /// Whether the screen shows a moment of the past.
+    pub(super) fn is_paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Whether something changed since the last frame.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The same, and takes note that a frame is drawn now.
+    pub(super) fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// The list of the open screen.
+    pub(super) fn list(&self) -> Option<&List> {
+        match self.tab {
+            Tab::Live => None,
+            Tab::Ops => Some(&self.ops.list),
+            Tab::Hardware => Some(&self.hardware),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn list_mut(&mut self) -> Option<&mut List> {
+        match self.tab {
+            Tab::Live => None,
+            Tab::Ops => Some(&mut self.ops.list),
+            Tab::Hardware => Some(&mut self.hardware),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The terminal: taken over and given back whatever happens, written only where cells changed.
+
+use std::io::{self, Write};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::{cursor, execute};
+use ratatui::backend::{Backend, ClearType, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::palette::Palette;
+use super::state::State;
+use super::{Msg, view};
+
+/// Whether the terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Largest screen that is drawn; a terminal that claims more is lying.
+const MOST_CELLS: u32 = 1 << 20;
+
+/// The terminal in raw mode with its alternate screen, until it is dropped.
+pub(super) struct Guard(());
+
+impl Guard {
+    /// Takes the terminal over, and arranges that a panic gives it back before it is reported.
+    pub(super) fn enter() -> io::Result<Self> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let report = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                restore();
+                report(info);
+            }));
+        });
+        enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let guard = Self(());
+        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, cursor::Hide)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back, once. Errors are of no use: the terminal may be gone.
+fn restore() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// Whether a panic of any thread gave the terminal back.
+pub(super) fn was_restored() -> bool {
+    !TAKEN.load(Ordering::SeqCst)
+}
+
+/// Columns and rows; 80 × 24 if the terminal does not say.
+pub(super) fn size() -> (u16, u16) {
+    crossterm::terminal::size().unwrap_or((80, 24))
+}
+
+/// CLOCK_MONOTONIC, ns: the clock of everything the daemon sends.
+pub(super) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// Sends the signals that ask to end, from a thread of its own.
+pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Msg::Quit { signal }).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Sends keys, mouse and sizes from a thread of its own, which ends with the process.
+pub(super) fn watch_input(sender: Sender<Msg>) {
+    thread::spawn(move || {
+        loop {
+            let (msg, is_last) = match crossterm::event::read() {
+                Ok(event) => (Msg::Input(event), false),
+                Err(_) => (Msg::TerminalLost, true),
+            };
+            if sender.send(msg).is_err() || is_last {
+                return;
+            }
+        }
+    });
+}
+
+/// What the terminal shows. Nothing is written for a frame that looks like the one before.
+pub(super) struct Screen<W: Write> {
+    backend: CrosstermBackend<W>,
+    shown: Buffer,
+    next: Buffer,
+    /// The terminal's content is unknown.
+    stale: bool,
+}
+
+impl<W: Write> Screen<W> {
+    /// An empty screen of `size` columns and rows.
+    pub(super) fn new(writer: W, size: (u16, u16)) -> Self {
+        let mut screen = Self {
+            backend: CrosstermBackend::new(writer),
+            shown: Buffer::default(),
+            next: Buffer::default(),
+            stale: true,
+        };
+        screen.resize(size.0, size.1);
+        screen
+    }
+
+    /// The terminal has another size; its content is unknown.
+    pub(super) fn resize(&mut self, width: u16, height: u16) {
+        let rows = MOST_CELLS / u32::from(width.max(1));
+        let area = Rect::new(0, 0, width, height.min(rows as u16));
+        self.shown = Buffer::empty(area);
+        self.next = Buffer::empty(area);
+        self.stale = true;
+    }
+
+    /// Draws a frame.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub(super) fn draw(&mut self, state: &State, palette: Palette) -> io::Result<()> {
+        self.next.reset();
+        view::view(state, palette, self.next.area, &mut self.next);
+        if self.stale {
+            self.backend.clear_region(ClearType::All)?;
+            self.shown.reset();
+            self.stale = false;
+        }
+        let mut changes = self.shown.diff_iter(&self.next).peekable();
+        if changes.peek().is_some() {
+            self.backend.draw(changes)?;
+            Backend::flush(&mut self.backend)?;
+        }
+        std::mem::swap(&mut self.shown, &mut self.next);
+        Ok(())
+    }
+}

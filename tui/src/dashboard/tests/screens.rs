@@ -1,0 +1,245 @@
+//! What the screens look like.
+//!
+//! Stored pictures lie in `snapshots/`; `SLMSCOPE_UPDATE_SNAPSHOTS=1` writes them anew.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::path::Path;
+use std::rc::Rc;
+
+use crossterm::event::KeyCode;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Color;
+use slmscope_profiles::channel::{Quantity, Scope, Unit};
+use slmscope_profiles::job::JobState;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::wire::Frame;
+
+use super::super::Msg;
+use super::super::palette::Palette;
+use super::super::state::{State, Tab};
+use super::super::terminal::Screen;
+use super::super::update::update;
+use super::super::view::view;
+use super::fixture::{busy, channel, connected, frame, job, letters, press, sample, summary};
+
+const COLOURED: (bool, bool) = (true, false);
+
+fn buffer(state: &State, (colours, plain): (bool, bool), width: u16, height: u16) -> Buffer {
+    let area = Rect::new(0, 0, width, height);
+    let mut buf = Buffer::empty(area);
+    view(state, Palette::new(colours, plain), area, &mut buf);
+    buf
+}
+
+fn lines(buf: &Buffer) -> Vec<String> {
+    let width = usize::from(buf.area.width.max(1));
+    let row = |cells: &[ratatui::buffer::Cell]| {
+        cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>().trim_end().to_owned()
+    };
+    buf.content.chunks(width).map(row).collect()
+}
+
+fn picture(state: &State, width: u16, height: u16) -> String {
+    lines(&buffer(state, COLOURED, width, height)).join("\n") + "\n"
+}
+
+/// Draws every screen in every small size, with and without help; none may panic.
+pub(super) fn draw_every_size(state: &mut State) {
+    for help in [false, true] {
+        state.help = help;
+        for tab in Tab::ALL {
+            state.tab = tab;
+            for width in 0..=40 {
+                for height in 0..=20 {
+                    buffer(state, COLOURED, width, height);
+                }
+            }
+            for (width, height) in [(80, 24), (120, 40), (200, 60), (500, 3), (3, 300)] {
+                for look in [COLOURED, (false, false), (true, true), (false, true)] {
+                    buffer(state, look, width, height);
+                }
+            }
+        }
+    }
+    state.help = false;
+}
+
+fn compare(name: &str, picture: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard/snapshots").join(name);
+    if std::env::var_os("SLMSCOPE_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, picture).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(stored, picture, "{name} differs; look at it, then set SLMSCOPE_UPDATE_SNAPSHOTS=1");
+}
+
+#[test]
+fn no_size_panics() {
+    draw_every_size(&mut connected());
+    draw_every_size(&mut busy());
+}
+
+#[test]
+fn stored_pictures() {
+    let mut state = busy();
+    compare("live-80x24.txt", &picture(&state, 80, 24));
+    compare("live-120x40.txt", &picture(&state, 120, 40));
+    letters(&mut state, "2p");
+    compare("ops-120x40.txt", &picture(&state, 120, 40));
+    letters(&mut state, "3");
+    compare("hardware-80x24.txt", &picture(&state, 80, 24));
+}
+
+#[test]
+fn live_shows_what_matters_at_every_usual_size() {
+    let state = busy();
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let picture = picture(&state, width, height);
+        for part in [
+            "smollm2-135m (synthetic weights)",
+            "measuring · repetition 3 of 5 · turn 2 · decode · context 522 of 640",
+            "100 tok/s",
+            "p50 10.0",
+            "█unattributed",
+            "12.5 W package, derived",
+            "54.0 °C",
+            "312 MiB",
+            "cpu0",
+            "95 %",
+        ] {
+            assert!(picture.contains(part), "{part} at {width}×{height}:\n{picture}");
+        }
+    }
+}
+
+#[test]
+fn ops_and_hardware_show_their_columns() {
+    let mut state = busy();
+    letters(&mut state, "2");
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let picture = picture(&state, width, height);
+        for part in ["attn.qkv_proj", "40.0 %", "4.00 ms", "unattributed", "gap", "sample", "100.0 %"] {
+            assert!(picture.contains(part), "{part} at {width}×{height}:\n{picture}");
+        }
+    }
+    letters(&mut state, "3");
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let picture = picture(&state, width, height);
+        for part in ["power.package-0", "12.5 W", "derived", "no_such_interface: no hwmon fan"] {
+            assert!(picture.contains(part), "{part} at {width}×{height}:\n{picture}");
+        }
+    }
+    letters(&mut state, "G");
+    assert!(picture(&state, 80, 24).contains("remedy: modprobe nct6775"));
+}
+
+#[test]
+fn an_idle_daemon_says_how_to_start() {
+    let mut state = connected();
+    assert!(picture(&state, 80, 24).contains("nothing runs: press r"));
+    frame(&mut state, Frame::Job(job(JobState::Done)));
+    assert!(picture(&state, 80, 24).contains("done · turn 2 · nothing runs: press r"));
+}
+
+#[test]
+fn losses_and_broken_books_are_red() {
+    let mut state = busy();
+    frame(&mut state, Frame::Loss { batches: 3 });
+    let mut broken = summary(Phase::Decode);
+    broken.books.unattributed_ns *= 100;
+    broken.books.wall_ns += broken.books.unattributed_ns;
+    frame(&mut state, Frame::Summary(broken));
+    let buf = buffer(&state, COLOURED, 80, 24);
+    let red = |text: &str| {
+        let lines = lines(&buf);
+        let y = lines.iter().position(|line| line.contains(text)).unwrap();
+        let x = lines[y].find(text).map(|at| lines[y][..at].chars().count()).unwrap();
+        buf[(x as u16, y as u16)].fg == Color::LightRed
+    };
+    assert!(red("3 tokens lost"));
+    assert!(red("2.8 %"));
+}
+
+#[test]
+fn without_colours_there_is_none() {
+    let mut state = busy();
+    update(&mut state, Msg::Disconnected { reason: "gone".to_owned() });
+    for tab in Tab::ALL {
+        state.tab = tab;
+        let buf = buffer(&state, (false, false), 120, 40);
+        assert!(buf.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    }
+}
+
+#[test]
+fn help_lists_the_keys_of_the_screen() {
+    let mut state = connected();
+    letters(&mut state, "2?");
+    let help = picture(&state, 80, 30);
+    assert!(help.contains("keys on Ops") && help.contains("sort") && help.contains("filter"));
+    press(&mut state, KeyCode::Esc);
+    assert!(!picture(&state, 80, 30).contains("keys on Ops"));
+}
+
+#[test]
+fn names_of_any_kind_are_drawn() {
+    let mut state = busy();
+    let long = "模型\u{1b}[31m👩‍👩‍👧‍👦\u{202e}e\u{301}".repeat(50);
+    let mut odd = job(JobState::Failed);
+    odd.model.clone_from(&long);
+    odd.error = Some(long.clone());
+    frame(&mut state, Frame::Job(odd));
+    let mut channels =
+        vec![channel(9, &long, Quantity::Temperature, Unit::Celsius, Scope::Rail(long.clone()))];
+    channels[0].remedy = Some(long.clone());
+    frame(&mut state, Frame::Catalogue { channels });
+    state.hardware.selected = Some(long.clone());
+    state.options.target = long;
+    draw_every_size(&mut state);
+}
+
+/// Counts what would go to the terminal.
+#[derive(Clone, Default)]
+struct Meter(Rc<Cell<usize>>);
+
+impl Write for Meter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.set(self.0.get() + bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_frame_without_change_writes_nothing() {
+    let meter = Meter::default();
+    let mut screen = Screen::new(meter.clone(), (80, 24));
+    let mut state = busy();
+    let palette = Palette::new(true, false);
+    screen.draw(&state, palette).unwrap();
+    let first = meter.0.take();
+    assert!(first > 500, "{first}");
+    update(&mut state, Msg::Tick { now_ns: 8_600_000_000 });
+    frame(&mut state, Frame::Sample(sample(9)));
+    screen.draw(&state, palette).unwrap();
+    assert_eq!(meter.0.take(), 0);
+    letters(&mut state, "2");
+    screen.draw(&state, palette).unwrap();
+    assert!(meter.0.take() > 0);
+    screen.resize(80, 24);
+    screen.draw(&state, palette).unwrap();
+    assert!(meter.0.take() > 500);
+}
+
+#[test]
+fn nothing_is_drawn_when_nothing_happens() {
+    let mut state = busy();
+    state.take_dirty();
+    update(&mut state, Msg::Tick { now_ns: 8_900_000_000 });
+    assert!(!state.is_dirty());
+}

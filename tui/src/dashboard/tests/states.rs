@@ -1,0 +1,249 @@
+//! What `update` makes of messages.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use slmscope_profiles::channel::{Sample, Value};
+use slmscope_profiles::job::JobState;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::summary::SiteSum;
+use slmscope_profiles::wire::{Ask, Frame, Outcome, Reply, WireError};
+
+use super::super::channels::Track;
+use super::super::rows::{Level, Row, parts, rows};
+use super::super::state::{Link, State, Tab};
+use super::super::update::update;
+use super::super::{Effect, Msg};
+use super::fixture::{busy, catalogue, connected, frame, hello, job, letters, plan, press, sample, summary};
+
+fn ops(state: &State) -> Vec<Row> {
+    let data = state.shown();
+    rows(data.plan.as_ref(), &data.totals, &state.ops)
+}
+
+fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Ask> {
+    let ask = |effect: &'a Effect| match effect {
+        Effect::Send(request) => Some(&request.ask),
+        Effect::Quit => None,
+    };
+    effects.iter().filter_map(ask).collect()
+}
+
+#[test]
+fn a_connection_is_subscribed_to() {
+    let mut state = State::new(super::fixture::options());
+    let effects = update(&mut state, Msg::Connected { hello: hello() });
+    assert!(matches!(sent(&effects)[..], [Ask::Subscribe(_), Ask::Status {}]));
+}
+
+#[test]
+fn summaries_add_up_and_shares_close() {
+    let mut state = busy();
+    let decode = &state.shown().totals.decode;
+    assert_eq!((decode.rows, decode.books.wall_ns), (200, 2_000_000_000));
+    assert_eq!(decode.whole().rows_per_second(), Some(100.0));
+    let percentiles = state.shown().totals.percentiles();
+    assert_eq!(percentiles, Some(([10_000_000, 10_500_000, 10_500_000], 200)));
+    for expand in [false, true] {
+        if expand {
+            press(&mut state, KeyCode::Char('2'));
+            letters(&mut state, "m");
+        }
+        let rows = ops(&state);
+        let sum: u64 = rows.iter().filter(|row| row.level != Level::Total).map(|row| row.time_ns).sum();
+        assert_eq!(sum, 2_000_000_000);
+        let share: f64 = rows.iter().filter(|row| row.level != Level::Total).filter_map(Row::share).sum();
+        assert!((share - 1.0).abs() < 1e-9, "{share}");
+        assert_eq!(rows.last().and_then(Row::share), Some(1.0));
+    }
+    let parts = parts(state.shown().plan.as_ref(), &state.shown().totals.decode);
+    assert_eq!(parts.iter().map(|part| part.1).sum::<u64>(), 2_000_000_000);
+}
+
+#[test]
+fn rows_open_into_layers() {
+    let mut state = busy();
+    press(&mut state, KeyCode::Char('2'));
+    let first = ops(&state)[0].clone();
+    assert_eq!(
+        (first.name.as_str(), first.count, first.max_ns),
+        ("attn.qkv_proj", Some(400), Some(4_000_000))
+    );
+    assert_eq!(first.time_per_token(), Some(4_000_000));
+    press(&mut state, KeyCode::Enter);
+    let rows = ops(&state);
+    assert_eq!(rows[1].name, "layer 0");
+    assert_eq!(rows[1].time_ns + rows[2].time_ns, first.time_ns);
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(ops(&state)[1].level, Level::Op);
+    letters(&mut state, "m");
+    press(&mut state, KeyCode::Char('g'));
+    press(&mut state, KeyCode::Enter);
+    let rows = ops(&state);
+    assert_eq!((rows[0].level, rows[1].level), (Level::Module, Level::Op));
+}
+
+#[test]
+fn a_filter_keeps_the_denominator() {
+    let mut state = busy();
+    letters(&mut state, "2/QKV");
+    press(&mut state, KeyCode::Enter);
+    let rows = ops(&state);
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0].share(), Some(0.4));
+    assert!(rows[1].name.contains("40.0 %"), "{}", rows[1].name);
+    press(&mut state, KeyCode::Esc);
+    assert!(ops(&state).len() > 5);
+}
+
+#[test]
+fn letters_go_into_the_filter_and_not_to_actions() {
+    let mut state = busy();
+    letters(&mut state, "2/");
+    assert!(press(&mut state, KeyCode::Char('q')).is_empty());
+    press(&mut state, KeyCode::Backspace);
+    letters(&mut state, "r");
+    assert_eq!(state.ops.list.filter, "r");
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(update(&mut state, Msg::Input(Event::Key(interrupt))), [Effect::Quit]);
+}
+
+#[test]
+fn pause_freezes_what_is_shown_while_data_goes_on() {
+    let mut state = busy();
+    press(&mut state, KeyCode::Char(' '));
+    state.take_dirty();
+    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    update(&mut state, Msg::Tick { now_ns: 99_000_000_000 });
+    assert!(!state.is_dirty());
+    assert_eq!(state.shown().totals.decode.rows, 200);
+    press(&mut state, KeyCode::Char(' '));
+    assert_eq!(state.shown().totals.decode.rows, 210);
+}
+
+#[test]
+fn rates_come_from_counters() {
+    let state = busy();
+    let power = state.shown().channels.power().and_then(Track::value);
+    assert_eq!(power, Some(12.5));
+}
+
+#[test]
+fn a_lost_connection_leaves_a_gap_and_history_stays() {
+    let mut state = busy();
+    update(&mut state, Msg::Disconnected { reason: "daemon ended".to_owned() });
+    update(&mut state, Msg::Disconnected { reason: "no such file".to_owned() });
+    assert!(matches!(&state.link, Link::Down { reason } if reason == "no such file"));
+    update(&mut state, Msg::Connected { hello: hello() });
+    // The next daemon numbers its channels in another way.
+    let mut channels = catalogue();
+    let shift = |number: u16| number + 100;
+    for channel in &mut channels {
+        channel.channel = shift(channel.channel);
+        if let slmscope_profiles::channel::Kind::Rate { of } = &mut channel.kind {
+            *of = shift(*of);
+        }
+    }
+    frame(&mut state, Frame::Catalogue { channels });
+    let mut next = sample(20);
+    for value in &mut next.values {
+        value.0 = shift(value.0);
+    }
+    frame(&mut state, Frame::Sample(next));
+    let channels = &state.shown().channels;
+    let heat: Vec<_> = channels.by_id("temp.x86_pkg_temp").unwrap().values().collect();
+    assert_eq!(heat[7..], [Some(54.0), None, Some(54.0)]);
+    let power: Vec<_> = channels.by_id("power.package-0").unwrap().values().collect();
+    assert_eq!(power[7..], [Some(12.5), None, None], "no rate across the gap");
+    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    let tokens: Vec<_> = state.shown().totals.tokens().collect();
+    assert_eq!(tokens.iter().filter(|token| token.is_none()).count(), 1);
+    assert_eq!(tokens[200], None);
+}
+
+#[test]
+fn unknown_sites_and_hostile_numbers_are_survived() {
+    let mut state = busy();
+    let mut wild = summary(Phase::Decode);
+    let most = SiteSum {
+        site: 999,
+        count: u32::MAX,
+        time_ns: u64::MAX,
+        max_ns: u64::MAX,
+        bytes: u64::MAX,
+        flops: u64::MAX,
+    };
+    wild.sites.extend([most, SiteSum { site: 1, ..most }]);
+    wild.books.wall_ns = u64::MAX;
+    wild.books.other_ns = [u64::MAX; 2];
+    wild.rows = u64::MAX;
+    wild.token_ns = vec![u64::MAX, 0];
+    for _ in 0..3 {
+        frame(&mut state, Frame::Summary(wild.clone()));
+    }
+    let values = [(0, f64::NAN), (1, f64::INFINITY), (4, -f64::MAX), (2, f64::MAX), (777, 1.0)];
+    let values = values.into_iter().map(|(channel, value)| (channel, Value::Present(value))).collect();
+    frame(&mut state, Frame::Sample(Sample { t_ns: 0, cost_ns: 0, values }));
+    frame(&mut state, Frame::Loss { batches: u64::MAX });
+    frame(&mut state, Frame::Loss { batches: u64::MAX });
+    let mut unnamed = plan();
+    unnamed.sites.clear();
+    frame(&mut state, Frame::Plan(unnamed));
+    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    let rows = ops(&state);
+    assert!(rows.iter().any(|row| row.name == "ops without a name"));
+    super::screens::draw_every_size(&mut state);
+}
+
+#[test]
+fn a_summary_of_a_plan_that_was_not_announced_is_skipped() {
+    let mut state = connected();
+    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    assert_eq!(state.shown().totals.decode.rows, 0);
+}
+
+#[test]
+fn figures_belong_to_the_job_that_runs() {
+    let mut state = busy();
+    let mut other = job(JobState::Queued);
+    other.job = 8;
+    frame(&mut state, Frame::Job(other.clone()));
+    assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
+    frame(&mut state, Frame::Job(job(JobState::Done)));
+    assert_eq!(state.shown().totals.decode.rows, 200, "an ended job keeps its figures");
+    let mut old = job(JobState::Done);
+    old.job = 2;
+    frame(&mut state, Frame::Job(old));
+    assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
+    other.state = JobState::Loading;
+    frame(&mut state, Frame::Job(other));
+    assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(8));
+    assert_eq!(state.shown().totals.decode.rows, 0);
+}
+
+#[test]
+fn run_and_cancel_ask_for_what_is_possible() {
+    let mut state = connected();
+    assert!(matches!(sent(&press(&mut state, KeyCode::Char('r')))[..], [Ask::Submit(_)]));
+    let mut state = busy();
+    assert!(press(&mut state, KeyCode::Char('r')).is_empty());
+    assert!(state.notice.is_some());
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Ask::Cancel { job: 7 }]);
+    let error = WireError { code: "forbidden".to_owned(), message: "not yours".to_owned(), field: None };
+    update(&mut state, Msg::Reply(Reply { re: Some(9), outcome: Outcome::Error(error) }));
+    assert_eq!(state.notice.as_deref(), Some("not yours"));
+}
+
+#[test]
+fn selection_moves_within_the_list_and_follows_its_row() {
+    let mut state = busy();
+    press(&mut state, KeyCode::Char('3'));
+    assert_eq!(state.tab, Tab::Hardware);
+    press(&mut state, KeyCode::Char('G'));
+    let last = state.hardware.selected.clone();
+    assert_eq!(last.as_deref(), Some("fan.fan1"));
+    press(&mut state, KeyCode::PageDown);
+    assert_eq!(state.hardware.selected, last);
+    press(&mut state, KeyCode::Char('k'));
+    assert_eq!(state.hardware.selected.as_deref(), Some("temp.x86_pkg_temp"));
+    press(&mut state, KeyCode::Char('g'));
+    assert_eq!(state.hardware.selected.as_deref(), Some("cpu.cpu0"));
+}

@@ -1,0 +1,180 @@
+//! What the summaries of a job add up to: books, sites and rates of each phase, and recent tokens.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use slmscope_profiles::books::Books;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::plan::SiteId;
+use slmscope_profiles::stats;
+use slmscope_profiles::summary::{SiteSum, Summary};
+
+/// Decode steps that are kept one by one.
+const TOKENS: usize = 4096;
+/// Summaries that make up the present: about a second.
+const RECENT: usize = 10;
+
+/// Everything a phase added up to since the job began.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PhaseSum {
+    /// Where the time went.
+    pub(super) books: Books,
+    /// Rows computed: prompt tokens, or steps.
+    pub(super) rows: u64,
+    /// Bytes by the plan's rules.
+    pub(super) bytes: u64,
+    /// FLOPs by the plan's rules.
+    pub(super) flops: u64,
+    /// Sites that ran.
+    pub(super) sites: BTreeMap<SiteId, SiteSum>,
+    recent: VecDeque<Work>,
+}
+
+/// Work and the time that it took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Work {
+    rows: u64,
+    wall_ns: u64,
+    bytes: u64,
+    flops: u64,
+}
+
+fn grow(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
+fn per_second(amount: u64, ns: u64) -> Option<f64> {
+    (ns > 0).then(|| amount as f64 * 1e9 / ns as f64)
+}
+
+impl Work {
+    fn add(&mut self, other: &Self) {
+        grow(&mut self.rows, other.rows);
+        grow(&mut self.wall_ns, other.wall_ns);
+        grow(&mut self.bytes, other.bytes);
+        grow(&mut self.flops, other.flops);
+    }
+
+    /// Rows per second; `None` if no time passed.
+    pub(super) fn rows_per_second(&self) -> Option<f64> {
+        per_second(self.rows, self.wall_ns)
+    }
+
+    /// Bytes per second; `None` if no time passed.
+    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+        per_second(self.bytes, self.wall_ns)
+    }
+
+    /// FLOPs per second; `None` if no time passed.
+    pub(super) fn flops_per_second(&self) -> Option<f64> {
+        per_second(self.flops, self.wall_ns)
+    }
+}
+
+impl PhaseSum {
+    fn add(&mut self, summary: &Summary) {
+        let (books, more) = (&mut self.books, &summary.books);
+        grow(&mut books.wall_ns, more.wall_ns);
+        grow(&mut books.ops_ns, more.ops_ns);
+        grow(&mut books.gap_ns, more.gap_ns);
+        for (sum, more) in books.other_ns.iter_mut().zip(more.other_ns) {
+            grow(sum, more);
+        }
+        grow(&mut books.unattributed_ns, more.unattributed_ns);
+        grow(&mut self.rows, summary.rows);
+        grow(&mut self.bytes, summary.bytes);
+        grow(&mut self.flops, summary.flops);
+        for more in &summary.sites {
+            let empty = SiteSum { site: more.site, count: 0, time_ns: 0, max_ns: 0, bytes: 0, flops: 0 };
+            let sum = self.sites.entry(more.site).or_insert(empty);
+            sum.count = sum.count.saturating_add(more.count);
+            grow(&mut sum.time_ns, more.time_ns);
+            sum.max_ns = sum.max_ns.max(more.max_ns);
+            grow(&mut sum.bytes, more.bytes);
+            grow(&mut sum.flops, more.flops);
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        let (rows, bytes, flops) = (summary.rows, summary.bytes, summary.flops);
+        self.recent.push_back(Work { rows, wall_ns: more.wall_ns, bytes, flops });
+    }
+
+    /// All of it.
+    pub(super) fn whole(&self) -> Work {
+        Work { rows: self.rows, wall_ns: self.books.wall_ns, bytes: self.bytes, flops: self.flops }
+    }
+
+    /// About the last second of it.
+    pub(super) fn recent(&self) -> Work {
+        let mut work = Work::default();
+        self.recent.iter().for_each(|more| work.add(more));
+        work
+    }
+}
+
+/// Prefill and decode of a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Totals {
+    /// The prompt.
+    pub(super) prefill: PhaseSum,
+    /// The steps.
+    pub(super) decode: PhaseSum,
+    /// Phase of the last summary.
+    pub(super) last_phase: Option<Phase>,
+    /// Tokens in the cache after the last summary.
+    pub(super) context: Option<u64>,
+    /// Wall time of the last decode steps, ns; `None` is a gap.
+    tokens: VecDeque<Option<u64>>,
+}
+
+impl Totals {
+    /// Adds a summary; other phases than prefill and decode are in no total.
+    pub(super) fn add(&mut self, summary: &Summary) {
+        self.last_phase = Some(summary.phase);
+        self.context = Some(summary.context);
+        match summary.phase {
+            Phase::Prefill => self.prefill.add(summary),
+            Phase::Decode => {
+                self.decode.add(summary);
+                summary.token_ns.iter().for_each(|&ns| self.push(Some(ns)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Marks that tokens are missing here.
+    pub(super) fn gap(&mut self) {
+        if matches!(self.tokens.back(), Some(Some(_))) {
+            self.push(None);
+        }
+    }
+
+    fn push(&mut self, token: Option<u64>) {
+        if self.tokens.len() == TOKENS {
+            self.tokens.pop_front();
+        }
+        self.tokens.push_back(token);
+    }
+
+    /// The totals of a phase; `None` for those that have none.
+    pub(super) fn phase(&self, phase: Phase) -> Option<&PhaseSum> {
+        match phase {
+            Phase::Prefill => Some(&self.prefill),
+            Phase::Decode => Some(&self.decode),
+            _ => None,
+        }
+    }
+
+    /// Wall time of the last decode steps, ns, oldest first; `None` is a gap.
+    pub(super) fn tokens(&self) -> impl DoubleEndedIterator<Item = Option<u64>> + ExactSizeIterator {
+        self.tokens.iter().copied()
+    }
+
+    /// Median, 95th and 99th percentile of those steps, and how many there are.
+    pub(super) fn percentiles(&self) -> Option<([u64; 3], usize)> {
+        let mut tokens: Vec<u64> = self.tokens.iter().flatten().copied().collect();
+        let mut at = |q| stats::percentile(&mut tokens, q);
+        let found = [at(0.5)?, at(0.95)?, at(0.99)?];
+        Some((found, tokens.len()))
+    }
+}

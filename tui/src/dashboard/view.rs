@@ -1,0 +1,111 @@
+//! The views: pure functions of the state and an area. Nothing here changes anything but cells.
+
+mod chart;
+mod hardware;
+mod help;
+mod live;
+mod machine;
+mod ops;
+mod table;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::keys;
+use super::palette::Palette;
+use super::state::{Link, State, Tab};
+
+/// Draws everything.
+pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let mut rest = area;
+    let head = take_top(&mut rest, 1);
+    let foot = take_bottom(&mut rest, 1);
+    header(state, palette).render(head, buf);
+    match state.tab {
+        Tab::Live => live::draw(state, palette, rest, buf),
+        Tab::Ops => ops::draw(state, palette, rest, buf),
+        Tab::Hardware => hardware::draw(state, palette, rest, buf),
+    }
+    if state.help {
+        help::draw(state.tab, rest, buf);
+    }
+    footer(state, palette).render(foot, buf);
+}
+
+fn header(state: &State, palette: Palette) -> Line<'static> {
+    let mut spans = vec![Span::styled(" slmscope ", Palette::strong())];
+    for (index, tab) in Tab::ALL.into_iter().enumerate() {
+        let style = if tab == state.tab { Palette::selected() } else { palette.dim() };
+        spans.push(Span::styled(format!(" {} {} ", index + 1, tab.title()), style));
+    }
+    spans.push(Span::raw("  "));
+    match &state.link {
+        Link::Waiting => spans.push(Span::styled("connecting", palette.warning())),
+        Link::Up { .. } => spans.push(Span::styled("● connected", palette.good())),
+        Link::Down { .. } => spans.push(Span::styled("○ disconnected", palette.bad())),
+    }
+    if state.is_paused() {
+        spans.push(Span::styled("  PAUSED", palette.warning()));
+    }
+    let whom = match &state.link {
+        _ if state.options.private => "private daemon".to_owned(),
+        Link::Up { version, .. } => format!("{} {version}", state.options.target),
+        _ => state.options.target.clone(),
+    };
+    spans.push(Span::styled(format!("  {whom}"), palette.dim()));
+    Line::from(spans)
+}
+
+fn footer(state: &State, palette: Palette) -> Line<'static> {
+    if state.typing {
+        let filter = state.list().map_or("", |list| &list.filter);
+        return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
+    }
+    if let Link::Down { reason } = &state.link {
+        return Line::styled(format!(" disconnected: {reason}; trying again"), palette.bad());
+    }
+    if let Some(notice) = &state.notice {
+        return Line::styled(format!(" {notice}"), palette.warning());
+    }
+    let mut spans = Vec::new();
+    for binding in keys::on(state.tab).filter(|binding| binding.in_footer) {
+        spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
+        spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
+    }
+    Line::from(spans)
+}
+
+/// Cuts `height` rows, or what there is, off the top of `area`.
+fn take_top(area: &mut Rect, height: u16) -> Rect {
+    let height = height.min(area.height);
+    let top = Rect { height, ..*area };
+    area.y += height;
+    area.height -= height;
+    top
+}
+
+/// Cuts `height` rows, or what there is, off the bottom of `area`.
+fn take_bottom(area: &mut Rect, height: u16) -> Rect {
+    let height = height.min(area.height);
+    area.height -= height;
+    Rect { y: area.y + area.height, height, ..*area }
+}
+
+/// Draws `line` in row `row` of `area`, if there is one.
+fn put(line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
+    if row < usize::from(area.height) {
+        line.render(Rect { y: area.y + row as u16, height: 1, ..area }, buf);
+    }
+}
+
+/// Draws a heading with a rule after it, in the first row of `area`, and cuts it off.
+fn heading(title: &str, palette: Palette, area: &mut Rect, buf: &mut Buffer) {
+    let row = take_top(area, 1);
+    let rule = "─".repeat(usize::from(row.width));
+    put(Line::styled(rule, palette.dim()), 0, row, buf);
+    let inner =
+        Rect { x: row.x.saturating_add(2).min(row.right()), width: row.width.saturating_sub(4), ..row };
+    put(Line::styled(format!(" {title} "), Palette::strong()), 0, inner, buf);
+}

@@ -1,0 +1,145 @@
+//! The Hardware screen: every channel with its value and where it comes from, or why there is none.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
+
+use super::table::{self, Column, fit};
+use super::{chart, put, take_bottom, take_top};
+use crate::dashboard::channels::{Track, class};
+use crate::dashboard::palette::Palette;
+use crate::dashboard::state::State;
+use crate::format::{self, ABSENT, or_absent};
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "channel", width: 24, right: false },
+    Column { title: "value", width: 11, right: true },
+    Column { title: "class", width: 11, right: false },
+    Column { title: "scope", width: 11, right: false },
+    Column { title: "age", width: 8, right: true },
+];
+
+/// Columns of a sparkline on a wide screen.
+const SPARK: usize = 24;
+
+/// A line of the list.
+enum Item<'a> {
+    Heading(Quantity),
+    Channel(&'a Track),
+}
+
+/// Draws the screen.
+pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let channels = &state.shown().channels;
+    let mut items = Vec::new();
+    for (quantity, tracks) in channels.grouped(&state.hardware.filter) {
+        items.push(Item::Heading(quantity));
+        items.extend(tracks.into_iter().map(Item::Channel));
+    }
+    let is_selected = |item: &Item| {
+        matches!(item, Item::Channel(track)
+        if state.hardware.selected.as_ref().is_some_and(|key| *key == track.channel.id))
+    };
+    let first = || items.iter().position(|item| matches!(item, Item::Channel(_)));
+    let Some(selected) = items.iter().position(is_selected).or_else(first) else {
+        let text = match state.hardware.filter.as_str() {
+            "" => " no channels yet".to_owned(),
+            filter => format!(" no channel matches `{filter}`"),
+        };
+        put(Line::styled(text, palette.dim()), 1, area, buf);
+        return;
+    };
+    let mut rest = area;
+    let mut titles = table::titles(&COLUMNS, Palette::strong());
+    let spark = usize::from(rest.width).saturating_sub(COLUMNS.iter().map(|c| c.width + 1).sum()).min(SPARK);
+    titles.push_span(Span::styled(fit("recent", spark, false) + " source", Palette::strong()));
+    put(titles, 0, take_top(&mut rest, 1), buf);
+    if rest.height > 8
+        && let Some(Item::Channel(track)) = items.get(selected)
+    {
+        details(track, state, palette, take_bottom(&mut rest, 4), buf);
+    }
+    let selected_id = match items.get(selected) {
+        Some(Item::Channel(track)) => track.channel.id.clone(),
+        _ => String::new(),
+    };
+    table::scroll(&items, selected, rest, buf, |item| match item {
+        Item::Heading(quantity) => Line::styled(quantity.title(), Palette::strong()),
+        Item::Channel(track) => line(track, state, palette, spark, track.channel.id == selected_id),
+    });
+}
+
+fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: bool) -> Line<'static> {
+    let channel = &track.channel;
+    let name = format!(" {}", channel.id);
+    let value = or_absent(track.value(), |value| format::value(value, channel.unit));
+    let age = or_absent(track.age_ns(state.now_ns), format::duration);
+    let stale = track.is_stale(state.now_ns);
+    let absent = channel.class == Class::Unavailable;
+    // Ages of fresh values change with every frame and say nothing.
+    let age = if stale || absent { age.as_str() } else { "" };
+    let mut style = match () {
+        () if absent => palette.dim(),
+        () if stale => palette.warning(),
+        () => ratatui::style::Style::new(),
+    };
+    if selected {
+        style = style.patch(Palette::selected());
+    }
+    let mut line = Line::default();
+    if absent {
+        let wide = [COLUMNS[0], COLUMNS[1]];
+        line.extend(table::cells(&wide, &[&name, ABSENT], style));
+        line.push_span(Span::styled(reason(track), style));
+        return line;
+    }
+    let scope = channel.scope.to_string();
+    line.extend(table::cells(&COLUMNS, &[&name, &value, class(channel), &scope, age], style));
+    let top = (channel.unit == Unit::Ratio).then_some(1.0);
+    if matches!(channel.kind, Kind::Counter { .. }) {
+        // A running total says nothing as a curve; its rate has a line of its own.
+        line.push_span(Span::raw(" ".repeat(spark)));
+    } else {
+        line.push_span(chart::sparkline(track.values(), spark, top, palette));
+    }
+    line.push_span(Span::styled(format!(" {}", channel.source), palette.dim()));
+    line
+}
+
+/// Why there is no value, in a line.
+fn reason(track: &Track) -> String {
+    match (&track.channel.reason, track.absent) {
+        (Some(reason), _) => reason.to_string(),
+        (None, Some(code)) => code.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+/// All that is known of the selected channel.
+fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let channel = &track.channel;
+    let mut rest = area;
+    super::heading(&channel.id, palette, &mut rest, buf);
+    let period = or_absent(channel.period_ns, format::duration);
+    let age =
+        or_absent(track.age_ns(state.now_ns).filter(|_| track.is_stale(state.now_ns)), format::duration);
+    let kind = match channel.kind {
+        Kind::Gauge => "gauge",
+        Kind::Counter { .. } => "counter",
+        Kind::Rate { .. } => "rate of a counter",
+    };
+    let scope = &channel.scope;
+    let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
+    if age != ABSENT {
+        facts = format!("{facts}, stale for {age}");
+    }
+    put(Line::from(facts), 0, rest, buf);
+    let reason = reason(track);
+    let source = if channel.source.is_empty() { ABSENT } else { &channel.source };
+    let second = if reason.is_empty() { format!(" source {source}") } else { format!(" {ABSENT} {reason}") };
+    put(Line::from(second), 1, rest, buf);
+    if let Some(remedy) = &channel.remedy {
+        put(Line::styled(format!(" remedy: {remedy}"), palette.good()), 2, rest, buf);
+    }
+}

@@ -1,0 +1,129 @@
+//! The Ops screen: where the time of prefill and decode goes, op by op.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::table::{self, Column};
+use super::{put, take_bottom, take_top};
+use crate::dashboard::palette::Palette;
+use crate::dashboard::rows::{Level, Row, rows};
+use crate::dashboard::state::State;
+use crate::format::{self, or_absent};
+
+/// Above this share of a phase, what nothing explains is red.
+pub(super) const UNATTRIBUTED_LIMIT: f64 = 0.01;
+
+/// A column, and what it says of a row.
+type Field = (Column, fn(&Row) -> String);
+
+/// Columns by falling importance; a narrow screen shows the first of them, in this order.
+const COLUMNS: [Field; 12] = [
+    (column("phase", 7, false), |row| row.phase.as_str().to_owned()),
+    (column("op", 24, false), name),
+    (column("share", 7, true), |row| or_absent(row.share(), format::share)),
+    (column("time/tok", 9, true), |row| or_absent(row.time_per_token(), format::duration)),
+    (column("max", 8, true), |row| or_absent(row.max_ns, format::duration)),
+    (column("memory", 9, true), |row| or_absent(row.bytes_per_second(), format::bytes_per_second)),
+    (column("bytes/tok", 9, true), |row| or_absent(row.bytes_per_token(), format::traffic)),
+    (column("compute", 12, true), |row| or_absent(row.flops_per_second(), format::flops_per_second)),
+    (column("count", 7, true), |row| or_absent(row.count, format::count)),
+    (column("module", 9, false), |row| row.module.to_owned()),
+    (column("format", 6, false), |row| row.format.clone()),
+    (column("kind", 11, false), |row| row.kind.to_owned()),
+];
+
+const fn column(title: &'static str, width: usize, right: bool) -> Column {
+    Column { title, width, right }
+}
+
+fn name(row: &Row) -> String {
+    let mark = match (row.level, row.open) {
+        (Level::Module | Level::Op, true) => "▾ ",
+        (Level::Module | Level::Op, false) => "▸ ",
+        (Level::Layer | Level::Other | Level::Total, _) => "  ",
+    };
+    format!("{}{mark}{}", "  ".repeat(row.depth), row.name)
+}
+
+/// Draws the screen.
+pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let data = state.shown();
+    let table = &state.ops;
+    let rows = rows(data.plan.as_ref(), &data.totals, table);
+    let mut rest = area;
+    put(title(state, palette), 0, take_top(&mut rest, 1), buf);
+    if rows.is_empty() {
+        let line = " no tokens recorded yet; ops appear with the first one (r runs the default workload)";
+        put(Line::styled(line, palette.dim()), 1, rest, buf);
+        return;
+    }
+    if rest.height > 5 {
+        let foot = take_bottom(&mut rest, 1);
+        let line = " times and counts measured; bytes, FLOPs and rates derived from the plan's rules";
+        put(Line::styled(line, palette.dim()), 0, foot, buf);
+    }
+    let key = table.list.selected.as_ref();
+    let selected = rows.iter().position(|row| Some(&row.key) == key).unwrap_or(0);
+    list(&rows, Some(selected), palette, rest, buf);
+}
+
+/// Draws headings and those of `rows` around the selected one that fit.
+pub(super) fn list(rows: &[Row], selected: Option<usize>, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let mut rest = area;
+    let columns = columns(usize::from(rest.width));
+    let titles: Vec<_> = columns.iter().map(|&(column, _)| column).collect();
+    put(table::titles(&titles, Palette::strong()), 0, take_top(&mut rest, 1), buf);
+    let selected_key = selected.and_then(|at| rows.get(at)).map(|row| &row.key);
+    table::scroll(rows, selected.unwrap_or(0), rest, buf, |row| {
+        let texts: Vec<_> = columns.iter().map(|(_, text)| text(row)).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let mut style = style(row, palette);
+        if Some(&row.key) == selected_key {
+            style = style.patch(Palette::selected());
+        }
+        Line::from(table::cells(&titles, &texts, style))
+    });
+}
+
+/// The columns that fit, with the free space given to the names.
+fn columns(width: usize) -> Vec<Field> {
+    let mut left = width;
+    let mut columns = Vec::new();
+    for column in COLUMNS {
+        let Some(rest) = left.checked_sub(column.0.width + 1) else { break };
+        left = rest;
+        columns.push(column);
+    }
+    if let Some((names, _)) = columns.get_mut(1) {
+        names.width += left.min(24);
+    }
+    columns
+}
+
+fn style(row: &Row, palette: Palette) -> Style {
+    match row.level {
+        Level::Total => Palette::strong(),
+        Level::Layer => palette.dim(),
+        Level::Other if row.name == "unattributed" => {
+            let too_much = row.share().is_some_and(|share| share > UNATTRIBUTED_LIMIT);
+            if too_much { palette.bad() } else { Style::new() }
+        }
+        Level::Module | Level::Op | Level::Other => Style::new(),
+    }
+}
+
+fn title(state: &State, palette: Palette) -> Line<'static> {
+    let table = &state.ops;
+    let phase = table.phase.map_or("prefill and decode", slmscope_profiles::op::Phase::as_str);
+    let order = if table.reversed { "reversed" } else { "largest first" };
+    let mut text = format!(" {phase} · sorted by {} ({order})", table.sort.title());
+    if !table.list.filter.is_empty() {
+        text = format!("{text} · filter `{}`", table.list.filter);
+    }
+    if let Some(plan) = &state.shown().plan {
+        text = format!("{text} · {} threads, {}", plan.threads, plan.path);
+    }
+    Line::styled(text, palette.dim())
+}

@@ -1,0 +1,91 @@
+//! Tables: columns of fixed width, a selected row that stays in sight.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::put;
+
+/// `text` in exactly `width` columns, cut with `…`; control characters are left out.
+pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
+    let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    let mut used = Span::raw(&text).width();
+    if used > width {
+        let mut kept = String::new();
+        used = 0;
+        for letter in text.chars() {
+            let more = Span::raw(letter.to_string()).width();
+            if used + more + 1 > width {
+                break;
+            }
+            kept.push(letter);
+            used += more;
+        }
+        if width > 0 {
+            kept.push('…');
+            used += 1;
+        }
+        text = kept;
+    }
+    let padding = " ".repeat(width.saturating_sub(used));
+    if right { padding + &text } else { text + &padding }
+}
+
+/// One column of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Column {
+    /// Heading.
+    pub(super) title: &'static str,
+    /// Columns of the terminal.
+    pub(super) width: usize,
+    /// Numbers stand to the right.
+    pub(super) right: bool,
+}
+
+/// The cells of a row as spans, a space after each.
+pub(super) fn cells(columns: &[Column], texts: &[&str], style: Style) -> Vec<Span<'static>> {
+    let cells = columns.iter().zip(texts);
+    cells.map(|(column, text)| Span::styled(fit(text, column.width, column.right) + " ", style)).collect()
+}
+
+/// The headings.
+pub(super) fn titles(columns: &[Column], style: Style) -> Line<'static> {
+    let texts: Vec<_> = columns.iter().map(|column| column.title).collect();
+    Line::from(cells(columns, &texts, style))
+}
+
+/// Draws those of `rows` around `selected` that fit; `line` makes a row.
+pub(super) fn scroll<T>(
+    rows: &[T],
+    selected: usize,
+    area: Rect,
+    buf: &mut Buffer,
+    mut line: impl FnMut(&T) -> Line<'static>,
+) {
+    let height = usize::from(area.height);
+    let first = selected.saturating_sub(height / 2).min(rows.len().saturating_sub(height));
+    for (at, row) in rows.iter().skip(first).take(height).enumerate() {
+        put(line(row), at, area, buf);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_fits_whatever_it_is() {
+        assert_eq!(fit("abc", 5, false), "abc  ");
+        assert_eq!(fit("abc", 5, true), "  abc");
+        assert_eq!(fit("abcdef", 4, false), "abc…");
+        assert_eq!(fit("a\u{1b}[31m", 9, false), "a[31m    ");
+        for text in ["模型模型模型", "e\u{301}e\u{301}e\u{301}", "👩‍👩‍👧‍👦x", "\u{200b}", ""]
+        {
+            for width in 0..8 {
+                assert!(Span::raw(fit(text, width, false)).width() <= width.max(1), "{text:?} {width}");
+            }
+        }
+        assert_eq!(fit("abc", 0, false), "");
+    }
+}
