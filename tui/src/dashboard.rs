@@ -123,7 +123,7 @@ pub fn run(
             Ok(Msg::TerminalLost) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
             Ok(Msg::Quit { signal }) => return Ok(Some(signal)),
             Ok(msg) => {
-                urgent = matches!(msg, Msg::Input(_));
+                let is_input = matches!(msg, Msg::Input(_));
                 if let Msg::Input(Event::Resize(width, height)) = &msg {
                     screen.resize(*width, *height);
                 }
@@ -133,6 +133,7 @@ pub fn run(
                         Effect::Quit => return Ok(None),
                     }
                 }
+                urgent = is_input && state.is_dirty();
             }
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -60,6 +60,11 @@ pub fn count(count: u64) -> String {
     scaled(count as f64, 1000.0, &["", "k", "M", "G", "T", "P", "E"])
 }
 
+/// A number of things: `1 thread`, `2 threads`.
+pub fn plural(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A share from 0 to 1 as a percentage: `12.3 %`; exactly zero is `0 %`, what rounds to it `<0.1 %`.
 pub fn share(ratio: f64) -> String {
     match ratio * 100.0 {

@@ -92,7 +92,7 @@ pub(super) const BINDINGS: &[Binding] = &[
     shown(bind(&[KeyCode::Char('/')], "/", "filter", LISTS, Action::Filter)),
     shown(bind(&[KeyCode::Char('s')], "s", "sort", OPS, Action::Sort)),
     bind(&[KeyCode::Char('S')], "S", "reverse", OPS, Action::Reverse),
-    shown(bind(&[KeyCode::Enter], "enter", "open or close", OPS, Action::Open)),
+    shown(bind(&[KeyCode::Enter], "enter", "open", OPS, Action::Open)),
     shown(bind(&[KeyCode::Char('p')], "p", "phase", OPS, Action::Phase)),
     shown(bind(&[KeyCode::Char('m')], "m", "modules", OPS, Action::Modules)),
     bind(&[KeyCode::Esc], "esc", "close help, clear filter", &[], Action::Escape),

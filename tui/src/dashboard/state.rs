@@ -60,6 +60,8 @@ pub(super) enum Link {
 /// What came from the daemon. Pausing keeps a copy.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Data {
+    /// The daemon's start, CLOCK_MONOTONIC ns: tells one daemon from the next.
+    pub(super) origin_ns: Option<u64>,
     /// The job that the figures belong to.
     pub(super) job: Option<Job>,
     /// How far its stage is.
@@ -81,6 +83,13 @@ pub(super) struct Data {
 }
 
 impl Data {
+    /// Takes note of which daemon speaks: jobs of another one have the same numbers and are not the same.
+    pub(super) fn enter_daemon(&mut self, origin_ns: u64) {
+        if self.origin_ns.replace(origin_ns) != Some(origin_ns) {
+            self.job = None;
+        }
+    }
+
     /// Takes the daemon's figures, and its jobs where a frame was missed.
     pub(super) fn enter_status(&mut self, status: Status) {
         let current = self.job.as_ref().map(|job| job.job);

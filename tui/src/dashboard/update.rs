@@ -41,7 +41,7 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Input(event) => {
-            state.dirty = true;
+            state.dirty |= !event.as_mouse_event().is_some_and(|mouse| mouse.kind == MouseEventKind::Moved);
             input(state, event)
         }
         Msg::TerminalLost | Msg::Quit { .. } => vec![Effect::Quit],
@@ -87,6 +87,7 @@ fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
 fn take_frame(state: &mut State, frame: Frame) {
     let data = &mut state.live;
     match frame {
+        Frame::Header(header) => data.enter_daemon(header.origin_ns),
         Frame::Catalogue { channels } => data.channels.catalogue(&channels),
         Frame::Sample(sample) => data.channels.sample(&sample),
         Frame::Plan(plan) => {
@@ -114,7 +115,7 @@ fn take_frame(state: &mut State, frame: Frame) {
         }
         Frame::Result { result, .. } => data.overhead = Some(result.overhead),
         Frame::Bye { reason } => state.notice = Some(format!("the daemon ends the connection: {reason}")),
-        Frame::Hello(_) | Frame::Header(_) | Frame::Span(_) | Frame::Ops(_) | Frame::Text { .. } => {}
+        Frame::Hello(_) | Frame::Span(_) | Frame::Ops(_) | Frame::Text { .. } => {}
     }
 }
 

@@ -70,7 +70,10 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
         return Line::styled(format!(" {notice}"), palette.warning());
     }
     let mut spans = Vec::new();
-    for binding in keys::on(state.tab).filter(|binding| binding.in_footer) {
+    let mut bindings: Vec<_> = keys::on(state.tab).filter(|binding| binding.in_footer).collect();
+    // What only this screen has comes first: a narrow one cuts the end off.
+    bindings.sort_by_key(|binding| binding.tabs.is_empty());
+    for binding in bindings {
         spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
         spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
     }

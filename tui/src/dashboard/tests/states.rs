@@ -2,10 +2,11 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use slmscope_profiles::channel::{Sample, Value};
+use slmscope_profiles::host::Host;
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::summary::SiteSum;
-use slmscope_profiles::wire::{Ask, Frame, Outcome, Reply, WireError};
+use slmscope_profiles::wire::{Ask, Frame, Header, Outcome, Reply, WireError};
 
 use super::super::channels::Track;
 use super::super::rows::{Level, Row, parts, rows};
@@ -217,6 +218,25 @@ fn figures_belong_to_the_job_that_runs() {
     frame(&mut state, Frame::Job(other));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(8));
     assert_eq!(state.shown().totals.decode.rows, 0);
+}
+
+#[test]
+fn the_same_job_number_of_another_daemon_is_another_job() {
+    let mut state = busy();
+    for (origin_ns, rows) in [(5, 0), (5, 10), (6, 0)] {
+        let header = Header {
+            origin_ns,
+            wall_ns: 0,
+            boottime_offset_ns: 0,
+            boot_id: None,
+            version: String::new(),
+            host: Host::default(),
+        };
+        frame(&mut state, Frame::Header(header));
+        frame(&mut state, Frame::Job(job(JobState::Measuring)));
+        assert_eq!(state.shown().totals.decode.rows, rows);
+        frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn model(data: &Data, palette: Palette) -> Line<'static> {
         facts.push(job.workload.format.map_or("q4_0", |format| format.name()).to_owned());
     }
     if let Some(plan) = &data.plan {
-        facts.push(format!("{} threads", plan.threads));
+        facts.push(format::plural(u64::from(plan.threads), "thread"));
         facts.push(plan.path.clone());
     }
     facts.push(format!("job {}", job.job));

@@ -123,7 +123,7 @@ fn title(state: &State, palette: Palette) -> Line<'static> {
         text = format!("{text} · filter `{}`", table.list.filter);
     }
     if let Some(plan) = &state.shown().plan {
-        text = format!("{text} · {} threads, {}", plan.threads, plan.path);
+        text = format!("{text} · {}, {}", format::plural(u64::from(plan.threads), "thread"), plan.path);
     }
     Line::styled(text, palette.dim())
 }
