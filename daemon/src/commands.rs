@@ -48,7 +48,7 @@ pub struct WorkerArgs {
 pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     init_log();
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let (entrance, socket) = entrance(&args)?;
+    let Opened { entrance, socket, bound_here } = open(&args)?;
     let origin_ns = clock::now_ns();
     let root = Root::live().context("cannot read this machine")?;
     let inventory = slmscope_probes::discover(&root);
@@ -84,7 +84,7 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
         }
         server::serve(entrance, daemon, stop).await.context("cannot serve")
     });
-    if let Some(socket) = socket.filter(|_| args.config.is_none() || args.socket.is_some()) {
+    if let Some(socket) = socket.filter(|_| bound_here) {
         let _ = std::fs::remove_file(socket);
     }
     result
@@ -103,18 +103,28 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Where clients come from, and the path of the socket if this process made it.
-fn entrance(args: &ServeArgs) -> anyhow::Result<(Entrance, Option<String>)> {
+/// Where clients come from.
+struct Opened {
+    entrance: Entrance,
+    /// Path of the socket; `None` if it has no name.
+    socket: Option<String>,
+    /// This process made the file, and takes it away.
+    bound_here: bool,
+}
+
+fn open(args: &ServeArgs) -> anyhow::Result<Opened> {
     if args.private {
-        let stream = UnixStream::from(standard_input()?);
-        return Ok((Entrance::Private(stream), None));
+        let entrance = Entrance::Private(UnixStream::from(standard_input()?));
+        return Ok(Opened { entrance, socket: None, bound_here: false });
     }
-    if let Some(descriptor) = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next()) {
-        return Ok((Entrance::Listener(passed_listener(descriptor)?), None));
-    }
-    let path = args.socket.clone().unwrap_or_else(listener::user_socket);
-    let listener = listener::bind(&path)?;
-    Ok((Entrance::Listener(listener), Some(path.display().to_string())))
+    let passed = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next());
+    let listener = match passed {
+        Some(descriptor) => passed_listener(descriptor)?,
+        None => listener::bind(&args.socket.clone().unwrap_or_else(listener::user_socket))?,
+    };
+    let address = listener.local_addr().context("the socket has no address")?;
+    let socket = address.as_pathname().map(|path| path.display().to_string());
+    Ok(Opened { entrance: Entrance::Listener(listener), socket, bound_here: passed.is_none() })
 }
 
 /// A copy of standard input, whatever kind of file it is.

@@ -5,7 +5,7 @@ use crate::result::{OpRow, Overhead, PhaseBooks};
 use crate::stats::{bootstrap_median, median};
 
 /// Fewer tokens than this tell nothing about a cost of a percent.
-const LEAST_TOKENS: usize = 256;
+pub const LEAST_OVERHEAD_TOKENS: u32 = 256;
 
 /// What is known of the recorder's cost.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ pub fn overhead(
         Recording::Missing => return none(0, "the run ended before it was measured"),
     };
     let tokens = on_ns.len() + off_ns.len();
-    if tokens < LEAST_TOKENS {
+    if tokens < LEAST_OVERHEAD_TOKENS as usize {
         return none(tokens, "too short: fewer than 256 tokens; ask for more tokens, or for --overhead full");
     }
     let decodes = phases.iter().any(|books| books.phase == Phase::Decode);

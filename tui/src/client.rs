@@ -1,8 +1,10 @@
 //! A connection to the daemon: MessagePack requests out, replies and frames in. Blocking.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -13,6 +15,8 @@ use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Reque
 pub struct Connection {
     stream: UnixStream,
     buffer: Vec<u8>,
+    /// Frames that came while an answer was waited for.
+    early: VecDeque<Incoming>,
     sender: Sender,
     next_id: u64,
     /// What the daemon said of itself.
@@ -33,8 +37,13 @@ impl Connection {
         let sender = Sender { stream: stream.try_clone()? };
         sender.write(&MAGIC, &[]).context("the daemon does not listen")?;
         let hello = Hello { protocol: [0, 0], version: String::new(), uid: 0, capabilities: Vec::new() };
-        let mut connection = Self { stream, buffer: Vec::new(), sender, next_id: 1, hello };
-        match connection.next().context("the daemon did not greet")? {
+        let mut connection =
+            Self { stream, buffer: Vec::new(), early: VecDeque::new(), sender, next_id: 1, hello };
+        // Something else may listen there, and never say a word.
+        connection.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let greeting = connection.next().context("the daemon did not greet")?;
+        connection.stream.set_read_timeout(None)?;
+        match greeting {
             Some(Incoming::Frame(frame)) => match *frame {
                 Frame::Hello(hello) => connection.hello = hello,
                 other => bail!("the daemon did not greet, but sent {other:?}"),
@@ -53,6 +62,13 @@ impl Connection {
     /// # Errors
     /// If the socket fails or something else than messages comes.
     pub fn next(&mut self) -> anyhow::Result<Option<Incoming>> {
+        match self.early.pop_front() {
+            Some(message) => Ok(Some(message)),
+            None => self.receive(),
+        }
+    }
+
+    fn receive(&mut self) -> anyhow::Result<Option<Incoming>> {
         loop {
             if let Some(message) = Codec::MessagePack.split(&mut self.buffer)? {
                 return Ok(Some(Codec::MessagePack.incoming(&message)?));
@@ -68,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Asks, with open files, and waits for the answer. Frames that come before it are left out.
+    /// Asks, with open files, and waits for the answer. Frames that come before it are kept for `next`.
     ///
     /// # Errors
     /// The outer one if the daemon is gone, the inner one if it refuses.
@@ -81,7 +97,7 @@ impl Connection {
         self.next_id += 1;
         self.sender.send(&Request { id: Some(id), ask }, files)?;
         loop {
-            match self.next()? {
+            match self.receive()? {
                 Some(Incoming::Reply(reply)) if reply.re == Some(id) => {
                     return Ok(match reply.outcome {
                         Outcome::Ok(value) => Ok(value),
@@ -89,9 +105,10 @@ impl Connection {
                     });
                 }
                 Some(Incoming::Frame(frame)) => {
-                    if let Frame::Bye { reason } = *frame {
+                    if let Frame::Bye { reason } = &*frame {
                         bail!("the daemon ended the connection: {reason}");
                     }
+                    self.early.push_back(Incoming::Frame(frame));
                 }
                 Some(_) => {}
                 None => bail!("the daemon is gone"),

@@ -161,7 +161,8 @@ impl Keeper {
 fn log() -> Stdio {
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
     let state = std::env::var_os("XDG_STATE_HOME").map(std::path::PathBuf::from);
-    let folder = state.or_else(|| home.map(|home| home.join(".local/state"))).map(|state| state.join("slmscope"));
+    let folder =
+        state.or_else(|| home.map(|home| home.join(".local/state"))).map(|state| state.join("slmscope"));
     let file = folder.and_then(|folder| {
         std::fs::create_dir_all(&folder).ok()?;
         File::options().create(true).append(true).open(folder.join("daemon.log")).ok()

@@ -127,7 +127,8 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
         line("hash", hash.chars().take(16).collect());
     }
     let engine = &result.engine;
-    line("engine", format!("{} on {} threads, {}", engine.executor, engine.threads, engine.isa));
+    let threads = format::plural(u64::from(engine.threads), "thread");
+    line("engine", format!("{} on {threads}, {}", engine.executor, engine.isa));
     let workload = &result.workload;
     let prompt = match &workload.prompt_text {
         Some(_) => format!("text prompt of {} tokens", result.prompt_ids.len()),

@@ -12,8 +12,8 @@ fn every_command_has_help_and_nothing_is_promised_that_is_not_there() {
         let one = output(&[command, "--help"]);
         assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
     }
-    for missing in ["sweep", "replay", "record", "export", "weights", "worker", "--trace"] {
-        assert!(!help.contains(missing), "{missing}");
+    for missing in ["sweep", "replay", "record", "export", "weights", "worker", "daemon", "    --trace"] {
+        assert!(!help.contains(&format!("\n  {missing}")), "{missing}");
     }
 }
 
@@ -96,7 +96,9 @@ fn a_refused_run_prints_no_object_and_an_accepted_one_always_does() {
 fn models_are_listed_for_people_and_for_machines() {
     let listed: serde_json::Value = serde_json::from_slice(&output(&["models", "--json"]).stdout).unwrap();
     let models = listed["models"].as_array().unwrap();
-    assert!(models.iter().any(|model| model["id"] == "smollm2-135m" && model["params"]["unique"] == 134_515_008));
+    assert!(
+        models.iter().any(|model| model["id"] == "smollm2-135m" && model["params"]["unique"] == 134_515_008)
+    );
     let shown: serde_json::Value =
         serde_json::from_slice(&output(&["model", "smollm2-135m", "--json"]).stdout).unwrap();
     assert_eq!(shown["kv_bytes_per_token"]["f16"], 23_040);

@@ -6,19 +6,23 @@ use serde_json::Value;
 use support::{Daemon, Running, output, signal, text, tiny_model, wait_gone};
 
 /// Options of a run that takes well under a second.
-const SHORT: [&str; 8] =
-    ["--prompt", "8", "--generate", "5", "--repetitions", "3", "--overhead", "off"];
+const SHORT: [&str; 8] = ["--prompt", "8", "--generate", "5", "--repetitions", "3", "--overhead", "off"];
 
 fn short<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     ["run", model].into_iter().chain(SHORT).chain(more.iter().copied()).collect()
 }
 
 fn books_close(result: &Value) {
-    let phases = result["phases"].as_array().unwrap();
+    let phases = result["phases"].as_array().expect("a list");
     assert!(!phases.is_empty());
     for phase in phases {
         let number = |key: &str| phase[key].as_u64().unwrap_or_else(|| panic!("{key} in {phase}"));
-        let other: u64 = phase["other"].as_array().unwrap().iter().map(|row| row["ns"].as_u64().unwrap()).sum();
+        let other: u64 = phase["other"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|row| row["ns"].as_u64().expect("a number"))
+            .sum();
         let sum = number("ops_ns") + number("gap_ns") + other + number("unattributed_ns");
         assert_eq!(sum, number("recorded_wall_ns"), "{phase}");
         assert_eq!(number("recorded_wall_ns"), number("wall_ns"), "nothing was lost");
@@ -89,10 +93,7 @@ fn an_interrupted_run_keeps_what_was_measured() {
     let mut run = Running::start(daemon.client(&short(&tiny, &["--loop", "--json"])));
     books_close(&run.result());
     run.signal("INT");
-    let mut last = run.result();
-    while last["status"] == "complete" {
-        last = run.result();
-    }
+    let last = run.last();
     assert_eq!(last["status"], "cancelled");
     assert_eq!(run.end().0, Some(130));
     assert!(daemon.client(&["status"]).output().unwrap().status.success(), "the daemon goes on");
@@ -107,10 +108,7 @@ fn a_worker_that_dies_ends_the_job_with_its_reason_and_nothing_else() {
         run.result();
         let worker = daemon.running_job()["worker"].as_u64().expect("it has a worker");
         signal(worker as u32, name);
-        let mut last = run.result();
-        while last["status"] == "complete" {
-            last = run.result();
-        }
+        let last = run.last();
         assert_eq!(last["status"], "failed");
         assert!(last["error"].as_str().unwrap().contains(word), "{last}");
         assert_eq!(run.end().0, Some(1));
@@ -129,10 +127,7 @@ fn a_file_truncated_under_the_engine_ends_the_job_alone() {
     let mut run = Running::start(daemon.client(&short(&copy, &["--loop", "--json"])));
     run.result();
     std::fs::File::options().write(true).open(&copy).unwrap().set_len(64).unwrap();
-    let mut last = run.result();
-    while last["status"] == "complete" {
-        last = run.result();
-    }
+    let last = run.last();
     assert!(last["error"].as_str().unwrap().contains("truncated"), "{last}");
     assert_eq!(run.end().0, Some(1));
     assert!(daemon.client(&["status"]).output().unwrap().status.success());
@@ -148,10 +143,7 @@ fn a_daemon_that_dies_takes_its_worker_along() {
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
     wait_gone(worker);
-    let mut last = run.result();
-    while last["status"] == "complete" {
-        last = run.result();
-    }
+    let last = run.last();
     assert_eq!((last["status"].as_str(), run.end().0), (Some("failed"), Some(1)));
 }
 
@@ -166,10 +158,7 @@ fn a_daemon_asked_to_stop_ends_the_job_and_takes_its_socket_away() {
     assert!(daemon.child.wait().unwrap().success());
     wait_gone(worker);
     assert!(!daemon.socket().exists());
-    let mut last = run.result();
-    while last["status"] == "complete" {
-        last = run.result();
-    }
+    let last = run.last();
     assert_eq!((last["status"].as_str(), run.end().0), (Some("cancelled"), Some(1)));
 }
 
@@ -199,8 +188,12 @@ fn a_job_ends_with_its_client_and_a_detached_one_does_not() {
     run.result();
     run.child.kill().unwrap();
     run.child.wait().unwrap();
-    let ended = std::iter::repeat_with(|| watching.frame("job")).find(|job| job["error"].is_string()).unwrap();
-    assert_eq!((ended["state"].as_str(), ended["error"].as_str()), (Some("cancelled"), Some("its client is gone")));
+    let ended =
+        std::iter::repeat_with(|| watching.frame("job")).find(|job| job["error"].is_string()).unwrap();
+    assert_eq!(
+        (ended["state"].as_str(), ended["error"].as_str()),
+        (Some("cancelled"), Some("its client is gone"))
+    );
     let submit: Vec<_> = ["submit", &tiny].into_iter().chain(SHORT).collect();
     let submitted = daemon.client(&submit).output().unwrap();
     assert_eq!(text(&submitted.stdout), "job 2\n");
@@ -226,7 +219,8 @@ fn json_lines_carry_catalogue_plan_samples_and_raw_ops() {
     let run = daemon.client(&short(&tiny, &["--json"])).output().unwrap();
     let result: Value = serde_json::from_slice(&run.stdout).unwrap();
     let sites = lines.frame("plan")["sites"].as_array().unwrap().len();
-    let ops = std::iter::repeat_with(|| lines.frame("ops")).find(|ops| ops["head"]["phase"] == "decode").unwrap();
+    let ops =
+        std::iter::repeat_with(|| lines.frame("ops")).find(|ops| ops["head"]["phase"] == "decode").unwrap();
     assert_eq!(ops["site"].as_array().unwrap().len(), sites);
     assert_eq!(result["status"], "complete");
 }
@@ -234,9 +228,11 @@ fn json_lines_carry_catalogue_plan_samples_and_raw_ops() {
 #[test]
 fn nonsense_on_the_socket_is_answered_and_the_connection_goes_on() {
     let daemon = Daemon::start();
-    let mut lines = daemon.lines("{\"dance\":{}}\n{\"id\":1,\"submit\":{\"model\":{\"catalogue\":\"nonesuch\"}}}\n\
+    let mut lines = daemon.lines(
+        "{\"dance\":{}}\n{\"id\":1,\"submit\":{\"model\":{\"catalogue\":\"nonesuch\"}}}\n\
                                   {\"id\":2,\"submit\":{\"model\":{\"path\":\"/etc/passwd\"}}}\n\
-                                  {\"id\":3,\"cancel\":{\"job\":99}}\n{\"id\":5,\"status\":{}}\n");
+                                  {\"id\":3,\"cancel\":{\"job\":99}}\n{\"id\":5,\"status\":{}}\n",
+    );
     let replies: Vec<_> = lines.by_ref().filter(|line| line.get("re").is_some()).take(5).collect();
     let codes: Vec<_> = replies.iter().map(|reply| reply["error"]["code"].as_str().unwrap_or("ok")).collect();
     assert_eq!(codes, ["bad_request", "unknown_model", "forbidden", "no_such_job", "ok"]);

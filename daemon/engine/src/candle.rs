@@ -26,9 +26,9 @@ use weight::Weight;
 pub(crate) use memory::requirements;
 pub use weight::dequantize;
 
-/// Most rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows, and
-/// past some hundred rows a product gains nothing from more.
-pub const PREFILL_ROWS: usize = 512;
+/// Most rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows, the
+/// stock kernels gain nothing from more of them, and whoever watches or cancels waits for a chunk's end.
+pub const PREFILL_ROWS: usize = 128;
 
 /// Runs a plan with candle.
 pub struct CandleExecutor {

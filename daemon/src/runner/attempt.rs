@@ -13,6 +13,7 @@ use slmscope_probes::{hygiene, process};
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Progress};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::overhead::LEAST_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::stats::Estimate;
@@ -265,6 +266,8 @@ impl<'a> Attempt<'a> {
             self.draft.profile.spans().iter().map(slmscope_profiles::job::Span::wall_ns).sum();
         let (limit_ns, least_tokens) = match self.order.submit.workload.overhead {
             OverheadMode::Off => return Ok(()),
+            // A loop measures it once for all its turns: then it should be known.
+            OverheadMode::Auto if self.order.submit.workload.looped => (0, LEAST_OVERHEAD_TOKENS),
             OverheadMode::Auto => (decode_ns.min(OVERHEAD_NS), 0),
             OverheadMode::Full => (decode_ns.min(OVERHEAD_NS), OVERHEAD_TOKENS),
         };

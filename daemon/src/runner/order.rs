@@ -94,7 +94,9 @@ impl Order {
                     seed: self.submit.workload.seed,
                 }
             }
-            ModelRef::Descriptors(_) | ModelRef::Path(_) => Source::Gguf { name: self.submit.model.name().to_owned() },
+            ModelRef::Descriptors(_) | ModelRef::Path(_) => {
+                Source::Gguf { name: self.submit.model.name().to_owned() }
+            }
         }
     }
 

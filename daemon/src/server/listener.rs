@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+/// Folder of a user's own, with the user's number at its end.
+const OWN_FOLDER: &str = "/tmp/slmscope-";
+
 /// The user's own socket: in the session's runtime folder, else in a folder of the user's under `/tmp`.
 pub fn user_socket() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder).join("slmscope.sock"),
-        _ => PathBuf::from(format!("/tmp/slmscope-{}/slmscope.sock", rustix::process::geteuid().as_raw())),
+        _ => PathBuf::from(format!("{OWN_FOLDER}{}/slmscope.sock", rustix::process::geteuid().as_raw())),
     }
 }
 
@@ -28,7 +31,7 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
             path.display()
         );
     }
-    if let Some(folder) = path.parent().filter(|folder| folder.starts_with("/tmp")) {
+    if let Some(folder) = path.parent().filter(|folder| folder.to_string_lossy().starts_with(OWN_FOLDER)) {
         make_private(folder)?;
     }
     remove_stale(path)?;
@@ -51,9 +54,6 @@ fn explain(path: &Path, error: io::Error) -> anyhow::Error {
 /// Makes a folder that nobody else can enter, or checks that one which exists is ours alone. In `/tmp`
 /// anybody may have made it before.
 fn make_private(folder: &Path) -> anyhow::Result<()> {
-    if folder == Path::new("/tmp") {
-        return Ok(());
-    }
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -62,8 +62,7 @@ fn make_private(folder: &Path) -> anyhow::Result<()> {
     let found =
         std::fs::symlink_metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
     let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
-    let open = !folder.to_string_lossy().starts_with("/tmp/slmscope-");
-    if !ours && !open {
+    if !ours {
         bail!(
             "{} belongs to somebody else: remove it, or choose another place with --socket",
             folder.display()

@@ -4,8 +4,9 @@
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Opens no further file, dumps no core, and is the first to go when memory runs out.
+/// Ends at a fault, opens no further file, dumps no core, and is the first to go when memory runs out.
 pub(super) fn confine() {
+    die_of_faults();
     // A core file of a worker is gigabytes of weights.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let steps = [
@@ -17,6 +18,16 @@ pub(super) fn confine() {
         if let Err(error) = result {
             tracing::debug!(step, error, "A part of the confinement is not available.");
         }
+    }
+}
+
+/// Takes the language runtime's handlers of faults away. They survive a fault signal that another process
+/// sent; the daemon is to see the signal, whoever sent it.
+#[expect(unsafe_code, reason = "signal dispositions have no safe interface")]
+fn die_of_faults() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: the default disposition runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 

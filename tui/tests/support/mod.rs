@@ -28,7 +28,8 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// A small model with real structure and no tokenizer.
 pub fn tiny_model() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/engine/tests/goldens/gguf/llama-q4_0.gguf");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/engine/tests/goldens/gguf/llama-q4_0.gguf");
     path.canonicalize().expect("the repository has it").display().to_string()
 }
 
@@ -135,6 +136,12 @@ impl Running {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
     }
 
+    /// The first result that is not that of a completed turn.
+    pub fn last(&mut self) -> Value {
+        let results = std::iter::repeat_with(|| self.result()).take(1_000);
+        results.into_iter().find(|result| result["status"] != "complete").expect("the loop ends")
+    }
+
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
@@ -155,7 +162,8 @@ pub fn signal(pid: u32, name: &str) {
 
 /// Waits until a process that is no child of this one is gone. Its end cannot be waited for, only seen.
 pub fn wait_gone(pid: u64) {
-    let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    let gone =
+        || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
     while !gone() {
         std::thread::yield_now();
     }
