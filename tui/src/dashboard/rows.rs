@@ -105,11 +105,11 @@ impl Row {
 
     /// Bytes per token.
     pub(super) fn bytes_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then_some(self.bytes? as f64 / self.tokens as f64)
+        (self.tokens > 0).then_some(counted(self.bytes)? as f64 / self.tokens as f64)
     }
 
     fn per_second(&self, amount: Option<u64>) -> Option<f64> {
-        (self.time_ns > 0).then_some(amount? as f64 * 1e9 / self.time_ns as f64)
+        (self.time_ns > 0).then_some(counted(amount)? as f64 * 1e9 / self.time_ns as f64)
     }
 
     /// Bytes per second of the row's own time.
@@ -350,4 +350,10 @@ pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static s
     let other = books.other_ns.iter().fold(unnamed, |sum, &ns| sum.saturating_add(ns));
     let named = Module::ALL.iter().map(|module| module.as_str()).zip(modules);
     named.chain([("other", other), ("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]).collect()
+}
+
+/// What the plan's rules count for a row. They leave activations out, so an op that only moves those has no
+/// figure, which is not the same as a rate of zero.
+fn counted(amount: Option<u64>) -> Option<u64> {
+    amount.filter(|&amount| amount > 0)
 }
