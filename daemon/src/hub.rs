@@ -66,8 +66,12 @@ impl<'a> Encoded<'a> {
 
     fn bytes(&mut self, codec: Codec) -> Arc<[u8]> {
         let slot = &mut self.bytes[codec as usize];
-        slot.get_or_insert_with(|| codec.encode(Envelope::Frame, self.frame).into()).clone()
+        slot.get_or_insert_with(|| encode(codec, self.frame)).clone()
     }
+}
+
+fn encode(codec: Codec, frame: &Frame) -> Arc<[u8]> {
+    codec.encode(Envelope::Frame, frame).into()
 }
 
 impl Hub {
@@ -168,8 +172,8 @@ impl Hub {
     pub fn sample(&self, sample: &Sample) {
         let mut state = self.state();
         let Some(&(source, _)) = sample.values.first() else { return };
-        let frame = Frame::Sample(sample.clone());
-        let mut whole = Encoded::new(&frame);
+        let mut frame = None;
+        let mut encoded = [None, None];
         for client in &mut state.clients {
             let Some(stream) = &mut client.stream else { continue };
             if !stream.is_due(source, sample.t_ns) {
@@ -178,12 +182,15 @@ impl Hub {
             let is_wanted = |id: ChannelId| stream.wanted.get(usize::from(id)).copied().unwrap_or(false);
             let wanted = sample.values.iter().filter(|(id, _)| is_wanted(*id)).count();
             if wanted == sample.values.len() {
-                let bytes = whole.bytes(client.queue.codec());
+                // Most readings come when nobody's is due: nothing is made before somebody's is.
+                let frame = frame.get_or_insert_with(|| Frame::Sample(sample.clone()));
+                let codec = client.queue.codec();
+                let bytes = encoded[codec as usize].get_or_insert_with(|| encode(codec, frame)).clone();
                 client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
             } else if wanted > 0 {
                 let mut part = sample.clone();
                 part.values.retain(|(id, _)| is_wanted(*id));
-                let bytes = Encoded::new(&Frame::Sample(part)).bytes(client.queue.codec());
+                let bytes = encode(client.queue.codec(), &Frame::Sample(part));
                 client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
             }
         }
@@ -202,7 +209,11 @@ impl Hub {
                 client.queue.push(Item::Ops { seq, bytes }, &self.dropped);
             }
         }
-        let Some(plan) = &state.plan else { return };
+        let Some(plan) =
+            state.plan.as_ref().filter(|_| state.clients.iter().any(|c| c.wants(OpsDetail::Summary)))
+        else {
+            return;
+        };
         match &mut state.summary {
             Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
             _ => {

@@ -38,9 +38,7 @@ pub fn discover(root: &Root) -> Inventory {
     let mut bus: Vec<Box<dyn Source>> = Vec::new();
 
     medium.extend(CpuTime::discover(root, &mut catalogue).map(boxed));
-    let (own_fast, own_medium) = own::discover(root, &mut catalogue, &worker);
-    fast.extend(own_fast);
-    medium.extend(own_medium);
+    medium.extend(own::discover(root, &mut catalogue, &worker));
     if let Some((group, source)) = frequency::discover(root, &mut catalogue) {
         match group {
             Group::Fast => fast.push(source),

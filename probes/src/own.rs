@@ -49,8 +49,9 @@ impl Who {
 
 type Sources = Vec<Box<dyn Source>>;
 
-/// Enters the channels of both processes; the first list belongs to the fast group, the second to the medium.
-pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> (Sources, Sources) {
+/// Enters the channels of both processes, all of the medium group: waking up a hundred times a second for a
+/// clock that nobody integrates would cost more than everything else that is sampled.
+pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Sources {
     let who = [Who::Worker(worker.clone()), Who::Daemon];
     if !root.is_live() {
         for name in who.iter().map(Who::name) {
@@ -61,11 +62,11 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
             let rss = format!("mem.{name}.rss");
             catalogue.absent((&rss, Quantity::Memory, Unit::Bytes, Scope::Process), "", reason(), None);
         }
-        return (Vec::new(), Vec::new());
+        return Vec::new();
     }
-    let fast = who.iter().map(|who| Box::new(OwnTime::new(who.clone(), catalogue)) as _).collect();
-    let medium = who.iter().map(|who| Box::new(OwnMemory::new(who.clone(), catalogue)) as _).collect();
-    (fast, medium)
+    let times = who.each_ref().map(|who| Box::new(OwnTime::new(who.clone(), catalogue)) as Box<dyn Source>);
+    let memory = who.map(|who| Box::new(OwnMemory::new(who, catalogue)) as Box<dyn Source>);
+    times.into_iter().chain(memory).collect()
 }
 
 /// CPU time of one process.
@@ -85,7 +86,7 @@ impl OwnTime {
             scope: Scope::Process,
             class: Class::Measured,
             source: format!("CPU clock of the {} process", who.name()),
-            group: Group::Fast,
+            group: Group::Medium,
         };
         let channel = catalogue.counter(entry, None);
         catalogue.rate(&id, channel, Quantity::Cpu, Unit::Ratio);

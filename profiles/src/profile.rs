@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use crate::books::Books;
 use crate::job::Span;
 use crate::op::{OpBatch, OtherSpan, Phase};
-use crate::plan::SiteId;
 use crate::plan::site::OpSite;
 use crate::result::{Figures, OpRow, OtherRow, PhaseBooks, TokenTimes};
 use crate::stats::{Estimate, median, percentile};
@@ -17,7 +16,8 @@ pub struct Profile {
     sites: Vec<OpSite>,
     path: String,
     recorded: BTreeMap<(u32, Phase), Recorded>,
-    ops: BTreeMap<(Phase, SiteId), Totals>,
+    /// By phase, then by site.
+    ops: BTreeMap<Phase, Vec<Totals>>,
     spans: Vec<Span>,
 }
 
@@ -27,7 +27,7 @@ struct Recorded {
     rows: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Totals {
     last_run: Option<u32>,
     runs: u64,
@@ -58,9 +58,10 @@ impl Profile {
         let recorded = self.recorded.entry((head.run, head.phase)).or_default();
         recorded.books.add(&Books::of(batch));
         recorded.rows += rows;
+        let ops = self.ops.entry(head.phase).or_insert_with(|| vec![Totals::default(); self.sites.len()]);
         for event in &batch.events {
-            let Some(site) = self.sites.get(usize::from(event.site)) else { continue };
-            let totals = self.ops.entry((head.phase, event.site)).or_default();
+            let at = usize::from(event.site);
+            let (Some(site), Some(totals)) = (self.sites.get(at), ops.get_mut(at)) else { continue };
             if totals.last_run != Some(head.run) {
                 totals.last_run = Some(head.run);
                 totals.runs += 1;
@@ -135,32 +136,31 @@ impl Profile {
         for books in self.phases() {
             *walls.entry(books.phase).or_default() += books.recorded_wall_ns;
         }
-        self.ops
-            .iter()
-            .filter_map(|(&(phase, id), totals)| {
-                let site = self.sites.get(usize::from(id))?;
-                // Batches of a repetition that broke off have no span; their own books are the measure then.
-                let wall = walls.get(&phase).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
-                    let of_phase = self.recorded.iter().filter(|((_, p), _)| *p == phase);
-                    of_phase.map(|(_, recorded)| recorded.books.wall_ns).sum()
-                });
-                Some(OpRow {
-                    id,
-                    phase,
-                    module: site.module,
-                    name: site.name.clone(),
-                    kind: site.kind,
-                    layer: site.layer,
-                    path: self.path.clone(),
-                    runs: totals.runs,
-                    count: totals.count,
-                    time_ns: totals.time_ns,
-                    bytes: totals.bytes,
-                    flops: totals.flops,
-                    share: if wall > 0 { totals.time_ns as f64 / wall as f64 } else { 0.0 },
-                })
-            })
-            .collect()
+        let mut rows = Vec::new();
+        for (&phase, ops) in &self.ops {
+            // Batches of a repetition that broke off have no span; their own books are the measure then.
+            let wall = walls.get(&phase).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
+                let of_phase = self.recorded.iter().filter(|((_, p), _)| *p == phase);
+                of_phase.map(|(_, recorded)| recorded.books.wall_ns).sum()
+            });
+            let ran = self.sites.iter().zip(ops).filter(|(_, totals)| totals.count > 0);
+            rows.extend(ran.map(|(site, totals)| OpRow {
+                id: site.id,
+                phase,
+                module: site.module,
+                name: site.name.clone(),
+                kind: site.kind,
+                layer: site.layer,
+                path: self.path.clone(),
+                runs: totals.runs,
+                count: totals.count,
+                time_ns: totals.time_ns,
+                bytes: totals.bytes,
+                flops: totals.flops,
+                share: if wall > 0 { totals.time_ns as f64 / wall as f64 } else { 0.0 },
+            }));
+        }
+        rows
     }
 
     /// The quoted figures. `tokenize_ns` is the time that the prompt's text took, 0 for random ids; `emits`
