@@ -47,6 +47,8 @@ pub struct WorkerArgs {
 /// If it cannot begin to serve.
 pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     init_log();
+    // Started by its inode, a process is called `exe`.
+    let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let Opened { entrance, socket, bound_here } = open(&args)?;
     let origin_ns = clock::now_ns();

@@ -56,6 +56,11 @@ impl WorkerProcess {
         self.child.id()
     }
 
+    /// Whether the process has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a command; the first one takes the ring along.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::books::Books;
-use crate::job::Span;
+use crate::job::{JobId, Span};
 use crate::op::{OpBatch, OtherSpan, Phase};
 use crate::plan::site::OpSite;
 use crate::result::{Figures, OpRow, OtherRow, PhaseBooks, TokenTimes};
@@ -21,10 +21,13 @@ pub struct Profile {
     spans: Vec<Span>,
 }
 
+/// What the batches of one phase of one repetition say.
 #[derive(Debug, Default)]
 struct Recorded {
     books: Books,
     rows: u64,
+    begin_ns: u64,
+    token_ends_ns: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -56,8 +59,12 @@ impl Profile {
         }
         let (rows, context) = (u64::from(head.rows), u64::from(head.context));
         let recorded = self.recorded.entry((head.run, head.phase)).or_default();
+        if recorded.token_ends_ns.is_empty() {
+            recorded.begin_ns = head.begin_ns;
+        }
         recorded.books.add(&Books::of(batch));
         recorded.rows += rows;
+        recorded.token_ends_ns.push(head.end_ns);
         let ops = self.ops.entry(head.phase).or_insert_with(|| vec![Totals::default(); self.sites.len()]);
         for event in &batch.events {
             let at = usize::from(event.site);
@@ -77,6 +84,26 @@ impl Profile {
     pub fn add_span(&mut self, span: Span) {
         if is_measured(span.phase) {
             self.spans.push(span);
+        }
+    }
+
+    /// Makes spans for phases that broke off before their end was told, from their batches: what a run that
+    /// was cancelled, or whose worker died, has measured until then.
+    pub fn close_broken(&mut self, job: JobId) {
+        let spans = &mut self.spans;
+        for (&(run, phase), recorded) in &self.recorded {
+            let is_told = spans.iter().any(|span| (span.run, span.phase) == (run, phase));
+            let Some(&end_ns) = recorded.token_ends_ns.last().filter(|_| !is_told) else { continue };
+            spans.push(Span {
+                job,
+                run,
+                phase,
+                begin_ns: recorded.begin_ns,
+                end_ns,
+                tokens: recorded.rows as u32,
+                sample_ns: recorded.books.other_ns[OtherSpan::Sample as usize],
+                token_ends_ns: recorded.token_ends_ns.clone(),
+            });
         }
     }
 
@@ -287,6 +314,25 @@ mod tests {
                 assert_eq!(books.recorded_wall_ns == books.wall_ns, lost.is_none());
             }
         }
+    }
+
+    #[test]
+    fn a_phase_that_broke_off_keeps_its_tokens_and_its_books() {
+        let plan = plan();
+        let count = plan.sites.len() as u16;
+        let mut profile = Profile::new(plan.sites, "test".to_owned());
+        let first = token(0, 0, count, 5_000);
+        profile.add_batch(&token(0, 1, count, first.head.end_ns));
+        profile.clear();
+        profile.add_batch(&first);
+        profile.add_batch(&token(0, 1, count, first.head.end_ns));
+        assert!(profile.phases().is_empty());
+        profile.close_broken(1);
+        profile.close_broken(1);
+        let phases = profile.phases();
+        assert_eq!((phases.len(), phases[0].tokens, phases[0].recorded_tokens), (1, 2, 2));
+        assert_eq!(phases[0].wall_ns, 2 * (u64::from(count) * 120 + 500));
+        assert_eq!(phases[0].unattributed_ns, 2 * 20, "what lies before the first op");
     }
 
     #[test]

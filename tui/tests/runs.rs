@@ -100,6 +100,36 @@ fn an_interrupted_run_keeps_what_was_measured() {
 }
 
 #[test]
+fn a_first_repetition_that_is_interrupted_keeps_its_tokens() {
+    let daemon = Daemon::start();
+    let mut watching = daemon.lines("{\"subscribe\":{\"channels\":[],\"ops\":\"raw\"}}\n");
+    let flags = ["run", "smollm2-135m", "--prompt", "4", "--generate", "8000", "--warmup", "0", "--json"];
+    let mut run = Running::start(daemon.client(&flags));
+    let ops = std::iter::repeat_with(|| watching.frame("ops"));
+    assert!(ops.take(20_000).any(|ops| ops["head"]["phase"] == "decode" && ops["head"]["token"] == 3));
+    run.signal("INT");
+    let result = run.result();
+    assert_eq!((result["status"].as_str(), run.end().0), (Some("cancelled"), Some(130)));
+    books_close(&result);
+    assert!(result["phases"][1]["tokens"].as_u64().unwrap() >= 4);
+    assert!(result["summary"]["decode_tokens_per_s"]["median"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_worker_that_dies_while_idle_is_replaced() {
+    let daemon = Daemon::start();
+    let tiny = tiny_model();
+    let mut watching = daemon.lines("{\"subscribe\":{\"channels\":[],\"ops\":\"off\"}}\n");
+    assert!(daemon.client(&short(&tiny, &[])).output().unwrap().status.success());
+    let worker =
+        std::iter::repeat_with(|| watching.frame("job")).find_map(|job| job["worker"].as_u64()).unwrap();
+    signal(worker as u32, "KILL");
+    wait_gone(worker);
+    let again = daemon.client(&short(&tiny, &[])).output().unwrap();
+    assert!(again.status.success(), "{}", text(&again.stderr));
+}
+
+#[test]
 fn a_worker_that_dies_ends_the_job_with_its_reason_and_nothing_else() {
     let daemon = Daemon::start();
     let tiny = tiny_model();

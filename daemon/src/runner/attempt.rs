@@ -100,6 +100,7 @@ impl<'a> Attempt<'a> {
             }
             self.shared.sampler.set_worker(None);
         }
+        self.draft.profile.close_broken(self.job);
         self.deliver(status, error.clone());
         self.shared.update(self.job, |job| {
             job.state = state;
@@ -168,7 +169,8 @@ impl<'a> Attempt<'a> {
     fn load(&mut self) -> Result<(), Stop> {
         let threads = self.order.threads();
         let fresh = self.order.submit.workload.fresh;
-        if let Some(old) = self.worker.take_if(|worker| fresh || worker.threads != threads) {
+        // One that died while it was idle is replaced like one that does not suit.
+        if let Some(old) = self.worker.take_if(|old| fresh || old.threads != threads || !old.is_alive()) {
             old.kill();
         }
         let worker = match self.worker.take() {
