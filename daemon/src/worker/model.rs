@@ -12,6 +12,7 @@ use slmscope_engine::map::{FileIdentity, MappedFile};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
+use slmscope_engine::synthetic::GENERATOR_VERSION;
 use slmscope_engine::tokenizer::{Tokenizer, TokenizerError};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
@@ -22,9 +23,6 @@ use slmscope_profiles::stats::SplitMix;
 
 use super::protocol::{Event, Load, Loaded, Prompt, Source};
 use super::{End, Worker};
-
-/// Version of the generator of synthetic weights, part of their identity.
-const SYNTHETIC_VERSION: u32 = 1;
 
 /// A loaded model with a workload ready to run.
 pub(super) struct Workbench {
@@ -132,7 +130,7 @@ type Opened = (Key, Model, Origin, Vec<String>);
 fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
     match &order.source {
         Source::Synthetic { spec, format, seed } => {
-            let text = serde_json::to_string(&(SYNTHETIC_VERSION, spec, format, seed))
+            let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed))
                 .map_err(|error| End::Failed(error.to_string()))?;
             let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
             let matrices =
