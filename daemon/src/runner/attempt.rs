@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use slmscope_probes::{hygiene, process};
+use slmscope_probes::process;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Progress};
 use slmscope_profiles::op::Phase;
@@ -20,7 +20,7 @@ use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::wire::{Frame, PlanFrame};
 use slmscope_profiles::workload::OverheadMode;
 
-use super::ending::{Draft, OwnCost};
+use super::ending::{Draft, Moment};
 use super::{Order, Shared};
 use crate::clock::now_ns;
 use crate::supervisor::WorkerProcess;
@@ -125,7 +125,6 @@ impl<'a> Attempt<'a> {
 
     fn once(&mut self, first: bool) -> Result<(), Stop> {
         self.shared.samples.begin();
-        self.draft.before = Some(hygiene::read(&self.shared.root));
         if first {
             self.state(JobState::Preparing);
             self.baseline()?;
@@ -217,7 +216,7 @@ impl<'a> Attempt<'a> {
     /// The measured repetitions: as many as asked for, or until the figures are narrow enough.
     fn measure(&mut self) -> Result<(), Stop> {
         let begin = Instant::now();
-        let own = OwnCost::take(self.worker.as_ref().map(WorkerProcess::pid), &self.shared.client_pids());
+        self.draft.before = Some(self.moment());
         let asked = self.order.submit.workload.repetitions;
         let mut run = 0;
         loop {
@@ -232,12 +231,15 @@ impl<'a> Attempt<'a> {
                 break;
             }
         }
+        self.draft.after = Some(self.moment());
         let pid = self.worker.as_ref().map(WorkerProcess::pid);
-        let now = OwnCost::take(pid, &self.shared.client_pids());
-        self.draft.own_cost = Some((own, now));
-        self.draft.after = Some(hygiene::read(&self.shared.root));
         self.draft.process = pid.map(process::memory);
         Ok(())
+    }
+
+    fn moment(&self) -> Moment {
+        let pid = self.worker.as_ref().map(WorkerProcess::pid);
+        Moment::take(&self.shared.root, pid, &self.shared.client_pids())
     }
 
     fn is_narrow(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What is known of a job so far, and the result that is made of it at any time.
 
 use slmscope_engine::threads::is_engine_thread;
-use slmscope_probes::hygiene::Readings;
+use slmscope_probes::Root;
+use slmscope_probes::hygiene::{self, Readings};
 use slmscope_probes::process::{self, ProcessMemory};
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::finding::findings;
@@ -18,25 +19,28 @@ use slmscope_profiles::workload::OverheadMode;
 use super::{Order, energy};
 use crate::worker::protocol::Loaded;
 
-/// CPU time of everything that is not the engine, at one moment.
-pub(super) struct OwnCost {
+/// Machine and own CPU time at one moment. Both are differences in the end, so they are taken together: what
+/// the machine did between two moments less what we did between the same two is what others did.
+pub(super) struct Moment {
+    readings: Readings,
     at_ns: u64,
-    /// Daemon, clients, and the worker's helper threads, ns.
+    /// CPU time of daemon, clients, and the worker's helper threads, ns.
     helpers: Option<u64>,
-    /// Daemon, clients and the whole worker, ns.
+    /// CPU time of daemon, clients and the whole worker, ns.
     all: u64,
 }
 
-impl OwnCost {
-    pub(super) fn take(worker: Option<u32>, clients: &[u32]) -> Self {
-        let sum = |pids: &[u32]| pids.iter().filter_map(|&pid| process::cpu_ns(pid)).sum::<u64>();
+impl Moment {
+    pub(super) fn take(root: &Root, worker: Option<u32>, clients: &[u32]) -> Self {
+        let readings = hygiene::read(root);
         let daemon = process::cpu_ns(std::process::id());
+        let clients: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
         let threads = worker.map(process::threads_cpu_ns).unwrap_or_default();
         let is_helper = |name: &str| !is_engine_thread(name);
         let helpers: u64 = threads.iter().filter(|(_, name, _)| is_helper(name)).map(|(_, _, ns)| ns).sum();
-        let clients = sum(clients);
         let worker = worker.and_then(process::cpu_ns).unwrap_or(0);
         Self {
+            readings,
             at_ns: crate::clock::now_ns(),
             helpers: daemon.map(|daemon| daemon + clients + helpers),
             all: daemon.unwrap_or(0) + clients + worker,
@@ -52,12 +56,12 @@ pub(super) struct Draft {
     workload: slmscope_profiles::workload::Workload,
     pub(super) profile: Profile,
     pub(super) loaded: Option<Loaded>,
-    pub(super) before: Option<Readings>,
-    pub(super) after: Option<Readings>,
+    /// When the measured repetitions began, and when they ended.
+    pub(super) before: Option<Moment>,
+    pub(super) after: Option<Moment>,
     /// Begin and end of the idle baseline, ns.
     pub(super) idle: Option<(u64, u64)>,
     pub(super) process: Option<ProcessMemory>,
-    pub(super) own_cost: Option<(OwnCost, OwnCost)>,
     /// Times of tokens with the recorder on and off, ns.
     pub(super) recording: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) hash: Option<String>,
@@ -97,7 +101,6 @@ impl Draft {
             after: None,
             idle: None,
             process: None,
-            own_cost: None,
             recording: None,
             hash: None,
             file_changed: false,
@@ -109,7 +112,7 @@ impl Draft {
     /// Forgets what belongs to one turn of a loop.
     pub(super) fn begin_turn(&mut self) {
         self.profile.clear();
-        (self.before, self.after, self.own_cost, self.process) = (None, None, None, None);
+        (self.before, self.after, self.process) = (None, None, None);
     }
 
     /// The result as far as it is known.
@@ -172,7 +175,7 @@ impl Draft {
     }
 
     fn stolen(&self) -> Option<Stolen> {
-        let (older, newer) = self.own_cost.as_ref()?;
+        let (older, newer) = self.before.as_ref().zip(self.after.as_ref())?;
         Some(Stolen {
             cpu_ns: newer.helpers?.checked_sub(older.helpers?)?,
             wall_ns: newer.at_ns.checked_sub(older.at_ns)?,
@@ -203,8 +206,8 @@ impl Draft {
 
     fn hygiene(&self) -> Hygiene {
         let (Some(before), Some(after)) = (&self.before, &self.after) else { return Hygiene::default() };
-        let own = self.own_cost.as_ref().map(|(older, newer)| newer.all.saturating_sub(older.all));
-        let mut reasons = super::fitness::reasons(before, after, own.unwrap_or(0));
+        let own_ns = after.all.saturating_sub(before.all);
+        let mut reasons = super::fitness::reasons(&before.readings, &after.readings, own_ns);
         if self.file_changed {
             reasons.push("the model file was changed while it was in use".to_owned());
         }
