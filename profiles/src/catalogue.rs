@@ -7,7 +7,10 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::spec::{Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling};
+use crate::spec::{
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, Layer, Mixer, Norm, Positions, QkNorm,
+    Residual, Rope, RopePairing, RopeScaling,
+};
 
 /// The model that runs when none is named.
 pub const DEFAULT_MODEL: &str = "smollm2-135m";
@@ -168,7 +171,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 impl Row {
     /// What the model computes. Pairs for rotary positions are those of its GGUF file.
     pub fn spec(&self) -> DecoderSpec {
-        let norm = Norm { eps: self.norm_eps };
+        let norm = Norm::rms(self.norm_eps);
         let scaling = self.rope_llama3.map_or(RopeScaling::None, |rope| RopeScaling::Llama3 {
             factor: rope.factor,
             low: rope.low,
@@ -179,37 +182,38 @@ impl Row {
         let pairing = if adjacent { RopePairing::Adjacent } else { RopePairing::Halves };
         let layer = |index: u32| {
             let local = self.gemma3.filter(|gemma| !(index + 1).is_multiple_of(gemma.global_every));
+            let rope = Rope {
+                theta: local.map_or(self.rope_theta, |gemma| gemma.local_rope_theta),
+                dim: self.head_dim,
+                pairing,
+                scaling: scaling.clone(),
+            };
+            let positions = Positions::Rope(rope);
             Layer {
+                residual: Residual::PreNorm,
+                residual_scale: None,
                 attn_norm: norm,
-                attention: Attention {
-                    q_heads: self.q_heads,
-                    kv_heads: self.kv_heads,
-                    head_dim: self.head_dim,
+                mixer: Mixer::Attention(Attention {
                     qkv_bias: self.qkv_bias,
-                    qk_norm: self.gemma3.map(|_| norm),
-                    rope: Rope {
-                        theta: local.map_or(self.rope_theta, |gemma| gemma.local_rope_theta),
-                        dim: self.head_dim,
-                        pairing,
-                        scaling: scaling.clone(),
-                    },
+                    qk_norm: self.gemma3.map(|_| QkNorm::Head(norm)),
                     window: local.map(|gemma| gemma.window),
-                    scale: 1.0 / (self.head_dim as f32).sqrt(),
-                },
+                    ..Attention::plain(self.q_heads, self.kv_heads, self.head_dim, positions)
+                }),
                 attn_post_norm: self.gemma3.map(|_| norm),
-                ffn_norm: norm,
-                ffn: Ffn { dim: self.ffn, activation: self.activation },
+                ffn_norm: Some(norm),
+                ffn: Ffn::gated(self.ffn, self.activation),
                 ffn_post_norm: self.gemma3.map(|_| norm),
             }
         };
+        let scale = self.gemma3.map(|_| (self.hidden as f32).sqrt());
         DecoderSpec {
             vocab: self.vocab,
             hidden: self.hidden,
             max_context: self.max_context,
-            embedding_scale: self.gemma3.map(|_| (self.hidden as f32).sqrt()),
+            embedding: Embedding { scale, ..Embedding::plain(self.hidden) },
             layers: (0..self.layers).map(layer).collect(),
-            final_norm: norm,
-            tied_head: self.tied_head,
+            final_norm: Some(norm),
+            head: Head::plain(self.tied_head),
         }
     }
 
@@ -278,7 +282,8 @@ mod tests {
     #[test]
     fn windowed_layers_alternate_with_full_ones() {
         let spec = find("gemma3-270m").unwrap().spec();
-        let full: Vec<_> = (0..18).filter(|&i| spec.layers[i].attention.window.is_none()).collect();
+        let full: Vec<_> =
+            (0..18).filter(|&i| spec.layers[i].mixer.attention().unwrap().window.is_none()).collect();
         assert_eq!(full, [5, 11, 17]);
         let plan = Plan::compile(&spec, KvFormat::F16, |t| t.format_in(WeightFormat::Q4_0));
         assert_eq!(plan.ropes.len(), 2);

@@ -5,22 +5,23 @@
 //! any chunk length are known without running anything.
 //!
 //! Projections that read the same input are one step (`attn.qkv_proj`, `ffn.gate_up_proj`): an executor can
-//! prepare the input once, and a layer of attention and feed-forward costs 12 events instead of 15.
+//! prepare the input once. A norm behind a branch is part of the addition. So a layer of attention and
+//! feed-forward costs 12 events, one more where queries and keys are normalised.
 //!
 //! Bytes are what has to come from memory whatever the engine does: weights that are multiplied, rows that
-//! are looked up, keys and values read and written. Activations are not counted: at the widths of these
-//! models they stay in the caches.
+//! are looked up, keys and values read and written, recurrent state. Activations are not counted: at the
+//! widths of these models they stay in the caches.
 
 mod build;
+pub mod op;
 pub mod site;
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::format::{KvFormat, WeightFormat};
 use crate::spec::tensors::TensorSpec;
-use crate::spec::{Activation, DecoderSpec, Norm, Rope};
+use crate::spec::{DecoderSpec, Recurrent, Rope};
+pub use op::{HeadNormPart, NormWeights, Op, Projection, RopePart, Rows, Step};
 use site::OpSite;
 
 /// Index into [`Plan::tensors`].
@@ -43,9 +44,11 @@ pub struct Plan {
     pub tensors: Vec<(TensorSpec, WeightFormat)>,
     /// Distinct rotary embeddings; steps refer to them by index.
     pub ropes: Vec<Rope>,
-    /// Key and value width of every attention layer, in layer order.
-    pub kv_widths: Vec<u32>,
-    /// How the cache keeps them.
+    /// The KV caches, one an attention layer, in layer order; steps refer to them by index.
+    pub caches: Vec<CacheShape>,
+    /// The recurrences, one a recurrent layer, in layer order; steps refer to them by index.
+    pub states: Vec<Recurrent>,
+    /// How the caches keep keys and values.
     pub kv_format: KvFormat,
     /// Width of the residual stream.
     pub hidden: u32,
@@ -64,130 +67,25 @@ pub struct Slot {
     pub width: u32,
 }
 
-/// Which rows of the chunk a step computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rows {
-    /// All of them.
-    All,
-    /// Only the last: what follows has one row.
-    Last,
+/// What one layer caches of a token: `heads` keys of `key_dim` elements, and as many values of `value_dim`;
+/// no values where they are the leading elements of the keys (latent attention).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheShape {
+    /// The layer.
+    pub layer: u32,
+    /// Key and value heads.
+    pub heads: u32,
+    /// Elements of a key.
+    pub key_dim: u32,
+    /// Elements of a value that is stored; 0 for none.
+    pub value_dim: u32,
 }
 
-/// One step of the forward pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// What is computed.
-    pub op: Op,
-    /// For which rows.
-    pub rows: Rows,
-}
-
-/// One matrix of a projection step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Projection {
-    /// The matrix.
-    pub weight: TensorId,
-    /// Added to each row of the result.
-    pub bias: Option<TensorId>,
-    /// Receives the result.
-    pub out: SlotId,
-}
-
-/// The operations.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Op {
-    /// Looks the chunk's token ids up: `out = table[ids] * scale`.
-    Embed {
-        /// The embedding table.
-        table: TensorId,
-        /// 1 if `None`.
-        scale: Option<f32>,
-        /// Receives the rows.
-        out: SlotId,
-    },
-    /// RMS norm of each row.
-    Norm {
-        /// Gains, one an element.
-        gain: TensorId,
-        /// Epsilon.
-        norm: Norm,
-        /// Read.
-        input: SlotId,
-        /// May be the same slot as `input`.
-        out: SlotId,
-    },
-    /// RMS norm of each head in place.
-    HeadNorm {
-        /// Slot and gains (`head_dim` elements, shared by all heads).
-        parts: Vec<(SlotId, TensorId)>,
-        /// Elements of a head.
-        head_dim: u32,
-        /// Epsilon.
-        norm: Norm,
-    },
-    /// Products of one input with one or more matrices.
-    MatMul {
-        /// Read.
-        input: SlotId,
-        /// The matrices.
-        parts: Vec<Projection>,
-    },
-    /// Turns heads in place by their position.
-    Rope {
-        /// The slots: queries and keys.
-        parts: Vec<SlotId>,
-        /// Elements of a head.
-        head_dim: u32,
-        /// Index into [`Plan::ropes`].
-        rope: u32,
-    },
-    /// Appends the chunk's keys and values to a layer's cache.
-    KvAppend {
-        /// The layer.
-        layer: u32,
-        /// Keys.
-        k: SlotId,
-        /// Values.
-        v: SlotId,
-    },
-    /// Causal attention of the chunk's queries over the layer's cache.
-    Attention {
-        /// The layer.
-        layer: u32,
-        /// Queries.
-        q: SlotId,
-        /// Receives the mixed values, `q_heads * head_dim` wide.
-        out: SlotId,
-        /// Query heads.
-        q_heads: u32,
-        /// Key and value heads.
-        kv_heads: u32,
-        /// Elements of a head.
-        head_dim: u32,
-        /// Factor on scores.
-        scale: f32,
-        /// Tokens that a query sees, itself included; `None` for all.
-        window: Option<u32>,
-    },
-    /// `out = activation(gate) * up`, element by element.
-    Gate {
-        /// The function.
-        activation: Activation,
-        /// Read.
-        gate: SlotId,
-        /// Read.
-        up: SlotId,
-        /// May be one of them.
-        out: SlotId,
-    },
-    /// `stream += branch`.
-    Add {
-        /// The residual stream.
-        stream: SlotId,
-        /// What is added.
-        branch: SlotId,
-    },
+impl CacheShape {
+    /// Elements of a token.
+    pub fn elements(&self) -> u64 {
+        u64::from(self.heads) * u64::from(self.key_dim + self.value_dim)
+    }
 }
 
 impl Plan {
@@ -218,8 +116,12 @@ impl Plan {
 
     /// Bytes of keys and values of `tokens` tokens.
     pub fn kv_bytes(&self, tokens: u64) -> u64 {
-        let elements: u64 = self.kv_widths.iter().map(|&width| 2 * u64::from(width)).sum();
-        elements * self.kv_format.bytes() * tokens
+        self.caches.iter().map(CacheShape::elements).sum::<u64>() * self.kv_format.bytes() * tokens
+    }
+
+    /// Bytes of recurrent state, f32.
+    pub fn state_bytes(&self) -> u64 {
+        self.states.iter().map(|state| 4 * state.state_elements()).sum()
     }
 
     /// Bytes of f32 activations for chunks of up to `rows` rows; the logits are those of one row.

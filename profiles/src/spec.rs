@@ -1,12 +1,29 @@
 //! What a decoder-only model computes, along the axes in which small language models differ.
 //!
-//! A spec is shapes and rules, no weights. Three readers make one: a catalogue row ([`crate::catalogue`]),
-//! a GGUF header (the engine's), and later a Hugging Face configuration. Everything behind the readers works
-//! on the spec alone; a new model is a new spec.
+//! A spec is shapes and rules, no weights. Three readers make one: a catalogue row ([`crate::catalogue`]), a
+//! GGUF header and a Hugging Face configuration (both the engine's). Everything behind the readers works on
+//! the spec alone; a new model is a new spec.
+//!
+//! | axis | here |
+//! |---|---|
+//! | token mixer | [`Attention`] (MHA, GQA, MQA), [`LatentAttention`] (MLA), [`Recurrent`] (RG-LRU) |
+//! | positions | [`Positions`]: none, rotary, ALiBi; [`LearnedPositions`] in the embedding |
+//! | channel mixer | [`Ffn`]: gated or not, own weights or another layer's |
+//! | norms | [`Norm`]: RMS or layer norm, with and without gains and biases |
+//! | where norms and sums stand | [`Residual`] and the post-norms of a [`Layer`] |
 
+pub mod attention;
+pub mod norm;
+pub mod rope;
 pub mod tensors;
+mod validate;
 
 use serde::{Deserialize, Serialize};
+
+pub use attention::{Attention, LatentAttention, Positions, QkNorm, alibi_slopes};
+pub use norm::{Gain, Norm, NormKind};
+pub use rope::{Rope, RopePairing, RopeScaling};
+pub use validate::{MOST_LAYERS, SpecError};
 
 /// A decoder: token ids in, logits out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,153 +34,193 @@ pub struct DecoderSpec {
     pub hidden: u32,
     /// Longest context that the model was made for, tokens.
     pub max_context: u32,
-    /// Factor on embedded tokens (`sqrt(hidden)` in Gemma); `None` for 1.
-    pub embedding_scale: Option<f32>,
+    /// From ids to the residual stream.
+    pub embedding: Embedding,
     /// The blocks, first to last.
     pub layers: Vec<Layer>,
-    /// Before the LM head.
-    pub final_norm: Norm,
-    /// Logits are products with the embedding table; no matrix of their own is stored.
-    pub tied_head: bool,
+    /// Before the LM head; `None` where the last block's own norm is the last (OPT-350M).
+    pub final_norm: Option<Norm>,
+    /// From the residual stream to logits.
+    pub head: Head,
 }
 
-/// One block: attention, then feed-forward, each added to the residual stream.
+/// How token ids become rows of the residual stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Width of the table. Other than the stream's, a matrix projects rows into the stream and another one
+    /// what comes out of it back (OPT-350M).
+    pub width: u32,
+    /// Factor on embedded tokens (`sqrt(hidden)` in Gemma, 12 in MiniCPM); `None` for 1.
+    pub scale: Option<f32>,
+    /// A table of positions that is added.
+    pub positions: Option<LearnedPositions>,
+    /// On the sum (BLOOM).
+    pub norm: Option<Norm>,
+}
+
+impl Embedding {
+    /// A plain table of the stream's width.
+    pub fn plain(width: u32) -> Self {
+        Self { width, scale: None, positions: None, norm: None }
+    }
+}
+
+/// A table of learned positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnedPositions {
+    /// Rows that are stored.
+    pub rows: u32,
+    /// Row of position 0 (2 in OPT).
+    pub offset: u32,
+}
+
+/// How the residual stream becomes logits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Logits are products with the embedding table; no matrix of their own is stored.
+    pub tied: bool,
+    /// A bias per vocabulary entry (Phi-1 to 2).
+    pub bias: bool,
+    /// Factor on logits; `None` for 1.
+    pub scale: Option<f32>,
+    /// Logits become `cap * tanh(logits / cap)`.
+    pub softcap: Option<f32>,
+}
+
+impl Head {
+    /// A head without bias, factor and cap.
+    pub fn plain(tied: bool) -> Self {
+        Self { tied, bias: false, scale: None, softcap: None }
+    }
+}
+
+/// One block: a token mixer and a feed-forward, added to the residual stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
-    /// Before attention.
+    /// How norms, branches and sums are connected.
+    pub residual: Residual,
+    /// Factor on each branch before it is added (MiniCPM, Granite); `None` for 1.
+    pub residual_scale: Option<f32>,
+    /// Of the token mixer; see [`Residual`].
     pub attn_norm: Norm,
     /// The token mixer.
-    pub attention: Attention,
-    /// On the attention's output, before it is added (Gemma 2 and 3).
+    pub mixer: Mixer,
+    /// On the mixer's output, before it is added (Gemma 2 and 3).
     pub attn_post_norm: Option<Norm>,
-    /// Before the feed-forward.
-    pub ffn_norm: Norm,
+    /// Of the feed-forward; see [`Residual`]. `None` only where it shares the mixer's.
+    pub ffn_norm: Option<Norm>,
     /// The channel mixer.
     pub ffn: Ffn,
     /// On the feed-forward's output, before it is added (Gemma 2 and 3).
     pub ffn_post_norm: Option<Norm>,
 }
 
-/// Grouped-query attention; multi-head when `kv_heads == q_heads`, multi-query when it is 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attention {
-    /// Query heads.
-    pub q_heads: u32,
-    /// Key and value heads; divides `q_heads`.
-    pub kv_heads: u32,
-    /// Elements of a head.
-    pub head_dim: u32,
-    /// The query, key and value projections have biases (Qwen 1 to 2.5).
-    pub qkv_bias: bool,
-    /// RMS normalisation of every query and key head (Qwen 3, Gemma 3).
-    pub qk_norm: Option<Norm>,
-    /// Rotary positions.
-    pub rope: Rope,
-    /// Tokens that a query sees, itself included; `None` for all before it.
-    pub window: Option<u32>,
-    /// Factor on scores.
-    pub scale: f32,
-}
-
-impl Attention {
-    /// Width of all query heads.
-    pub fn q_width(&self) -> u32 {
-        self.q_heads * self.head_dim
-    }
-
-    /// Width of all key heads; the same for values.
-    pub fn kv_width(&self) -> u32 {
-        self.kv_heads * self.head_dim
-    }
-}
-
-/// Rotary position embedding (Su et al., arXiv 2104.09864).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rope {
-    /// Base of the geometric series of angles.
-    pub theta: f32,
-    /// Leading elements of a head that turn; even.
-    pub dim: u32,
-    /// Which elements form a pair.
-    pub pairing: RopePairing,
-    /// Change of the angles for longer contexts.
-    pub scaling: RopeScaling,
-}
-
-/// Which two elements of a head turn together.
+/// How the parts of a block are connected. `n` are its norms, `m` the token mixer, `f` the feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RopePairing {
-    /// `(i, i + dim/2)`, as in GPT-NeoX.
-    Halves,
-    /// `(2i, 2i + 1)`, as in the original paper and in GGUF files of the llama architecture.
-    Adjacent,
+pub enum Residual {
+    /// `x += m(n1(x)); x += f(n2(x))`
+    PreNorm,
+    /// `x = n1(x + m(x)); x = n2(x + f(x))` (OPT-350M)
+    PostNorm,
+    /// `x += m(n1(x)) + f(n2(x))` (GPT-NeoX)
+    Parallel,
+    /// `x += m(n1(x)) + f(n1(x))` (Phi-1 to 2)
+    ParallelSharedNorm,
 }
 
-/// How angles are stretched beyond the trained context.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RopeScaling {
-    /// Not at all.
-    None,
-    /// Positions divided by a factor.
-    Linear {
-        /// Above 0.
-        factor: f32,
-    },
-    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of low frequencies.
-        factor: f32,
-        /// Wavelengths above `original_context / low` are low frequencies.
-        low: f32,
-        /// Wavelengths below `original_context / high` are high frequencies.
-        high: f32,
-        /// Context of the first training stage, tokens.
-        original_context: u32,
-    },
-    /// One divisor per pair, stored in the file as the tensor `rope_freqs.weight`.
-    Factors(Vec<f32>),
-}
-
-impl Rope {
-    /// Angle per position of every pair, `dim / 2` values, radians.
-    pub fn frequencies(&self) -> Vec<f32> {
-        let plain = |pair: u32| f64::from(self.theta).powf(-2.0 * f64::from(pair) / f64::from(self.dim));
-        (0..self.dim / 2)
-            .map(|pair| {
-                let angle = plain(pair);
-                let scaled = match &self.scaling {
-                    RopeScaling::None => angle,
-                    RopeScaling::Linear { factor } => angle / f64::from(*factor),
-                    RopeScaling::Factors(factors) => angle / f64::from(factors[pair as usize]),
-                    RopeScaling::Llama3 { factor, low, high, original_context } => {
-                        let turns = f64::from(*original_context) * angle / std::f64::consts::TAU;
-                        let (low, high) = (f64::from(*low), f64::from(*high));
-                        let keep = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-                        angle * (keep + (1.0 - keep) / f64::from(*factor))
-                    }
-                };
-                scaled as f32
-            })
-            .collect()
+impl Residual {
+    /// Both branches are computed from the same stream and added at once.
+    pub fn is_parallel(self) -> bool {
+        matches!(self, Self::Parallel | Self::ParallelSharedNorm)
     }
 }
 
-/// RMS normalisation (Zhang and Sennrich, arXiv 1910.07467) with learned gains.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Norm {
-    /// Added to the mean square.
-    pub eps: f32,
+/// What mixes tokens with those before them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixer {
+    /// Attention with keys and values of its own.
+    Attention(Attention),
+    /// Attention over a compressed cache.
+    Latent(LatentAttention),
+    /// A gated linear recurrence.
+    Recurrent(Recurrent),
 }
 
-/// Gated feed-forward: `down(activation(gate(x)) * up(x))`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+impl Mixer {
+    /// The attention, if it is a plain one.
+    pub fn attention(&self) -> Option<&Attention> {
+        match self {
+            Self::Attention(attention) => Some(attention),
+            _ => None,
+        }
+    }
+
+    /// The attention, if it is a plain one, to be changed.
+    pub fn attention_mut(&mut self) -> Option<&mut Attention> {
+        match self {
+            Self::Attention(attention) => Some(attention),
+            _ => None,
+        }
+    }
+
+    /// Elements that one token adds to the KV cache.
+    pub fn kv_elements_per_token(&self) -> u64 {
+        match self {
+            Self::Attention(attention) => 2 * u64::from(attention.kv_width()),
+            Self::Latent(latent) => u64::from(latent.cache_width()),
+            Self::Recurrent(_) => 0,
+        }
+    }
+}
+
+/// The recurrent block of Griffin (De et al., arXiv 2402.19427): a short convolution and a real-gated linear
+/// recurrent unit, gated by a second branch.
+///
+/// ```text
+/// y = gelu_tanh(Y x + b)                     u = conv(X x + b)
+/// r = sigmoid(R u + b)                       i = sigmoid(I u + b)           R, I block-diagonal
+/// a = exp(-8 softplus(p) r)                  h = a h + sqrt(1 - a²) i u     sqrt(..) is 1 at position 0
+/// out = O (h y) + b
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recurrent {
+    /// Elements of the state.
+    pub width: u32,
+    /// Tokens that the convolution sees, the present one included.
+    pub conv: u32,
+    /// Blocks of the gates; divides `width`.
+    pub blocks: u32,
+}
+
+impl Recurrent {
+    /// f32 values that it keeps from token to token: the state, and the convolution's past inputs.
+    pub fn state_elements(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.conv)
+    }
+}
+
+/// Feed-forward: `down(activation(gate(x)) * up(x))`, or `down(activation(up(x)))` if it is not gated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ffn {
     /// Width between the projections.
     pub dim: u32,
-    /// On the gate.
+    /// Whether there is a gate.
+    pub gated: bool,
+    /// On the gate, or on the only product.
     pub activation: Activation,
+    /// All its projections have biases.
+    pub bias: bool,
+    /// The earlier layer whose weights it uses (MobiLlama); `None` for its own.
+    pub shared_with: Option<u32>,
+}
+
+impl Ffn {
+    /// A gated feed-forward without biases.
+    pub fn gated(dim: u32, activation: Activation) -> Self {
+        Self { dim, gated: true, activation, bias: false, shared_with: None }
+    }
 }
 
 /// Pointwise functions.
@@ -174,80 +231,31 @@ pub enum Activation {
     Silu,
     /// GELU in its tanh form.
     GeluTanh,
+    /// GELU with the error function.
+    Gelu,
+    /// `max(x, 0)`
+    Relu,
+    /// `max(x, 0)²`
+    Relu2,
 }
-
-/// A contradiction inside a spec: the reader's source describes no model.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct SpecError {
-    /// The figure at fault, as this module names it.
-    pub field: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-/// The largest figures that any model of this size class comes near to; what lies beyond is a damaged file.
-const LIMITS: [(&str, u32); 4] =
-    [("vocab", 4 << 20), ("hidden", 1 << 17), ("layers", 1024), ("head_dim", 4096)];
 
 impl DecoderSpec {
-    /// Checks that the shapes fit each other, so that arithmetic on them cannot overflow or divide by zero.
-    ///
-    /// # Errors
-    /// Names the first figure that cannot be.
-    pub fn validate(&self) -> Result<(), SpecError> {
-        let fail = |field: &str, problem: String| Err(SpecError { field: field.to_owned(), problem });
-        let head_dim = self.layers.iter().map(|layer| layer.attention.head_dim).max().unwrap_or(0);
-        let found = [self.vocab, self.hidden, self.layers.len() as u32, head_dim];
-        for ((field, limit), found) in LIMITS.into_iter().zip(found) {
-            if found == 0 || found > limit {
-                return fail(field, format!("{found} is outside 1 to {limit}"));
-            }
-        }
-        if self.max_context == 0 {
-            return fail("max_context", "0 tokens".to_owned());
-        }
-        for (index, layer) in self.layers.iter().enumerate() {
-            let Attention { q_heads, kv_heads, head_dim, rope, .. } = &layer.attention;
-            if *kv_heads == 0 || *q_heads == 0 || *q_heads > 1024 || !q_heads.is_multiple_of(*kv_heads) {
-                return fail(
-                    &format!("layers[{index}].attention"),
-                    format!("{q_heads} query heads cannot share {kv_heads} key/value heads"),
-                );
-            }
-            if *head_dim == 0 || rope.dim == 0 || rope.dim > *head_dim || rope.dim % 2 == 1 {
-                return fail(
-                    &format!("layers[{index}].attention.rope.dim"),
-                    format!("{} of {head_dim} elements cannot turn in pairs", rope.dim),
-                );
-            }
-            if let RopeScaling::Factors(factors) = &rope.scaling
-                && (factors.len() != rope.dim as usize / 2
-                    || !factors.iter().all(|f| f.is_normal() && *f > 0.0))
-            {
-                return fail(
-                    &format!("layers[{index}].attention.rope.scaling"),
-                    format!("needs {} divisors above 0, one a pair", rope.dim / 2),
-                );
-            }
-            if !(rope.theta.is_finite() && rope.theta > 0.0) {
-                return fail(&format!("layers[{index}].attention.rope.theta"), format!("{}", rope.theta));
-            }
-            if layer.attention.window == Some(0) {
-                return fail(&format!("layers[{index}].attention.window"), "0 tokens".to_owned());
-            }
-            if layer.ffn.dim == 0 || layer.ffn.dim > 1 << 20 {
-                return fail(
-                    &format!("layers[{index}].ffn.dim"),
-                    format!("{} is outside 1 to {}", layer.ffn.dim, 1 << 20),
-                );
-            }
-        }
-        Ok(())
+    /// Elements that one token adds to the KV cache, all layers.
+    pub fn kv_elements_per_token(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.mixer.kv_elements_per_token()).sum()
     }
 
-    /// Elements that one token adds to the KV cache, keys and values of all layers.
-    pub fn kv_elements_per_token(&self) -> u64 {
-        self.layers.iter().map(|layer| 2 * u64::from(layer.attention.kv_width())).sum()
+    /// Bytes of recurrent state, which no token adds to; always f32.
+    pub fn state_bytes(&self) -> u64 {
+        let state = |layer: &Layer| match &layer.mixer {
+            Mixer::Recurrent(recurrent) => 4 * recurrent.state_elements(),
+            _ => 0,
+        };
+        self.layers.iter().map(state).sum()
+    }
+
+    /// Whether ids pass a projection on their way into the stream and back.
+    pub fn projects_embedding(&self) -> bool {
+        self.embedding.width != self.hidden
     }
 }

@@ -15,10 +15,8 @@ use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
 use slmscope_engine::weights::Loading;
 use slmscope_engine::{sampler, threads};
+use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
-use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling,
-};
 
 const PROMPT: u32 = 512;
 const GENERATE: u32 = 64;
@@ -30,7 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = count.map_or_else(|| Ok(threads::default_count()), |count| count.parse())?;
     threads::configure(count)?;
     eprintln!("{count} threads; {:.1} ns an op event", event_cost());
-    let model = Model::synthetic(smollm2(), WeightFormat::Q4_0, 1, KvFormat::F16)?;
+    let model = Model::synthetic(
+        catalogue::find("smollm2-135m").expect("an embedded model").spec(),
+        WeightFormat::Q4_0,
+        1,
+        KvFormat::F16,
+    )?;
     passes("smollm2-135m synthetic q4_0", &model)?;
     for path in arguments {
         let model = Model::gguf(Arc::new(MappedFile::open(Path::new(&path))?), KvFormat::F16)?;
@@ -92,41 +95,5 @@ fn last_token(session: &Session, recorder: &Recorder) {
     }
     for (name, (duration, gap)) in names {
         eprintln!("  {name:18} {:9.1} us, gaps {:5.1} us", duration as f64 / 1e3, gap as f64 / 1e3);
-    }
-}
-
-/// The shape of SmolLM2 135M.
-fn smollm2() -> DecoderSpec {
-    let norm = Norm { eps: 1e-5 };
-    let layer = Layer {
-        attn_norm: norm,
-        attention: Attention {
-            q_heads: 9,
-            kv_heads: 3,
-            head_dim: 64,
-            qkv_bias: false,
-            qk_norm: None,
-            rope: Rope {
-                theta: 100_000.0,
-                dim: 64,
-                pairing: RopePairing::Halves,
-                scaling: RopeScaling::None,
-            },
-            window: None,
-            scale: 0.125,
-        },
-        attn_post_norm: None,
-        ffn_norm: norm,
-        ffn: Ffn { dim: 1536, activation: Activation::Silu },
-        ffn_post_norm: None,
-    };
-    DecoderSpec {
-        vocab: 49_152,
-        hidden: 576,
-        max_context: 8192,
-        embedding_scale: None,
-        layers: vec![layer; 30],
-        final_norm: norm,
-        tied_head: true,
     }
 }

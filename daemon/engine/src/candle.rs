@@ -1,13 +1,16 @@
 //! The executor on candle's stock CPU kernels: the reference that other executors are measured against.
 //!
 //! Slots hold whatever tensor the last step left there. Queries, keys and values are `[rows, width]` when
-//! they come from their projections and `[heads, rows, head_dim]` once they are turned. All activations are
-//! f32; every op allocates its result, as candle does.
+//! they come from their projections and may be `[heads, rows, head_dim]` after a step that works on heads.
+//! All activations are f32; every op allocates its result, as candle does.
 
 mod attention;
 mod blocks;
 mod cache;
+mod latent;
 mod memory;
+mod norm;
+mod recurrence;
 mod rope;
 mod weight;
 
@@ -20,8 +23,9 @@ use crate::executor::{EngineMemory, Executor};
 use crate::weights::{Loading, TensorBytes};
 use attention::{Masks, Span};
 use cache::LayerCache;
+use recurrence::Recurrences;
 use rope::RopeTables;
-use weight::Weight;
+use weight::{Weight, dense};
 
 pub(crate) use memory::requirements;
 pub use weight::dequantize;
@@ -36,6 +40,7 @@ pub struct CandleExecutor {
     mapped: bool,
     slots: Vec<Option<Tensor>>,
     caches: Vec<LayerCache>,
+    recurrences: Recurrences,
     ropes: Vec<RopeTables>,
     masks: Masks,
     ids: Vec<u32>,
@@ -59,15 +64,17 @@ impl CandleExecutor {
         mut tensor_bytes: impl FnMut(usize, &mut Loading<'_>) -> std::result::Result<TensorBytes, LoadError>,
     ) -> std::result::Result<Self, LoadError> {
         let mut weights = Vec::with_capacity(plan.tensors.len());
+        let dense = dense(plan);
         for (id, (tensor, format)) in plan.tensors.iter().enumerate() {
             let bytes = tensor_bytes(id, loading)?;
-            weights.push(Weight::load(tensor, *format, bytes, loading)?);
+            weights.push(Weight::load(tensor, *format, dense[id], bytes, loading)?);
         }
         let mut executor = Self {
             weights,
             mapped,
             slots: vec![None; plan.slots.len()],
             caches: Vec::new(),
+            recurrences: Recurrences::default(),
             ropes: Vec::new(),
             masks: Masks::default(),
             ids: Vec::with_capacity(PREFILL_ROWS),
@@ -89,14 +96,13 @@ impl CandleExecutor {
         (self.caches, self.ropes) = (Vec::new(), Vec::new());
         (self.filled, self.capacity) = (0, 0);
         self.slots.fill(None);
-        for step in &plan.steps {
-            if let Op::Attention { layer, kv_heads, head_dim, .. } = step.op {
-                let cache = LayerCache::new(kv_heads as usize, tokens, head_dim as usize, plan.kv_format);
-                self.caches.push(cache.map_err(LoadError::kernel(&format!("cache of layer {layer}")))?);
-            }
+        for shape in &plan.caches {
+            let cache = LayerCache::new(shape, tokens, plan.kv_format);
+            self.caches.push(cache.map_err(LoadError::kernel(&format!("cache of layer {}", shape.layer)))?);
         }
+        self.recurrences = Recurrences::new(&plan.states).map_err(LoadError::kernel("recurrent state"))?;
         for rope in &plan.ropes {
-            self.ropes.push(RopeTables::new(rope, tokens).map_err(LoadError::kernel("rotary table"))?);
+            self.ropes.push(RopeTables::new(rope, capacity).map_err(LoadError::kernel("rotary table"))?);
         }
         self.capacity = capacity;
         self.memory = requirements(plan, capacity, self.mapped);
@@ -111,67 +117,135 @@ impl CandleExecutor {
                 let rows = scale.map_or(Ok(rows.clone()), |scale| rows * f64::from(scale))?;
                 self.put(*out, rows);
             }
-            Op::Norm { gain, norm, input, out } => {
-                let input = self.input(*input, step.rows)?;
-                let normed = candle_nn::ops::rms_norm(&input, self.weight(*gain).vector(), norm.eps)?;
+            Op::AddPositions { table, offset, slot } => {
+                let first = self.context + offset;
+                let positions: Vec<u32> = (first..first + self.ids.len() as u32).collect();
+                let rows = self.weight(*table).table().rows(&positions)?;
+                let sum = (self.slot(*slot)? + rows)?;
+                self.put(*slot, sum);
+            }
+            Op::Norm { weights, input, out } => {
+                let normed = self.norm(&self.input(*input, step.rows)?, weights)?;
                 self.put(*out, normed);
             }
-            Op::HeadNorm { parts, head_dim, norm } => {
-                for &(slot, gain) in parts {
-                    let input = self.slot(slot)?;
-                    let heads = input.reshape(((), *head_dim as usize))?;
-                    let normed = candle_nn::ops::rms_norm(&heads, self.weight(gain).vector(), norm.eps)?;
-                    let normed = normed.reshape(input.shape())?;
-                    self.put(slot, normed);
+            Op::HeadNorm { parts } => {
+                for part in parts {
+                    let normed = self.head_norm(self.slot(part.slot)?, part)?;
+                    self.put(part.slot, normed);
                 }
             }
-            Op::MatMul { input, parts } => {
+            Op::MatMul { input, parts, clip } => {
                 let input = self.input(*input, step.rows)?;
                 for part in parts {
                     let mut product = self.weight(part.weight).matrix().forward(&input)?;
                     if let Some(bias) = part.bias {
                         product = product.broadcast_add(self.weight(bias).vector())?;
                     }
-                    if part.out == plan.logits {
-                        self.read_logits(&product)?;
-                    } else {
-                        self.put(part.out, product);
+                    if let Some(clip) = clip {
+                        product = product.clamp(-clip, *clip)?;
                     }
+                    self.put(part.out, product);
                 }
             }
-            Op::Rope { parts, head_dim, rope } => {
-                for &slot in parts {
-                    let heads = by_head(self.slot(slot)?, *head_dim as usize)?;
-                    let turned = self.ropes[*rope as usize].turn(&heads, span.context)?;
-                    self.put(slot, turned);
+            Op::Rope { parts, rope } => {
+                for part in parts {
+                    let heads = by_head(self.slot(part.slot)?, part.heads, part.head_dim)?;
+                    let turned =
+                        self.ropes[*rope as usize].turn(&heads, part.offset as usize, span.context)?;
+                    self.put(part.slot, turned);
                 }
             }
-            Op::KvAppend { layer, k, v } => {
-                let k = self.slot(*k)?;
-                let v = by_head(self.slot(*v)?, k.dim(2)?)?;
-                self.caches[*layer as usize].append(k, &v, span.context)?;
+            Op::KvAppend { cache, k, v } => {
+                let shape = &plan.caches[*cache as usize];
+                let k = by_head(self.slot(*k)?, shape.heads, shape.key_dim)?;
+                let v = v.map(|v| by_head(self.slot(v)?, shape.heads, shape.value_dim)).transpose()?;
+                self.caches[*cache as usize].append(&k, v.as_ref(), span.context)?;
             }
-            Op::Attention { layer, q, out, kv_heads, scale, window, .. } => {
-                let q = self.slot(*q)?.clone();
-                let cache = &self.caches[*layer as usize];
-                let masks = &mut self.masks;
-                let mixed = attention::attend(&q, cache, *kv_heads as usize, *scale, *window, span, masks)?;
-                self.put(*out, mixed);
+            Op::Attention(op) => {
+                let q = by_head(self.slot(op.q)?, op.q_heads, op.key_dim)?;
+                let cache = &self.caches[op.cache as usize];
+                let mixed = attention::attend(&q, cache, op, span, &mut self.masks)?;
+                self.put(op.out, mixed);
+            }
+            Op::LatentQuery { weight, shape, q, out } => {
+                let q = by_head(self.slot(*q)?, shape.heads, shape.nope_dim + shape.rope_dim)?;
+                let absorbed = latent::query(self.weight(*weight).plain()?, shape, &q)?;
+                self.put(*out, absorbed);
+            }
+            Op::LatentValue { weight, shape, mixed, out } => {
+                let mixed = by_head(self.slot(*mixed)?, shape.heads, shape.kv_rank)?;
+                let values = latent::value(self.weight(*weight).plain()?, shape, &mixed)?;
+                self.put(*out, values);
             }
             Op::Gate { activation, gate, up, out } => {
-                let gate = self.slot(*gate)?;
-                let open = match activation {
-                    Activation::Silu => gate.silu()?,
-                    Activation::GeluTanh => gate.gelu()?,
-                };
-                let gated = (open * self.slot(*up)?)?;
+                let opened = activate(self.slot(*gate)?, *activation)?;
+                let gated = up.map_or(Ok(opened.clone()), |up| &opened * self.slot(up)?)?;
                 self.put(*out, gated);
             }
-            Op::Add { stream, branch } => {
-                let sum = (self.slot(*stream)? + self.slot(*branch)?)?;
+            Op::Add { stream, branches, norm, scale } => {
+                let mut sum = self.slot(branches[0])?.clone();
+                for branch in &branches[1..] {
+                    sum = (sum + self.slot(*branch)?)?;
+                }
+                if let Some(norm) = norm {
+                    sum = self.norm(&sum, norm)?;
+                }
+                if let Some(scale) = scale {
+                    sum = (sum * f64::from(*scale))?;
+                }
+                let sum = (self.slot(*stream)? + sum)?;
                 self.put(*stream, sum);
             }
+            Op::Conv1d { state, weight, bias, input, out } => {
+                let input = self.slot(*input)?.clone();
+                let (weight, bias) =
+                    (self.weight(*weight).vector().clone(), self.weight(*bias).vector().clone());
+                let convolved = self.recurrences.convolve(*state as usize, &input, &weight, &bias)?;
+                self.put(*out, convolved);
+            }
+            Op::BlockMatMul { blocks, input, parts } => {
+                let input = self.slot(*input)?.clone();
+                for part in parts {
+                    let product = recurrence::block_product(
+                        self.weight(part.weight).plain()?,
+                        *blocks as usize,
+                        &input,
+                    )?;
+                    let product = match part.bias {
+                        Some(bias) => product.broadcast_add(self.weight(bias).vector())?,
+                        None => product,
+                    };
+                    self.put(part.out, product);
+                }
+            }
+            Op::Scan { state, decay, input, input_gate, recurrence_gate, out } => {
+                let input = self.slot(*input)?.clone();
+                let gates = [self.slot(*input_gate)?.clone(), self.slot(*recurrence_gate)?.clone()];
+                let decay = self.weight(*decay).vector().clone();
+                let state = *state as usize;
+                let states = self.recurrences.scan(state, &input, &gates, &decay, self.context == 0)?;
+                self.put(*out, states);
+            }
+            Op::ScaleLogits { slot, scale, softcap } => {
+                let mut logits = self.slot(*slot)?.clone();
+                if let Some(scale) = scale {
+                    logits = (logits * f64::from(*scale))?;
+                }
+                if let Some(cap) = softcap {
+                    logits = softcapped(&logits, *cap)?;
+                }
+                self.put(*slot, logits);
+            }
         }
+        Ok(())
+    }
+
+    /// The pass is complete: its tokens count and its logits can be read.
+    fn end(&mut self, plan: &Plan) -> Result<()> {
+        let logits = self.slot(plan.logits)?.clone();
+        self.read_logits(&logits)?;
+        self.filled = self.context + self.ids.len() as u32;
+        self.recurrences.end_pass(self.filled);
         Ok(())
     }
 
@@ -213,10 +287,34 @@ impl CandleExecutor {
     }
 }
 
-/// `[rows, heads * head_dim]` as `[heads, rows, head_dim]`.
-fn by_head(rows: &Tensor, head_dim: usize) -> Result<Tensor> {
+/// `[rows, heads * head_dim]` as `[heads, rows, head_dim]`; as it is if it has that shape already.
+fn by_head(rows: &Tensor, heads: u32, head_dim: u32) -> Result<Tensor> {
+    if rows.rank() == 3 {
+        return Ok(rows.clone());
+    }
     let count = rows.dim(0)?;
-    rows.reshape((count, (), head_dim))?.transpose(0, 1)?.contiguous()
+    rows.reshape((count, heads as usize, head_dim as usize))?.transpose(0, 1)?.contiguous()
+}
+
+/// `[heads, rows, head_dim]` as `[rows, heads * head_dim]`.
+fn by_row(heads: &Tensor) -> Result<Tensor> {
+    let (count, rows, head_dim) = heads.dims3()?;
+    heads.transpose(0, 1)?.reshape((rows, count * head_dim))
+}
+
+fn activate(input: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Silu => input.silu(),
+        Activation::GeluTanh => input.gelu(),
+        Activation::Gelu => input.gelu_erf(),
+        Activation::Relu => input.relu(),
+        Activation::Relu2 => input.relu()?.sqr(),
+    }
+}
+
+/// `cap * tanh(values / cap)`
+fn softcapped(values: &Tensor, cap: f32) -> Result<Tensor> {
+    (values / f64::from(cap))?.tanh()? * f64::from(cap)
 }
 
 impl Executor for CandleExecutor {
@@ -227,7 +325,7 @@ impl Executor for CandleExecutor {
         if let Some(&id) = ids.iter().find(|id| **id >= self.vocab) {
             return Err(EngineError::Token { id, vocab: self.vocab });
         }
-        if context > self.filled {
+        if context > self.filled || !self.recurrences.begin_pass(context) {
             return Err(EngineError::Hole { context, filled: self.filled });
         }
         let needed = u64::from(context) + ids.len() as u64;
@@ -244,13 +342,14 @@ impl Executor for CandleExecutor {
     }
 
     fn step(&mut self, plan: &Plan, index: usize) -> std::result::Result<(), EngineError> {
-        self.run(plan, &plan.steps[index]).map_err(|source| EngineError::Kernel {
+        let failed = |source| EngineError::Kernel {
             step: index,
             site: plan.sites[index].name.clone(),
             source: Box::new(source),
-        })?;
+        };
+        self.run(plan, &plan.steps[index]).map_err(failed)?;
         if index + 1 == plan.steps.len() {
-            self.filled = self.context + self.ids.len() as u32;
+            self.end(plan).map_err(failed)?;
         }
         Ok(())
     }
@@ -259,8 +358,13 @@ impl Executor for CandleExecutor {
         &self.logits
     }
 
-    fn truncate(&mut self, context: u32) {
-        self.filled = self.filled.min(context);
+    fn truncate(&mut self, context: u32) -> u32 {
+        self.filled = self.recurrences.rewind(self.filled.min(context));
+        self.filled
+    }
+
+    fn keep(&mut self) {
+        self.recurrences.keep();
     }
 
     fn memory(&self) -> EngineMemory {

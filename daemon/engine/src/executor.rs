@@ -31,8 +31,15 @@ pub trait Executor {
     /// Logits of the last row of the last pass, one a vocabulary entry.
     fn logits(&self) -> &[f32];
 
-    /// Forgets all but the first `context` tokens of the cache.
-    fn truncate(&mut self, context: u32);
+    /// Forgets all but the first `context` tokens, and says how many are left.
+    ///
+    /// Recurrent state cannot be taken back token by token. A model that has some goes back to the last of
+    /// these places that is not behind `context`: the end of the tokens, the begin of the last pass, the
+    /// place of the last [`keep`](Self::keep), the very begin.
+    fn truncate(&mut self, context: u32) -> u32;
+
+    /// Remembers the present place for [`truncate`](Self::truncate).
+    fn keep(&mut self);
 
     /// What it holds.
     fn memory(&self) -> EngineMemory;
@@ -49,7 +56,7 @@ pub struct EngineMemory {
     pub kv: u64,
     /// Activations, scores and masks that live at once at most.
     pub scratch: u64,
-    /// Tables: rotary angles.
+    /// Tables of rotary angles, and recurrent state with the copies that are kept of it.
     pub runtime: u64,
 }
 
@@ -133,7 +140,11 @@ mod tests {
             &[]
         }
 
-        fn truncate(&mut self, _: u32) {}
+        fn truncate(&mut self, context: u32) -> u32 {
+            context
+        }
+
+        fn keep(&mut self) {}
 
         fn memory(&self) -> EngineMemory {
             EngineMemory::default()

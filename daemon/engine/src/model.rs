@@ -13,7 +13,7 @@ use crate::error::LoadError;
 use crate::executor::EngineMemory;
 use crate::gguf::Gguf;
 use crate::map::MappedFile;
-use crate::reader;
+use crate::reader::gguf as reader;
 use crate::session::Session;
 use crate::synthetic;
 use crate::weights::{Loading, TensorBytes};

@@ -79,10 +79,17 @@ impl Session {
         self.executor.logits()
     }
 
-    /// Forgets all but the first `context` tokens; keeps all if there are no more.
-    pub fn rewind(&mut self, context: u32) {
-        self.context = self.context.min(context);
-        self.executor.truncate(self.context);
+    /// Forgets all but the first `context` tokens and says how many are left: fewer than that if there were
+    /// no more, or if the model has recurrent state and nothing was kept there (see
+    /// [`Executor::truncate`]).
+    pub fn rewind(&mut self, context: u32) -> u32 {
+        self.context = self.executor.truncate(self.context.min(context));
+        self.context
+    }
+
+    /// Makes the present place one that [`rewind`](Self::rewind) can reach whatever the model.
+    pub fn keep(&mut self) {
+        self.executor.keep();
     }
 
     /// Forgets all tokens and makes room for `capacity`, keeping the weights.

@@ -23,6 +23,8 @@ pub const GENERATOR_VERSION: u32 = 1;
 const STRETCH: usize = 64 << 10;
 /// Standard deviation of biases.
 const BIAS_SCALE: f32 = 0.02;
+/// Mean of decays: a state then loses some 1 to 10 % a token, as trained ones do.
+const DECAY_MEAN: f32 = -5.0;
 
 /// Generates `tensor` in `format`.
 ///
@@ -42,6 +44,7 @@ pub fn generate(
     }
     let deviation = match tensor.role {
         Role::Bias => BIAS_SCALE,
+        Role::Decay => 1.0,
         _ => 1.0 / (tensor.columns as f32).sqrt(),
     };
     let seed = mix(seed ^ fnv(tensor.name.as_bytes()));
@@ -55,7 +58,18 @@ pub fn generate(
         });
         loading.advance(bytes.len())?;
     }
+    if tensor.role == Role::Decay {
+        shift(bytes.as_mut_slice(), DECAY_MEAN);
+    }
     Ok(bytes)
+}
+
+/// Adds `mean` to f32 values; decays are stored as such in every format of a model.
+fn shift(bytes: &mut [u8], mean: f32) {
+    for place in bytes.chunks_exact_mut(4) {
+        let value = f32::from_le_bytes([place[0], place[1], place[2], place[3]]);
+        place.copy_from_slice(&(value + mean).to_le_bytes());
+    }
 }
 
 fn fill_ones(bytes: &mut [u8], format: WeightFormat) {

@@ -1,37 +1,31 @@
 //! What unit tests of several modules share.
 
 use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling,
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, Layer, Mixer, Norm, Positions, Residual, Rope,
+    RopePairing,
 };
 
 /// A llama of two layers whose rows every block format divides.
 pub(crate) fn tiny_spec() -> DecoderSpec {
-    let norm = Norm { eps: 1e-5 };
-    let rope = Rope { theta: 10_000.0, dim: 64, pairing: RopePairing::Adjacent, scaling: RopeScaling::None };
+    let norm = Norm::rms(1e-5);
+    let rope = Positions::Rope(Rope::plain(10_000.0, 64, RopePairing::Adjacent));
     let layer = Layer {
+        residual: Residual::PreNorm,
+        residual_scale: None,
         attn_norm: norm,
-        attention: Attention {
-            q_heads: 4,
-            kv_heads: 2,
-            head_dim: 64,
-            qkv_bias: true,
-            qk_norm: None,
-            rope,
-            window: None,
-            scale: 0.125,
-        },
+        mixer: Mixer::Attention(Attention { qkv_bias: true, ..Attention::plain(4, 2, 64, rope) }),
         attn_post_norm: None,
-        ffn_norm: norm,
-        ffn: Ffn { dim: 512, activation: Activation::Silu },
+        ffn_norm: Some(norm),
+        ffn: Ffn::gated(512, Activation::Silu),
         ffn_post_norm: None,
     };
     DecoderSpec {
         vocab: 96,
         hidden: 256,
         max_context: 128,
-        embedding_scale: None,
+        embedding: Embedding::plain(256),
         layers: vec![layer; 2],
-        final_norm: norm,
-        tied_head: true,
+        final_norm: Some(norm),
+        head: Head::plain(true),
     }
 }

@@ -19,7 +19,10 @@ use slmscope_engine::recorder::Recorder;
 use slmscope_engine::synthetic::generate;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
-use slmscope_profiles::spec::{Activation, DecoderSpec, Norm, RopePairing, RopeScaling};
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, Layer, Mixer, Norm, Positions, QkNorm,
+    Residual, Rope, RopePairing, RopeScaling,
+};
 
 /// A file to be: fields without their architecture's prefix, and tensors with name, shape, type, data.
 struct Draft {
@@ -108,45 +111,51 @@ impl Draft {
 
 /// What [`Draft::new`] describes for the llama architecture.
 fn llama() -> DecoderSpec {
-    use slmscope_profiles::spec::{Attention, Ffn, Layer, Rope};
-    let norm = Norm { eps: 1e-5 };
-    let attention = Attention {
-        q_heads: 4,
-        kv_heads: 2,
-        head_dim: 8,
-        qkv_bias: false,
-        qk_norm: None,
-        rope: Rope { theta: 50_000.0, dim: 8, pairing: RopePairing::Adjacent, scaling: RopeScaling::None },
-        window: None,
-        scale: 1.0 / 8.0_f32.sqrt(),
-    };
+    let norm = Norm::rms(1e-5);
+    let rope = Positions::Rope(Rope::plain(50_000.0, 8, RopePairing::Adjacent));
     let layer = Layer {
+        residual: Residual::PreNorm,
+        residual_scale: None,
         attn_norm: norm,
-        attention,
+        mixer: Mixer::Attention(Attention::plain(4, 2, 8, rope)),
         attn_post_norm: None,
-        ffn_norm: norm,
-        ffn: Ffn { dim: 48, activation: Activation::Silu },
+        ffn_norm: Some(norm),
+        ffn: Ffn::gated(48, Activation::Silu),
         ffn_post_norm: None,
     };
     DecoderSpec {
         vocab: 40,
         hidden: 32,
         max_context: 64,
-        embedding_scale: None,
+        embedding: Embedding::plain(32),
         layers: vec![layer; 2],
-        final_norm: norm,
-        tied_head: true,
+        final_norm: Some(norm),
+        head: Head::plain(true),
     }
+}
+
+/// Changes every attention of `spec`, told the number of its layer.
+fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        layer.mixer.attention_mut().into_iter().for_each(|attention| change(index, attention));
+    }
+}
+
+/// The same for every rotary embedding.
+fn each_rope(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Rope)) {
+    each_attention(spec, |index, attention| {
+        attention.rope_mut().into_iter().for_each(|rope| change(index, rope));
+    });
 }
 
 fn qwen(bias: bool) -> DecoderSpec {
     let mut spec = llama();
-    spec.tied_head = !bias;
-    for layer in &mut spec.layers {
-        layer.attention.rope.pairing = RopePairing::Halves;
-        layer.attention.qkv_bias = bias;
-        layer.attention.qk_norm = (!bias).then_some(Norm { eps: 1e-5 });
-    }
+    spec.head.tied = !bias;
+    each_rope(&mut spec, |_, rope| rope.pairing = RopePairing::Halves);
+    each_attention(&mut spec, |_, attention| {
+        attention.qkv_bias = bias;
+        attention.qk_norm = (!bias).then_some(QkNorm::Head(Norm::rms(1e-5)));
+    });
     spec
 }
 
@@ -176,10 +185,7 @@ fn llama_and_qwen_are_read() {
 #[test]
 fn heads_may_be_wider_than_their_share_and_turn_in_part() {
     let mut spec = llama();
-    for layer in &mut spec.layers {
-        (layer.attention.head_dim, layer.attention.rope.dim) = (16, 8);
-        layer.attention.scale = 0.25;
-    }
+    each_attention(&mut spec, |_, attention| (attention.head_dim, attention.scale) = (16, 0.25));
     let draft = Draft::new("llama").with("attention.key_length", Field::U32(16));
     means(draft.with("rope.dimension_count", Field::U32(8)), &spec);
 }
@@ -188,7 +194,7 @@ fn heads_may_be_wider_than_their_share_and_turn_in_part() {
 fn rotary_scaling_is_read_from_keys_and_from_factors() {
     let scaled = |scaling: &RopeScaling| {
         let mut spec = llama();
-        spec.layers.iter_mut().for_each(|layer| layer.attention.rope.scaling = scaling.clone());
+        each_rope(&mut spec, |_, rope| rope.scaling = scaling.clone());
         spec
     };
     let factor = Field::F32(4.0);
@@ -206,17 +212,17 @@ fn rotary_scaling_is_read_from_keys_and_from_factors() {
 #[test]
 fn gemma3_has_five_windows_and_then_a_global_layer() {
     let mut spec = qwen(false);
-    spec.embedding_scale = Some(32.0_f32.sqrt());
+    spec.embedding.scale = Some(32.0_f32.sqrt());
     spec.layers = vec![spec.layers[0].clone(); 7];
-    for (index, layer) in spec.layers.iter_mut().enumerate() {
-        (layer.attn_post_norm, layer.ffn_post_norm) = (Some(layer.attn_norm), Some(layer.ffn_norm));
+    for layer in &mut spec.layers {
+        (layer.attn_post_norm, layer.ffn_post_norm) = (Some(layer.attn_norm), layer.ffn_norm);
         layer.ffn.activation = Activation::GeluTanh;
-        if index == 5 {
-            layer.attention.rope.scaling = RopeScaling::Linear { factor: 8.0 };
-        } else {
-            (layer.attention.window, layer.attention.rope.theta) = (Some(3), 10_000.0);
-        }
     }
+    each_attention(&mut spec, |index, attention| attention.window = (index != 5).then_some(3));
+    each_rope(&mut spec, |index, rope| match index {
+        5 => rope.scaling = RopeScaling::Linear { factor: 8.0 },
+        _ => rope.theta = 10_000.0,
+    });
     let draft = Draft::new("gemma3").with("block_count", Field::U32(7));
     let draft = draft.with("attention.sliding_window", Field::U32(3));
     means(draft.with("rope.scaling.factor", Field::F32(8.0)), &spec);
@@ -226,7 +232,6 @@ fn gemma3_has_five_windows_and_then_a_global_layer() {
 fn what_is_not_computed_is_refused_by_name() {
     let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
     for (key, field) in [
-        ("expert_count", Field::U32(8)),
         ("attn_logit_softcapping", Field::F32(50.0)),
         ("logit_scale", Field::F32(0.5)),
         ("attention.sliding_window", Field::U32(16)),
@@ -237,6 +242,8 @@ fn what_is_not_computed_is_refused_by_name() {
         let text = refused(key, field);
         assert!(text.contains(&format!("llama.{key} = ")) && text.contains("not supported"), "{text}");
     }
+    let experts = refused("expert_count", Field::U32(8));
+    assert!(experts.contains("mixture of experts (llama.expert_count = 8) is not supported"), "{experts}");
     let other = Draft::new("mamba").refusal();
     assert!(other.contains("general.architecture mamba is not supported"), "{other}");
 }
@@ -247,7 +254,7 @@ fn figures_that_cannot_be_are_refused() {
     for (key, value, says) in [
         ("block_count", u32::MAX, "llama.block_count = 4294967295"),
         ("block_count", 0, "layers: 0"),
-        ("attention.head_count", 0, "head_dim: 0"),
+        ("attention.head_count", 0, "0 query heads"),
         ("attention.head_count_kv", 3, "3 key/value heads"),
         ("attention.key_length", u32::MAX, "head_dim"),
         ("embedding_length", 1 << 20, "hidden"),
@@ -285,6 +292,6 @@ fn tensors_must_be_the_ones_of_the_architecture() {
 
     draft.tensors.pop();
     draft.tensors.push(removed);
-    let text = draft.tensor("blk.1.attn_output.bias", &[32], &[0.0; 32]).refusal();
-    assert!(text.contains("tensor blk.1.attn_output.bias"), "{text}");
+    let text = draft.tensor("blk.1.attn_sinks.weight", &[32], &[0.0; 32]).refusal();
+    assert!(text.contains("tensor blk.1.attn_sinks.weight"), "{text}");
 }

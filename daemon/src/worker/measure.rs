@@ -155,8 +155,9 @@ impl Worker {
         least_tokens: u32,
     ) -> Result<(Vec<u32>, Vec<u32>), End> {
         let (mut on_ns, mut off_ns) = (Vec::new(), Vec::new());
-        // The last position of the cache that is filled: a step as late in the context as the measured ones.
-        let position = bench.session.context().saturating_sub(1);
+        // The last position of the cache that is filled: a step as late in the context as the measured ones, or
+        // where recurrent state begins again.
+        let position = bench.session.rewind(bench.session.context().saturating_sub(1));
         let begin = Monotonic.now_ns();
         let mut token = 0;
         loop {

@@ -18,7 +18,6 @@ use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
-use slmscope_profiles::spec::tensors::Role;
 use slmscope_profiles::stats::SplitMix;
 
 use super::protocol::{Event, Load, Loaded, Prompt, Source};
@@ -133,8 +132,7 @@ fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
             let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed))
                 .map_err(|error| End::Failed(error.to_string()))?;
             let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
-            let matrices =
-                model.plan().tensors.iter().filter(|(t, _)| !matches!(t.role, Role::Gain | Role::Bias));
+            let matrices = model.plan().tensors.iter().filter(|(tensor, _)| !tensor.role.is_small());
             let names =
                 matrices.filter(|(_, stored)| stored != format).map(|(t, _)| t.name.clone()).collect();
             Ok((Key::Synthetic(text.clone(), order.kv), model, Origin::Synthetic(text), names))
@@ -221,6 +219,7 @@ fn fill(worker: &Worker, bench: &mut Workbench) -> Result<(), End> {
         let (done, total) = (u64::from(bench.session.context()), Some(ids.len() as u64));
         worker.send(&Event::Progress { phase: Phase::Warmup, done, total })?;
     }
+    bench.session.keep();
     bench.recorder.set_on(true);
     Ok(())
 }

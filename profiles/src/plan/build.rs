@@ -1,10 +1,15 @@
 //! From spec to plan.
 
+mod branch;
+mod mixer;
+
+use std::collections::HashMap;
+
 use super::site::{Cost, Module, OpKind, OpSite, SiteWeight};
-use super::{Op, Plan, Projection, Rows, Slot, SlotId, Step, TensorId};
+use super::{NormWeights, Op, Plan, Projection, Rows, Slot, SlotId, Step, TensorId};
 use crate::format::{KvFormat, WeightFormat};
 use crate::spec::tensors::{EMBEDDING, TensorSpec};
-use crate::spec::{Attention, DecoderSpec, Layer, Norm};
+use crate::spec::{DecoderSpec, Gain, Norm, Rope};
 
 pub(super) fn compile(
     spec: &DecoderSpec,
@@ -19,7 +24,8 @@ pub(super) fn compile(
         slots: Vec::new(),
         tensors,
         ropes: Vec::new(),
-        kv_widths: spec.layers.iter().map(|layer| layer.attention.kv_width()).collect(),
+        caches: Vec::new(),
+        states: Vec::new(),
         kv_format,
         hidden: spec.hidden,
         vocab: spec.vocab,
@@ -33,206 +39,130 @@ pub(super) fn compile(
 
 struct Builder {
     plan: Plan,
-    ids: std::collections::HashMap<String, TensorId>,
+    ids: HashMap<String, TensorId>,
     layer: Option<u32>,
     module: Module,
 }
 
-/// The buffers that all layers share, as wide as the widest layer needs them.
-struct Slots {
-    stream: SlotId,
-    normed: SlotId,
-    q: SlotId,
-    k: SlotId,
-    v: SlotId,
-    mixed: SlotId,
-    branch: SlotId,
-    gate: SlotId,
-    up: SlotId,
-}
-
 impl Builder {
     fn decoder(&mut self, spec: &DecoderSpec) {
-        let widest = |width: fn(&Layer) -> u32| spec.layers.iter().map(width).max().unwrap_or(0);
-        let slots = Slots {
-            stream: self.slot("stream", spec.hidden),
-            normed: self.slot("normed", spec.hidden),
-            q: self.slot("q", widest(|layer| layer.attention.q_width())),
-            k: self.slot("k", widest(|layer| layer.attention.kv_width())),
-            v: self.slot("v", widest(|layer| layer.attention.kv_width())),
-            mixed: self.slot("mixed", widest(|layer| layer.attention.q_width())),
-            branch: self.slot("branch", spec.hidden),
-            gate: self.slot("gate", widest(|layer| layer.ffn.dim)),
-            up: self.slot("up", widest(|layer| layer.ffn.dim)),
-        };
-        let table = self.id(EMBEDDING);
-        let row_bytes = self.plan.tensors[table as usize].1.bytes(1, u64::from(spec.hidden));
-        self.step(
-            "embed",
-            OpKind::Embed,
-            Op::Embed { table, scale: spec.embedding_scale, out: slots.stream },
-            &[table],
-            Cost { bytes_per_row: row_bytes, ..NO_COST },
-        );
+        self.embedding(spec);
         for (index, layer) in spec.layers.iter().enumerate() {
             self.layer = Some(index as u32);
-            self.attention(layer, &slots, spec.hidden);
-            self.ffn(layer, &slots, spec.hidden);
+            self.block(layer, spec.hidden);
         }
         (self.layer, self.module) = (None, Module::LmHead);
         let start = self.plan.steps.len();
-        self.norm("final_norm", "output_norm.weight", spec.final_norm, slots.stream, slots.normed);
-        self.plan.logits = self.slot("logits", spec.vocab);
-        let head = if spec.tied_head { EMBEDDING } else { "output.weight" };
-        self.projections("lm_head", slots.normed, &[(head, None, self.plan.logits)]);
+        self.head(spec);
         for index in start..self.plan.steps.len() {
             self.plan.steps[index].rows = Rows::Last;
             self.plan.sites[index].cost.rows = Rows::Last;
         }
     }
 
-    fn attention(&mut self, layer: &Layer, slots: &Slots, hidden: u32) {
-        self.module = Module::Attention;
-        let attention = &layer.attention;
-        let Attention { q_heads, kv_heads, head_dim, window, scale, .. } = *attention;
-        let (q_width, kv_width) = (u64::from(attention.q_width()), u64::from(attention.kv_width()));
-        self.norm("attn.norm", &self.name("attn_norm.weight"), layer.attn_norm, slots.stream, slots.normed);
-        let bias = |name: &str| attention.qkv_bias.then(|| self.name(name));
-        let names = ["attn_q", "attn_k", "attn_v"].map(|n| self.name(&format!("{n}.weight")));
-        let biases = ["attn_q.bias", "attn_k.bias", "attn_v.bias"].map(bias);
-        let parts: Vec<_> = (0..3)
-            .map(|i| (names[i].as_str(), biases[i].as_deref(), [slots.q, slots.k, slots.v][i]))
-            .collect();
-        self.projections("attn.qkv_proj", slots.normed, &parts);
-        if let Some(norm) = attention.qk_norm {
-            let parts = vec![
-                (slots.q, self.id(&self.name("attn_q_norm.weight"))),
-                (slots.k, self.id(&self.name("attn_k_norm.weight"))),
-            ];
-            let gains: Vec<_> = parts.iter().map(|part| part.1).collect();
-            let cost = Cost { flops_per_row: 4 * (q_width + kv_width), ..self.weights_cost(&gains) };
-            self.step("attn.qk_norm", OpKind::Norm, Op::HeadNorm { parts, head_dim, norm }, &gains, cost);
+    fn embedding(&mut self, spec: &DecoderSpec) {
+        let embedding = &spec.embedding;
+        let table = self.id(EMBEDDING);
+        let stream = self.slot("stream", spec.hidden);
+        let out = if spec.projects_embedding() { self.slot("embedded", embedding.width) } else { stream };
+        let cost = self.lookup_cost(table);
+        self.step("embed", OpKind::Embed, Op::Embed { table, scale: embedding.scale, out }, &[table], cost);
+        if spec.projects_embedding() {
+            self.projections("embed.in_proj", out, &[("token_embd_in", false, stream)], None);
         }
-        let known = self.plan.ropes.iter().position(|known| *known == attention.rope);
-        let rope = known.unwrap_or_else(|| {
-            self.plan.ropes.push(attention.rope.clone());
-            self.plan.ropes.len() - 1
-        });
-        let turned = u64::from(attention.rope.dim) * u64::from(q_heads + kv_heads);
-        self.step(
-            "attn.rope",
-            OpKind::Rope,
-            Op::Rope { parts: vec![slots.q, slots.k], head_dim, rope: rope as u32 },
-            &[],
-            // Four products and two sums turn a pair.
-            Cost { flops_per_row: 3 * turned, ..NO_COST },
-        );
-        let layer_index = self.layer.unwrap_or(0);
-        let kv_bytes = 2 * kv_width * self.plan.kv_format.bytes();
-        self.step(
-            "attn.kv_append",
-            OpKind::KvAppend,
-            Op::KvAppend { layer: layer_index, k: slots.k, v: slots.v },
-            &[],
-            Cost { bytes_per_row: kv_bytes, ..NO_COST },
-        );
-        self.step(
-            "attn.attention",
-            OpKind::Attention,
-            Op::Attention {
-                layer: layer_index,
-                q: slots.q,
-                out: slots.mixed,
-                q_heads,
-                kv_heads,
-                head_dim,
-                scale,
-                window,
-            },
-            &[],
-            // Scores and mixing are a multiply-add each; the exponential counts as one.
-            Cost {
-                bytes_per_cached: kv_bytes,
-                flops_per_attended: 4 * q_width + u64::from(q_heads),
-                window,
-                ..NO_COST
-            },
-        );
-        let site = self.plan.sites.last_mut().expect("a step was just added");
-        site.fuses = ["scores", "softmax", "values"].map(str::to_owned).to_vec();
-        self.projections(
-            "attn.o_proj",
-            slots.mixed,
-            &[(&self.name("attn_output.weight"), None, slots.branch)],
-        );
-        if let Some(norm) = layer.attn_post_norm {
-            let gain = self.name("post_attention_norm.weight");
-            self.norm("attn.post_norm", &gain, norm, slots.branch, slots.branch);
+        if let Some(positions) = embedding.positions {
+            let table = self.id("position_embd.weight");
+            let op = Op::AddPositions { table, offset: positions.offset, slot: stream };
+            let cost = Cost { flops_per_row: u64::from(spec.hidden), ..self.lookup_cost(table) };
+            self.step("embed.positions", OpKind::Embed, op, &[table], cost);
         }
-        self.add("attn.residual", slots, hidden);
+        if let Some(norm) = embedding.norm {
+            self.norm("embed.norm", "token_embd_norm", norm, stream, stream);
+        }
     }
 
-    fn ffn(&mut self, layer: &Layer, slots: &Slots, hidden: u32) {
-        self.module = Module::Ffn;
-        self.norm("ffn.norm", &self.name("ffn_norm.weight"), layer.ffn_norm, slots.stream, slots.normed);
-        let (gate, up) = (self.name("ffn_gate.weight"), self.name("ffn_up.weight"));
-        self.projections(
-            "ffn.gate_up_proj",
-            slots.normed,
-            &[(&gate, None, slots.gate), (&up, None, slots.up)],
-        );
-        self.step(
-            "ffn.activation",
-            OpKind::Activation,
-            Op::Gate { activation: layer.ffn.activation, gate: slots.gate, up: slots.up, out: slots.gate },
-            &[],
-            // Exponential, sum, quotient and product; the gate's product.
-            Cost { flops_per_row: 5 * u64::from(layer.ffn.dim), ..NO_COST },
-        );
-        let site = self.plan.sites.last_mut().expect("a step was just added");
-        site.fuses = vec!["gate_multiply".to_owned()];
-        self.projections("ffn.down_proj", slots.gate, &[(&self.name("ffn_down.weight"), None, slots.branch)]);
-        if let Some(norm) = layer.ffn_post_norm {
-            let gain = self.name("post_ffw_norm.weight");
-            self.norm("ffn.post_norm", &gain, norm, slots.branch, slots.branch);
+    fn head(&mut self, spec: &DecoderSpec) {
+        let mut input = self.slot("stream", spec.hidden);
+        if let Some(norm) = spec.final_norm {
+            let normed = self.slot("normed", spec.hidden);
+            self.norm("final_norm", "output_norm", norm, input, normed);
+            input = normed;
         }
-        self.add("ffn.residual", slots, hidden);
+        if spec.projects_embedding() {
+            let out = self.slot("projected", spec.embedding.width);
+            self.projections("lm_head.out_proj", input, &[("token_embd_out", false, out)], None);
+            input = out;
+        }
+        let logits = self.slot("logits", spec.vocab);
+        self.plan.logits = logits;
+        let weight = self.id(if spec.head.tied { EMBEDDING } else { "output.weight" });
+        let bias = spec.head.bias.then(|| self.id("output.bias"));
+        self.products("lm_head", input, vec![Projection { weight, bias, out: logits }], None);
+        let (scale, softcap) = (spec.head.scale, spec.head.softcap);
+        if scale.is_some() || softcap.is_some() {
+            let op = Op::ScaleLogits { slot: logits, scale, softcap };
+            // Factor; quotient, tanh and product.
+            let flops = u64::from(scale.is_some()) + 3 * u64::from(softcap.is_some());
+            let cost = Cost { flops_per_row: flops * u64::from(spec.vocab), ..NO_COST };
+            let kind = if softcap.is_some() { OpKind::Softcap } else { OpKind::Elementwise };
+            self.step("lm_head.scale", kind, op, &[], cost);
+            self.fuses(&if softcap.is_some() { vec!["softcap"] } else { Vec::new() });
+        }
     }
 
-    fn norm(&mut self, name: &str, gain: &str, norm: Norm, input: SlotId, out: SlotId) {
-        let gain = self.id(gain);
-        let width = self.plan.tensors[gain as usize].0.elements();
-        // Square, sum, scale, gain.
-        let cost = Cost { flops_per_row: 4 * width, ..self.weights_cost(&[gain]) };
-        self.step(name, OpKind::Norm, Op::Norm { gain, norm, input, out }, &[gain], cost);
+    /// A norm whose tensors are `name`.weight and `name`.bias, as a step of its own.
+    fn norm(&mut self, step: &str, name: &str, norm: Norm, input: SlotId, out: SlotId) {
+        let weights = self.norm_weights(name, norm);
+        let width = self.plan.slots[usize::from(input)].width;
+        let tensors = norm_tensors(&weights);
+        let flops_per_row = norm.flops_per_element() * u64::from(width);
+        let cost = Cost { flops_per_row, ..self.weights_cost(&tensors) };
+        self.step(step, OpKind::Norm, Op::Norm { weights, input, out }, &tensors, cost);
     }
 
-    fn projections(&mut self, name: &str, input: SlotId, parts: &[(&str, Option<&str>, SlotId)]) {
-        let parts: Vec<_> = parts
-            .iter()
-            .map(|&(weight, bias, out)| Projection {
-                weight: self.id(weight),
-                bias: bias.map(|b| self.id(b)),
-                out,
-            })
-            .collect();
+    fn norm_weights(&self, name: &str, norm: Norm) -> NormWeights {
+        let id = |part: &str| self.id(&self.name(&format!("{name}.{part}")));
+        NormWeights {
+            norm,
+            gain: (norm.gain != Gain::Absent).then(|| id("weight")),
+            bias: norm.bias.then(|| id("bias")),
+        }
+    }
+
+    /// Projections of one input: tensor (without `.weight`), whether it has a bias, and where it goes.
+    fn projections(&mut self, step: &str, input: SlotId, parts: &[(&str, bool, SlotId)], clip: Option<f32>) {
+        let parts = parts.iter().map(|part| self.projection(part)).collect();
+        self.products(step, input, parts, clip);
+    }
+
+    fn projection(&self, &(name, bias, out): &(&str, bool, SlotId)) -> Projection {
+        let id = |part: &str| self.id(&self.name(&format!("{name}.{part}")));
+        Projection { weight: id("weight"), bias: bias.then(|| id("bias")), out }
+    }
+
+    fn products(&mut self, step: &str, input: SlotId, parts: Vec<Projection>, clip: Option<f32>) {
+        let (weights, cost) = self.products_cost(&parts);
+        let clipped = |part: &Projection| u64::from(self.plan.tensors[part.weight as usize].0.rows);
+        let clips: u64 = if clip.is_some() { parts.iter().map(clipped).sum() } else { 0 };
+        let cost = Cost { flops_per_row: cost.flops_per_row + 2 * clips, ..cost };
+        let biased = parts.iter().any(|part| part.bias.is_some());
+        self.step(step, OpKind::Matmul, Op::MatMul { input, parts, clip }, &weights, cost);
+        let fuses = [("bias", biased), ("clip", clip.is_some())];
+        let fuses: Vec<_> = fuses.into_iter().filter(|(_, fused)| *fused).map(|(name, _)| name).collect();
+        self.fuses(&fuses);
+    }
+
+    /// Tensors and cost of multiplying one row with each of `parts`.
+    fn products_cost(&self, parts: &[Projection]) -> (Vec<TensorId>, Cost) {
         let weights: Vec<_> =
             parts.iter().flat_map(|part| [Some(part.weight), part.bias]).flatten().collect();
-        let flops = parts
-            .iter()
-            .map(|part| {
-                let bias = part.bias.map_or(0, |bias| self.plan.tensors[bias as usize].0.elements());
-                2 * self.plan.tensors[part.weight as usize].0.elements() + bias
-            })
-            .sum();
-        let cost = Cost { flops_per_row: flops, ..self.weights_cost(&weights) };
-        self.step(name, OpKind::Matmul, Op::MatMul { input, parts }, &weights, cost);
-    }
-
-    fn add(&mut self, name: &str, slots: &Slots, hidden: u32) {
-        let op = Op::Add { stream: slots.stream, branch: slots.branch };
-        let cost = Cost { flops_per_row: u64::from(hidden), ..NO_COST };
-        self.step(name, OpKind::Elementwise, op, &[], cost);
+        let flops = |part: &Projection| {
+            let bias = part.bias.map_or(0, |bias| self.plan.tensors[bias as usize].0.elements());
+            2 * self.plan.tensors[part.weight as usize].0.elements() + bias
+        };
+        let flops_per_row = parts.iter().map(flops).sum();
+        let cost = Cost { flops_per_row, ..self.weights_cost(&weights) };
+        (weights, cost)
     }
 
     fn step(&mut self, name: &str, kind: OpKind, op: Op, weights: &[TensorId], cost: Cost) {
@@ -260,9 +190,33 @@ impl Builder {
         self.plan.steps.push(Step { op, rows: Rows::All });
     }
 
+    /// What the last step does besides.
+    fn fuses(&mut self, parts: &[&str]) {
+        if let Some(site) = self.plan.sites.last_mut() {
+            site.fuses = parts.iter().map(|&part| part.to_owned()).collect();
+        }
+    }
+
+    /// The slot of that name, as wide as its widest use.
     fn slot(&mut self, name: &'static str, width: u32) -> SlotId {
-        self.plan.slots.push(Slot { name, width });
-        (self.plan.slots.len() - 1) as SlotId
+        let known = self.plan.slots.iter().position(|slot| slot.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.plan.slots.push(Slot { name, width });
+            self.plan.slots.len() - 1
+        });
+        let slot = &mut self.plan.slots[index];
+        slot.width = slot.width.max(width);
+        index as SlotId
+    }
+
+    /// Index of the rotary embedding, which layers share.
+    fn rope(&mut self, rope: &Rope) -> u32 {
+        let known = self.plan.ropes.iter().position(|known| known == rope);
+        let index = known.unwrap_or_else(|| {
+            self.plan.ropes.push(rope.clone());
+            self.plan.ropes.len() - 1
+        });
+        index as u32
     }
 
     /// The tensor's name in the current layer.
@@ -287,6 +241,15 @@ impl Builder {
             .sum();
         Cost { bytes, ..NO_COST }
     }
+
+    fn lookup_cost(&self, table: TensorId) -> Cost {
+        let (tensor, format) = &self.plan.tensors[table as usize];
+        Cost { bytes_per_row: format.bytes(1, u64::from(tensor.columns)), ..NO_COST }
+    }
+}
+
+fn norm_tensors(weights: &NormWeights) -> Vec<TensorId> {
+    [weights.gain, weights.bias].into_iter().flatten().collect()
 }
 
 const NO_COST: Cost = Cost {

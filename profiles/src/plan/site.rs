@@ -13,6 +13,8 @@ pub enum Module {
     Embedding,
     /// Norm, projections, positions, cache and attention proper, up to the residual addition.
     Attention,
+    /// Norm, projections, convolution and recurrence, up to the residual addition.
+    Recurrent,
     /// Norm, projections and activation, up to the residual addition.
     Ffn,
     /// Final norm and logits.
@@ -21,13 +23,14 @@ pub enum Module {
 
 impl Module {
     /// All modules in the order of the computation.
-    pub const ALL: [Self; 4] = [Self::Embedding, Self::Attention, Self::Ffn, Self::LmHead];
+    pub const ALL: [Self; 5] = [Self::Embedding, Self::Attention, Self::Recurrent, Self::Ffn, Self::LmHead];
 
     /// As spelled in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Embedding => "embedding",
             Self::Attention => "attention",
+            Self::Recurrent => "recurrent",
             Self::Ffn => "ffn",
             Self::LmHead => "lm_head",
         }
@@ -47,6 +50,9 @@ pub enum OpKind {
     Attention,
     Activation,
     Elementwise,
+    Conv1d,
+    Scan,
+    Softcap,
 }
 
 impl OpKind {
@@ -61,6 +67,9 @@ impl OpKind {
             Self::Attention => "attention",
             Self::Activation => "activation",
             Self::Elementwise => "elementwise",
+            Self::Conv1d => "conv1d",
+            Self::Scan => "scan",
+            Self::Softcap => "softcap",
         }
     }
 }
@@ -101,7 +110,7 @@ pub struct OpSite {
 /// FLOPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Bytes read once per chunk: weights.
+    /// Bytes read or written once per chunk: weights and recurrent state.
     pub bytes: u64,
     /// Bytes read or written for each row.
     pub bytes_per_row: u64,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DecoderSpec;
+use super::{Attention, DecoderSpec, Ffn, Gain, LatentAttention, Layer, Mixer, Norm, QkNorm, Recurrent};
 use crate::format::WeightFormat;
 
 /// Name of the embedding table, which is the LM head as well where the two are tied.
@@ -33,8 +33,19 @@ pub enum Role {
     Matrix,
     /// Gains of a norm.
     Gain,
-    /// Added to a projection.
+    /// Added to a projection or a normed row.
     Bias,
+    /// A short filter per channel.
+    Filter,
+    /// How fast the channels of a recurrence forget.
+    Decay,
+}
+
+impl Role {
+    /// Whether it is kept in f32 whatever the model's format.
+    pub fn is_small(self) -> bool {
+        matches!(self, Self::Gain | Self::Bias | Self::Filter | Self::Decay)
+    }
 }
 
 impl TensorSpec {
@@ -44,10 +55,10 @@ impl TensorSpec {
     }
 
     /// Its format in a model "in `format`": tables and matrices in that format, or in f16 where its block
-    /// does not divide the row; gains and biases in f32.
+    /// does not divide the row; gains, biases, filters and decays in f32.
     pub fn format_in(&self, format: WeightFormat) -> WeightFormat {
         match self.role {
-            Role::Gain | Role::Bias => WeightFormat::F32,
+            role if role.is_small() => WeightFormat::F32,
             _ if format.divides(u64::from(self.columns)) => format,
             _ => WeightFormat::F16,
         }
@@ -70,44 +81,138 @@ pub struct ParamCounts {
     pub multiplied: u64,
 }
 
+/// The tensors of a block that a list is being made of.
+struct Block<'a> {
+    list: &'a mut Vec<TensorSpec>,
+    /// `blk.0.`, or empty outside of the blocks.
+    prefix: String,
+}
+
+impl Block<'_> {
+    fn push(&mut self, name: &str, rows: u32, columns: u32, role: Role) {
+        self.list.push(TensorSpec { name: format!("{}{name}", self.prefix), rows, columns, role });
+    }
+
+    /// A matrix, and its bias if it has one.
+    fn matrix(&mut self, name: &str, rows: u32, columns: u32, bias: bool) {
+        self.push(&format!("{name}.weight"), rows, columns, Role::Matrix);
+        if bias {
+            self.push(&format!("{name}.bias"), 1, rows, Role::Bias);
+        }
+    }
+
+    fn norm(&mut self, name: &str, norm: Norm, width: u32) {
+        if norm.gain != Gain::Absent {
+            self.push(&format!("{name}.weight"), 1, width, Role::Gain);
+        }
+        if norm.bias {
+            self.push(&format!("{name}.bias"), 1, width, Role::Bias);
+        }
+    }
+
+    fn attention(&mut self, attention: &Attention, hidden: u32) {
+        let (q, kv) = (attention.q_width(), attention.kv_width());
+        for (name, rows) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
+            self.matrix(name, rows, hidden, attention.qkv_bias);
+        }
+        let (norm, widths) = match &attention.qk_norm {
+            Some(QkNorm::Head(norm)) => (Some(*norm), [attention.head_dim; 2]),
+            Some(QkNorm::All(norm)) => (Some(*norm), [q, kv]),
+            None => (None, [0; 2]),
+        };
+        if let Some(norm) = norm {
+            self.norm("attn_q_norm", norm, widths[0]);
+            self.norm("attn_k_norm", norm, widths[1]);
+        }
+        self.matrix("attn_output", hidden, q, attention.out_bias);
+    }
+
+    fn latent(&mut self, latent: &LatentAttention, hidden: u32) {
+        let LatentAttention { heads, q_rank, kv_rank, nope_dim, value_dim, .. } = *latent;
+        self.matrix("attn_q_a", q_rank, hidden, false);
+        self.matrix("attn_kv_a_mqa", latent.cache_width(), hidden, false);
+        self.norm("attn_q_a_norm", latent.norm, q_rank);
+        self.norm("attn_kv_a_norm", latent.norm, kv_rank);
+        self.matrix("attn_q_b", heads * latent.query_dim(), q_rank, false);
+        self.matrix("attn_kv_b", heads * (nope_dim + value_dim), kv_rank, false);
+        self.matrix("attn_output", hidden, heads * value_dim, false);
+    }
+
+    fn recurrent(&mut self, recurrent: &Recurrent, hidden: u32) {
+        let Recurrent { width, conv, blocks } = *recurrent;
+        self.matrix("rec_y", width, hidden, true);
+        self.matrix("rec_x", width, hidden, true);
+        self.push("rec_conv1d.weight", width, conv, Role::Filter);
+        self.push("rec_conv1d.bias", 1, width, Role::Bias);
+        // Block-diagonal: a row holds the part of its block.
+        self.matrix("rec_input_gate", width, width / blocks, true);
+        self.matrix("rec_recurrence_gate", width, width / blocks, true);
+        self.push("rec_decay", 1, width, Role::Decay);
+        self.matrix("rec_output", hidden, width, true);
+    }
+
+    fn ffn(&mut self, ffn: &Ffn, hidden: u32) {
+        if ffn.gated {
+            self.matrix("ffn_gate", ffn.dim, hidden, ffn.bias);
+        }
+        self.matrix("ffn_up", ffn.dim, hidden, ffn.bias);
+        self.matrix("ffn_down", hidden, ffn.dim, ffn.bias);
+    }
+}
+
 impl DecoderSpec {
     /// Every weight tensor, in the order of the computation.
+    ///
+    /// Names are those of GGUF files where such a file exists for the architecture; parts that ggml does not
+    /// know have names in the same manner.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let mut list = Vec::with_capacity(self.layers.len() * 16 + 3);
-        let table = if self.tied_head { Role::TiedTable } else { Role::Table };
-        list.push(tensor(EMBEDDING.to_owned(), self.vocab, self.hidden, table));
+        let mut list = Vec::with_capacity(self.layers.len() * 16 + 8);
+        let mut top = Block { list: &mut list, prefix: String::new() };
+        let (hidden, width) = (self.hidden, self.embedding.width);
+        let table = if self.head.tied { Role::TiedTable } else { Role::Table };
+        top.push(EMBEDDING, self.vocab, width, table);
+        if self.projects_embedding() {
+            top.matrix("token_embd_in", hidden, width, false);
+        }
+        if let Some(positions) = self.embedding.positions {
+            top.push("position_embd.weight", positions.rows, hidden, Role::Table);
+        }
+        if let Some(norm) = self.embedding.norm {
+            top.norm("token_embd_norm", norm, hidden);
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            let attention = &layer.attention;
-            let (q, kv) = (attention.q_width(), attention.kv_width());
-            let mut push = |name: &str, rows, columns, role| {
-                list.push(tensor(format!("blk.{index}.{name}"), rows, columns, role));
-            };
-            push("attn_norm.weight", 1, self.hidden, Role::Gain);
-            for (name, rows) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
-                push(&format!("{name}.weight"), rows, self.hidden, Role::Matrix);
-                if attention.qkv_bias {
-                    push(&format!("{name}.bias"), 1, rows, Role::Bias);
-                }
+            let mut block = Block { list: &mut list, prefix: format!("blk.{index}.") };
+            block.norm("attn_norm", layer.attn_norm, hidden);
+            match &layer.mixer {
+                Mixer::Attention(attention) => block.attention(attention, hidden),
+                Mixer::Latent(latent) => block.latent(latent, hidden),
+                Mixer::Recurrent(recurrent) => block.recurrent(recurrent, hidden),
             }
-            if attention.qk_norm.is_some() {
-                push("attn_q_norm.weight", 1, attention.head_dim, Role::Gain);
-                push("attn_k_norm.weight", 1, attention.head_dim, Role::Gain);
+            if let Some(norm) = layer.attn_post_norm {
+                block.norm("post_attention_norm", norm, hidden);
             }
-            push("attn_output.weight", self.hidden, q, Role::Matrix);
-            if layer.attn_post_norm.is_some() {
-                push("post_attention_norm.weight", 1, self.hidden, Role::Gain);
+            if let Some(norm) = layer.ffn_norm {
+                block.norm("ffn_norm", norm, hidden);
             }
-            push("ffn_norm.weight", 1, self.hidden, Role::Gain);
-            push("ffn_gate.weight", layer.ffn.dim, self.hidden, Role::Matrix);
-            push("ffn_up.weight", layer.ffn.dim, self.hidden, Role::Matrix);
-            push("ffn_down.weight", self.hidden, layer.ffn.dim, Role::Matrix);
-            if layer.ffn_post_norm.is_some() {
-                push("post_ffw_norm.weight", 1, self.hidden, Role::Gain);
+            if layer.ffn.shared_with.is_none() {
+                block.ffn(&layer.ffn, hidden);
+            }
+            if let Some(norm) = layer.ffn_post_norm {
+                block.norm("post_ffw_norm", norm, hidden);
             }
         }
-        list.push(tensor("output_norm.weight".to_owned(), 1, self.hidden, Role::Gain));
-        if !self.tied_head {
-            list.push(tensor("output.weight".to_owned(), self.vocab, self.hidden, Role::Matrix));
+        let mut top = Block { list: &mut list, prefix: String::new() };
+        if let Some(norm) = self.final_norm {
+            top.norm("output_norm", norm, hidden);
+        }
+        if self.projects_embedding() {
+            top.matrix("token_embd_out", width, hidden, false);
+        }
+        if !self.head.tied {
+            top.push("output.weight", self.vocab, width, Role::Matrix);
+        }
+        if self.head.bias {
+            top.push("output.bias", 1, self.vocab, Role::Bias);
         }
         list
     }
@@ -117,11 +222,18 @@ impl DecoderSpec {
     pub fn params(&self) -> ParamCounts {
         let tensors = self.tensors();
         let stored = tensors.iter().map(TensorSpec::elements).sum();
-        let multiplied = tensors
+        let once: u64 = tensors
             .iter()
             .filter(|tensor| matches!(tensor.role, Role::Matrix | Role::TiedTable))
             .map(TensorSpec::elements)
             .sum();
+        // A shared feed-forward is multiplied by every layer that uses it.
+        let again = |layer: &Layer| {
+            let matrices = if layer.ffn.gated { 3 } else { 2 };
+            let uses = u64::from(layer.ffn.shared_with.is_some());
+            uses * matrices * u64::from(layer.ffn.dim) * u64::from(self.hidden)
+        };
+        let multiplied = once + self.layers.iter().map(again).sum::<u64>();
         ParamCounts { stored, unique: stored, multiplied }
     }
 
@@ -129,8 +241,4 @@ impl DecoderSpec {
     pub fn weight_bytes(&self, format: WeightFormat) -> u64 {
         self.tensors().iter().map(|tensor| tensor.bytes(tensor.format_in(format))).sum()
     }
-}
-
-fn tensor(name: String, rows: u32, columns: u32, role: Role) -> TensorSpec {
-    TensorSpec { name, rows, columns, role }
 }

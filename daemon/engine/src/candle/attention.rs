@@ -1,8 +1,11 @@
 //! Causal attention of a chunk over a layer's cache, full or windowed.
 
 use candle_core::{Device, Result, Tensor};
+use slmscope_profiles::plan::op::AttentionOp;
+use slmscope_profiles::spec::alibi_slopes;
 
 use super::cache::LayerCache;
+use super::{by_row, softcapped};
 
 /// Where a chunk lies: `rows` tokens after `context` cached ones.
 #[derive(Debug, Clone, Copy)]
@@ -54,31 +57,54 @@ impl Masks {
     }
 }
 
-/// Attention of `[q_heads, rows, head_dim]` queries; gives `[rows, q_heads * head_dim]`.
+/// Attention of `[q_heads, rows, key_dim]` queries; gives `[rows, q_heads * value_dim]`.
 ///
 /// The query heads that share a key/value head become rows of one product, so keys and values are read where
 /// they are and never repeated.
 pub(super) fn attend(
     q: &Tensor,
     cache: &LayerCache,
-    kv_heads: usize,
-    scale: f32,
-    window: Option<u32>,
+    op: &AttentionOp,
     span: Span,
     masks: &mut Masks,
 ) -> Result<Tensor> {
-    let (q_heads, rows, head_dim) = q.dims3()?;
-    let (start, keys) = span.seen(window);
-    let (k, v) = cache.read(start, keys)?;
-    let grouped = (kv_heads, q_heads / kv_heads * rows, head_dim);
-    let q = (q * f64::from(scale))?.reshape(grouped)?;
-    let mut scores = q.matmul(&k.transpose(1, 2)?)?;
-    if let Some(mask) = masks.get(span, window)? {
-        scores = scores.reshape((q_heads, rows, keys))?.broadcast_add(&mask)?;
+    let (q_heads, rows, key_dim) = q.dims3()?;
+    let (start, keys) = span.seen(op.window);
+    let (k, v) = cache.read(start, keys, op.value_dim as usize)?;
+    let kv_heads = op.kv_heads as usize;
+    let grouped = (kv_heads, q_heads / kv_heads * rows, key_dim);
+    let q = scaled(q, op, span)?.reshape(grouped)?;
+    let mut scores = q.matmul(&k.transpose(1, 2)?)?.reshape((q_heads, rows, keys))?;
+    if let Some(cap) = op.softcap {
+        scores = softcapped(&scores, cap)?;
+    }
+    if op.alibi {
+        scores = scores.broadcast_add(&slopes_by_distance(op.q_heads, span, start, keys)?)?;
+    }
+    if let Some(mask) = masks.get(span, op.window)? {
+        scores = scores.broadcast_add(&mask)?;
     }
     let weights = candle_nn::ops::softmax_last_dim(&scores)?.reshape((grouped.0, grouped.1, keys))?;
-    let mixed = weights.matmul(&v)?.reshape((q_heads, rows, head_dim))?;
-    mixed.transpose(0, 1)?.reshape((rows, q_heads * head_dim))
+    let mixed = weights.matmul(&v)?.reshape((q_heads, rows, op.value_dim as usize))?;
+    by_row(&mixed)
+}
+
+/// Queries times their factor.
+fn scaled(q: &Tensor, op: &AttentionOp, span: Span) -> Result<Tensor> {
+    if op.log_n.is_none() {
+        return q * f64::from(op.scale);
+    }
+    let scales = (0..span.rows).map(|row| op.query_scale((span.context + row) as u32)).collect();
+    q.broadcast_mul(&Tensor::from_vec(scales, (1, span.rows, 1), &Device::Cpu)?)
+}
+
+/// What ALiBi takes off the scores: `[q_heads, rows, keys]`, keys from position `start` on.
+fn slopes_by_distance(q_heads: u32, span: Span, start: usize, keys: usize) -> Result<Tensor> {
+    let slopes = Tensor::from_vec(alibi_slopes(q_heads), (q_heads as usize, 1, 1), &Device::Cpu)?;
+    let distance =
+        |row: usize| (start..start + keys).map(move |key| key as f32 - (span.context + row) as f32);
+    let distances = (0..span.rows).flat_map(distance).collect();
+    slopes.broadcast_mul(&Tensor::from_vec(distances, (1, span.rows, keys), &Device::Cpu)?)
 }
 
 #[cfg(test)]

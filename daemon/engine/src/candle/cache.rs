@@ -4,37 +4,53 @@ use candle_core::{DType, Device, Result, Storage, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use slmscope_profiles::format::KvFormat;
+use slmscope_profiles::plan::CacheShape;
 
-/// `[kv_heads, capacity, head_dim]` twice.
+/// Keys `[heads, capacity, key_dim]`, and values `[heads, capacity, value_dim]` where they are stored beside
+/// them.
 pub(super) struct LayerCache {
     k: Tensor,
-    v: Tensor,
+    v: Option<Tensor>,
 }
 
 impl LayerCache {
-    pub(super) fn new(kv_heads: usize, capacity: usize, head_dim: usize, format: KvFormat) -> Result<Self> {
+    pub(super) fn new(shape: &CacheShape, capacity: usize, format: KvFormat) -> Result<Self> {
         let dtype = match format {
             KvFormat::F32 => DType::F32,
             KvFormat::F16 => DType::F16,
         };
-        let zeros = || Tensor::zeros((kv_heads, capacity, head_dim), dtype, &Device::Cpu);
-        Ok(Self { k: zeros()?, v: zeros()? })
+        let zeros =
+            |dim: u32| Tensor::zeros((shape.heads as usize, capacity, dim as usize), dtype, &Device::Cpu);
+        let v = (shape.value_dim > 0).then(|| zeros(shape.value_dim)).transpose()?;
+        Ok(Self { k: zeros(shape.key_dim)?, v })
     }
 
-    /// Writes `[kv_heads, rows, head_dim]` keys and values at position `context`.
-    pub(super) fn append(&self, k: &Tensor, v: &Tensor, context: usize) -> Result<()> {
-        self.k.slice_set(&k.to_dtype(self.k.dtype())?, 1, context)?;
-        self.v.slice_set(&v.to_dtype(self.v.dtype())?, 1, context)
+    /// Writes `[heads, rows, dim]` keys and values at position `context`.
+    pub(super) fn append(&self, k: &Tensor, v: Option<&Tensor>, context: usize) -> Result<()> {
+        let write = |cache: &Tensor, rows: &Tensor| {
+            cache.slice_set(&rows.to_dtype(cache.dtype())?.contiguous()?, 1, context)
+        };
+        write(&self.k, k)?;
+        match (&self.v, v) {
+            (Some(cache), Some(v)) => write(cache, v),
+            (None, None) => Ok(()),
+            _ => candle_core::bail!("a cache keeps values or it does not"),
+        }
     }
 
     /// Keys and values of `length` positions from `start` on, in f32. A view for an f32 cache, a widened copy
-    /// for f16.
-    pub(super) fn read(&self, start: usize, length: usize) -> Result<(Tensor, Tensor)> {
+    /// for f16. Values that are not stored are the first `value_dim` elements of the keys.
+    pub(super) fn read(&self, start: usize, length: usize, value_dim: usize) -> Result<(Tensor, Tensor)> {
         let read = |cache: &Tensor| match cache.dtype() {
             DType::F16 => widened(cache, start, length),
             _ => cache.narrow(1, start, length),
         };
-        Ok((read(&self.k)?, read(&self.v)?))
+        let k = read(&self.k)?;
+        let v = match &self.v {
+            Some(v) => read(v)?,
+            None => k.narrow(2, 0, value_dim)?.contiguous()?,
+        };
+        Ok((k, v))
     }
 }
 

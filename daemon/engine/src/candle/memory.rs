@@ -6,22 +6,28 @@ use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 use super::PREFILL_ROWS;
 use super::attention::Span;
+use super::recurrence::Recurrences;
 use super::rope::RopeTables;
-use super::weight::Weight;
+use super::weight::{Weight, dense};
 use crate::executor::EngineMemory;
 
 /// Memory of an executor for `plan` with room for `capacity` tokens; `mapped` if the weights come from a
 /// file. Weights, cache and tables are exact; packed and scratch are what the kernels' present rules and the
 /// largest chunk come to.
 pub(crate) fn requirements(plan: &Plan, capacity: u32, mapped: bool) -> EngineMemory {
-    let weights = plan.tensors.iter().map(|(tensor, format)| Weight::memory(tensor, *format, mapped)).sum();
-    let packed = plan.tensors.iter().map(|(tensor, format)| packed(tensor, *format)).sum();
+    let dense = dense(plan);
+    let tensors = || plan.tensors.iter().zip(&dense);
+    let weights =
+        tensors().map(|((tensor, format), dense)| Weight::memory(tensor, *format, *dense, mapped)).sum();
+    let packed =
+        tensors().filter(|(_, dense)| !**dense).map(|((tensor, format), _)| packed(tensor, *format)).sum();
     EngineMemory {
         weights,
         packed,
         kv: plan.kv_bytes(u64::from(capacity)),
         scratch: scratch(plan, capacity),
-        runtime: plan.ropes.iter().map(|rope| RopeTables::bytes(rope, u64::from(capacity))).sum(),
+        runtime: plan.ropes.iter().map(|rope| RopeTables::bytes(rope, u64::from(capacity))).sum::<u64>()
+            + Recurrences::bytes(plan),
     }
 }
 
@@ -30,12 +36,12 @@ pub(crate) fn requirements(plan: &Plan, capacity: u32, mapped: bool) -> EngineMe
 fn scratch(plan: &Plan, capacity: u32) -> u64 {
     let rows = PREFILL_ROWS.min(capacity as usize);
     let span = Span { context: capacity as usize - rows, rows };
-    let attention = |op: &Op| match *op {
-        Op::Attention { q_heads, kv_heads, head_dim, window, .. } => {
-            let keys = span.seen(window).1 as u64;
-            let scores = 4 * keys * rows as u64 * (2 * u64::from(q_heads) + 1);
-            let widened = if plan.kv_format.bytes() < 4 { 8 } else { 0 };
-            scores + widened * keys * u64::from(kv_heads * head_dim)
+    let attention = |op: &Op| match op {
+        Op::Attention(op) => {
+            let keys = span.seen(op.window).1 as u64;
+            let scores = 4 * keys * rows as u64 * (2 * u64::from(op.q_heads) + 1);
+            let widened = if plan.kv_format.bytes() < 4 { op.key_dim + op.value_dim } else { 0 };
+            scores + 4 * keys * u64::from(op.kv_heads * widened)
         }
         _ => 0,
     };

@@ -13,11 +13,15 @@ pub(super) struct RopeTables {
 }
 
 impl RopeTables {
-    pub(super) fn new(rope: &Rope, capacity: usize) -> Result<Self> {
-        let frequencies = rope.frequencies();
-        let shape = (capacity, frequencies.len());
+    pub(super) fn new(rope: &Rope, capacity: u32) -> Result<Self> {
+        let frequencies = rope.frequencies(capacity);
+        let shape = (capacity as usize, frequencies.len());
+        let magnitude = rope.magnitude();
         let table = |function: fn(f32) -> f32| {
-            let row = |position| frequencies.iter().map(move |angle| function(position as f32 * angle));
+            let angle = |position: u32, frequency: f32| position as f32 * frequency;
+            let row = |position| {
+                frequencies.iter().map(move |frequency| magnitude * function(angle(position, *frequency)))
+            };
             Tensor::from_vec((0..capacity).flat_map(row).collect(), shape, &Device::Cpu)
         };
         Ok(Self {
@@ -33,8 +37,8 @@ impl RopeTables {
         4 * capacity * u64::from(rope.dim)
     }
 
-    /// Turns `[heads, rows, head_dim]` whose first row is at position `context`.
-    pub(super) fn turn(&self, heads: &Tensor, context: usize) -> Result<Tensor> {
+    /// Turns elements from `offset` on of `[heads, rows, head_dim]` whose first row is at position `context`.
+    pub(super) fn turn(&self, heads: &Tensor, offset: usize, context: usize) -> Result<Tensor> {
         let (_, rows, head_dim) = heads.dims3()?;
         let cos = self.cos.narrow(0, context, rows)?;
         let sin = self.sin.narrow(0, context, rows)?;
@@ -46,7 +50,9 @@ impl RopeTables {
         if self.dim == head_dim {
             return turn(heads);
         }
-        let turned = turn(&heads.narrow(2, 0, self.dim)?.contiguous()?)?;
-        Tensor::cat(&[&turned, &heads.narrow(2, self.dim, head_dim - self.dim)?], 2)?.contiguous()
+        let end = offset + self.dim;
+        let turned = turn(&heads.narrow(2, offset, self.dim)?.contiguous()?)?;
+        let (before, after) = (heads.narrow(2, 0, offset)?, heads.narrow(2, end, head_dim - end)?);
+        Tensor::cat(&[&before, &turned, &after], 2)?.contiguous()
     }
 }

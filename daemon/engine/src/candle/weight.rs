@@ -3,6 +3,7 @@
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Result, Tensor};
 use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::plan::{Op, Plan};
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 use super::blocks;
@@ -11,8 +12,10 @@ use crate::weights::{AlignedBytes, Loading, PIECE, TensorBytes};
 
 /// A tensor of the plan, ready to be used.
 pub(super) enum Weight {
-    /// Gains or biases.
+    /// Gains, biases, filters, decays.
     Vector(Tensor),
+    /// A matrix as f32 values.
+    Plain(Tensor),
     /// Multiplied.
     Matrix(Matrix),
     /// Looked up.
@@ -38,10 +41,30 @@ pub(super) enum Table {
     Plain(Tensor),
 }
 
+/// For every tensor of the plan whether a step needs it as f32 values: those that are taken apart by heads or
+/// blocks, which the stock kernels cannot multiply as they lie.
+pub(super) fn dense(plan: &Plan) -> Vec<bool> {
+    let mut dense = vec![false; plan.tensors.len()];
+    for step in &plan.steps {
+        match &step.op {
+            Op::LatentQuery { weight, .. } | Op::LatentValue { weight, .. } => dense[*weight as usize] = true,
+            Op::BlockMatMul { parts, .. } => {
+                for part in parts {
+                    dense[part.weight as usize] = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    dense
+}
+
 impl Weight {
+    /// `dense` as [`dense`] says.
     pub(super) fn load(
         tensor: &TensorSpec,
         format: WeightFormat,
+        dense: bool,
         bytes: TensorBytes,
         loading: &mut Loading<'_>,
     ) -> std::result::Result<Self, LoadError> {
@@ -51,9 +74,15 @@ impl Weight {
         let refused = LoadError::kernel(&tensor.name);
         let table = |bytes| Table::Bytes { bytes, format, columns };
         match tensor.role {
-            Role::Gain | Role::Bias => {
+            role if role.is_small() => {
                 let values = dequantize(format, bytes.as_slice()).map_err(LoadError::kernel(&tensor.name))?;
-                Tensor::from_vec(values, columns, &Device::Cpu).map(Self::Vector).map_err(refused)
+                let values = Tensor::from_vec(values, (rows, columns), &Device::Cpu);
+                let flat = values.and_then(|values| if rows == 1 { values.squeeze(0) } else { Ok(values) });
+                flat.map(Self::Vector).map_err(refused)
+            }
+            _ if dense => {
+                let values = widen(&tensor.name, format, &bytes, rows * columns, loading)?;
+                Tensor::from_vec(values, (rows, columns), &Device::Cpu).map(Self::Plain).map_err(refused)
             }
             Role::Table => {
                 bytes.touch(loading)?;
@@ -69,7 +98,7 @@ impl Weight {
                     Self::Tied(table(bytes), matrix)
                 })
             }
-            Role::Matrix | Role::TiedTable => {
+            _ => {
                 let values = widen(&tensor.name, format, &bytes, rows * columns, loading)?;
                 let plain = Tensor::from_vec(values, (rows, columns), &Device::Cpu)
                     .and_then(|plain| Ok((plain.t()?, plain)))
@@ -85,22 +114,31 @@ impl Weight {
     }
 
     /// Bytes that a tensor keeps in memory once it is loaded as `load` does.
-    pub(super) fn memory(tensor: &TensorSpec, format: WeightFormat, mapped: bool) -> u64 {
+    pub(super) fn memory(tensor: &TensorSpec, format: WeightFormat, dense: bool, mapped: bool) -> u64 {
         let (stored, widened) = (tensor.bytes(format), 4 * tensor.elements());
         let quantized = format.block_elements() > 1;
         match tensor.role {
+            _ if dense => widened,
             Role::Table => stored,
             Role::Matrix | Role::TiedTable if quantized => stored,
             // Rows of a mapped table are read from the map, whose pages count once they are read.
             Role::TiedTable if mapped => stored + widened,
-            Role::Gain | Role::Bias | Role::Matrix | Role::TiedTable => widened,
+            _ => widened,
         }
     }
 
     pub(super) fn vector(&self) -> &Tensor {
         match self {
             Self::Vector(vector) => vector,
-            _ => unreachable!("the plan names a tensor of role gain or bias here"),
+            _ => unreachable!("the plan names a small tensor here"),
+        }
+    }
+
+    /// The values of a dense matrix.
+    pub(super) fn plain(&self) -> Result<&Tensor> {
+        match self {
+            Self::Plain(values) => Ok(values),
+            _ => candle_core::bail!("a matrix that is taken apart was not loaded for that"),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod goldens;
 mod passes;
+mod random;
 mod real;
 mod reference;
 mod synthetic;

@@ -9,7 +9,8 @@ use slmscope_engine::recorder::Recorder;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, Ffn, Layer, Norm, Rope, RopePairing, RopeScaling,
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, Layer, Mixer, Norm, Positions, QkNorm,
+    Residual, Rope, RopePairing, RopeScaling,
 };
 
 use crate::passes::{feed, load, rms_over_std};
@@ -17,55 +18,48 @@ use crate::reference::Reference;
 
 /// A llama with an odd number of heads and shapes that no block divides.
 fn llama() -> DecoderSpec {
-    let norm = Norm { eps: 1e-5 };
+    let norm = Norm::rms(1e-5);
+    let rope = Positions::Rope(Rope::plain(10_000.0, 8, RopePairing::Adjacent));
     let layer = Layer {
+        residual: Residual::PreNorm,
+        residual_scale: None,
         attn_norm: norm,
-        attention: Attention {
-            q_heads: 9,
-            kv_heads: 3,
-            head_dim: 8,
-            qkv_bias: false,
-            qk_norm: None,
-            rope: Rope {
-                theta: 10_000.0,
-                dim: 8,
-                pairing: RopePairing::Adjacent,
-                scaling: RopeScaling::None,
-            },
-            window: None,
-            scale: 0.353,
-        },
+        mixer: Mixer::Attention(Attention { scale: 0.353, ..Attention::plain(9, 3, 8, rope) }),
         attn_post_norm: None,
-        ffn_norm: norm,
-        ffn: Ffn { dim: 100, activation: Activation::Silu },
+        ffn_norm: Some(norm),
+        ffn: Ffn::gated(100, Activation::Silu),
         ffn_post_norm: None,
     };
     DecoderSpec {
         vocab: 61,
         hidden: 72,
         max_context: 64,
-        embedding_scale: None,
+        embedding: Embedding::plain(72),
         layers: vec![layer; 3],
-        final_norm: norm,
-        tied_head: true,
+        final_norm: Some(norm),
+        head: Head::plain(true),
+    }
+}
+
+/// Changes every attention of `spec`, told the number of its layer.
+fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        layer.mixer.attention_mut().into_iter().for_each(|attention| change(index, attention));
     }
 }
 
 /// Biases, halves, a head of its own, rotary angles of llama 3 and heads that turn in part.
 fn qwen2() -> DecoderSpec {
     let mut spec = llama();
-    spec.tied_head = false;
-    for layer in &mut spec.layers {
-        let attention = &mut layer.attention;
+    spec.head.tied = false;
+    each_attention(&mut spec, |_, attention| {
         (attention.q_heads, attention.kv_heads, attention.head_dim) = (7, 1, 12);
         attention.qkv_bias = true;
-        attention.rope = Rope {
-            theta: 500.0,
-            dim: 8,
-            pairing: RopePairing::Halves,
+        attention.positions = Positions::Rope(Rope {
             scaling: RopeScaling::Llama3 { factor: 4.0, low: 1.0, high: 4.0, original_context: 32 },
-        };
-    }
+            ..Rope::plain(500.0, 8, RopePairing::Halves)
+        });
+    });
     spec
 }
 
@@ -73,34 +67,33 @@ fn qwen2() -> DecoderSpec {
 /// share, a scaled embedding.
 fn gemma3() -> DecoderSpec {
     let mut spec = llama();
-    spec.embedding_scale = Some(72.0_f32.sqrt());
-    for (index, layer) in spec.layers.iter_mut().enumerate() {
-        let norm = Norm { eps: 1e-6 };
+    spec.embedding.scale = Some(72.0_f32.sqrt());
+    let norm = Norm::rms(1e-6);
+    for layer in &mut spec.layers {
         (layer.attn_post_norm, layer.ffn_post_norm) = (Some(norm), Some(norm));
         layer.ffn.activation = Activation::GeluTanh;
-        let attention = &mut layer.attention;
-        (attention.q_heads, attention.kv_heads, attention.head_dim) = (4, 2, 32);
-        attention.qk_norm = Some(norm);
-        attention.window = (index != 1).then_some(5);
-        attention.rope = Rope {
-            theta: if index == 1 { 1e6 } else { 1e4 },
-            dim: 32,
-            pairing: RopePairing::Halves,
-            scaling: if index == 1 { RopeScaling::Linear { factor: 8.0 } } else { RopeScaling::None },
-        };
     }
+    each_attention(&mut spec, |index, attention| {
+        (attention.q_heads, attention.kv_heads, attention.head_dim) = (4, 2, 32);
+        attention.qk_norm = Some(QkNorm::Head(norm));
+        attention.window = (index != 1).then_some(5);
+        let (theta, scaling) =
+            if index == 1 { (1e6, RopeScaling::Linear { factor: 8.0 }) } else { (1e4, RopeScaling::None) };
+        attention.positions =
+            Positions::Rope(Rope { scaling, ..Rope::plain(theta, 32, RopePairing::Halves) });
+    });
     spec
 }
 
 /// Rows that every block divides.
 fn wide() -> DecoderSpec {
     let mut spec = llama();
-    spec.hidden = 256;
-    for layer in &mut spec.layers {
-        layer.ffn.dim = 512;
-        let attention = &mut layer.attention;
-        (attention.q_heads, attention.kv_heads, attention.head_dim, attention.rope.dim) = (8, 4, 32, 32);
-    }
+    (spec.hidden, spec.embedding.width) = (256, 256);
+    spec.layers.iter_mut().for_each(|layer| layer.ffn.dim = 512);
+    each_attention(&mut spec, |_, attention| {
+        (attention.q_heads, attention.kv_heads, attention.head_dim) = (8, 4, 32);
+        attention.positions = Positions::Rope(Rope::plain(10_000.0, 32, RopePairing::Adjacent));
+    });
     spec
 }
 
@@ -109,7 +102,7 @@ fn ids(spec: &DecoderSpec, count: u32) -> Vec<u32> {
 }
 
 fn expected(spec: &DecoderSpec, format: WeightFormat, ids: &[u32]) -> Vec<Vec<f32>> {
-    let mut reference = Reference::new(spec, format, 5);
+    let mut reference = Reference::new(spec, format, 5, ids.len() as u32);
     ids.iter().map(|&id| reference.feed(id)).collect()
 }
 

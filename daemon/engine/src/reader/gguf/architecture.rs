@@ -1,0 +1,466 @@
+//! The architectures that are read from GGUF, and what each means by its keys.
+//!
+//! [`ARCHITECTURES`] is the table. What a file shows by itself is not in it: biases are used where they are
+//! stored, a head of its own where there is one, and numbers come from the keys. Three choices are ggml's, not
+//! the model's authors': GELU is always its tanh form, Gemma's and Nemotron's gains are stored with 1 added,
+//! and rows of q and k are reordered where pairs are adjacent.
+
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Gain, Head, LatentAttention, Layer, LearnedPositions,
+    MOST_LAYERS, Mixer, Norm, NormKind, Positions, QkNorm, Residual, Rope, RopePairing, RopeScaling,
+};
+
+use super::keys::Keys;
+use super::{unsupported, vocabulary};
+use crate::error::LoadError;
+use crate::gguf::Gguf;
+
+const OTHER_ENGINE: &str = "choose a model without it";
+const DAMAGED: &str = "the file is damaged";
+/// Gemma 3's local layers keep the base of Gemma 2.
+const GEMMA_LOCAL_THETA: f32 = 10_000.0;
+/// In SmolLM3 every fourth layer knows no positions.
+const SMOLLM3_NO_ROPE: u32 = 4;
+/// MiniCPM's fixed figures: factor on embedded tokens, depth scale, and the width its logits are scaled to.
+const MINICPM_EMBEDDING: f32 = 12.0;
+const MINICPM_DEPTH: f32 = 1.4;
+const MINICPM_BASE: f32 = 256.0;
+
+/// What an architecture is, apart from numbers.
+struct Architecture {
+    name: &'static str,
+    norm: NormStyle,
+    positions: PositionStyle,
+    gated: bool,
+    activation: Activation,
+    special: Special,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum NormStyle {
+    Rms,
+    /// Layer norm with gains and biases.
+    Layer,
+    /// Layer norm without parameters.
+    Bare,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum PositionStyle {
+    Turned(RopePairing),
+    Learned,
+    Alibi,
+}
+
+/// What the other columns cannot say.
+#[derive(Clone, Copy, PartialEq)]
+enum Special {
+    No,
+    /// Queries and keys are normed head by head.
+    QkNorm,
+    /// Norms of attention and feed-forward are computed from the same stream.
+    Parallel,
+    /// One norm for attention and feed-forward.
+    SharedNorm,
+    /// Factors on embedding, branches, logits and scores.
+    Scales,
+    /// Scaled embedding.
+    Gemma,
+    /// Scaled embedding, post-norms, caps, every second layer windowed.
+    Gemma2,
+    /// Scaled embedding, post-norms, normed heads, five of six layers windowed.
+    Gemma3,
+    /// Latent attention and MiniCPM's factors.
+    MiniCpm3,
+    /// The width that is stated is that of gate and up together.
+    Qwen1,
+    /// All layers windowed.
+    Windowed,
+    /// Layers without positions between those with.
+    SmolLm3,
+}
+
+const fn architecture(
+    name: &'static str,
+    norm: NormStyle,
+    positions: PositionStyle,
+    (gated, activation): (bool, Activation),
+    special: Special,
+) -> Architecture {
+    Architecture { name, norm, positions, gated, activation, special }
+}
+
+const ADJACENT: PositionStyle = PositionStyle::Turned(RopePairing::Adjacent);
+const HALVES: PositionStyle = PositionStyle::Turned(RopePairing::Halves);
+const SWIGLU: (bool, Activation) = (true, Activation::Silu);
+const GEGLU: (bool, Activation) = (true, Activation::GeluTanh);
+const GELU: (bool, Activation) = (false, Activation::GeluTanh);
+const RELU2: (bool, Activation) = (false, Activation::Relu2);
+
+/// In alphabetical order.
+const ARCHITECTURES: [Architecture; 20] = [
+    architecture("bloom", NormStyle::Layer, PositionStyle::Alibi, GELU, Special::No),
+    architecture("gemma", NormStyle::Rms, HALVES, GEGLU, Special::Gemma),
+    architecture("gemma2", NormStyle::Rms, HALVES, GEGLU, Special::Gemma2),
+    architecture("gemma3", NormStyle::Rms, HALVES, GEGLU, Special::Gemma3),
+    architecture("gpt2", NormStyle::Layer, PositionStyle::Learned, GELU, Special::No),
+    architecture("gptneox", NormStyle::Layer, HALVES, GELU, Special::Parallel),
+    architecture("granite", NormStyle::Rms, ADJACENT, SWIGLU, Special::Scales),
+    architecture("llama", NormStyle::Rms, ADJACENT, SWIGLU, Special::No),
+    architecture("minicpm", NormStyle::Rms, ADJACENT, SWIGLU, Special::Scales),
+    architecture("minicpm3", NormStyle::Rms, HALVES, SWIGLU, Special::MiniCpm3),
+    architecture("nemotron", NormStyle::Layer, HALVES, RELU2, Special::No),
+    architecture("olmo", NormStyle::Bare, ADJACENT, SWIGLU, Special::No),
+    architecture("openelm", NormStyle::Rms, HALVES, SWIGLU, Special::QkNorm),
+    architecture("phi2", NormStyle::Layer, HALVES, GELU, Special::SharedNorm),
+    architecture("phi3", NormStyle::Rms, HALVES, SWIGLU, Special::Windowed),
+    architecture("qwen", NormStyle::Rms, HALVES, SWIGLU, Special::Qwen1),
+    architecture("qwen2", NormStyle::Rms, HALVES, SWIGLU, Special::No),
+    architecture("qwen3", NormStyle::Rms, HALVES, SWIGLU, Special::QkNorm),
+    architecture("smollm3", NormStyle::Rms, ADJACENT, SWIGLU, Special::SmolLm3),
+    architecture("stablelm", NormStyle::Layer, HALVES, SWIGLU, Special::No),
+];
+
+/// Reads the spec of the model that `gguf` describes.
+pub(super) fn spec(gguf: &Gguf<'_>) -> Result<DecoderSpec, LoadError> {
+    let Some(name) = gguf.get_str("general.architecture")? else {
+        return Err(gguf.missing("general.architecture").into());
+    };
+    let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
+        return Err(unsupported(
+            gguf,
+            format!("general.architecture {name}"),
+            "`slmscope models` lists the families that run",
+        ));
+    };
+    let keys = Keys { gguf, prefix: architecture.name };
+    keys.refuse_features(architecture)?;
+    let spec = keys.decoder(architecture)?;
+    spec.validate().map_err(|source| LoadError::Spec { model: gguf.file().to_owned(), source })?;
+    Ok(spec)
+}
+
+/// Numbers that are one for all layers or one for each.
+struct Shapes {
+    hidden: u32,
+    q_heads: Vec<u32>,
+    kv_heads: Vec<u32>,
+    ffn_dims: Vec<u32>,
+    head_dim: u32,
+    norm: Norm,
+    /// Of layers that see everything; `None` where nothing is turned.
+    rope: Option<Rope>,
+    local: Option<Local>,
+    scales: Scales,
+}
+
+/// The windowed layers of a model.
+struct Local {
+    window: u32,
+    /// For each layer whether it is one.
+    layers: Vec<bool>,
+    rope: Option<Rope>,
+}
+
+/// Factors; `None` for 1.
+#[derive(Default)]
+struct Scales {
+    embedding: Option<f32>,
+    residual: Option<f32>,
+    logits: Option<f32>,
+    scores: Option<f32>,
+}
+
+impl Keys<'_> {
+    fn decoder(&self, architecture: &Architecture) -> Result<DecoderSpec, LoadError> {
+        let count = self.need("block_count")?;
+        if count > MOST_LAYERS {
+            return Err(self.unsupported("block_count", &count.to_string(), DAMAGED));
+        }
+        let shapes = self.shapes(architecture, count)?;
+        let max_context = self.need("context_length")?;
+        let (hidden, norm) = (shapes.hidden, shapes.norm);
+        let learned = architecture.positions == PositionStyle::Learned;
+        let softcap = match architecture.special {
+            Special::Gemma2 => self.float("final_logit_softcapping")?.or(Some(30.0)),
+            _ => None,
+        };
+        Ok(DecoderSpec {
+            vocab: vocabulary(self.gguf)?,
+            hidden,
+            max_context,
+            embedding: Embedding {
+                width: hidden,
+                scale: shapes.scales.embedding,
+                positions: learned.then_some(LearnedPositions { rows: max_context, offset: 0 }),
+                norm: self.present("token_embd_norm.weight").then_some(norm),
+            },
+            layers: (0..count)
+                .map(|index| self.layer(architecture, &shapes, index))
+                .collect::<Result<_, _>>()?,
+            final_norm: Some(norm),
+            head: Head {
+                tied: !self.present("output.weight"),
+                bias: self.present("output.bias"),
+                scale: shapes.scales.logits,
+                softcap,
+            },
+        })
+    }
+
+    fn shapes(&self, architecture: &Architecture, count: u32) -> Result<Shapes, LoadError> {
+        let missing = |name| move || self.missing(name);
+        let hidden = self.need("embedding_length")?;
+        let q_heads = self.per_layer("attention.head_count", count)?;
+        let q_heads = q_heads.ok_or_else(missing("attention.head_count"))?;
+        let kv_heads = self.per_layer("attention.head_count_kv", count)?.unwrap_or_else(|| q_heads.clone());
+        let ffn_dims = self.per_layer("feed_forward_length", count)?;
+        let mut ffn_dims = ffn_dims.ok_or_else(missing("feed_forward_length"))?;
+        if architecture.special == Special::Qwen1 {
+            for dim in &mut ffn_dims {
+                *dim /= 2;
+            }
+        }
+        let even = q_heads.first().and_then(|&heads| hidden.checked_div(heads)).unwrap_or(0);
+        let head_dim = self.number("attention.key_length")?.unwrap_or(even);
+        if architecture.special != Special::MiniCpm3
+            && let Some(values) = self.number("attention.value_length")?.filter(|values| *values != head_dim)
+        {
+            let what = format!("{values}, not the length {head_dim} of keys,");
+            return Err(self.unsupported("attention.value_length", &what, OTHER_ENGINE));
+        }
+        let rope = match architecture.positions {
+            PositionStyle::Turned(pairing) => Some(self.rope(pairing, head_dim)?),
+            _ => None,
+        };
+        let local = self.local(architecture, rope.as_ref(), count)?;
+        Ok(Shapes {
+            norm: self.norm(architecture.norm)?,
+            scales: self.scales(architecture, hidden, count)?,
+            hidden,
+            q_heads,
+            kv_heads,
+            ffn_dims,
+            head_dim,
+            rope,
+            local,
+        })
+    }
+
+    fn norm(&self, style: NormStyle) -> Result<Norm, LoadError> {
+        let (key, kind) = match style {
+            NormStyle::Rms => ("attention.layer_norm_rms_epsilon", NormKind::Rms),
+            _ => ("attention.layer_norm_epsilon", NormKind::Layer),
+        };
+        let eps = self.float(key)?.ok_or_else(|| self.missing(key))?;
+        let (gain, bias) = match style {
+            NormStyle::Rms => (Gain::Plain, false),
+            NormStyle::Layer => (Gain::Plain, true),
+            NormStyle::Bare => (Gain::Absent, false),
+        };
+        Ok(Norm { kind, eps, gain, bias })
+    }
+
+    fn layer(&self, architecture: &Architecture, shapes: &Shapes, index: u32) -> Result<Layer, LoadError> {
+        let at = index as usize;
+        let norm = shapes.norm;
+        let present = |name: &str| self.present(&format!("blk.{index}.{name}"));
+        let post = matches!(architecture.special, Special::Gemma2 | Special::Gemma3).then_some(norm);
+        let residual = self.residual(architecture, present("ffn_norm.weight"))?;
+        let mixer = if architecture.special == Special::MiniCpm3 {
+            Mixer::Latent(self.latent(shapes)?)
+        } else {
+            Mixer::Attention(self.attention(architecture, shapes, index)?)
+        };
+        Ok(Layer {
+            residual,
+            residual_scale: shapes.scales.residual,
+            attn_norm: norm,
+            mixer,
+            attn_post_norm: post,
+            ffn_norm: (residual != Residual::ParallelSharedNorm).then_some(norm),
+            ffn: Ffn {
+                dim: shapes.ffn_dims[at],
+                gated: architecture.gated,
+                activation: architecture.activation,
+                bias: present("ffn_up.bias"),
+                shared_with: None,
+            },
+            ffn_post_norm: post,
+        })
+    }
+
+    fn residual(&self, architecture: &Architecture, ffn_norm: bool) -> Result<Residual, LoadError> {
+        let parallel = self.gguf.get_bool(&self.key("use_parallel_residual"))?;
+        Ok(match architecture.special {
+            Special::SharedNorm => Residual::ParallelSharedNorm,
+            Special::Parallel if parallel.unwrap_or(true) => Residual::Parallel,
+            // StableLM 2 12B stores no norm for the feed-forward, which then shares the attention's.
+            _ if architecture.name == "stablelm" && !ffn_norm => Residual::ParallelSharedNorm,
+            _ => Residual::PreNorm,
+        })
+    }
+
+    fn attention(
+        &self,
+        architecture: &Architecture,
+        shapes: &Shapes,
+        index: u32,
+    ) -> Result<Attention, LoadError> {
+        let at = index as usize;
+        let present = |name: &str| self.present(&format!("blk.{index}.{name}"));
+        let local = shapes.local.as_ref().filter(|local| local.layers[at]);
+        let rope = local.map_or(&shapes.rope, |local| &local.rope).clone();
+        let blind = architecture.special == Special::SmolLm3 && (index + 1).is_multiple_of(SMOLLM3_NO_ROPE);
+        let positions = match rope {
+            Some(rope) if !blind => Positions::Rope(rope),
+            _ if architecture.positions == PositionStyle::Alibi => Positions::Alibi,
+            _ => Positions::None,
+        };
+        let qk_norm = matches!(architecture.special, Special::QkNorm | Special::Gemma3);
+        let softcap = match architecture.special {
+            Special::Gemma2 => self.float("attn_logit_softcapping")?.or(Some(50.0)),
+            _ => None,
+        };
+        let plain = Attention::plain(shapes.q_heads[at], shapes.kv_heads[at], shapes.head_dim, positions);
+        Ok(Attention {
+            qkv_bias: present("attn_q.bias") || present("attn_qkv.bias"),
+            out_bias: present("attn_output.bias"),
+            clip: self.float("attention.clamp_kqv")?.filter(|clip| *clip > 0.0),
+            qk_norm: qk_norm.then_some(QkNorm::Head(shapes.norm)),
+            window: local.map(|local| local.window),
+            scale: shapes.scales.scores.unwrap_or(plain.scale),
+            softcap,
+            ..plain
+        })
+    }
+
+    fn latent(&self, shapes: &Shapes) -> Result<LatentAttention, LoadError> {
+        let query_dim = self.need("attention.key_length")?;
+        let rope_dim = self.need("rope.dimension_count")?;
+        let Some(rope) = shapes.rope.clone() else { return Err(self.missing("rope.dimension_count")) };
+        let heads = shapes.q_heads.first().copied().unwrap_or(0);
+        // The converter leaves the default: as wide as a share of the stream.
+        let even = shapes.hidden.checked_div(heads).unwrap_or(0);
+        Ok(LatentAttention {
+            heads,
+            q_rank: self.need("attention.q_lora_rank")?,
+            kv_rank: self.need("attention.kv_lora_rank")?,
+            nope_dim: query_dim.saturating_sub(rope_dim),
+            rope_dim,
+            value_dim: self.number("attention.value_length")?.unwrap_or(even),
+            norm: shapes.norm,
+            rope,
+            scale: 1.0 / (query_dim as f32).sqrt(),
+        })
+    }
+
+    fn scales(&self, architecture: &Architecture, hidden: u32, layers: u32) -> Result<Scales, LoadError> {
+        let width = hidden as f32;
+        let minicpm = Scales {
+            embedding: Some(MINICPM_EMBEDDING),
+            residual: Some(MINICPM_DEPTH / (layers as f32).sqrt()),
+            logits: Some(MINICPM_BASE / width),
+            scores: None,
+        };
+        Ok(match architecture.special {
+            Special::Gemma | Special::Gemma2 => Scales { embedding: Some(width.sqrt()), ..Scales::default() },
+            Special::Gemma3 => {
+                // The 27B sizes alone scale queries by the even share of the stream in place of the head.
+                let heads = self.number("attention.head_count")?.unwrap_or(1);
+                let scores = (layers == 62).then(|| 1.0 / (width / heads as f32).sqrt());
+                Scales { embedding: Some(width.sqrt()), scores, ..Scales::default() }
+            }
+            Special::MiniCpm3 => minicpm,
+            Special::Scales => {
+                let defaults = if architecture.name == "minicpm" { minicpm } else { Scales::default() };
+                let divisor = self.float("logit_scale")?;
+                Scales {
+                    embedding: self.float("embedding_scale")?.or(defaults.embedding),
+                    residual: self.float("residual_scale")?.or(defaults.residual),
+                    logits: divisor.map(|divisor| 1.0 / divisor).or(defaults.logits),
+                    scores: self.float("attention.scale")?.filter(|scale| *scale > 0.0),
+                }
+            }
+            _ => Scales::default(),
+        })
+    }
+
+    /// What the windowed layers have of their own. `None` if all layers see everything.
+    fn local(
+        &self,
+        architecture: &Architecture,
+        global: Option<&Rope>,
+        count: u32,
+    ) -> Result<Option<Local>, LoadError> {
+        let key = "attention.sliding_window";
+        let (default_window, default_pattern) = match architecture.special {
+            Special::Gemma2 => (Some(4096), 2),
+            Special::Gemma3 => (None, 6),
+            Special::Windowed => (Some(0), 0),
+            _ => return Ok(None),
+        };
+        let window = self.number(key)?.or(default_window).ok_or_else(|| self.missing(key))?;
+        if window == 0 {
+            return Ok(None);
+        }
+        let pattern_key = "attention.sliding_window_pattern";
+        let layers = if let Ok(Some(array)) = self.gguf.get_array(&self.key(pattern_key)) {
+            let flags = array.integers().filter(|flags| flags.len() == count as usize);
+            let wrong = || self.gguf.wrong_type(&self.key(pattern_key), "one truth value for each layer");
+            flags.ok_or_else(wrong)?.map(|flag| flag != 0).collect()
+        } else {
+            let pattern = self.number(pattern_key)?.unwrap_or(default_pattern);
+            if pattern == 0 && default_pattern != 0 {
+                return Err(self.unsupported(pattern_key, "0", DAMAGED));
+            }
+            // Without a pattern all are.
+            (1..=count).map(|place| pattern == 0 || !place.is_multiple_of(pattern)).collect()
+        };
+        let rope = if architecture.special == Special::Gemma3 {
+            let theta = self.float("rope.freq_base_swa")?.unwrap_or(GEMMA_LOCAL_THETA);
+            // Stretching for longer contexts is the global layers' affair.
+            global.map(|rope| Rope { theta, scaling: RopeScaling::None, ..rope.clone() })
+        } else {
+            global.cloned()
+        };
+        Ok(Some(Local { window, layers, rope }))
+    }
+
+    /// Refuses what would change the computation and is not in the spec.
+    fn refuse_features(&self, architecture: &Architecture) -> Result<(), LoadError> {
+        for key in ["expert_count", "expert_used_count"] {
+            if let Some(found) = self.number(key)?.filter(|count| *count > 0) {
+                let what = format!("mixture of experts ({} = {found})", self.key(key));
+                return Err(unsupported(self.gguf, what, "choose a model without experts"));
+            }
+        }
+        let special = architecture.special;
+        let caps = ["attn_logit_softcapping", "final_logit_softcapping"];
+        let scales = ["logit_scale", "residual_scale", "embedding_scale", "attention.scale"];
+        let long_rope = self.present(super::rope::FACTORS[2]);
+        for (keys, neutral, known) in [
+            (&caps[..], 0.0, special == Special::Gemma2),
+            (&scales[..], 1.0, special == Special::Scales),
+            (&["rope.scaling.attn_factor"][..], 1.0, long_rope),
+        ] {
+            for key in keys.iter().filter(|_| !known) {
+                if let Some(found) = self.float(key)?.filter(|value| (value - neutral).abs() > f32::EPSILON) {
+                    return Err(self.unsupported(key, &found.to_string(), OTHER_ENGINE));
+                }
+            }
+        }
+        if self.gguf.get_bool(&self.key("attention.causal"))? == Some(false) {
+            return Err(self.unsupported("attention.causal", "false", "choose a generative model"));
+        }
+        let windowed = matches!(special, Special::Gemma2 | Special::Gemma3 | Special::Windowed);
+        if !windowed
+            && let Some(window) = self.number("attention.sliding_window")?
+            && window > 0
+            && window < self.need("context_length")?
+        {
+            return Err(self.unsupported("attention.sliding_window", &window.to_string(), OTHER_ENGINE));
+        }
+        Ok(())
+    }
+}
