@@ -10,6 +10,7 @@ pub mod map;
 pub mod model;
 mod reader;
 pub mod recorder;
+pub mod safetensors;
 pub mod sampler;
 pub mod session;
 pub mod synthetic;
