@@ -27,6 +27,7 @@ use recurrence::Recurrences;
 use rope::RopeTables;
 use weight::{Weight, dense};
 
+pub(crate) use blocks::quantize_blocks;
 pub(crate) use memory::requirements;
 pub use weight::dequantize;
 

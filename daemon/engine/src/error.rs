@@ -119,6 +119,21 @@ pub enum LoadError {
         /// Columns found.
         found_columns: u64,
     },
+    /// A weight that is no number.
+    #[error(
+        "{file}: tensor {tensor}: {what} is {found}, a finite number is expected; the file is damaged or does \
+         not fit the format: get it again or choose another format"
+    )]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// Name of the tensor.
+        tensor: String,
+        /// Which of its numbers, and where.
+        what: String,
+        /// The number.
+        found: f32,
+    },
     /// The run needs more positions than the model was made for.
     #[error(
         "a context of {asked} tokens is outside 1 to the model's {max}; ask for less depth, prompt or output"

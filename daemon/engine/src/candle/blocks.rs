@@ -63,6 +63,48 @@ pub(super) fn dtype(format: WeightFormat) -> GgmlDType {
     }
 }
 
+/// Stores `values` as blocks of `format` in `bytes`, rounded as ggml's reference quantizers do.
+///
+/// # Errors
+/// A plain format, and bytes whose number or alignment is not that of such blocks.
+pub(crate) fn quantize_blocks(format: WeightFormat, values: &[f32], bytes: &mut [u8]) -> Result<()> {
+    match format {
+        WeightFormat::Q4_0 => from_float::<BlockQ4_0>(values, bytes),
+        WeightFormat::Q4_1 => from_float::<BlockQ4_1>(values, bytes),
+        WeightFormat::Q5_0 => from_float::<BlockQ5_0>(values, bytes),
+        WeightFormat::Q5_1 => from_float::<BlockQ5_1>(values, bytes),
+        WeightFormat::Q8_0 => from_float::<BlockQ8_0>(values, bytes),
+        WeightFormat::Q2K => from_float::<BlockQ2K>(values, bytes),
+        WeightFormat::Q3K => from_float::<BlockQ3K>(values, bytes),
+        WeightFormat::Q4K => from_float::<BlockQ4K>(values, bytes),
+        WeightFormat::Q5K => from_float::<BlockQ5K>(values, bytes),
+        WeightFormat::Q6K => from_float::<BlockQ6K>(values, bytes),
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => {
+            candle_core::bail!("{format} is no block format")
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "views bytes as the block structs of candle's quantizers")]
+fn from_float<T: GgmlType>(values: &[f32], bytes: &mut [u8]) -> Result<()> {
+    let blocks = values.len() / T::BLCK_SIZE;
+    let place = bytes.as_mut_ptr().cast::<T>();
+    if blocks * T::BLCK_SIZE != values.len() || blocks * size_of::<T>() != bytes.len() || !place.is_aligned()
+    {
+        candle_core::bail!(
+            "{} bytes at {place:p} do not hold {} values as {:?} blocks",
+            bytes.len(),
+            values.len(),
+            T::DTYPE
+        )
+    }
+    // SAFETY: only `quantize_blocks` calls this, with candle's `repr(C)` block structs of integers and f16,
+    // for which any bits are valid. Length and alignment were checked above, and `bytes` is borrowed mutably
+    // for as long as the slice lives.
+    T::from_float(values, unsafe { std::slice::from_raw_parts_mut(place, blocks) });
+    Ok(())
+}
+
 /// Bytes that are an array of `T`.
 struct Blocks<T> {
     bytes: TensorBytes,
