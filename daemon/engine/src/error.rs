@@ -3,6 +3,7 @@
 use slmscope_profiles::spec::SpecError;
 
 use crate::gguf::GgufError;
+use crate::safetensors::SafeTensorsError;
 
 /// Why a forward pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,23 @@ pub enum LoadError {
     /// The file's header cannot be read or lacks what every model has.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A safetensors file or index cannot be read.
+    #[error(transparent)]
+    SafeTensors(#[from] SafeTensorsError),
+    /// A configuration cannot be understood, or its tensors are other ones.
+    #[error("{file}: {problem}; get the checkpoint again or convert it with a current transformers")]
+    Config {
+        /// The file.
+        file: String,
+        /// What is wrong: key or tensor, what was found, what was expected.
+        problem: String,
+    },
+    /// A checkpoint's folder lacks a file.
+    #[error("the checkpoint has no {name}; download its missing files")]
+    MissingFile {
+        /// Its name in the folder.
+        name: String,
+    },
     /// The shapes contradict each other.
     #[error("{model}: {source}; the file is damaged or made by a faulty converter")]
     Spec {

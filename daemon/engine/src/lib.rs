@@ -10,7 +10,7 @@ pub mod hash;
 pub mod map;
 pub mod model;
 pub mod quantize;
-mod reader;
+pub mod reader;
 pub mod recorder;
 pub mod safetensors;
 pub mod sampler;

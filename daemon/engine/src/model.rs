@@ -14,6 +14,7 @@ use crate::executor::EngineMemory;
 use crate::gguf::Gguf;
 use crate::map::MappedFile;
 use crate::reader::gguf as reader;
+use crate::reader::hf::{self, Place};
 use crate::session::Session;
 use crate::synthetic;
 use crate::weights::{Loading, TensorBytes};
@@ -31,6 +32,8 @@ enum Source {
     Synthetic { seed: u64 },
     /// A mapped file and the place of each tensor of the plan in it.
     File { file: Arc<MappedFile>, places: Vec<Range<usize>> },
+    /// The files of a checkpoint, and how each tensor of the plan is read from them.
+    Checkpoint { places: Vec<Place> },
 }
 
 impl Model {
@@ -60,6 +63,22 @@ impl Model {
         let plan = Plan::compile(&described.spec, kv, |tensor| tensors[&tensor.name].0);
         let places = plan.tensors.iter().map(|(tensor, _)| tensors[&tensor.name].1.clone()).collect();
         Ok(Self { spec: described.spec, plan: Arc::new(plan), source: Source::File { file, places } })
+    }
+
+    /// The model in a Hugging Face checkpoint: `files` are `config.json` and the safetensors, each with its name
+    /// in the folder. Weights are kept as they are stored, or stored anew "in `format`".
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be read, or a model that this engine does not run; see [`LoadError`].
+    pub fn directory(
+        files: &[(String, Arc<MappedFile>)],
+        format: Option<WeightFormat>,
+        kv: KvFormat,
+    ) -> Result<Self, LoadError> {
+        let described = hf::read(files, format)?;
+        let plan = Plan::compile(&described.spec, kv, |tensor| described.tensors[&tensor.name].format);
+        let places = plan.tensors.iter().map(|(tensor, _)| described.tensors[&tensor.name].clone()).collect();
+        Ok(Self { spec: described.spec, plan: Arc::new(plan), source: Source::Checkpoint { places } })
     }
 
     /// What it computes.
@@ -92,6 +111,11 @@ impl Model {
                     let (tensor, format) = &self.plan.tensors[id];
                     let bytes = synthetic::generate(tensor, *format, *seed, loading)?;
                     Ok(TensorBytes::Owned(Arc::new(bytes)))
+                })
+            }
+            Source::Checkpoint { places } => {
+                CandleExecutor::load(&self.plan, capacity, false, loading, |id, loading| {
+                    places[id].bytes(&self.plan.tensors[id].0, loading)
                 })
             }
             Source::File { file, places } => {

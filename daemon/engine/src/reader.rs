@@ -4,3 +4,4 @@
 //! names it. Ignoring one would give a model that runs and answers nonsense.
 
 pub(crate) mod gguf;
+pub mod hf;

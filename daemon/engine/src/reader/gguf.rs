@@ -12,6 +12,8 @@ mod architecture;
 mod keys;
 mod rope;
 
+pub(crate) use rope::long_rope_magnitude;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 

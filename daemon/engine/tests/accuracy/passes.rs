@@ -35,6 +35,23 @@ pub(crate) fn rms_over_std(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
     (square / variance).sqrt()
 }
 
+/// Standard deviation of all logits.
+pub(crate) fn deviation(logits: &[Vec<f32>]) -> f64 {
+    let count = logits.iter().flatten().count() as f64;
+    let mean = logits.iter().flatten().map(|logit| f64::from(*logit)).sum::<f64>() / count;
+    let square: f64 = logits.iter().flatten().map(|logit| (f64::from(*logit) - mean).powi(2)).sum();
+    (square / count).sqrt()
+}
+
+/// Greatest difference over the standard deviation of `all`, of which `expected` is a part.
+pub(crate) fn most_over_std(found: &[Vec<f32>], expected: &[Vec<f32>], all: &[Vec<f32>]) -> f64 {
+    assert_eq!((found.len(), found[0].len()), (expected.len(), expected[0].len()));
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let distances = pairs.map(|(f, e)| f64::from((f - e).abs()));
+    // A NaN is greater than all.
+    distances.max_by(f64::total_cmp).unwrap_or(f64::NAN) / deviation(all)
+}
+
 /// Natural logarithms of the probabilities that these logits mean.
 pub(crate) fn log_probabilities(logits: &[f32]) -> Vec<f64> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

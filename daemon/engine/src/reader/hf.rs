@@ -1,0 +1,224 @@
+//! Hugging Face checkpoints: spec from `config.json`, tensors from safetensors files.
+//!
+//! Rows that lie in the file as the spec wants them are read where they lie. What is interleaved, turned or
+//! misaligned, and what is stored in another format than the run asks for, is put together row by row while
+//! it is loaded.
+
+mod config;
+mod families;
+mod names;
+mod rope;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::spec::DecoderSpec;
+use slmscope_profiles::spec::tensors::{Role, TensorSpec};
+
+use crate::error::LoadError;
+use crate::map::MappedFile;
+use crate::quantize::{quantize, widen};
+use crate::safetensors::index::Index;
+use crate::safetensors::{TensorInfo, TensorSet};
+use crate::weights::{Loading, TensorBytes};
+use config::Config;
+use families::Family;
+use names::{Layout, Stored};
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// What a table's first byte must be a multiple of to be read as it lies.
+const ALIGNMENT: usize = 4;
+
+/// A checkpoint, understood.
+#[derive(Debug)]
+pub(crate) struct Description {
+    pub(crate) spec: DecoderSpec,
+    /// Every tensor of the spec, by name.
+    pub(crate) tensors: HashMap<String, Place>,
+}
+
+/// A tensor of the spec in a checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    file: Arc<MappedFile>,
+    /// Bytes of the tensor in the file that it is, or is a part of.
+    range: std::ops::Range<usize>,
+    /// How it is stored there.
+    stored: WeightFormat,
+    layout: Layout,
+    /// How it is wanted.
+    pub(crate) format: WeightFormat,
+}
+
+/// Reads the checkpoint in `files`, each with its name in the folder; weights are wanted in `format`, or as
+/// they are stored.
+///
+/// # Errors
+/// Missing files, unknown families and features; missing, misshaped and left-over tensors.
+pub(crate) fn read(
+    files: &[(String, Arc<MappedFile>)],
+    format: Option<WeightFormat>,
+) -> Result<Description, LoadError> {
+    let config_file = need(files, CONFIG)?;
+    let map = config::parse(config_file.name(), config_file.bytes())?;
+    let config = Config::new(config_file.name(), &map);
+    let family = families::find(config)?;
+    let set = tensor_set(files)?;
+    let spec = spec(family, config, &set)?;
+
+    let mut used = HashSet::new();
+    let mut tensors = HashMap::new();
+    for tensor in spec.tensors() {
+        let place = place(family, config, &spec, &set, &tensor, format, &mut used)?;
+        tensors.insert(tensor.name, place);
+    }
+    // The lowest name, whatever the order of the map.
+    let mut extra: Vec<_> = set.tensors().map(TensorInfo::name).collect();
+    extra.retain(|name| !used.contains(*name) && !is_ignored(family, &spec, name));
+    match extra.iter().min() {
+        Some(name) => Err(config.unsupported(
+            format!("tensor {name}, which this family's computation does not use,"),
+            "choose a checkpoint without it",
+        )),
+        None => Ok(Description { spec, tensors }),
+    }
+}
+
+/// The spec of a configuration alone, as far as no tensor is needed to know it: a head of its own and
+/// feed-forwards that every layer has are assumed.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn config_spec(file: &str, text: &[u8]) -> Result<DecoderSpec, LoadError> {
+    let map = config::parse(file, text)?;
+    let config = Config::new(file, &map);
+    checked(config, families::find(config)?.spec(config, &|_| true)?)
+}
+
+fn spec(family: &Family, config: Config<'_>, set: &TensorSet) -> Result<DecoderSpec, LoadError> {
+    let present = |name: &str| {
+        let tensor = TensorSpec { name: name.to_owned(), rows: 1, columns: 1, role: Role::Matrix };
+        let stored = family.names.find(&tensor);
+        stored.is_some_and(|stored| stored.names.iter().any(|name| set.tensor(name).is_some()))
+    };
+    checked(config, family.spec(config, &present)?)
+}
+
+fn checked(config: Config<'_>, spec: DecoderSpec) -> Result<DecoderSpec, LoadError> {
+    spec.validate().map_err(|source| LoadError::Spec { model: config.file.to_owned(), source })?;
+    Ok(spec)
+}
+
+/// The safetensors of the checkpoint.
+fn tensor_set(files: &[(String, Arc<MappedFile>)]) -> Result<TensorSet, LoadError> {
+    let Some(index) = find(files, INDEX) else {
+        let single = need(files, SINGLE)?;
+        return Ok(TensorSet::single(Arc::clone(single))?);
+    };
+    let index = Index::parse(index.bytes(), index.name())?;
+    let shards = index.shards().iter().map(|shard| need(files, shard).cloned()).collect::<Result<_, _>>()?;
+    Ok(TensorSet::sharded(&index, shards)?)
+}
+
+fn find<'a>(files: &'a [(String, Arc<MappedFile>)], name: &str) -> Option<&'a Arc<MappedFile>> {
+    files.iter().find(|(known, _)| known == name).map(|(_, file)| file)
+}
+
+fn need<'a>(files: &'a [(String, Arc<MappedFile>)], name: &str) -> Result<&'a Arc<MappedFile>, LoadError> {
+    find(files, name).ok_or_else(|| LoadError::MissingFile { name: name.to_owned() })
+}
+
+fn place(
+    family: &Family,
+    config: Config<'_>,
+    spec: &DecoderSpec,
+    set: &TensorSet,
+    tensor: &TensorSpec,
+    wanted: Option<WeightFormat>,
+    used: &mut HashSet<String>,
+) -> Result<Place, LoadError> {
+    let stored = family.names.find(tensor);
+    let Stored { names, part, layer } = stored.ok_or_else(|| {
+        let what = format!("a tensor {} in family {}", tensor.name, family.model_type);
+        config.unsupported(what, "choose a model of another family")
+    })?;
+    let found = names.iter().find_map(|name| set.tensor(name));
+    let (file, info) = found.ok_or_else(|| LoadError::MissingTensor {
+        file: config.file.to_owned(),
+        tensor: names[0].clone(),
+        rows: tensor.rows,
+        columns: tensor.columns,
+    })?;
+    let layout = Layout::new(part, layer, spec, tensor);
+    let fits = info.elements() == layout.elements() as u64 && layout.fits(info.shape());
+    if !fits {
+        return Err(LoadError::Config {
+            file: file.name().to_owned(),
+            problem: format!(
+                "tensor {} (at byte {}) has shape {:?}; the configuration makes it {}",
+                info.name(),
+                info.range().start,
+                info.shape(),
+                layout.expected()
+            ),
+        });
+    }
+    let Some(stored) = info.dtype().format() else {
+        let what = format!("tensor {} of type {}", info.name(), info.dtype().name());
+        return Err(config.unsupported(what, "take a checkpoint in f32, f16 or bf16"));
+    };
+    used.insert(info.name().to_owned());
+    let format = wanted.map_or(stored, |wanted| tensor.format_in(wanted));
+    Ok(Place { file: Arc::clone(file), range: info.range(), stored, layout, format })
+}
+
+/// Whether a tensor may be left over.
+fn is_ignored(family: &Family, spec: &DecoderSpec, name: &str) -> bool {
+    let head = spec.head.tied && (name == "lm_head.weight" || name == "embed_out.weight");
+    head || family.names.ignored.iter().any(|end| name.ends_with(end))
+}
+
+impl Place {
+    /// The bytes of the tensor, in its format: in the map, or put together.
+    pub(crate) fn bytes(
+        &self,
+        tensor: &TensorSpec,
+        loading: &mut Loading<'_>,
+    ) -> Result<TensorBytes, LoadError> {
+        let size = self.stored.bytes(1, 1) as usize;
+        let whole = self.file.bytes().get(self.range.clone()).unwrap_or_default();
+        if let Some(first) = self.layout.contiguous().filter(|_| self.format == self.stored) {
+            let start = self.range.start + first * size;
+            let end = start + tensor.bytes(self.stored) as usize;
+            let aligned = self.file.bytes().as_ptr().wrapping_add(start).align_offset(ALIGNMENT) == 0;
+            if aligned && end <= self.range.end {
+                return Ok(TensorBytes::Mapped(Arc::clone(&self.file), start..end));
+            }
+        }
+        // A file that was cut off meanwhile reads as NaN, which is refused.
+        let run = |(start, step): (usize, usize), values: &mut [f32]| {
+            values.fill(f32::NAN);
+            if step == 1 {
+                let bytes = whole.get(start * size..(start + values.len()) * size);
+                return widen(self.stored, bytes.unwrap_or_default(), values);
+            }
+            for (index, value) in values.iter_mut().enumerate() {
+                let at = (start + index * step) * size;
+                widen(self.stored, whole.get(at..at + size).unwrap_or_default(), std::slice::from_mut(value));
+            }
+        };
+        let fill = |row: usize, values: &mut [f32]| {
+            if tensor.rows > 1 {
+                return run(self.layout.run(row), values);
+            }
+            for (index, value) in values.iter_mut().enumerate() {
+                run((self.layout.run(index).0, 1), std::slice::from_mut(value));
+            }
+        };
+        let bytes = quantize(tensor, self.format, self.file.name(), fill, loading)?;
+        Ok(TensorBytes::Owned(Arc::new(bytes)))
+    }
+}

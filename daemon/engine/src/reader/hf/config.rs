@@ -1,0 +1,116 @@
+//! `config.json`: typed access to its keys under their names of different years.
+
+use serde_json::{Map, Value};
+
+use crate::error::LoadError;
+
+/// Beyond any configuration; real ones have a few kilobytes.
+const LONGEST: usize = 4 << 20;
+
+/// A parsed configuration, or a part of it.
+#[derive(Clone, Copy)]
+pub(super) struct Config<'a> {
+    /// What messages call the file.
+    pub(super) file: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+/// Parses the text of a configuration.
+pub(super) fn parse(file: &str, text: &[u8]) -> Result<Map<String, Value>, LoadError> {
+    let problem = |problem: String| LoadError::Config { file: file.to_owned(), problem };
+    if text.len() > LONGEST {
+        return Err(problem(format!("has {} bytes; a configuration has a few thousand", text.len())));
+    }
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(problem("is no JSON object; it begins at byte 0".to_owned())),
+        Err(error) => Err(problem(format!("is no JSON: {error}"))),
+    }
+}
+
+impl<'a> Config<'a> {
+    pub(super) fn new(file: &'a str, map: &'a Map<String, Value>) -> Self {
+        Self { file, map }
+    }
+
+    pub(super) fn problem(&self, problem: String) -> LoadError {
+        LoadError::Config { file: self.file.to_owned(), problem }
+    }
+
+    pub(super) fn unsupported(&self, what: String, remedy: &'static str) -> LoadError {
+        LoadError::Unsupported { file: self.file.to_owned(), what, remedy }
+    }
+
+    /// The first of `keys` that is there and not null.
+    fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &'a Value)> {
+        keys.iter().find_map(|&key| Some((key, self.map.get(key).filter(|value| !value.is_null())?)))
+    }
+
+    fn typed<T>(
+        &self,
+        keys: &[&'static str],
+        expected: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, LoadError> {
+        let Some((key, value)) = self.find(keys) else { return Ok(None) };
+        match read(value) {
+            Some(read) => Ok(Some(read)),
+            None => Err(self.problem(format!("{key} is {}, {expected} is expected", shown(value)))),
+        }
+    }
+
+    pub(super) fn number(&self, keys: &[&'static str]) -> Result<Option<u32>, LoadError> {
+        self.typed(keys, "an integer from 0 to 2^32 - 1", integer)
+    }
+
+    pub(super) fn need(&self, keys: &[&'static str]) -> Result<u32, LoadError> {
+        self.number(keys)?.ok_or_else(|| self.problem(format!("has no {}", keys.join(" or "))))
+    }
+
+    pub(super) fn float(&self, keys: &[&'static str]) -> Result<Option<f32>, LoadError> {
+        self.typed(keys, "a finite number", finite)
+    }
+
+    pub(super) fn flag(&self, keys: &[&'static str]) -> Result<Option<bool>, LoadError> {
+        self.typed(keys, "true or false", Value::as_bool)
+    }
+
+    pub(super) fn text(&self, keys: &[&'static str]) -> Result<Option<&'a str>, LoadError> {
+        self.typed(keys, "a text", Value::as_str)
+    }
+
+    pub(super) fn numbers(&self, keys: &[&'static str]) -> Result<Option<Vec<u32>>, LoadError> {
+        self.typed(keys, "a list of integers", |value| value.as_array()?.iter().map(integer).collect())
+    }
+
+    pub(super) fn floats(&self, keys: &[&'static str]) -> Result<Option<Vec<f32>>, LoadError> {
+        self.typed(keys, "a list of finite numbers", |value| value.as_array()?.iter().map(finite).collect())
+    }
+
+    pub(super) fn texts(&self, keys: &[&'static str]) -> Result<Option<Vec<&'a str>>, LoadError> {
+        self.typed(keys, "a list of texts", |value| value.as_array()?.iter().map(Value::as_str).collect())
+    }
+
+    pub(super) fn part(&self, keys: &[&'static str]) -> Result<Option<Self>, LoadError> {
+        let map = self.typed(keys, "an object", Value::as_object)?;
+        Ok(map.map(|map| Self { map, ..*self }))
+    }
+}
+
+fn integer(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|number| u32::try_from(number).ok())
+}
+
+fn finite(value: &Value) -> Option<f32> {
+    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+}
+
+/// A value as a message shows it: short, whatever the file holds.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) => format!("the text {:?}", text.chars().take(40).collect::<String>()),
+        other => other.to_string(),
+    }
+}

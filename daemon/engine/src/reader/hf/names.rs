@@ -1,0 +1,429 @@
+//! Names and layouts of tensors in checkpoints, family by family.
+//!
+//! A table line says what a tensor of the spec is called there and how its rows lie: alone, as a part of a
+//! fused tensor, or turned. Names are without `.weight` and `.bias`, which both sides share, unless the line
+//! has them.
+
+use slmscope_profiles::spec::DecoderSpec;
+use slmscope_profiles::spec::tensors::TensorSpec;
+
+/// Where a tensor of the spec is among the rows of one in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// One of query, key and value, one behind the other.
+    Qkv(usize),
+    /// One of query, key and value of each head, head by head.
+    QkvByHead(usize),
+    /// One of gate and up, one behind the other.
+    GateUp(usize),
+    /// As `Whole`, stored with inputs as rows.
+    Turned,
+    /// As `Qkv`, stored with inputs as rows.
+    TurnedQkv(usize),
+    /// Square blocks, each stored with inputs as rows.
+    TurnedBlocks,
+}
+
+/// The names of one family.
+pub(super) struct Names {
+    /// Outside of the blocks.
+    pub(super) top: &'static [(&'static str, &'static str)],
+    /// Begin of a block's names; the number follows.
+    pub(super) block: &'static str,
+    /// Within a block.
+    pub(super) parts: &'static [(&'static str, &'static str, Part)],
+    /// Ends of names that the computation does not need: masks and tables made anew.
+    pub(super) ignored: &'static [&'static str],
+}
+
+use Part::{GateUp, Qkv, QkvByHead, Turned, TurnedBlocks, TurnedQkv, Whole};
+
+const LLAMA_TOP: &[(&str, &str)] =
+    &[("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
+
+pub(super) const LLAMA: Names = Names {
+    top: LLAMA_TOP,
+    block: "model.layers.",
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "self_attn.q_proj", Whole),
+        ("attn_k", "self_attn.k_proj", Whole),
+        ("attn_v", "self_attn.v_proj", Whole),
+        ("attn_q_norm", "self_attn.q_norm", Whole),
+        ("attn_k_norm", "self_attn.k_norm", Whole),
+        ("attn_output", "self_attn.o_proj", Whole),
+        ("ffn_norm", "post_attention_layernorm", Whole),
+        ("ffn_gate", "mlp.gate_proj", Whole),
+        ("ffn_up", "mlp.up_proj", Whole),
+        ("ffn_down", "mlp.down_proj", Whole),
+    ],
+    ignored: &[".rotary_emb.inv_freq"],
+};
+
+/// Norms behind the branches as well.
+pub(super) const GEMMA2: Names = Names {
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "self_attn.q_proj", Whole),
+        ("attn_k", "self_attn.k_proj", Whole),
+        ("attn_v", "self_attn.v_proj", Whole),
+        ("attn_q_norm", "self_attn.q_norm", Whole),
+        ("attn_k_norm", "self_attn.k_norm", Whole),
+        ("attn_output", "self_attn.o_proj", Whole),
+        ("post_attention_norm", "post_attention_layernorm", Whole),
+        ("ffn_norm", "pre_feedforward_layernorm", Whole),
+        ("ffn_gate", "mlp.gate_proj", Whole),
+        ("ffn_up", "mlp.up_proj", Whole),
+        ("ffn_down", "mlp.down_proj", Whole),
+        ("post_ffw_norm", "post_feedforward_layernorm", Whole),
+    ],
+    ..LLAMA
+};
+
+pub(super) const MINICPM3: Names = Names {
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q_a", "self_attn.q_a_proj", Whole),
+        ("attn_q_a_norm", "self_attn.q_a_layernorm", Whole),
+        ("attn_q_b", "self_attn.q_b_proj", Whole),
+        ("attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa", Whole),
+        ("attn_kv_a_norm", "self_attn.kv_a_layernorm", Whole),
+        ("attn_kv_b", "self_attn.kv_b_proj", Whole),
+        ("attn_output", "self_attn.o_proj", Whole),
+        ("ffn_norm", "post_attention_layernorm", Whole),
+        ("ffn_gate", "mlp.gate_proj", Whole),
+        ("ffn_up", "mlp.up_proj", Whole),
+        ("ffn_down", "mlp.down_proj", Whole),
+    ],
+    ..LLAMA
+};
+
+pub(super) const PHI3: Names = Names {
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "self_attn.qkv_proj", Qkv(0)),
+        ("attn_k", "self_attn.qkv_proj", Qkv(1)),
+        ("attn_v", "self_attn.qkv_proj", Qkv(2)),
+        ("attn_output", "self_attn.o_proj", Whole),
+        ("ffn_norm", "post_attention_layernorm", Whole),
+        ("ffn_gate", "mlp.gate_up_proj", GateUp(0)),
+        ("ffn_up", "mlp.gate_up_proj", GateUp(1)),
+        ("ffn_down", "mlp.down_proj", Whole),
+    ],
+    ..LLAMA
+};
+
+pub(super) const PHI: Names = Names {
+    top: &[
+        ("token_embd", "model.embed_tokens"),
+        ("output_norm", "model.final_layernorm"),
+        ("output", "lm_head"),
+    ],
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "self_attn.q_proj", Whole),
+        ("attn_k", "self_attn.k_proj", Whole),
+        ("attn_v", "self_attn.v_proj", Whole),
+        ("attn_output", "self_attn.dense", Whole),
+        ("ffn_up", "mlp.fc1", Whole),
+        ("ffn_down", "mlp.fc2", Whole),
+    ],
+    ..LLAMA
+};
+
+pub(super) const GPT_NEOX: Names = Names {
+    top: &[
+        ("token_embd", "gpt_neox.embed_in"),
+        ("output_norm", "gpt_neox.final_layer_norm"),
+        ("output", "embed_out"),
+        ("output", "lm_head"),
+    ],
+    block: "gpt_neox.layers.",
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "attention.query_key_value", QkvByHead(0)),
+        ("attn_k", "attention.query_key_value", QkvByHead(1)),
+        ("attn_v", "attention.query_key_value", QkvByHead(2)),
+        ("attn_output", "attention.dense", Whole),
+        ("ffn_norm", "post_attention_layernorm", Whole),
+        ("ffn_up", "mlp.dense_h_to_4h", Whole),
+        ("ffn_down", "mlp.dense_4h_to_h", Whole),
+    ],
+    ignored: &[".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"],
+};
+
+pub(super) const GPT2: Names = Names {
+    top: &[
+        ("token_embd", "transformer.wte"),
+        ("position_embd", "transformer.wpe"),
+        ("output_norm", "transformer.ln_f"),
+        ("output", "lm_head"),
+    ],
+    block: "transformer.h.",
+    parts: &[
+        ("attn_norm", "ln_1", Whole),
+        ("attn_q", "attn.c_attn", TurnedQkv(0)),
+        ("attn_k", "attn.c_attn", TurnedQkv(1)),
+        ("attn_v", "attn.c_attn", TurnedQkv(2)),
+        ("attn_output", "attn.c_proj", Turned),
+        ("ffn_norm", "ln_2", Whole),
+        ("ffn_up", "mlp.c_fc", Turned),
+        ("ffn_down", "mlp.c_proj", Turned),
+    ],
+    ignored: &[".attn.bias", ".attn.masked_bias"],
+};
+
+pub(super) const BLOOM: Names = Names {
+    top: &[
+        ("token_embd", "transformer.word_embeddings"),
+        ("token_embd_norm", "transformer.word_embeddings_layernorm"),
+        ("output_norm", "transformer.ln_f"),
+        ("output", "lm_head"),
+    ],
+    block: "transformer.h.",
+    parts: &[
+        ("attn_norm", "input_layernorm", Whole),
+        ("attn_q", "self_attention.query_key_value", QkvByHead(0)),
+        ("attn_k", "self_attention.query_key_value", QkvByHead(1)),
+        ("attn_v", "self_attention.query_key_value", QkvByHead(2)),
+        ("attn_output", "self_attention.dense", Whole),
+        ("ffn_norm", "post_attention_layernorm", Whole),
+        ("ffn_up", "mlp.dense_h_to_4h", Whole),
+        ("ffn_down", "mlp.dense_4h_to_h", Whole),
+    ],
+    ignored: &[],
+};
+
+pub(super) const OPT: Names = Names {
+    top: &[
+        ("token_embd", "model.decoder.embed_tokens"),
+        ("token_embd_in", "model.decoder.project_in"),
+        ("token_embd_out", "model.decoder.project_out"),
+        ("position_embd", "model.decoder.embed_positions"),
+        ("output_norm", "model.decoder.final_layer_norm"),
+        ("output", "lm_head"),
+    ],
+    block: "model.decoder.layers.",
+    parts: &[
+        ("attn_norm", "self_attn_layer_norm", Whole),
+        ("attn_q", "self_attn.q_proj", Whole),
+        ("attn_k", "self_attn.k_proj", Whole),
+        ("attn_v", "self_attn.v_proj", Whole),
+        ("attn_output", "self_attn.out_proj", Whole),
+        ("ffn_norm", "final_layer_norm", Whole),
+        ("ffn_up", "fc1", Whole),
+        ("ffn_down", "fc2", Whole),
+    ],
+    ignored: &[],
+};
+
+pub(super) const RECURRENT_GEMMA: Names = Names {
+    top: &[("token_embd", "model.embed_tokens"), ("output_norm", "model.final_norm"), ("output", "lm_head")],
+    parts: &[
+        ("attn_norm", "temporal_pre_norm", Whole),
+        ("attn_q", "temporal_block.q_proj", Whole),
+        ("attn_k", "temporal_block.k_proj", Whole),
+        ("attn_v", "temporal_block.v_proj", Whole),
+        ("attn_output", "temporal_block.o_proj", Whole),
+        ("rec_y", "temporal_block.linear_y", Whole),
+        ("rec_x", "temporal_block.linear_x", Whole),
+        ("rec_conv1d", "temporal_block.conv_1d", Whole),
+        ("rec_input_gate.weight", "temporal_block.rg_lru.input_gate_weight", TurnedBlocks),
+        ("rec_input_gate.bias", "temporal_block.rg_lru.input_gate_bias", Whole),
+        ("rec_recurrence_gate.weight", "temporal_block.rg_lru.recurrent_gate_weight", TurnedBlocks),
+        ("rec_recurrence_gate.bias", "temporal_block.rg_lru.recurrent_gate_bias", Whole),
+        ("rec_decay", "temporal_block.rg_lru.recurrent_param", Whole),
+        ("rec_output", "temporal_block.linear_out", Whole),
+        ("ffn_norm", "channel_pre_norm", Whole),
+        ("ffn_gate", "mlp_block.gate_proj", Whole),
+        ("ffn_up", "mlp_block.up_proj", Whole),
+        ("ffn_down", "mlp_block.down_proj", Whole),
+    ],
+    ..LLAMA
+};
+
+pub(super) const OPENELM: Names = Names {
+    top: &[
+        ("token_embd", "transformer.token_embeddings"),
+        ("output_norm", "transformer.norm"),
+        ("output", "lm_head"),
+    ],
+    block: "transformer.layers.",
+    parts: &[
+        ("attn_norm", "attn_norm", Whole),
+        ("attn_q", "attn.qkv_proj", Qkv(0)),
+        ("attn_k", "attn.qkv_proj", Qkv(1)),
+        ("attn_v", "attn.qkv_proj", Qkv(2)),
+        ("attn_q_norm", "attn.q_norm", Whole),
+        ("attn_k_norm", "attn.k_norm", Whole),
+        ("attn_output", "attn.out_proj", Whole),
+        ("ffn_norm", "ffn_norm", Whole),
+        ("ffn_gate", "ffn.proj_1", GateUp(0)),
+        ("ffn_up", "ffn.proj_1", GateUp(1)),
+        ("ffn_down", "ffn.proj_2", Whole),
+    ],
+    ignored: &[".rotary_emb.inv_freq", ".pos_embedding.inv_freq"],
+};
+
+/// The SiLU is on `w2`.
+pub(super) const QWEN1: Names = Names {
+    top: &[("token_embd", "transformer.wte"), ("output_norm", "transformer.ln_f"), ("output", "lm_head")],
+    block: "transformer.h.",
+    parts: &[
+        ("attn_norm", "ln_1", Whole),
+        ("attn_q", "attn.c_attn", Qkv(0)),
+        ("attn_k", "attn.c_attn", Qkv(1)),
+        ("attn_v", "attn.c_attn", Qkv(2)),
+        ("attn_output", "attn.c_proj", Whole),
+        ("ffn_norm", "ln_2", Whole),
+        ("ffn_gate", "mlp.w2", Whole),
+        ("ffn_up", "mlp.w1", Whole),
+        ("ffn_down", "mlp.c_proj", Whole),
+    ],
+    ignored: &[".rotary_emb.inv_freq"],
+};
+
+/// A tensor of the spec as the file has it.
+pub(super) struct Stored {
+    /// Names that it may have, the usual one first.
+    pub(super) names: Vec<String>,
+    pub(super) part: Part,
+    /// Block it belongs to.
+    pub(super) layer: Option<usize>,
+}
+
+impl Names {
+    /// Where `tensor` is. `None` if the family has no such tensor.
+    pub(super) fn find(&self, tensor: &TensorSpec) -> Option<Stored> {
+        let (layer, rest) = match tensor.name.strip_prefix("blk.") {
+            Some(rest) => {
+                let (layer, rest) = rest.split_once('.')?;
+                (Some(layer.parse().ok()?), rest)
+            }
+            None => (None, tensor.name.as_str()),
+        };
+        let (stem, ending) = rest.rsplit_once('.').map_or((rest, ""), |(stem, kind)| (stem, kind));
+        let full = |name: &str, exact: bool| match (exact, ending) {
+            (true, _) | (_, "") => name.to_owned(),
+            (false, ending) => format!("{name}.{ending}"),
+        };
+        let Some(index) = layer else {
+            let known = self.top.iter().filter(|(ours, _)| *ours == stem || *ours == rest);
+            let names = known.flat_map(|(ours, name)| spellings(&full(name, *ours == rest && *ours != stem)));
+            let names: Vec<_> = names.collect();
+            return (!names.is_empty()).then_some(Stored { names, part: Part::Whole, layer });
+        };
+        let known = self.parts.iter().find(|(ours, ..)| *ours == rest || *ours == stem);
+        known.map(|(ours, name, part)| {
+            let name = full(&format!("{}{index}.{name}", self.block), *ours == rest);
+            Stored { names: spellings(&name), part: *part, layer }
+        })
+    }
+}
+
+/// A name with the name of the whole model in front, and without it as checkpoints of bare models have it.
+fn spellings(name: &str) -> Vec<String> {
+    let mut all = vec![name.to_owned()];
+    for prefix in ["model.", "transformer.", "gpt_neox."] {
+        all.extend(name.strip_prefix(prefix).map(str::to_owned));
+    }
+    all
+}
+
+/// How the rows of a tensor lie in the file: row `r` begins at an element and goes on in steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    part: Part,
+    /// Elements of a row of the spec's tensor.
+    columns: usize,
+    /// Rows of the whole tensor in the file, counted as outputs.
+    total: usize,
+    /// Outputs before this part.
+    first: usize,
+    /// Elements of a head, or of a block.
+    length: usize,
+}
+
+impl Layout {
+    /// The layout of `part` of a tensor, which belongs to `layer` of `spec`.
+    pub(super) fn new(part: Part, layer: Option<usize>, spec: &DecoderSpec, tensor: &TensorSpec) -> Self {
+        // A vector of biases is a column: one element for each output.
+        let (rows, columns) = shape(tensor);
+        let block = layer.and_then(|layer| spec.layers.get(layer));
+        let attention = block.and_then(|block| block.mixer.attention());
+        let dim = block.map_or(0, |block| block.ffn.dim as usize);
+        let heads = attention.map(|a| [a.q_width(), a.kv_width(), a.kv_width()].map(|width| width as usize));
+        let head_dim = attention.map_or(0, |attention| attention.head_dim as usize);
+        let (first, total, length) = match (part, heads) {
+            (Part::Qkv(index) | Part::TurnedQkv(index), Some(widths)) => {
+                (widths[..index].iter().sum(), widths.iter().sum(), 0)
+            }
+            (Part::QkvByHead(_), Some(widths)) => (0, widths.iter().sum(), head_dim),
+            (Part::GateUp(index), _) => (index * dim, 2 * dim, 0),
+            (Part::TurnedBlocks, _) => (0, rows, columns),
+            _ => (0, rows, 0),
+        };
+        Self { part, columns, total, first, length }
+    }
+
+    /// Elements of the whole tensor in the file.
+    pub(super) fn elements(&self) -> usize {
+        self.total * self.columns
+    }
+
+    /// Whether a tensor of this shape can be it: lengths of 1 do not count, and blocks may be apart.
+    pub(super) fn fits(&self, shape: &[u64]) -> bool {
+        if matches!(self.part, Part::TurnedBlocks) || self.columns == 1 {
+            return true;
+        }
+        let shape: Vec<u64> = shape.iter().copied().filter(|&length| length != 1).collect();
+        let (rows, columns) = (self.total as u64, self.columns as u64);
+        match self.part {
+            Part::Turned | Part::TurnedQkv(_) => shape == [columns, rows],
+            _ => shape == [rows, columns].into_iter().filter(|&length| length != 1).collect::<Vec<_>>(),
+        }
+    }
+
+    /// The shape that it must have, in words.
+    pub(super) fn expected(&self) -> String {
+        match self.part {
+            _ if self.columns == 1 => format!("[{}]", self.total),
+            Part::Turned | Part::TurnedQkv(_) => format!("[{}, {}]", self.columns, self.total),
+            _ => format!("[{}, {}]", self.total, self.columns),
+        }
+    }
+
+    /// Where row `row` begins and how far its elements are apart, in elements of the file's tensor.
+    pub(crate) fn run(&self, row: usize) -> (usize, usize) {
+        match self.part {
+            // Biases of turned matrices are not turned: with one column both are the same.
+            Part::Turned | Part::TurnedQkv(_) => (self.first + row, self.total),
+            Part::QkvByHead(index) => {
+                let (head, within) = (row / self.length, row % self.length);
+                ((head * 3 + index) * self.length * self.columns + within * self.columns, 1)
+            }
+            Part::TurnedBlocks => {
+                let (block, output) = (row / self.length, row % self.length);
+                (block * self.length * self.length + output, self.length)
+            }
+            Part::Whole | Part::Qkv(_) | Part::GateUp(_) => ((self.first + row) * self.columns, 1),
+        }
+    }
+
+    /// The first element, where all rows lie one behind the other.
+    pub(crate) fn contiguous(&self) -> Option<usize> {
+        let in_order = matches!(self.part, Part::Whole | Part::Qkv(_) | Part::GateUp(_));
+        (in_order || (self.columns == 1 && matches!(self.part, Part::Turned | Part::TurnedQkv(_))))
+            .then_some(self.first * self.columns)
+    }
+}
+
+/// Outputs and inputs of a tensor: a vector has one input.
+pub(crate) fn shape(tensor: &TensorSpec) -> (usize, usize) {
+    match (tensor.rows, tensor.columns) {
+        (1, columns) => (columns as usize, 1),
+        (rows, columns) => (rows as usize, columns as usize),
+    }
+}

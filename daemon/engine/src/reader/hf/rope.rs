@@ -1,0 +1,96 @@
+//! Rotary embeddings in their spellings: `rope_parameters` of today, `rope_theta`, `rope_scaling`,
+//! `partial_rotary_factor`, `rotary_pct` and their like of before.
+
+use slmscope_profiles::spec::{Rope, RopePairing, RopeScaling};
+
+use super::config::Config;
+use crate::error::LoadError;
+use crate::reader::gguf::long_rope_magnitude;
+
+/// What a family assumes where its configuration is silent.
+#[derive(Clone, Copy)]
+pub(super) struct Defaults {
+    pub(super) theta: f32,
+    /// Share of a head that turns.
+    pub(super) share: f32,
+}
+
+impl Config<'_> {
+    /// The rotary embedding of heads of `head_dim`; `kind` names the layers' part where configurations have
+    /// one for each type of layer.
+    pub(super) fn rope(
+        &self,
+        head_dim: u32,
+        context: u32,
+        kind: Option<&'static str>,
+        defaults: Defaults,
+    ) -> Result<Rope, LoadError> {
+        let today = self.part(&["rope_parameters"])?;
+        let today = match (today, kind) {
+            (Some(all), Some(kind)) => all.part(&[kind])?.or(Some(all)),
+            (today, _) => today,
+        };
+        let sources = [today, Some(*self)];
+        let float = |keys: &[&'static str]| -> Result<Option<f32>, LoadError> {
+            for source in sources.iter().flatten() {
+                if let Some(found) = source.float(keys)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        };
+        let theta =
+            float(&["rope_theta", "rotary_emb_base", "rope_freq_constant"])?.unwrap_or(defaults.theta);
+        let share = float(&["partial_rotary_factor", "rotary_pct", "rope_pct"])?.unwrap_or(defaults.share);
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(
+                self.problem(format!("partial_rotary_factor is {share}, more than 0 to 1 is expected"))
+            );
+        }
+        let scaling = match (today, self.part(&["rope_scaling"])?) {
+            (Some(today), _) => self.scaling(today, context)?,
+            (None, Some(scaling)) => self.scaling(scaling, context)?,
+            (None, None) => RopeScaling::None,
+        };
+        Ok(Rope { theta, dim: (head_dim as f32 * share) as u32, pairing: RopePairing::Halves, scaling })
+    }
+
+    /// What `part` says of scaling; the whole configuration may say what the original context was.
+    fn scaling(&self, part: Config<'_>, context: u32) -> Result<RopeScaling, LoadError> {
+        let need = |key: &'static str| -> Result<f32, LoadError> {
+            part.float(&[key])?.ok_or_else(|| self.problem(format!("rope scaling has no {key}")))
+        };
+        let original = || -> Result<u32, LoadError> {
+            let key = "original_max_position_embeddings";
+            let inner = part.number(&[key])?;
+            Ok(inner.or(self.number(&[key])?).unwrap_or(context))
+        };
+        match part.text(&["rope_type", "type"])?.unwrap_or("default") {
+            "default" => Ok(RopeScaling::None),
+            "linear" => Ok(RopeScaling::Linear { factor: need("factor")? }),
+            "llama3" => Ok(RopeScaling::Llama3 {
+                factor: need("factor")?,
+                low: need("low_freq_factor")?,
+                high: need("high_freq_factor")?,
+                original_context: original()?,
+            }),
+            "longrope" | "su" => {
+                let list = |key: &'static str| {
+                    part.floats(&[key])?.ok_or_else(|| self.problem(format!("rope scaling has no {key}")))
+                };
+                let original_context = original()?;
+                // The factor tells how far the context grew only where the context does not.
+                let grown = part.float(&["factor"])?.filter(|_| context <= original_context);
+                let grown = grown.map_or(context, |factor| (original_context as f32 * factor) as u32);
+                let stated = part.float(&["attention_factor"])?;
+                Ok(RopeScaling::LongRope {
+                    short: list("short_factor")?,
+                    long: list("long_factor")?,
+                    original_context,
+                    magnitude: stated.unwrap_or_else(|| long_rope_magnitude(grown, original_context)),
+                })
+            }
+            other => Err(self.unsupported(format!("rope scaling {other}"), "choose a model without it")),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Tiny random Hugging Face checkpoints, one an architecture, with logits that transformers computed in f32 on
+//! the stored values. Each has its configuration in today's spelling and in that of older repositories.
+//!
+//! `SLMSCOPE_GOLDENS_HF` may name a folder with more of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use slmscope_engine::map::MappedFile;
+use slmscope_engine::model::Model;
+use slmscope_engine::safetensors::SafeTensors;
+use slmscope_engine::sampler::greedy;
+use slmscope_engine::session::Session;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+
+use crate::passes::{feed, load, most_over_std, rms_over_std};
+
+struct Golden {
+    ids: Vec<u32>,
+    logits: Vec<Vec<f32>>,
+    greedy: Vec<u32>,
+}
+
+fn golden(path: &Path) -> Golden {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::parse(&bytes, "golden").unwrap();
+    let data = |name: &str| file.data(file.tensor(name).unwrap());
+    let ids =
+        |name: &str| data(name).as_chunks::<8>().0.iter().map(|id| i64::from_le_bytes(*id) as u32).collect();
+    let vocab = file.tensor("logits").unwrap().shape()[1] as usize;
+    let logits: Vec<f32> =
+        data("logits").as_chunks::<4>().0.iter().map(|logit| f32::from_le_bytes(*logit)).collect();
+    Golden {
+        ids: ids("input_ids"),
+        logits: logits.chunks_exact(vocab).map(<[f32]>::to_vec).collect(),
+        greedy: ids("greedy"),
+    }
+}
+
+fn open(folder: &Path, config: &str, format: Option<WeightFormat>) -> Model {
+    let file =
+        |name: &str, path: &str| (name.to_owned(), Arc::new(MappedFile::open(&folder.join(path)).unwrap()));
+    let files = [file("config.json", config), file("model.safetensors", "model.safetensors")];
+    Model::directory(&files, format, KvFormat::F32)
+        .unwrap_or_else(|error| panic!("{} {config}: {error}", folder.display()))
+}
+
+/// Greatest difference from the reference over the standard deviation.
+fn tolerance(name: &str) -> f64 {
+    if matches!(name, "recurrentgemma" | "minicpm3") { 5e-4 } else { 2e-4 }
+}
+
+fn check(folder: &Path, config: &str) {
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let golden = golden(&folder.join("golden.safetensors"));
+    let limit = tolerance(name);
+    let model = open(folder, config, None);
+    let mut session = load(&model, (golden.ids.len() + golden.greedy.len()) as u32);
+    let single = feed(&mut session, &golden.ids, 1);
+    let distance = most_over_std(&single, &golden.logits, &golden.logits);
+    assert!(distance <= limit, "{name} {config}: {distance} one by one");
+    for rows in [3, golden.ids.len()] {
+        session.rewind(0);
+        let found = feed(&mut session, &golden.ids, rows);
+        let at_ends: Vec<_> = golden.logits.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
+        let distance = most_over_std(&found, &at_ends, &golden.logits);
+        assert!(distance <= limit, "{name} {config}: {distance} in chunks of {rows}");
+    }
+    generate(&mut session, &golden, limit, name);
+    eprintln!("{name} {config}: at most {distance:.1e}");
+}
+
+/// Continues the prompt that the session has just read; ids are equal up to the first close decision.
+fn generate(session: &mut Session, golden: &Golden, limit: f64, name: &str) {
+    let mut logits = session.logits().to_vec();
+    let deviation = crate::passes::deviation(&golden.logits);
+    for (index, &id) in golden.greedy.iter().enumerate() {
+        let chosen = greedy(&logits).unwrap();
+        if chosen != id {
+            let margin = f64::from(logits[chosen as usize] - logits[id as usize]) / deviation;
+            assert!(
+                margin <= 2.0 * limit,
+                "{name}: generated id {index} is {chosen}, not {id}; margin {margin}"
+            );
+            return;
+        }
+        logits = feed(session, &[id], 1).remove(0);
+    }
+}
+
+fn folders() -> Vec<PathBuf> {
+    let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/hf"));
+    let more = std::env::var_os("SLMSCOPE_GOLDENS_HF").map(PathBuf::from);
+    let mut folders = Vec::new();
+    for root in std::iter::once(own).chain(more) {
+        folders.extend(std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    folders.retain(|folder| folder.join("golden.safetensors").is_file());
+    folders.sort();
+    folders
+}
+
+#[test]
+fn logits_match_transformers_under_both_spellings() {
+    let folders = folders();
+    assert!(folders.len() >= 27, "{} checkpoints", folders.len());
+    for folder in folders {
+        check(&folder, "config.json");
+        check(&folder, "config-old.json");
+    }
+}
+
+#[test]
+fn a_checkpoint_is_quantized_while_it_is_loaded() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/hf/llama"));
+    let golden = golden(&folder.join("golden.safetensors"));
+    for (format, limit) in [(WeightFormat::F32, 1e-6), (WeightFormat::Q8_0, 0.03), (WeightFormat::Q4_0, 0.4)]
+    {
+        let model = open(folder, "config.json", Some(format));
+        let matrices = model.plan().tensors.iter().filter(|(tensor, _)| !tensor.role.is_small());
+        for (tensor, stored) in matrices {
+            let fits = format.divides(u64::from(tensor.columns));
+            assert_eq!(*stored, if fits { format } else { WeightFormat::F16 }, "{}", tensor.name);
+        }
+        let mut session = load(&model, golden.ids.len() as u32);
+        let distance = rms_over_std(&feed(&mut session, &golden.ids, 1), &golden.logits);
+        assert!(distance <= limit, "{format}: {distance}");
+    }
+}
