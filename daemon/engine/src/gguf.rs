@@ -16,6 +16,7 @@ mod error;
 mod ggml_type;
 mod tensor;
 mod value;
+pub mod write;
 
 use std::collections::HashMap;
 
