@@ -36,32 +36,72 @@ pub fn generate(
     seed: u64,
     loading: &mut Loading<'_>,
 ) -> Result<AlignedBytes, LoadError> {
-    let mut bytes = AlignedBytes::zeroed(tensor.bytes(format) as usize, &tensor.name)?;
-    if tensor.role == Role::Gain {
-        fill_ones(bytes.as_mut_slice(), format);
-        loading.advance(bytes.as_slice().len())?;
-        return Ok(bytes);
-    }
-    let deviation = match tensor.role {
-        Role::Bias => BIAS_SCALE,
-        Role::Decay => 1.0,
-        _ => 1.0 / (tensor.columns as f32).sqrt(),
-    };
-    let seed = mix(seed ^ fnv(tensor.name.as_bytes()));
-    let block = format.block_bytes() as usize;
-    let stretch = (STRETCH / block).max(1) * block;
-    let piece = (PIECE / stretch).max(1) * stretch;
+    let generator = Generator::new(tensor, format, seed);
+    let mut bytes = AlignedBytes::zeroed(generator.bytes, &tensor.name)?;
+    let piece = generator.piece();
     for (index, bytes) in bytes.as_mut_slice().chunks_mut(piece).enumerate() {
-        let first = index * (piece / stretch);
-        bytes.par_chunks_mut(stretch).enumerate().for_each(|(number, bytes)| {
-            fill(bytes, format, deviation, mix(seed.wrapping_add((first + number) as u64)));
-        });
+        generator.fill(index * piece, bytes);
         loading.advance(bytes.len())?;
     }
-    if tensor.role == Role::Decay {
-        shift(bytes.as_mut_slice(), DECAY_MEAN);
-    }
     Ok(bytes)
+}
+
+/// Makes the bytes of one tensor, in pieces if need be.
+pub struct Generator {
+    format: WeightFormat,
+    /// All of its bytes.
+    bytes: usize,
+    /// Bytes that one random sequence fills: whole blocks.
+    stretch: usize,
+    seed: u64,
+    /// Standard deviation of the weights; `None` for gains, which are 1.
+    deviation: Option<f32>,
+    /// Added to f32 values.
+    mean: f32,
+}
+
+impl Generator {
+    /// A generator of `tensor` in `format`.
+    pub fn new(tensor: &TensorSpec, format: WeightFormat, seed: u64) -> Self {
+        let block = format.block_bytes() as usize;
+        Self {
+            format,
+            bytes: tensor.bytes(format) as usize,
+            stretch: (STRETCH / block).max(1) * block,
+            seed: mix(seed ^ fnv(tensor.name.as_bytes())),
+            deviation: match tensor.role {
+                Role::Gain => None,
+                Role::Bias => Some(BIAS_SCALE),
+                Role::Decay => Some(1.0),
+                _ => Some(1.0 / (tensor.columns as f32).sqrt()),
+            },
+            mean: if tensor.role == Role::Decay { DECAY_MEAN } else { 0.0 },
+        }
+    }
+
+    /// Bytes of the whole tensor.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of a piece that is worth sharing out: about 16 MiB.
+    pub fn piece(&self) -> usize {
+        (PIECE / self.stretch).max(1) * self.stretch
+    }
+
+    /// Fills `bytes` with the tensor's bytes from `offset` on, a multiple of [`Generator::piece`].
+    pub fn fill(&self, offset: usize, bytes: &mut [u8]) {
+        let Some(deviation) = self.deviation else {
+            return fill_ones(bytes, self.format);
+        };
+        let first = offset / self.stretch;
+        bytes.par_chunks_mut(self.stretch).enumerate().for_each(|(number, bytes)| {
+            fill(bytes, self.format, deviation, mix(self.seed.wrapping_add((first + number) as u64)));
+            if self.mean != 0.0 {
+                shift(bytes, self.mean);
+            }
+        });
+    }
 }
 
 /// Adds `mean` to f32 values; decays are stored as such in every format of a model.

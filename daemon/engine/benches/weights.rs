@@ -1,0 +1,73 @@
+//! The speed of making weights, in bytes of the format a second, by hand:
+//! `cargo bench -p slmscope-engine --bench weights -- THREADS`.
+//!
+//! `fill` is what the machine gives: fresh memory, written once by all threads. `refill` is the same memory
+//! written again, without the system's part.
+
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use slmscope_engine::weights::Loading;
+use slmscope_engine::{synthetic, threads};
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::spec::tensors::{Role, TensorSpec};
+
+const ROUNDS: usize = 5;
+const ROWS: u32 = 1 << 16;
+const COLUMNS: u32 = 4096;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let count = arguments.next().map_or_else(|| Ok(threads::default_count()), |count| count.parse())?;
+    threads::configure(NonZeroUsize::max(count, NonZeroUsize::MIN))?;
+    fill();
+    for format in WeightFormat::ALL {
+        generate(format)?;
+    }
+    Ok(())
+}
+
+/// The best of the rounds, GB/s.
+fn best(bytes: usize, mut round: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        round();
+        best = best.min(begin.elapsed().as_secs_f64());
+    }
+    bytes as f64 / best / 1e9
+}
+
+fn fill() {
+    const BYTES: usize = 256 << 20;
+    let write = |memory: &mut Vec<u8>| memory.par_chunks_mut(1 << 20).for_each(|piece| piece.fill(7));
+    let fresh = best(BYTES, || {
+        let mut memory = vec![0; BYTES];
+        write(&mut memory);
+        std::hint::black_box(&memory);
+    });
+    let mut memory = vec![0; BYTES];
+    let again = best(BYTES, || {
+        write(&mut memory);
+        std::hint::black_box(&memory);
+    });
+    eprintln!("fill {fresh:.2} GB/s, refill {again:.2} GB/s");
+}
+
+fn generate(format: WeightFormat) -> Result<(), Box<dyn Error>> {
+    let rows = ROWS / format.block_bytes().max(4) as u32 * format.block_elements().max(1) as u32 / 8;
+    let tensor = TensorSpec { name: "t".to_owned(), rows, columns: COLUMNS, role: Role::Matrix };
+    let (cancel, mut error) = (AtomicBool::new(false), None);
+    let rate = best(tensor.bytes(format) as usize, || {
+        let mut report = |_, _| ();
+        match synthetic::generate(&tensor, format, 1, &mut Loading::new(&cancel, &mut report)) {
+            Ok(bytes) => drop(std::hint::black_box(bytes)),
+            Err(found) => error = Some(found),
+        }
+    });
+    eprintln!("generate {format:5} {rate:.2} GB/s ({} MB)", tensor.bytes(format) / 1_000_000);
+    error.map_or(Ok(()), |error| Err(error.into()))
+}
