@@ -119,8 +119,11 @@ impl Model {
                 })
             }
             Source::File { file, places } => {
-                CandleExecutor::load(&self.plan, capacity, true, loading, |id, _| {
-                    Ok(TensorBytes::Mapped(Arc::clone(file), places[id].clone()))
+                CandleExecutor::load(&self.plan, capacity, true, loading, |id, loading| {
+                    let (tensor, format) = &self.plan.tensors[id];
+                    let bytes = TensorBytes::Mapped(Arc::clone(file), places[id].clone());
+                    bytes.check(&tensor.name, *format, loading)?;
+                    Ok(bytes)
                 })
             }
         }?;

@@ -1,22 +1,23 @@
 //! Where a tensor's bytes are, and what has to happen before the first step can read them.
 //!
 //! A file's tensors stay in its map and are read where they lie. Synthetic ones are generated into memory of
-//! their own. Loading touches every byte once, so that the disk is read in the load phase and not by the
-//! first tokens.
+//! their own. Loading looks at all of them once, so that the disk is read in the load phase and not by the
+//! first tokens, and damage is found there and not in the logits.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use slmscope_profiles::format::WeightFormat;
+
 use crate::error::LoadError;
+use crate::finite::first_not_finite_in_parallel;
 use crate::map::MappedFile;
 
 /// Loading looks at the cancel flag and reports at least this often, bytes.
 pub(crate) const PIECE: usize = 16 << 20;
 /// Cache lines and the widest vector registers.
 const ALIGNMENT: usize = 64;
-/// The smallest page of any supported system; larger pages are only touched more often.
-const PAGE: usize = 4096;
 
 /// The bytes of one tensor.
 #[derive(Debug, Clone)]
@@ -35,15 +36,34 @@ impl TensorBytes {
         }
     }
 
-    /// Reads a byte of every page, so that later reads find it in memory.
-    pub(crate) fn touch(&self, loading: &mut Loading<'_>) -> Result<(), LoadError> {
-        for piece in self.as_slice().chunks(PIECE) {
-            for page in piece.chunks(PAGE) {
-                std::hint::black_box(page[0]);
+    /// Brings all bytes, whole blocks of `format`, into memory, so that later reads find them there, and
+    /// looks for numbers in them that are none. `tensor` is whose they are.
+    pub(crate) fn check(
+        &self,
+        tensor: &str,
+        format: WeightFormat,
+        loading: &mut Loading<'_>,
+    ) -> Result<(), LoadError> {
+        let block = format.block_bytes() as usize;
+        let piece = PIECE / block * block;
+        for (index, bytes) in self.as_slice().chunks(piece).enumerate() {
+            if let Some((at, found)) = first_not_finite_in_parallel(format, bytes) {
+                return Err(self.not_finite(tensor, format, index * piece + at, found));
             }
-            loading.advance(piece.len())?;
+            loading.advance(bytes.len())?;
         }
         Ok(())
+    }
+
+    fn not_finite(&self, tensor: &str, format: WeightFormat, at: usize, found: f32) -> LoadError {
+        let number = if format.block_elements() > 1 { "the scale" } else { "the number" };
+        let (file, what) = match self {
+            Self::Mapped(file, range) => {
+                (file.name().to_owned(), format!("{number} at byte {}", range.start + at))
+            }
+            Self::Owned(_) => ("made weights".to_owned(), format!("{number} at byte {at} of the tensor")),
+        };
+        LoadError::NotFinite { file, tensor: tensor.to_owned(), what, found }
     }
 }
 
@@ -111,6 +131,14 @@ impl<'a> Loading<'a> {
     pub(crate) fn advance(&mut self, bytes: usize) -> Result<(), LoadError> {
         self.done += bytes as u64;
         (self.report)(self.done, self.total);
+        self.go_on()
+    }
+
+    /// Whether loading is still wanted.
+    ///
+    /// # Errors
+    /// [`LoadError::Cancelled`] if the flag is up.
+    pub(crate) fn go_on(&self) -> Result<(), LoadError> {
         if self.cancel.load(Ordering::Relaxed) { Err(LoadError::Cancelled) } else { Ok(()) }
     }
 }
@@ -132,18 +160,18 @@ mod tests {
 
     #[test]
     fn loading_is_seen_in_pieces_and_can_be_cancelled() {
-        let bytes = TensorBytes::Owned(Arc::new(AlignedBytes::zeroed(PIECE * 2 + 5, "a test").unwrap()));
+        let bytes = TensorBytes::Owned(Arc::new(AlignedBytes::zeroed(PIECE * 2 + 8, "a test").unwrap()));
         let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
         let mut report = |done, _| seen.push(done);
-        bytes.touch(&mut Loading::new(&cancel, &mut report)).unwrap();
-        assert_eq!(seen, [PIECE as u64, 2 * PIECE as u64, 2 * PIECE as u64 + 5]);
+        bytes.check("t", WeightFormat::F32, &mut Loading::new(&cancel, &mut report)).unwrap();
+        assert_eq!(seen, [PIECE as u64, 2 * PIECE as u64, 2 * PIECE as u64 + 8]);
 
         let mut pieces = 0;
         let mut report = |_, _| {
             pieces += 1;
             cancel.store(true, Ordering::Relaxed);
         };
-        let result = bytes.touch(&mut Loading::new(&cancel, &mut report));
+        let result = bytes.check("t", WeightFormat::F32, &mut Loading::new(&cancel, &mut report));
         assert!(matches!(result, Err(LoadError::Cancelled)));
         assert_eq!(pieces, 1);
     }

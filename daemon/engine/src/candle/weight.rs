@@ -84,12 +84,8 @@ impl Weight {
                 let values = widen(&tensor.name, format, &bytes, rows * columns, loading)?;
                 Tensor::from_vec(values, (rows, columns), &Device::Cpu).map(Self::Plain).map_err(refused)
             }
-            Role::Table => {
-                bytes.touch(loading)?;
-                Ok(Self::Table(table(bytes)))
-            }
+            Role::Table => Ok(Self::Table(table(bytes))),
             Role::Matrix | Role::TiedTable if quantized => {
-                bytes.touch(loading)?;
                 let matrix = blocks::tensor(bytes.clone(), format, rows, columns).map_err(refused)?;
                 let matrix = Matrix::Quantized(matrix);
                 Ok(if tensor.role == Role::Matrix {
@@ -218,7 +214,7 @@ fn widen(
         .map_err(|_| LoadError::Memory { bytes: 4 * elements as u64, what: name.to_owned() })?;
     for piece in bytes.as_slice().chunks(PIECE) {
         values.extend(dequantize(format, piece).map_err(LoadError::kernel(name))?);
-        loading.advance(piece.len())?;
+        loading.go_on()?;
     }
     Ok(values)
 }
