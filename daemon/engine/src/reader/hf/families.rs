@@ -74,8 +74,8 @@ enum Special {
     Windowed,
 }
 
-const fn turned(share: f32) -> Option<Defaults> {
-    Some(Defaults { theta: 10_000.0, share })
+const fn turned(share: f32) -> Defaults {
+    Defaults { theta: 10_000.0, share }
 }
 
 const fn family(
@@ -93,15 +93,31 @@ const fn family(
 /// In alphabetical order.
 const FAMILIES: [Family; 23] = [
     family("bloom", &names::BLOOM, NormStyle::Layer, false, Biases::All, None, Special::Bloom),
-    family("gemma", &names::LLAMA, NormStyle::RmsPlusOne, true, Biases::Keys, turned(1.0), Special::Gemma),
-    family("gemma2", &names::GEMMA2, NormStyle::RmsPlusOne, true, Biases::Keys, turned(1.0), Special::Gemma2),
+    family(
+        "gemma",
+        &names::LLAMA,
+        NormStyle::RmsPlusOne,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::Gemma,
+    ),
+    family(
+        "gemma2",
+        &names::GEMMA2,
+        NormStyle::RmsPlusOne,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::Gemma2,
+    ),
     family(
         "gemma3_text",
         &names::GEMMA2,
         NormStyle::RmsPlusOne,
         true,
         Biases::Keys,
-        turned(1.0),
+        Some(turned(1.0)),
         Special::Gemma3,
     ),
     family("gpt2", &names::GPT2, NormStyle::Layer, false, Biases::All, None, Special::Gpt2),
@@ -111,34 +127,66 @@ const FAMILIES: [Family; 23] = [
         NormStyle::Layer,
         false,
         Biases::All,
-        turned(0.25),
+        Some(turned(0.25)),
         Special::GptNeoX,
     ),
-    family("granite", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::Granite),
-    family("llama", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::No),
-    family("minicpm", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::MiniCpm),
-    family("minicpm3", &names::MINICPM3, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::MiniCpm3),
-    family("mistral", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::Windowed),
-    family("nemotron", &names::LLAMA, NormStyle::LayerPlusOne, false, Biases::Keys, turned(0.5), Special::No),
-    family("olmo", &names::LLAMA, NormStyle::Bare, true, Biases::Keys, turned(1.0), Special::No),
-    family("openelm", &names::OPENELM, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::OpenElm),
+    family("granite", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::Granite),
+    family("llama", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::No),
+    family("minicpm", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::MiniCpm),
+    family(
+        "minicpm3",
+        &names::MINICPM3,
+        NormStyle::Rms,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::MiniCpm3,
+    ),
+    family(
+        "mistral",
+        &names::LLAMA,
+        NormStyle::Rms,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::Windowed,
+    ),
+    family(
+        "nemotron",
+        &names::LLAMA,
+        NormStyle::LayerPlusOne,
+        false,
+        Biases::Keys,
+        Some(turned(0.5)),
+        Special::No,
+    ),
+    family("olmo", &names::LLAMA, NormStyle::Bare, true, Biases::Keys, Some(turned(1.0)), Special::No),
+    family(
+        "openelm",
+        &names::OPENELM,
+        NormStyle::Rms,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::OpenElm,
+    ),
     family("opt", &names::OPT, NormStyle::Layer, false, Biases::All, None, Special::Opt),
-    family("phi", &names::PHI, NormStyle::Layer, false, Biases::All, turned(0.5), Special::Phi),
-    family("phi3", &names::PHI3, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::Windowed),
-    family("qwen", &names::QWEN1, NormStyle::Rms, true, Biases::Qkv, turned(1.0), Special::Qwen1),
-    family("qwen2", &names::LLAMA, NormStyle::Rms, true, Biases::Qkv, turned(1.0), Special::No),
-    family("qwen3", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::QkNorm),
+    family("phi", &names::PHI, NormStyle::Layer, false, Biases::All, Some(turned(0.5)), Special::Phi),
+    family("phi3", &names::PHI3, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::Windowed),
+    family("qwen", &names::QWEN1, NormStyle::Rms, true, Biases::Qkv, Some(turned(1.0)), Special::Qwen1),
+    family("qwen2", &names::LLAMA, NormStyle::Rms, true, Biases::Qkv, Some(turned(1.0)), Special::No),
+    family("qwen3", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::QkNorm),
     family(
         "recurrent_gemma",
         &names::RECURRENT_GEMMA,
         NormStyle::RmsPlusOne,
         true,
         Biases::Outputs,
-        turned(0.5),
+        Some(turned(0.5)),
         Special::RecurrentGemma,
     ),
-    family("smollm3", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, turned(1.0), Special::SmolLm3),
-    family("stablelm", &names::LLAMA, NormStyle::Layer, true, Biases::Keys, turned(0.25), Special::No),
+    family("smollm3", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::SmolLm3),
+    family("stablelm", &names::LLAMA, NormStyle::Layer, true, Biases::Keys, Some(turned(0.25)), Special::No),
 ];
 
 /// The family that a configuration names.
@@ -173,7 +221,7 @@ impl Family {
     /// Reads the spec. Tensors decide only what no key does: whether the head is stored and whether
     /// feed-forwards are shared.
     pub(super) fn spec(&self, config: Config<'_>, present: Present<'_>) -> Result<DecoderSpec, LoadError> {
-        self.refuse_features(config)?;
+        Self::refuse_features(config)?;
         let shapes = self.shapes(config)?;
         let layers = (0..shapes.layers)
             .map(|index| self.layer(config, &shapes, index, present))
@@ -339,7 +387,7 @@ impl Family {
         };
         let post = matches!(self.special, Special::Gemma2 | Special::Gemma3).then_some(shapes.norm);
         let mixer = match self.special {
-            Special::MiniCpm3 => Mixer::Latent(self.latent(config, shapes)?),
+            Special::MiniCpm3 => Mixer::Latent(latent(config, shapes)?),
             Special::RecurrentGemma if is_recurrent(config, index)? => Mixer::Recurrent(Recurrent {
                 width: config.number(&["lru_width"])?.unwrap_or(shapes.hidden),
                 conv: config.number(&["conv1d_width"])?.unwrap_or(4),
@@ -507,27 +555,8 @@ impl Family {
         }
     }
 
-    fn latent(&self, config: Config<'_>, shapes: &Shapes) -> Result<LatentAttention, LoadError> {
-        let rope_dim = config.need(&["qk_rope_head_dim"])?;
-        let nope_dim = config.need(&["qk_nope_head_dim"])?;
-        let rope = config.rope(rope_dim, shapes.context, None, Defaults { theta: 10_000.0, share: 1.0 })?;
-        let query_dim = nope_dim.saturating_add(rope_dim);
-        Ok(LatentAttention {
-            heads: shapes.q_heads,
-            q_rank: config.need(&["q_lora_rank"])?,
-            kv_rank: config.need(&["kv_lora_rank"])?,
-            nope_dim,
-            rope_dim,
-            value_dim: config.number(&["v_head_dim"])?.unwrap_or(shapes.head_dim),
-            // transformers builds these two norms with its default, not with the key's value.
-            norm: Norm { eps: 1e-6, ..shapes.norm },
-            rope,
-            scale: 1.0 / (query_dim as f32).sqrt(),
-        })
-    }
-
     /// Refuses what would change the computation and is not in the spec.
-    fn refuse_features(&self, config: Config<'_>) -> Result<(), LoadError> {
+    fn refuse_features(config: Config<'_>) -> Result<(), LoadError> {
         let experts = config.number(&["num_local_experts", "num_experts", "n_routed_experts"])?;
         if let Some(experts) = experts.filter(|experts| *experts > 0) {
             let what = format!("mixture of experts ({experts} of them)");
@@ -552,6 +581,25 @@ impl Family {
         }
         Ok(())
     }
+}
+
+fn latent(config: Config<'_>, shapes: &Shapes) -> Result<LatentAttention, LoadError> {
+    let rope_dim = config.need(&["qk_rope_head_dim"])?;
+    let nope_dim = config.need(&["qk_nope_head_dim"])?;
+    let rope = config.rope(rope_dim, shapes.context, None, Defaults { theta: 10_000.0, share: 1.0 })?;
+    let query_dim = nope_dim.saturating_add(rope_dim);
+    Ok(LatentAttention {
+        heads: shapes.q_heads,
+        q_rank: config.need(&["q_lora_rank"])?,
+        kv_rank: config.need(&["kv_lora_rank"])?,
+        nope_dim,
+        rope_dim,
+        value_dim: config.number(&["v_head_dim"])?.unwrap_or(shapes.head_dim),
+        // transformers builds these two norms with its default, not with the key's value.
+        norm: Norm { eps: 1e-6, ..shapes.norm },
+        rope,
+        scale: 1.0 / (query_dim as f32).sqrt(),
+    })
 }
 
 /// Whether a layer of a RecurrentGemma is a recurrent one; the pattern repeats.
