@@ -6,6 +6,7 @@
 
 mod config;
 mod families;
+mod layout;
 mod names;
 mod rope;
 
@@ -24,7 +25,8 @@ use crate::safetensors::{TensorInfo, TensorSet};
 use crate::weights::{Loading, TensorBytes};
 use config::Config;
 use families::Family;
-use names::{Layout, Stored};
+use layout::Layout;
+use names::Stored;
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
