@@ -31,7 +31,7 @@ pub enum RopePairing {
 
 /// How angles are stretched beyond the trained context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RopeScaling {
     /// Not at all.
     None,
