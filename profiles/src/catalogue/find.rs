@@ -1,0 +1,53 @@
+//! Models by name.
+
+use super::{Row, rows};
+
+/// The model of that name. A name without one: the nearest ids, best first.
+///
+/// # Errors
+/// Up to three ids that the caller may have meant; empty if none is near.
+pub fn find(id: &str) -> Result<&'static Row, Vec<&'static str>> {
+    let wanted = id.to_ascii_lowercase();
+    if let Some(row) = rows().iter().find(|row| row.id == wanted) {
+        return Ok(row);
+    }
+    let mut near: Vec<(usize, &str)> = rows()
+        .iter()
+        .map(|row| {
+            let distance = edit_distance(&wanted, &row.id);
+            // Part of a name is a better hint than a few equal letters.
+            (if wanted.len() > 2 && row.id.contains(&wanted) { 0 } else { distance }, row.id.as_str())
+        })
+        .filter(|&(distance, _)| distance <= wanted.chars().count().max(4) / 2)
+        .collect();
+    near.sort_unstable();
+    Err(near.into_iter().take(3).map(|(_, id)| id).collect())
+}
+
+/// Levenshtein distance.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_name_brings_near_ones() {
+        assert_eq!(find("smolm2-135m").unwrap_err()[0], "smollm2-135m");
+        assert_eq!(find("SmolLM2-135M").unwrap().id, "smollm2-135m");
+        assert!(find("tinyllama").unwrap_err().contains(&"tinyllama-1.1b"));
+        assert!(find("zzzzzzzzzzzzzzzzzzzz").unwrap_err().is_empty());
+    }
+}

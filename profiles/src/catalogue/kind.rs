@@ -1,0 +1,79 @@
+//! The survey's word for a token mixer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+
+/// How a model mixes tokens, by the heads that share keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AttentionKind {
+    /// Multi-head: each query head has its own keys and values.
+    #[serde(rename = "MHA")]
+    Mha,
+    /// Grouped-query: some share theirs.
+    #[serde(rename = "GQA")]
+    Gqa,
+    /// Multi-query: all share theirs.
+    #[serde(rename = "MQA")]
+    Mqa,
+    /// Multi-head latent: keys and values are kept compressed.
+    #[serde(rename = "MLA")]
+    Mla,
+    /// A recurrence in most layers.
+    #[serde(rename = "recurrent")]
+    Recurrent,
+}
+
+impl AttentionKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Mha, Self::Gqa, Self::Mqa, Self::Mla, Self::Recurrent];
+
+    /// As spelled in flags and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mha => "MHA",
+            Self::Gqa => "GQA",
+            Self::Mqa => "MQA",
+            Self::Mla => "MLA",
+            Self::Recurrent => "recurrent",
+        }
+    }
+}
+
+impl fmt::Display for AttentionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for AttentionKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("unknown kind of attention `{text}`; known: {known}")
+        })
+    }
+}
+
+impl Row {
+    /// How it mixes tokens.
+    pub fn attention_kind(&self) -> AttentionKind {
+        let attention = &self.attention;
+        if self.recurrent.is_some() {
+            AttentionKind::Recurrent
+        } else if attention.latent.is_some() {
+            AttentionKind::Mla
+        } else if attention.q_heads == attention.kv_heads {
+            AttentionKind::Mha
+        } else if attention.kv_heads.range() == (1, 1) {
+            AttentionKind::Mqa
+        } else {
+            AttentionKind::Gqa
+        }
+    }
+}
