@@ -10,6 +10,7 @@
 mod build;
 mod find;
 mod kind;
+mod paper;
 mod reading;
 mod row;
 
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 
 pub use find::find;
 pub use kind::AttentionKind;
+pub use paper::PaperMemory;
 pub use row::{
     AttentionRow, EmbeddingRow, FfnRow, HeadRow, LatentRow, NormRow, PerLayer, QkNormRow, RecurrentRow,
     ResidualRow, RopeRow, Row, SecondCopy, SurveyList, WindowRow,

@@ -80,7 +80,7 @@ impl Row {
         let row = &self.attention;
         let window = row.window.filter(|window| !falls_on(window.full_every, index));
         let positions = match &self.rope {
-            _ if row.alibi => Positions::Alibi,
+            _ if self.alibi => Positions::Alibi,
             Some(rope) if !falls_on(rope.skip_every, index) => {
                 Positions::Rope(rope.rope(row.head_dim, window.is_some()))
             }

@@ -45,6 +45,9 @@ pub struct Row {
     /// Rotary positions; `None` where the model has others.
     #[serde(default)]
     pub rope: Option<RopeRow>,
+    /// Scores know positions by ALiBi.
+    #[serde(default)]
+    pub alibi: bool,
     /// The token mixer of the layers without attention.
     #[serde(default)]
     pub recurrent: Option<RecurrentRow>,
@@ -207,9 +210,6 @@ pub struct AttentionRow {
     /// Trained context beyond which queries grow, tokens.
     #[serde(default)]
     pub log_n: Option<u32>,
-    /// Scores know positions by ALiBi.
-    #[serde(default)]
-    pub alibi: bool,
     /// GGUF files hold queries, keys and values as one matrix.
     #[serde(default)]
     pub fused_qkv: bool,
