@@ -1,0 +1,190 @@
+//! Models for machines.
+
+use serde::Serialize;
+use slmscope_profiles::catalogue::{AttentionKind, PaperMemory, PerLayer, Row, SurveyList};
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::plan::Plan;
+use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::spec::tensors::ParamCounts;
+
+use super::words;
+
+#[derive(Serialize)]
+struct Model<'a> {
+    id: &'a str,
+    family: &'a str,
+    survey: &'a [SurveyList],
+    hugging_face: &'a str,
+    released: &'a str,
+    published: &'a str,
+    params: ParamCounts,
+    layers: u32,
+    hidden: u32,
+    /// This and the next are null where layers differ: then `per_layer` has them.
+    q_heads: Option<u32>,
+    kv_heads: Option<u32>,
+    head_dim: u32,
+    ffn: Option<u32>,
+    per_layer: Option<Layers>,
+    vocab: u32,
+    max_context: u32,
+    tied_head: bool,
+    attention: AttentionKind,
+    facts_from: &'a str,
+    remark: Option<&'a str>,
+    uncertain: Option<&'a str>,
+    paper_differs: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Layers {
+    q_heads: Vec<u32>,
+    kv_heads: Vec<u32>,
+    ffn: Vec<u32>,
+}
+
+/// `models --json`.
+#[derive(Serialize)]
+pub struct Models<'a> {
+    schema: &'static str,
+    models: Vec<Model<'a>>,
+}
+
+/// `model --json`.
+#[derive(Serialize)]
+pub struct One<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    model: Model<'a>,
+    formats: Vec<Format>,
+    kv_bytes_per_token: Kv,
+    state_bytes: u64,
+    contexts: Vec<Context>,
+    paper_memory: PaperMemory,
+    format: WeightFormat,
+    depth: u32,
+    modules: Vec<Part>,
+    plan: Vec<Step<'a>>,
+}
+
+#[derive(Serialize)]
+struct Format {
+    format: WeightFormat,
+    weight_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Kv {
+    f16: u64,
+    f32: u64,
+}
+
+#[derive(Serialize)]
+struct Context {
+    tokens: u64,
+    kv_bytes_f16: u64,
+    kv_bytes_f32: u64,
+}
+
+#[derive(Serialize)]
+struct Part {
+    module: Module,
+    ops: usize,
+    bytes: u64,
+    flops: u64,
+}
+
+#[derive(Serialize)]
+struct Step<'a> {
+    id: u16,
+    module: Module,
+    name: &'a str,
+    kind: &'static str,
+    layer: Option<u32>,
+    bytes: u64,
+    flops: u64,
+}
+
+/// What `models --json` prints.
+pub fn list<'a>(rows: &[&'a Row]) -> Models<'a> {
+    Models { schema: "slmscope.models/1", models: rows.iter().map(|row| model(row)).collect() }
+}
+
+fn model(row: &Row) -> Model<'_> {
+    let all = |figures: &PerLayer| (0..row.layers).map(|layer| figures.at(layer)).collect();
+    let same = |figures: &PerLayer| Some(figures.range()).filter(|(least, most)| least == most);
+    let (q, kv, ffn) = (&row.attention.q_heads, &row.attention.kv_heads, &row.ffn.dim);
+    let figures = [q, kv, ffn].map(|figures| same(figures).map(|(figure, _)| figure));
+    let differ = figures.iter().any(Option::is_none);
+    Model {
+        id: &row.id,
+        family: &row.family,
+        survey: &row.survey,
+        hugging_face: &row.hugging_face,
+        released: &row.released,
+        published: &row.published,
+        params: row.params(),
+        layers: row.layers,
+        hidden: row.hidden,
+        q_heads: figures[0],
+        kv_heads: figures[1],
+        head_dim: row.attention.head_dim,
+        ffn: figures[2],
+        per_layer: differ.then(|| Layers { q_heads: all(q), kv_heads: all(kv), ffn: all(ffn) }),
+        vocab: row.vocab,
+        max_context: row.max_context,
+        tied_head: row.head.tied,
+        attention: row.attention_kind(),
+        facts_from: &row.facts_from,
+        remark: row.remark.as_deref(),
+        uncertain: row.uncertain.as_deref(),
+        paper_differs: row.paper_differs.as_deref(),
+    }
+}
+
+/// What `model --json` prints, the plan for weights in `format` and one token after `depth`.
+pub fn one<'a>(row: &'a Row, plan: &'a Plan, format: WeightFormat, depth: u32) -> One<'a> {
+    let spec = row.spec();
+    let kv = |tokens: u64, format: KvFormat| spec.kv_elements_per_token() * format.bytes() * tokens;
+    let context = |tokens| Context {
+        tokens,
+        kv_bytes_f16: kv(tokens, KvFormat::F16),
+        kv_bytes_f32: kv(tokens, KvFormat::F32),
+    };
+    let weights = |format| Format { format, weight_bytes: spec.weight_bytes(format) };
+    One {
+        schema: "slmscope.model/1",
+        model: model(row),
+        formats: WeightFormat::ALL.into_iter().map(weights).collect(),
+        kv_bytes_per_token: Kv { f16: kv(1, KvFormat::F16), f32: kv(1, KvFormat::F32) },
+        state_bytes: spec.state_bytes(),
+        contexts: words::contexts(row).into_iter().map(context).collect(),
+        paper_memory: row.paper_memory(),
+        format,
+        depth,
+        modules: Module::ALL.map(|module| part(plan, module, depth)).into_iter().collect(),
+        plan: plan.sites.iter().map(|site| step(site, depth)).collect(),
+    }
+}
+
+fn part(plan: &Plan, module: Module, depth: u32) -> Part {
+    let of = || plan.sites.iter().filter(|site| site.module == module);
+    Part {
+        module,
+        ops: of().count(),
+        bytes: of().map(|site| site.cost.bytes(1, depth.into())).sum(),
+        flops: of().map(|site| site.cost.flops(1, depth.into())).sum(),
+    }
+}
+
+fn step(site: &OpSite, depth: u32) -> Step<'_> {
+    Step {
+        id: site.id,
+        module: site.module,
+        name: &site.name,
+        kind: site.kind.as_str(),
+        layer: site.layer,
+        bytes: site.cost.bytes(1, depth.into()),
+        flops: site.cost.flops(1, depth.into()),
+    }
+}
