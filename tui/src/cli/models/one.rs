@@ -118,8 +118,7 @@ fn memory(row: &Row, plan: &Plan, format: WeightFormat, style: Style) -> String 
     }
     let note = format!("logits of {ROWS} rows and scores held; logits of one row, no scores");
     line("activations", Some(paper.compute_buffer), Some(scratch), note);
-    let table_twice = Some(paper.second_table).filter(|&bytes| bytes > 0);
-    line("second table", table_twice, None, "the tied embedding, loaded twice".to_owned());
+    line("second table", Some(paper.second_table), Some(0), "a tied embedding, loaded twice".to_owned());
     line("all", Some(paper.total()), Some(plan.weight_bytes() + kv + state + scratch), String::new());
     let title =
         format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (arithmetic, not measured)");
