@@ -107,6 +107,45 @@ fn models_are_listed_for_people_and_for_machines() {
 }
 
 #[test]
+fn models_are_filtered_by_family_size_attention_and_survey() {
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let all = [&["models", "--json"], arguments].concat();
+        let listed: serde_json::Value = serde_json::from_slice(&output(&all).stdout).unwrap();
+        let models = listed["models"].as_array().unwrap();
+        models.iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&["--survey"]).len(), 80);
+    assert_eq!(ids(&["--survey", "v1-table"]).len(), 59);
+    assert_eq!(ids(&["--attention", "mla"]), ["minicpm3-4b"]);
+    assert_eq!(ids(&["--attention", "recurrent"]), ["recurrentgemma-2b"]);
+    assert_eq!(ids(&["--family", "qwen2", "--size", "1B..2B"]), ["qwen2-1.5b", "qwen2.5-1.5b"]);
+    assert_eq!(output(&["models", "--size", "9B.."]).status.code(), Some(1));
+    assert_eq!(output(&["models", "--size", "9"]).status.code(), Some(2));
+    assert_eq!(output(&["models", "--attention", "none"]).status.code(), Some(2));
+}
+
+/// What differs between layers is null where one figure is asked for, and listed beside.
+#[test]
+fn a_model_shows_its_layers_memory_and_doubts() {
+    let shown = |id: &str| -> serde_json::Value {
+        serde_json::from_slice(&output(&["model", id, "--json"]).stdout).unwrap()
+    };
+    let openelm = shown("openelm-270m");
+    assert!(openelm["q_heads"].is_null() && openelm["head_dim"] == 64);
+    assert_eq!(openelm["per_layer"]["kv_heads"].as_array().unwrap().len(), 16);
+    assert!(openelm["uncertain"].is_null() && shown("fox-1-1.6b")["uncertain"].is_string());
+    let smollm = shown("smollm-135m");
+    assert!(smollm["per_layer"].is_null());
+    assert_eq!(smollm["paper_memory"]["kv_cache"], 45 << 20);
+    assert_eq!(smollm["contexts"].as_array().unwrap().len(), 1);
+    assert_eq!(shown("qwen1.5-0.5b")["params"]["stored"], 619_570_176);
+    let griffin = text(&output(&["model", "recurrentgemma-2b"]).stdout);
+    for expected in ["rec.scan", "attn.attention", "whatever the context", "the survey's", "differs"] {
+        assert!(griffin.contains(expected), "{expected}");
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let mut child = slmscope(&["models"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
