@@ -6,8 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use slmscope_engine::export::{self, ExportError};
+use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Header;
@@ -18,6 +21,8 @@ use crate::hub::Hub;
 use crate::runner::{Runner, SampleLog};
 use crate::server::{self, Daemon, Entrance, listener};
 use crate::{clock, worker};
+
+pub use slmscope_engine::export::{Exported, Order};
 
 /// How the daemon is started.
 #[derive(Debug, Default, clap::Args)]
@@ -166,6 +171,19 @@ pub fn doctor(root: Option<&std::path::Path>) -> anyhow::Result<DoctorReport> {
         None => Root::live().context("cannot read this machine")?,
     };
     Ok(slmscope_probes::doctor(&root))
+}
+
+/// Writes synthetic weights as a GGUF file, with all cores; see [`slmscope_engine::export`].
+///
+/// # Errors
+/// A model that no architecture of GGUF computes, a file that cannot be written, and `cancel` going up;
+/// nothing is left behind then.
+pub fn weights(
+    order: &Order<'_>,
+    cancel: &AtomicBool,
+    report: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    export::write(order, &mut Loading::new(cancel, report))
 }
 
 /// Log lines go to standard error, as many as `SLMSCOPE_LOG` asks for.

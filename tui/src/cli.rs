@@ -4,6 +4,8 @@ pub mod doctor;
 pub mod models;
 pub mod run;
 pub mod status;
+#[cfg(feature = "embedded-daemon")]
+pub mod weights;
 
 use std::path::PathBuf;
 
@@ -44,6 +46,9 @@ pub enum Command {
     Models(models::ModelsArgs),
     /// Show one model: shape, parameters, bytes by format, and the ops of one token
     Model(models::ModelArgs),
+    /// Write a model's synthetic weights as a GGUF file that other engines load
+    #[cfg(feature = "embedded-daemon")]
+    Weights(weights::WeightsArgs),
     /// Show what every probe reads on this machine, or why it does not and what would help
     Doctor(doctor::DoctorArgs),
     /// Show the daemon's own figures and its jobs

@@ -15,9 +15,10 @@ mod present {
     use std::os::fd::OwnedFd;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, ExitCode};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use anyhow::Context;
-    pub use slmscope_daemon::commands::{ServeArgs, WorkerArgs};
+    pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, WorkerArgs};
 
     /// Runs the daemon in the foreground.
     pub fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
@@ -34,6 +35,18 @@ mod present {
     /// Reads every probe of this machine or of a tree.
     pub fn doctor(root: Option<&Path>) -> Result<DoctorReport, Failure> {
         Ok(slmscope_daemon::commands::doctor(root)?)
+    }
+
+    /// Writes synthetic weights as a GGUF file.
+    pub fn weights(
+        order: &Order<'_>,
+        cancel: &AtomicBool,
+        report: &mut dyn FnMut(u64, u64),
+    ) -> Result<Exported, Failure> {
+        match slmscope_daemon::commands::weights(order, cancel, report) {
+            Err(_) if cancel.load(Ordering::Relaxed) => Err(Failure::silent(130)),
+            result => Ok(result.map_err(anyhow::Error::from)?),
+        }
     }
 
     /// Starts this program as a daemon for the client at the other end of `socket`.

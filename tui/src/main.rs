@@ -46,6 +46,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Submit(args)) => cli::run::submit(args, &target),
         Some(Command::Models(args)) => cli::models::list(&args),
         Some(Command::Model(args)) => cli::models::show(&args),
+        #[cfg(feature = "embedded-daemon")]
+        Some(Command::Weights(args)) => cli::weights::write(&args),
         Some(Command::Doctor(args)) => cli::doctor::run(&args, &target),
         Some(Command::Status(args)) => cli::status::status(&args, &target),
         Some(Command::Jobs(args)) => cli::status::jobs(&args, &target),

@@ -7,12 +7,12 @@ use support::{output, slmscope, text, tiny_model};
 #[test]
 fn every_command_has_help_and_nothing_is_promised_that_is_not_there() {
     let help = text(&output(&["--help"]).stdout);
-    for command in ["run", "submit", "models", "model", "doctor", "status", "jobs", "cancel"] {
+    for command in ["run", "submit", "models", "model", "doctor", "status", "jobs", "cancel", "weights"] {
         assert!(help.contains(command), "{command}");
         let one = output(&[command, "--help"]);
         assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
     }
-    for missing in ["sweep", "replay", "record", "export", "weights", "worker", "daemon", "    --trace"] {
+    for missing in ["sweep", "replay", "record", "export", "worker", "daemon", "    --trace"] {
         assert!(!help.contains(&format!("\n  {missing}")), "{missing}");
     }
 }

@@ -4,6 +4,7 @@ pub mod candle;
 pub mod clock;
 pub mod error;
 pub mod executor;
+pub mod export;
 mod finite;
 pub mod gguf;
 pub mod hash;

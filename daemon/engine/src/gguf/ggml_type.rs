@@ -126,6 +126,26 @@ impl GgmlType {
     }
 }
 
+impl From<WeightFormat> for GgmlType {
+    fn from(format: WeightFormat) -> Self {
+        match format {
+            WeightFormat::F32 => Self::F32,
+            WeightFormat::F16 => Self::F16,
+            WeightFormat::Bf16 => Self::BF16,
+            WeightFormat::Q4_0 => Self::Q4_0,
+            WeightFormat::Q4_1 => Self::Q4_1,
+            WeightFormat::Q5_0 => Self::Q5_0,
+            WeightFormat::Q5_1 => Self::Q5_1,
+            WeightFormat::Q8_0 => Self::Q8_0,
+            WeightFormat::Q2K => Self::Q2_K,
+            WeightFormat::Q3K => Self::Q3_K,
+            WeightFormat::Q4K => Self::Q4_K,
+            WeightFormat::Q5K => Self::Q5_K,
+            WeightFormat::Q6K => Self::Q6_K,
+        }
+    }
+}
+
 impl std::fmt::Display for GgmlType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -157,6 +177,7 @@ mod tests {
             let row = TABLE.iter().find(|row| row.1.format() == Some(format));
             let found = row.map(|row| (row.3, row.4));
             assert_eq!(found, Some((format.block_elements(), format.block_bytes())), "{format}");
+            assert_eq!(GgmlType::from(format).format(), Some(format));
         }
     }
 

@@ -1,0 +1,307 @@
+//! Which GGUF architecture computes a spec, and what its header says then.
+//!
+//! ggml knows an architecture by name; what the name implies is not in the file. So the name is chosen by
+//! what sets the architectures apart, and the keys carry the rest:
+//!
+//! | what sets it apart | `general.architecture` |
+//! |---|---|
+//! | latent attention | `minicpm3` |
+//! | ALiBi | `bloom` |
+//! | learned positions | `gpt2` |
+//! | both branches at once, with a norm each, with one norm | `gptneox`, `phi2` |
+//! | norms behind the branches; normed heads as well | `gemma2`, `gemma3` |
+//! | scaled embeddings and GELU | `gemma` |
+//! | scaled branches | `minicpm` |
+//! | normed heads; of another number or width in every layer | `qwen3`, `openelm` |
+//! | queries that grow with the context | `qwen` |
+//! | layer norm; without gains; with ReLU² | `stablelm`, `olmo`, `nemotron` |
+//! | rotary pairs in halves; with biases on q, k, v | `phi3`, `qwen2` |
+//! | none of these | `llama` |
+//!
+//! A name that promises more than the spec has would be another model: whoever writes a file reads it back
+//! and compares.
+
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, LatentAttention, Layer, Mixer, NormKind, Positions, QkNorm, Residual,
+    Rope, RopePairing, RopeScaling,
+};
+
+use crate::gguf::write::Field;
+
+/// What a header says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Described {
+    /// `general.architecture`, and the prefix of its keys.
+    pub(crate) architecture: &'static str,
+    /// Keys without that prefix.
+    pub(crate) keys: Vec<(&'static str, Field)>,
+    /// Small f32 tensors that are no weights: divisors of rotary angles.
+    pub(crate) divisors: Vec<(&'static str, Vec<f32>)>,
+    /// The spec as the file means it.
+    pub(crate) spec: DecoderSpec,
+    /// What differs from the spec that was asked for, for people.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Says `spec` in the words of GGUF.
+///
+/// # Errors
+/// What no architecture of ggml computes.
+pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, String> {
+    let (mut spec, mut notes) = (spec.clone(), Vec::new());
+    let architecture = choose(&spec)?;
+    if !matches!(architecture, "gemma2" | "gemma3") {
+        shorten(&mut spec, &mut notes);
+    }
+    let divisors = divisors(&mut spec);
+    let mut keys = Keys { list: Vec::new(), layers: &spec.layers };
+    keys.shape(&spec);
+    keys.architecture(architecture, &spec);
+    let keys = keys.list;
+    Ok(Described { architecture, keys, divisors, spec, notes })
+}
+
+fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
+    let layer = spec.layers.first().ok_or("a model without layers")?;
+    let any = |has: fn(&Layer) -> bool| spec.layers.iter().any(has);
+    if spec.projects_embedding() {
+        return Err("projected embeddings".to_owned());
+    }
+    if any(|layer| layer.ffn.shared_with.is_some()) {
+        return Err("a feed-forward that several layers share".to_owned());
+    }
+    if any(|layer| matches!(layer.mixer, Mixer::Recurrent(_))) {
+        return Err("gated linear recurrences".to_owned());
+    }
+    if any(|layer| layer.residual == Residual::PostNorm) {
+        return Err("norms on the sums".to_owned());
+    }
+    let attention = match &layer.mixer {
+        Mixer::Attention(attention) => attention,
+        _ => return Ok("minicpm3"),
+    };
+    if matches!(attention.qk_norm, Some(QkNorm::All(_))) {
+        return Err("queries and keys that are normed over all heads".to_owned());
+    }
+    let normed_heads = attention.qk_norm.is_some();
+    let halves = attention.rope().is_some_and(|rope| rope.pairing == RopePairing::Halves);
+    if let Some(positions) = spec.embedding.positions {
+        let gelu = matches!(layer.ffn.activation, Activation::Gelu | Activation::GeluTanh);
+        return if positions.offset == 0 && gelu && !layer.ffn.gated {
+            Ok("gpt2")
+        } else {
+            Err("learned positions with an offset, or without GELU".to_owned())
+        };
+    }
+    Ok(match (layer.residual, layer.attn_norm.kind) {
+        _ if attention.positions == Positions::Alibi => "bloom",
+        (Residual::Parallel, _) => "gptneox",
+        (Residual::ParallelSharedNorm, NormKind::Layer) if !layer.ffn.gated => "phi2",
+        (_, NormKind::Layer) if layer.ffn.activation == Activation::Relu2 => "nemotron",
+        (_, NormKind::Layer) if !layer.attn_norm.bias && !halves => "olmo",
+        (_, NormKind::Layer) if layer.ffn.gated && halves => "stablelm",
+        (_, NormKind::Layer) => return Err("layer norms between these parts".to_owned()),
+        _ if layer.attn_post_norm.is_some() && normed_heads => "gemma3",
+        _ if layer.attn_post_norm.is_some() => "gemma2",
+        _ if spec.embedding.scale.is_some() && layer.ffn.activation == Activation::GeluTanh => "gemma",
+        _ if layer.residual_scale.is_some() => "minicpm",
+        _ if attention.log_n.is_some() => "qwen",
+        _ if normed_heads && !uniform(spec) => "openelm",
+        _ if normed_heads => "qwen3",
+        _ if attention.qkv_bias && halves => "qwen2",
+        _ if halves => "phi3",
+        _ => "llama",
+    })
+}
+
+/// Whether all layers have the same heads and widths.
+fn uniform(spec: &DecoderSpec) -> bool {
+    let shape = |layer: &Layer| {
+        (layer.ffn.dim, layer.mixer.attention().map(|attention| (attention.q_heads, attention.kv_heads)))
+    };
+    spec.layers.windows(2).all(|pair| shape(&pair[0]) == shape(&pair[1]))
+}
+
+/// Ends the context where windows begin to matter: ggml computes these architectures without them.
+fn shorten(spec: &mut DecoderSpec, notes: &mut Vec<String>) {
+    let windows = spec.layers.iter().filter_map(|layer| layer.mixer.attention()?.window);
+    let Some(shortest) = windows.min() else { return };
+    for attention in spec.layers.iter_mut().filter_map(|layer| layer.mixer.attention_mut()) {
+        attention.window = None;
+    }
+    if shortest < spec.max_context {
+        notes.push(format!(
+            "the context ends at the attention window of {shortest} tokens (the model's is {}): GGUF files of \
+             this architecture have no windows",
+            spec.max_context
+        ));
+        spec.max_context = shortest;
+    }
+}
+
+/// Takes the divisors of rotary angles out of the spec, where they are tensors of a file.
+fn divisors(spec: &mut DecoderSpec) -> Vec<(&'static str, Vec<f32>)> {
+    let ropes = spec.layers.iter_mut().filter_map(|layer| match &mut layer.mixer {
+        Mixer::Attention(attention) => attention.rope_mut(),
+        Mixer::Latent(latent) => Some(&mut latent.rope),
+        Mixer::Recurrent(_) => None,
+    });
+    let mut list = Vec::new();
+    for rope in ropes {
+        let found = match &rope.scaling {
+            RopeScaling::Llama3 { .. } => {
+                let plain = Rope { scaling: RopeScaling::None, ..rope.clone() };
+                // Of no length: the rule does not depend on it.
+                let pairs = plain.frequencies(0).into_iter().zip(rope.frequencies(0));
+                let factors: Vec<f32> = pairs.map(|(plain, scaled)| plain / scaled).collect();
+                rope.scaling = RopeScaling::Factors(factors.clone());
+                vec![("rope_freqs.weight", factors)]
+            }
+            RopeScaling::Factors(factors) => vec![("rope_freqs.weight", factors.clone())],
+            RopeScaling::LongRope { short, long, .. } => {
+                vec![("rope_factors_short.weight", short.clone()), ("rope_factors_long.weight", long.clone())]
+            }
+            RopeScaling::None | RopeScaling::Linear { .. } | RopeScaling::DynamicNtk { .. } => Vec::new(),
+        };
+        // All layers that have some have the same.
+        if list.is_empty() {
+            list = found;
+        }
+    }
+    list
+}
+
+/// The keys of a header that is being described.
+struct Keys<'a> {
+    list: Vec<(&'static str, Field)>,
+    layers: &'a [Layer],
+}
+
+impl Keys<'_> {
+    fn put(&mut self, key: &'static str, value: impl Into<Field>) {
+        self.list.push((key, value.into()));
+    }
+
+    fn put_some(&mut self, key: &'static str, value: Option<impl Into<Field>>) {
+        if let Some(value) = value {
+            self.put(key, value);
+        }
+    }
+
+    /// A figure of every layer: one number if it is the same in all.
+    fn per_layer(&mut self, key: &'static str, figure: impl Fn(&Layer) -> u32) {
+        let figures: Vec<u32> = self.layers.iter().map(figure).collect();
+        if figures.windows(2).all(|pair| pair[0] == pair[1]) {
+            self.put_some(key, figures.first().copied());
+        } else {
+            self.put(key, Field::I32s(figures.into_iter().map(|figure| figure as i32).collect()));
+        }
+    }
+
+    /// What every architecture has.
+    fn shape(&mut self, spec: &DecoderSpec) {
+        self.put("vocab_size", spec.vocab);
+        self.put("context_length", spec.max_context);
+        self.put("embedding_length", spec.hidden);
+        self.put("block_count", spec.layers.len() as u32);
+        self.per_layer("feed_forward_length", |layer| layer.ffn.dim);
+        self.per_layer("attention.head_count", |layer| match &layer.mixer {
+            Mixer::Attention(attention) => attention.q_heads,
+            Mixer::Latent(latent) => latent.heads,
+            Mixer::Recurrent(_) => 0,
+        });
+        self.per_layer("attention.head_count_kv", |layer| match &layer.mixer {
+            Mixer::Attention(attention) => attention.kv_heads,
+            Mixer::Latent(latent) => latent.heads,
+            Mixer::Recurrent(_) => 0,
+        });
+        let Some(layer) = self.layers.first() else { return };
+        self.put(
+            match layer.attn_norm.kind {
+                NormKind::Rms => "attention.layer_norm_rms_epsilon",
+                NormKind::Layer => "attention.layer_norm_epsilon",
+            },
+            layer.attn_norm.eps,
+        );
+        match &layer.mixer {
+            Mixer::Attention(attention) => self.attention(attention),
+            Mixer::Latent(latent) => self.latent(latent),
+            Mixer::Recurrent(_) => {}
+        }
+    }
+
+    fn attention(&mut self, attention: &Attention) {
+        self.put("attention.key_length", attention.head_dim);
+        self.put("attention.value_length", attention.head_dim);
+        self.put_some("attention.clamp_kqv", attention.clip);
+        self.put_some("attn_logit_softcapping", attention.softcap);
+        // Layers of several kinds have windows and a rule of their own; the others tell about stretching.
+        let layers = self.layers;
+        let mut attentions = layers.iter().filter_map(|layer| layer.mixer.attention());
+        if let Some(rope) = attentions.find(|attention| attention.window.is_none()).and_then(Attention::rope)
+        {
+            self.rope(rope);
+        }
+    }
+
+    fn latent(&mut self, latent: &LatentAttention) {
+        self.put("attention.key_length", latent.query_dim());
+        self.put("attention.value_length", latent.value_dim);
+        self.put("attention.q_lora_rank", latent.q_rank);
+        self.put("attention.kv_lora_rank", latent.kv_rank);
+        self.rope(&latent.rope);
+    }
+
+    fn rope(&mut self, rope: &Rope) {
+        self.put("rope.freq_base", rope.theta);
+        self.put("rope.dimension_count", rope.dim);
+        match rope.scaling {
+            RopeScaling::Linear { factor } => {
+                self.put("rope.scaling.type", "linear");
+                self.put("rope.scaling.factor", factor);
+            }
+            RopeScaling::LongRope { original_context, magnitude, .. } => {
+                self.put("rope.scaling.type", "longrope");
+                self.put("rope.scaling.original_context_length", original_context);
+                self.put("rope.scaling.attn_factor", magnitude);
+            }
+            RopeScaling::None
+            | RopeScaling::Factors(_)
+            | RopeScaling::Llama3 { .. }
+            | RopeScaling::DynamicNtk { .. } => {}
+        }
+    }
+
+    /// What only this architecture has.
+    fn architecture(&mut self, architecture: &str, spec: &DecoderSpec) {
+        match architecture {
+            "gemma2" | "gemma3" => self.windows(),
+            "gptneox" => self.put("use_parallel_residual", true),
+            "minicpm" => {
+                self.put_some("embedding_scale", spec.embedding.scale);
+                self.put_some("residual_scale", self.layers.first().and_then(|layer| layer.residual_scale));
+                // A divisor in this architecture.
+                self.put_some("logit_scale", spec.head.scale.map(|scale| 1.0 / scale));
+            }
+            // Both halves of the gated width.
+            "qwen" => {
+                self.list.retain(|(key, _)| *key != "feed_forward_length");
+                self.per_layer("feed_forward_length", |layer| 2 * layer.ffn.dim);
+            }
+            _ => {}
+        }
+        self.put_some("final_logit_softcapping", spec.head.softcap);
+    }
+
+    /// Every so many layers one sees everything, the others a window.
+    fn windows(&mut self) {
+        let layers = self.layers;
+        let attentions = || layers.iter().filter_map(|layer| layer.mixer.attention());
+        let Some(local) = attentions().find(|attention| attention.window.is_some()) else { return };
+        self.put_some("attention.sliding_window", local.window);
+        let pattern = attentions().position(|attention| attention.window.is_none());
+        let pattern = pattern.map_or(layers.len(), |global| global + 1);
+        self.put("attention.sliding_window_pattern", pattern as u32);
+        self.put_some("rope.freq_base_swa", local.rope().map(|rope| rope.theta));
+    }
+}

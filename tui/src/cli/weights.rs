@@ -1,0 +1,135 @@
+//! `slmscope weights`: synthetic weights as a GGUF file.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use slmscope_profiles::catalogue;
+use slmscope_profiles::format::WeightFormat;
+
+use crate::cli::run::unknown;
+use crate::embedded::{self, Exported, Order};
+use crate::failure::{Failure, print};
+use crate::format;
+
+/// How often progress is shown.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Which weights, and where they go.
+#[derive(Debug, Args)]
+pub struct WeightsArgs {
+    /// A catalogue id
+    model: String,
+    /// Weight format: embeddings and linears in it, norms and biases in f32
+    #[arg(long, default_value = "q4_0")]
+    format: WeightFormat,
+    /// The file to write
+    #[arg(long, value_name = "FILE.gguf")]
+    output: PathBuf,
+    /// The same seed gives the same file
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the file.
+///
+/// # Errors
+/// If the model is unknown or is none that GGUF describes, or the file cannot be written.
+pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
+    let row = catalogue::find(&args.model).map_err(|near| unknown(&args.model, &near, ""))?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, cancel.clone())
+            .map_err(|error| Failure::error(format!("cannot wait for signals: {error}")))?;
+    }
+    let spec = row.spec();
+    let order = Order {
+        id: &row.id,
+        spec: &spec,
+        format: args.format,
+        seed: args.seed,
+        path: &args.output,
+        replace: args.force,
+    };
+    let begin = Instant::now();
+    let mut progress = Progress::new();
+    let written = embedded::weights(&order, &cancel, &mut |done, total| progress.show(done, total));
+    progress.clear();
+    let written = written?;
+    print(&describe(args, &row.id, &written, begin.elapsed()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration) -> String {
+    let mut text = format!(
+        "{}: {id} as {}, {} tensors in {}, {}, seed {}, in {}\n",
+        args.output.display(),
+        written.architecture,
+        written.tensors,
+        args.format,
+        format::bytes(written.bytes),
+        args.seed,
+        format::duration(took.as_nanos() as u64),
+    );
+    if !written.in_f16.is_empty() {
+        let names = grouped(&written.in_f16).join(", ");
+        let _ = writeln!(text, "in f16, because {} blocks do not divide their rows: {names}", args.format);
+    }
+    for note in &written.notes {
+        let _ = writeln!(text, "{note}");
+    }
+    text
+}
+
+/// The names with those of all layers in one: `blk.*.attn_q.weight (30)`.
+fn grouped(names: &[String]) -> Vec<String> {
+    let mut groups: Vec<(String, usize)> = Vec::new();
+    for name in names {
+        let mut parts: Vec<_> = name.split('.').collect();
+        if let ["blk", layer, ..] = parts.as_mut_slice() {
+            *layer = "*";
+        }
+        let name = parts.join(".");
+        match groups.iter_mut().find(|group| group.0 == name) {
+            Some(group) => group.1 += 1,
+            None => groups.push((name, 1)),
+        }
+    }
+    let shown = |(name, count): (String, usize)| if count > 1 { format!("{name} ({count})") } else { name };
+    groups.into_iter().map(shown).collect()
+}
+
+/// A line on standard error that is written over, if a terminal is there to show it.
+struct Progress {
+    on_terminal: bool,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { on_terminal: std::io::stderr().is_terminal(), shown: None }
+    }
+
+    fn show(&mut self, done: u64, total: u64) {
+        if self.on_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
+            self.shown = Some(Instant::now());
+            let percent = done * 100 / total.max(1);
+            eprint!("\rwriting {} of {} ({percent} %)\x1b[K", format::bytes(done), format::bytes(total));
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
