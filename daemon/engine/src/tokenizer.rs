@@ -1,79 +1,43 @@
-//! Text to token ids and back, with the vocabulary that a GGUF file brings.
-//!
-//! ```text
-//! text ─▶ special tokens cut out ─▶ SPM: characters, merged by score      ─▶ ids
-//!                                └▶ BPE: words, bytes, merged by rank     ─▶
-//! ```
-//! The ids are those of llama.cpp for the same file. Everything a file says is checked when the tokenizer is
-//! built; after that nothing can fail.
+//! Text to token ids and back: with the vocabulary that a GGUF file or a SentencePiece model brings, which is
+//! read here, or with a `tokenizer.json`, which the library that defines the format reads.
 
 mod bpe;
+mod chat;
 mod decoder;
+mod directory;
+mod embedded;
+mod ends;
 mod error;
+mod library;
 mod merge;
+mod sentencepiece;
 mod special;
 mod spm;
 mod vocabulary;
+mod window;
 mod words;
 
-use crate::gguf::Gguf;
-use bpe::Bpe;
-use special::{Part, Specials};
-use spm::Spm;
-use vocabulary::{Kind, Vocabulary};
+use std::sync::Arc;
 
-pub use decoder::Decoder;
+use crate::gguf::Gguf;
+use crate::map::MappedFile;
+use decoder::EmbeddedDecoder;
+use embedded::Embedded;
+use library::Library;
+use window::LibraryDecoder;
+
+pub use chat::ChatTemplate;
 pub use error::TokenizerError;
 
-const MODEL: &str = "tokenizer.ggml.model";
-const BOS: &str = "tokenizer.ggml.bos_token_id";
-const EOS: &str = "tokenizer.ggml.eos_token_id";
-const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-/// Further tokens that end a generation, where a file names them.
-const ENDS: [&str; 2] = ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
-
-/// Spellings of tokens that end a text or a turn. Files name only one or two of theirs by id, and a chat
-/// model may well end with another.
-const END_TEXTS: [&str; 19] = [
-    "</s>",
-    "<eos>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|calls|>",
-    "<end_of_turn>",
-    "<turn|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<｜end▁of▁sentence｜>",
-];
+/// Files of a model's directory: the name of each within it, and its bytes.
+pub type Files = [(String, Arc<MappedFile>)];
 
 /// A tokenizer, independent of the file that it was read from.
-pub struct Tokenizer {
-    vocabulary: Vocabulary,
-    specials: Specials,
-    model: Model,
-    bos: Option<u32>,
-    eos: Option<u32>,
-    /// Sorted.
-    ends: Vec<u32>,
-    adds_bos: bool,
-    adds_eos: bool,
-    /// A space goes before text at the start and after a special token.
-    space_prefix: bool,
-}
+pub struct Tokenizer(Kind);
 
-enum Model {
-    Spm(Spm),
-    Bpe(Bpe),
+enum Kind {
+    Embedded(Box<Embedded>),
+    Library(Box<Library>),
 }
 
 impl Tokenizer {
@@ -83,73 +47,28 @@ impl Tokenizer {
     /// [`TokenizerError::Missing`] if it describes none; the others for kinds that are not supported and for
     /// files that contradict themselves.
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, TokenizerError> {
-        let file = gguf.file();
-        let missing = || TokenizerError::Missing { file: file.to_owned() };
-        let model = gguf.get_str(MODEL)?.ok_or_else(missing)?;
-        if !matches!(model, "llama" | "gpt2") {
-            return Err(match model {
-                "none" | "no_vocab" => missing(),
-                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: model.to_owned() },
-            });
-        }
-        let vocabulary = Vocabulary::from_gguf(gguf)?;
-        let id = |key| token_id(gguf, key, vocabulary.len());
-        let (bos, eos) = (id(BOS)?, id(EOS)?);
-        let mut ends: Vec<u32> = eos.into_iter().collect();
-        for key in ENDS {
-            ends.extend(id(key)?);
-        }
-        let is_end = |&id: &u32| vocabulary.kind(id).is_some_and(|kind| kind != Kind::Normal);
-        ends.extend(END_TEXTS.iter().filter_map(|text| vocabulary.id(text)).filter(is_end));
-        ends.sort_unstable();
-        ends.dedup();
+        Ok(Self(Kind::Embedded(Box::new(Embedded::from_gguf(gguf)?))))
+    }
 
-        let (model, adds_bos, space_prefix) = if model == "llama" {
-            (Model::Spm(Spm::from_gguf(gguf, &vocabulary, id(UNKNOWN)?)?), true, true)
-        } else {
-            let bpe = Bpe::from_gguf(gguf, &vocabulary)?;
-            let adds_bos = bpe.adds_bos();
-            (Model::Bpe(bpe), adds_bos, false)
-        };
-        let flag = |key, default| gguf.get_bool(key).map(|found| found.unwrap_or(default));
-        Ok(Self {
-            specials: Specials::of(&vocabulary, file)?,
-            adds_bos: flag("tokenizer.ggml.add_bos_token", adds_bos)?,
-            adds_eos: flag("tokenizer.ggml.add_eos_token", false)?,
-            // Byte-level tokenizers carry the key as well, and llama.cpp lets it have no effect there.
-            space_prefix: flag("tokenizer.ggml.add_space_prefix", space_prefix)? && space_prefix,
-            vocabulary,
-            model,
-            bos,
-            eos,
-            ends,
-        })
+    /// Builds the tokenizer that a model's directory holds, from `tokenizer.json` or, where there is none,
+    /// from `tokenizer.model`, or from `vocab.json` and `merges.txt`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Missing`] if it holds none; [`TokenizerError::File`] for files that cannot be read.
+    pub fn from_directory(files: &Files) -> Result<Self, TokenizerError> {
+        Ok(Self(directory::read(files)?))
     }
 
     /// The ids of `text`. Special tokens that it spells out (`<|im_start|>`) become their ids; with
     /// `add_special`, BOS and EOS are added as the file asks for.
-    pub fn encode(&self, text: &str, add_special: bool) -> Vec<u32> {
-        let mut ids = Vec::new();
-        ids.extend(self.bos.filter(|_| add_special && self.adds_bos));
-        let mut after_special = true;
-        for part in self.specials.split(text) {
-            match part {
-                Part::Token(id) => ids.push(id),
-                Part::Text(text) => self.encode_plain(text, after_special, &mut ids),
-            }
-            after_special = matches!(part, Part::Token(_));
-        }
-        ids.extend(self.eos.filter(|_| add_special && self.adds_eos));
-        ids
-    }
-
-    fn encode_plain(&self, text: &str, after_special: bool, ids: &mut Vec<u32>) {
-        match &self.model {
-            Model::Spm(spm) if self.space_prefix && after_special => {
-                spm.encode(&self.vocabulary, &format!(" {text}"), ids);
-            }
-            Model::Spm(spm) => spm.encode(&self.vocabulary, text, ids),
-            Model::Bpe(bpe) => bpe.encode(&self.vocabulary, text, ids),
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] where a `tokenizer.json` has no token for a part of the text and none for
+    /// the unknown either. Vocabularies of GGUF files give ids for every text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
+        match &self.0 {
+            Kind::Embedded(embedded) => Ok(embedded.encode(text, add_special)),
+            Kind::Library(library) => library.encode(text, add_special),
         }
     }
 
@@ -166,40 +85,118 @@ impl Tokenizer {
 
     /// Decodes ids as they come.
     pub fn decoder(&self) -> Decoder<'_> {
-        Decoder::new(self)
+        Decoder(match &self.0 {
+            Kind::Embedded(embedded) => Way::Embedded(EmbeddedDecoder::new(embedded)),
+            Kind::Library(library) => Way::Library(LibraryDecoder::new(library)),
+        })
     }
 
     /// Whether `id` ends a generation: end of text, of turn or of message.
     pub fn is_eog(&self, id: u32) -> bool {
-        self.ends.binary_search(&id).is_ok()
+        let ends = match &self.0 {
+            Kind::Embedded(embedded) => &embedded.ends,
+            Kind::Library(library) => &library.marks.ends,
+        };
+        ends.binary_search(&id).is_ok()
     }
 
     /// The token that begins a text. `None` if the file names none.
     pub fn bos(&self) -> Option<u32> {
-        self.bos
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.bos,
+            Kind::Library(library) => library.marks.bos,
+        }
     }
 
     /// The token that ends a text. `None` if the file names none.
     pub fn eos(&self) -> Option<u32> {
-        self.eos
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.eos,
+            Kind::Library(library) => library.marks.eos,
+        }
     }
 
     /// Number of tokens. The model may have a few more, which pad its matrices.
     pub fn vocab_size(&self) -> usize {
-        self.vocabulary.len()
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.vocabulary.len(),
+            Kind::Library(library) => library.vocab_size(),
+        }
     }
 
     /// The token `id` as the vocabulary spells it: `▁Paris`, `<|im_end|>`. `None` outside of it.
-    pub fn token_text(&self, id: u32) -> Option<&str> {
-        self.vocabulary.text(id)
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.vocabulary.text(id).map(str::to_owned),
+            Kind::Library(library) => library.token_text(id),
+        }
+    }
+
+    /// Checks that this can be the tokenizer of a model whose embedding has `rows` rows.
+    ///
+    /// Matrices may be padded beyond the vocabulary, and a directory's tokenizer may add tokens that its
+    /// text model was never given rows for (Gemma 3 has one for images); a prompt that holds such a token is
+    /// refused when it is encoded.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Vocabulary`] if ordinary tokens have no row, or if so many rows have no token that
+    /// it cannot be padding.
+    pub fn check_rows(&self, rows: u32) -> Result<(), TokenizerError> {
+        let (file, tokens) = match &self.0 {
+            Kind::Embedded(embedded) => (&embedded.file, embedded.vocabulary.len()),
+            Kind::Library(library) => (&library.file, library.ordinary_tokens()),
+        };
+        let most_padded = self.vocab_size().saturating_mul(5) / 4 + MOST_PADDING;
+        if tokens > rows as usize || rows as usize > most_padded {
+            return Err(TokenizerError::Vocabulary { file: file.clone(), tokens, rows });
+        }
+        Ok(())
+    }
+
+    /// Checks that a model whose embedding has `rows` rows can be fed `ids`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Row`] for the first id that has no row.
+    pub fn check_ids(&self, ids: &[u32], rows: u32) -> Result<(), TokenizerError> {
+        let Some(&id) = ids.iter().find(|&&id| id >= rows) else { return Ok(()) };
+        let file = match &self.0 {
+            Kind::Embedded(embedded) => embedded.file.clone(),
+            Kind::Library(library) => library.file.clone(),
+        };
+        Err(TokenizerError::Row { file, id, text: self.token_text(id).unwrap_or_default(), rows })
     }
 }
 
-fn token_id(gguf: &Gguf<'_>, key: &'static str, size: usize) -> Result<Option<u32>, TokenizerError> {
-    match gguf.get_u32(key)? {
-        Some(found) if found as usize >= size => {
-            Err(TokenizerError::Range { file: gguf.file().to_owned(), key, found, size })
+/// Rows that may pad the embedding of a small vocabulary; beyond a quarter of a large one it is another
+/// model's. Real ones pad by at most 905 rows of 51,200.
+const MOST_PADDING: usize = 1024;
+
+/// Turns ids into text as they are generated.
+///
+/// A character may be spread over several tokens: it is held back until it is whole, so the pieces are always
+/// valid text and together the text of all ids.
+pub struct Decoder<'t>(Way<'t>);
+
+enum Way<'t> {
+    Embedded(EmbeddedDecoder<'t>),
+    Library(LibraryDecoder<'t>),
+}
+
+impl Decoder<'_> {
+    /// The text that `id` completes; empty for control tokens and for a character's first bytes.
+    /// Bytes that can be no part of a text, and ids outside of the vocabulary, become U+FFFD.
+    pub fn push(&mut self, id: u32) -> String {
+        match &mut self.0 {
+            Way::Embedded(decoder) => decoder.push(id),
+            Way::Library(decoder) => decoder.push(id),
         }
-        found => Ok(found),
+    }
+
+    /// The rest: U+FFFD if the last character is not whole, else nothing.
+    pub fn finish(self) -> String {
+        match self.0 {
+            Way::Embedded(decoder) => decoder.finish(),
+            Way::Library(decoder) => decoder.finish(),
+        }
     }
 }

@@ -1,27 +1,28 @@
-//! From ids back to text, one token at a time.
+//! From ids of a vocabulary that a GGUF file brought back to text, one token at a time.
 
+use super::embedded::{Embedded, Model};
 use super::vocabulary::Kind;
-use super::{Model, Tokenizer, bpe, spm};
+use super::{bpe, spm};
 
 /// Turns ids into text as they are generated.
 ///
 /// A character may be spread over several tokens: its bytes are held back until it is whole, so the pieces
 /// are always valid text and together the text of all ids.
-pub struct Decoder<'t> {
-    tokenizer: &'t Tokenizer,
+pub(super) struct EmbeddedDecoder<'t> {
+    tokenizer: &'t Embedded,
     /// The beginning of a character: at most 3 bytes between two calls.
     pending: Vec<u8>,
     after_special: bool,
 }
 
-impl<'t> Decoder<'t> {
-    pub(super) fn new(tokenizer: &'t Tokenizer) -> Self {
+impl<'t> EmbeddedDecoder<'t> {
+    pub(super) fn new(tokenizer: &'t Embedded) -> Self {
         Self { tokenizer, pending: Vec::new(), after_special: false }
     }
 
     /// The text that `id` completes; empty for control tokens and for a character's first bytes.
     /// Bytes that can be no part of a text, and ids outside of the vocabulary, become U+FFFD.
-    pub fn push(&mut self, id: u32) -> String {
+    pub(super) fn push(&mut self, id: u32) -> String {
         let special = self.tokenizer.vocabulary.kind(id).is_some_and(Kind::is_special);
         let begin = self.pending.len();
         self.tokenizer.append_bytes(id, &mut self.pending);
@@ -35,7 +36,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// The rest: U+FFFD if the last character is not whole, else nothing.
-    pub fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         if self.pending.is_empty() { String::new() } else { char::REPLACEMENT_CHARACTER.to_string() }
     }
 
@@ -65,7 +66,7 @@ impl<'t> Decoder<'t> {
     }
 }
 
-impl Tokenizer {
+impl Embedded {
     /// Appends the bytes that token `id` stands for in text.
     fn append_bytes(&self, id: u32, bytes: &mut Vec<u8>) {
         let (Some(text), Some(kind)) = (self.vocabulary.text(id), self.vocabulary.kind(id)) else {

@@ -97,4 +97,64 @@ pub enum TokenizerError {
         /// The limit.
         limit: usize,
     },
+    /// A file of a model's directory that cannot be what its name says.
+    #[error("{file}: {problem}")]
+    File {
+        /// Name of the file as the user knows it.
+        file: String,
+        /// What is wrong, where, and what helps.
+        problem: String,
+    },
+    /// A text that the vocabulary cannot spell.
+    #[error("{file}: cannot turn the prompt into tokens: {problem}")]
+    Encode {
+        /// Name of the file as the user knows it.
+        file: String,
+        /// What the library says.
+        problem: String,
+    },
+    /// A tokenizer of another model.
+    #[error(
+        "{file}: {tokens} tokens do not fit the {rows} rows of the model's embedding: use the tokenizer of this \
+         model, or give the prompt as a number of tokens"
+    )]
+    Vocabulary {
+        /// Name of the file as the user knows it.
+        file: String,
+        /// Ordinary tokens, those that are not added to the vocabulary afterwards.
+        tokens: usize,
+        /// Rows of the embedding table.
+        rows: u32,
+    },
+    /// A token that the model was never given a row for.
+    #[error(
+        "{file}: the prompt holds `{text}`, token {id}, and the model's embedding has {rows} rows: leave it out of \
+         the prompt"
+    )]
+    Row {
+        /// Name of the file as the user knows it.
+        file: String,
+        /// The token.
+        id: u32,
+        /// As the vocabulary spells it.
+        text: String,
+        /// Rows of the embedding table.
+        rows: u32,
+    },
+    /// A model without a way to write conversations.
+    #[error(
+        "{file}: has no chat template; give the prompt as plain text, or use the model's instruct version"
+    )]
+    NoTemplate {
+        /// Name of the file as the user knows it.
+        file: String,
+    },
+    /// A chat template that cannot be read, or that fails on a single user message.
+    #[error("{file}: the chat template {problem}; give the prompt as plain text")]
+    Template {
+        /// Name of the file as the user knows it.
+        file: String,
+        /// What is wrong, with the line.
+        problem: String,
+    },
 }

@@ -25,7 +25,12 @@ impl Spm {
         vocabulary: &Vocabulary,
         unknown: Option<u32>,
     ) -> Result<Self, TokenizerError> {
-        Ok(Self { order: order(gguf, vocabulary.len())?, bytes: ByteTokens::of(vocabulary), unknown })
+        Ok(Self::new(order(gguf, vocabulary.len())?, vocabulary, unknown))
+    }
+
+    /// Merges by the score of every token, as [`order_of`] gives it.
+    pub(super) fn new(order: Vec<i32>, vocabulary: &Vocabulary, unknown: Option<u32>) -> Self {
+        Self { order, bytes: ByteTokens::of(vocabulary), unknown }
     }
 
     /// Appends the ids of a text that holds no special tokens.
@@ -65,12 +70,17 @@ fn order(gguf: &Gguf<'_>, count: usize) -> Result<Vec<i32>, TokenizerError> {
     let Some(scores) = scores.floats() else {
         return Err(gguf.wrong_type(SCORES, "an array of floats").into());
     };
-    let sortable = |(id, score): (usize, f64)| {
+    order_of(gguf.file(), scores.map(|score| score as f32))
+}
+
+/// Scores as integers that order as they do.
+pub(super) fn order_of(file: &str, scores: impl Iterator<Item = f32>) -> Result<Vec<i32>, TokenizerError> {
+    let sortable = |(id, score): (usize, f32)| {
         if score.is_nan() {
             let detail = "has a score that is no number".to_owned();
-            return Err(TokenizerError::Token { file: gguf.file().to_owned(), id, detail });
+            return Err(TokenizerError::Token { file: file.to_owned(), id, detail });
         }
-        Ok(sortable(score as f32))
+        Ok(sortable(score))
     };
     scores.enumerate().map(sortable).collect()
 }

@@ -32,7 +32,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn from_file(number: i128) -> Self {
+    /// As GGUF files and SentencePiece models number them.
+    pub(super) fn from_file(number: i128) -> Self {
         match number {
             2 => Self::Unknown,
             3 => Self::Control,
@@ -68,11 +69,17 @@ impl Vocabulary {
         let Some(tokens) = gguf.get_strings(TOKENS)? else {
             return Err(TokenizerError::Missing { file: file.to_owned() });
         };
-        let count = tokens.len();
-        if count > MOST_TOKENS {
-            return Err(too_large(file, "the count of tokens", MOST_TOKENS));
-        }
-        let kinds = kinds(gguf, count)?;
+        check_count(file, tokens.len())?;
+        Self::new(file, kinds(gguf, tokens.len())?, tokens)
+    }
+
+    /// The vocabulary of these tokens, as many as `kinds`.
+    pub(super) fn new<'t>(
+        file: &str,
+        kinds: Vec<Kind>,
+        tokens: impl Iterator<Item = &'t [u8]>,
+    ) -> Result<Self, TokenizerError> {
+        let count = kinds.len();
         let mut vocabulary = Self {
             text: String::new(),
             ends: Vec::with_capacity(count),
@@ -148,6 +155,11 @@ impl Vocabulary {
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, Kind)> {
         (0..self.len() as u32).filter_map(|id| Some((id, self.text(id)?, self.kind(id)?)))
     }
+}
+
+/// Refuses more tokens than any model has.
+pub(super) fn check_count(file: &str, count: usize) -> Result<(), TokenizerError> {
+    if count > MOST_TOKENS { Err(too_large(file, "the count of tokens", MOST_TOKENS)) } else { Ok(()) }
 }
 
 fn text_of<'a>(text: &'a str, ends: &[u32], id: u32) -> Option<&'a str> {
