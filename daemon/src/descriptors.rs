@@ -9,8 +9,8 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-/// Most descriptors in one message.
-pub const MAX_DESCRIPTORS: usize = 16;
+/// Most descriptors in one message: a sharded model's files and more. The kernel's own limit is 253.
+pub const MAX_DESCRIPTORS: usize = 64;
 
 /// Sends all of `bytes`; `descriptors` travel with the first of them. For a blocking socket.
 ///

@@ -7,8 +7,10 @@ pub mod channel;
 mod confine;
 mod measure;
 mod model;
+mod prompt;
 pub mod protocol;
 
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -73,8 +75,10 @@ pub fn run(control: UnixStream, engine_threads: NonZeroUsize) -> anyhow::Result<
     let (first, mut files) = commands.recv().context("the daemon left without a word")?;
     anyhow::ensure!(!files.is_empty(), "the daemon sent no op ring");
     let ring = Producer::open(&files.remove(0)).context("cannot open the op ring")?;
+    // Opened now: afterwards nothing can be.
+    let statm = File::open("/proc/self/statm").ok();
     confine::confine();
-    let mut worker = Worker { control, cancel, ring, seq: 0, runtime_rss, bench: None };
+    let mut worker = Worker { control, cancel, ring, seq: 0, runtime_rss, statm, bench: None };
     worker.execute(first, files)?;
     while let Ok((command, files)) = commands.recv() {
         worker.execute(command, files)?;
@@ -123,6 +127,8 @@ struct Worker {
     /// Batches made so far, lost ones included.
     seq: u64,
     runtime_rss: Option<u64>,
+    /// What the kernel says of this process' memory; `None` without `/proc`.
+    statm: Option<File>,
     bench: Option<Workbench>,
 }
 

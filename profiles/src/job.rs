@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::op::Phase;
+use crate::result::ModelSource;
 use crate::workload::Workload;
 
 /// Number of a job within one daemon's life.
@@ -63,19 +64,47 @@ impl JobState {
 pub enum ModelRef {
     /// A catalogue id: exact shapes, synthetic weights.
     Catalogue(String),
-    /// Files whose descriptors travel with the request, by name, in the same order.
+    /// Files whose descriptors travel with the request, by name, in the same order: one GGUF file, or the files
+    /// of one Hugging Face directory, all named `directory/file`.
     Descriptors(Vec<String>),
     /// A path that the daemon opens itself, if its configuration allows the folder.
     Path(String),
 }
 
 impl ModelRef {
-    /// What a person calls it.
+    /// What a person calls it: the catalogue id, the file, or the directory of several files.
     pub fn name(&self) -> &str {
         match self {
             Self::Catalogue(id) => id,
-            Self::Descriptors(names) => names.first().map_or("", String::as_str),
+            Self::Descriptors(names) => match names.as_slice() {
+                [] => "",
+                [file] => file,
+                [first, ..] => first.rsplit_once('/').map_or("", |(directory, _)| directory),
+            },
             Self::Path(path) => path,
+        }
+    }
+
+    /// The names of a directory's files within it. `None` for other models, and for names that are not those
+    /// of one directory.
+    pub fn directory_files(&self) -> Option<Vec<String>> {
+        let Self::Descriptors(names) = self else { return None };
+        if names.len() < 2 {
+            return None;
+        }
+        let within = |name: &String| {
+            let (directory, file) = name.rsplit_once('/')?;
+            (directory == self.name() && !file.is_empty()).then(|| file.to_owned())
+        };
+        names.iter().map(within).collect()
+    }
+
+    /// Where its weights are from.
+    pub fn source(&self) -> ModelSource {
+        match self {
+            Self::Catalogue(_) => ModelSource::Synthetic,
+            Self::Descriptors(names) if names.len() > 1 => ModelSource::Hf,
+            Self::Descriptors(_) | Self::Path(_) => ModelSource::Gguf,
         }
     }
 }
@@ -143,5 +172,27 @@ impl Span {
     /// End minus begin, ns.
     pub fn wall_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.begin_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_files_are_a_directory_and_one_is_itself() {
+        let model =
+            |names: &[&str]| ModelRef::Descriptors(names.iter().map(|&name| name.to_owned()).collect());
+        let directory = model(&["org/name/config.json", "org/name/model.safetensors"]);
+        assert_eq!((directory.name(), directory.source()), ("org/name", ModelSource::Hf));
+        assert_eq!(directory.directory_files().unwrap(), ["config.json", "model.safetensors"]);
+        let file = model(&["a/b.gguf"]);
+        assert_eq!(
+            (file.name(), file.source(), file.directory_files()),
+            ("a/b.gguf", ModelSource::Gguf, None)
+        );
+        for mixed in [&["a/config.json", "b/c.safetensors"][..], &["config.json", "c"], &["a/b", "a/"], &[]] {
+            assert_eq!(model(mixed).directory_files(), None, "{mixed:?}");
+        }
     }
 }

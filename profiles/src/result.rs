@@ -105,6 +105,8 @@ pub enum ModelSource {
     Synthetic,
     /// A GGUF file.
     Gguf,
+    /// A Hugging Face directory.
+    Hf,
 }
 
 /// How it was computed.

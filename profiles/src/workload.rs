@@ -15,10 +15,12 @@ use crate::format::{KvFormat, WeightFormat};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workload {
-    /// Tokens of a random prompt; not used with `prompt_text`.
+    /// Tokens of a random prompt; not used with `prompt_text` or `chat`.
     pub prompt: u32,
     /// A real prompt; needs a model with a tokenizer.
     pub prompt_text: Option<String>,
+    /// What a user says; the model's chat template makes the prompt of it.
+    pub chat: Option<String>,
     /// Tokens to emit.
     pub generate: u32,
     /// Tokens of context filled before anything is measured.
@@ -55,6 +57,7 @@ impl Default for Workload {
         Self {
             prompt: 512,
             prompt_text: None,
+            chat: None,
             generate: 128,
             depth: 0,
             repetitions: None,
@@ -105,11 +108,17 @@ impl Workload {
     /// Names the first option that cannot be.
     pub fn validate(&self) -> Result<(), WorkloadError> {
         let fail = |field, problem: &str| Err(WorkloadError { field, problem: problem.to_owned() });
-        if self.prompt_text.is_none() && self.prompt == 0 && self.generate == 0 {
+        if !self.has_text() && self.prompt == 0 && self.generate == 0 {
             return fail("generate", "prompt and generate are both 0: nothing would be measured");
         }
         if self.prompt_text.as_deref() == Some("") {
             return fail("prompt_text", "is empty; leave it out and set prompt to 0 to measure decode alone");
+        }
+        if self.chat.as_deref() == Some("") {
+            return fail("chat", "is empty: say something to the model");
+        }
+        if self.chat.is_some() && self.prompt_text.is_some() {
+            return fail("chat", "and prompt_text are both given, and only one can be the prompt");
         }
         if self.threads == Some(0) {
             return fail("threads", "0 threads compute nothing; leave it out for the default");
@@ -128,6 +137,11 @@ impl Workload {
         Ok(())
     }
 
+    /// Whether the prompt is text, whose number of tokens only the model's tokenizer knows.
+    pub fn has_text(&self) -> bool {
+        self.prompt_text.is_some() || self.chat.is_some()
+    }
+
     /// Tokens of context that a prompt of `prompt` tokens needs.
     pub fn context(&self, prompt: u32) -> u32 {
         let fed_without_prompt = u32::from(prompt == 0 && self.depth == 0 && self.generate > 0);
@@ -143,7 +157,7 @@ impl Workload {
 
     /// Whether generation stops at an end-of-text token.
     pub fn stops_at_end(&self) -> bool {
-        !self.ignore_eos.unwrap_or(self.prompt_text.is_none())
+        !self.ignore_eos.unwrap_or(!self.has_text())
     }
 }
 
@@ -165,6 +179,10 @@ mod tests {
         assert_eq!(check(|w| w.threads = Some(0)), Err("threads"));
         assert_eq!(check(|w| w.repetitions = Some(0)), Err("repetitions"));
         assert_eq!(check(|w| w.prompt_text = Some(String::new())), Err("prompt_text"));
+        assert_eq!(check(|w| w.chat = Some(String::new())), Err("chat"));
+        let both = |w: &mut Workload| (w.chat, w.prompt_text) = (Some("a".to_owned()), Some("b".to_owned()));
+        assert_eq!(check(both), Err("chat"));
+        assert_eq!(check(|w| (w.chat, w.prompt, w.generate) = (Some("a".to_owned()), 0, 0)), Ok(()));
         assert_eq!(check(|w| w.depth = u32::MAX), Err("depth"));
     }
 

@@ -11,6 +11,9 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
 use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Request, WireError};
 
+/// Most files that travel with a request; a daemon takes no more.
+pub const MAX_FILES: usize = 63;
+
 /// The reading end.
 pub struct Connection {
     stream: UnixStream,
@@ -138,7 +141,7 @@ impl Sender {
     fn write(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut sent = 0;
         while sent < bytes.len() {
-            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             if sent == 0 && !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
                 return Err(io::Error::other("too many files for one message"));

@@ -91,6 +91,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     let source = match model.source {
         ModelSource::Synthetic => "synthetic weights (real shapes, meaningless text)",
         ModelSource::Gguf => "weights from a GGUF file",
+        ModelSource::Hf => "weights from a Hugging Face directory",
     };
     let _ = writeln!(text, "{} — {source}", style.bold(&printable(&model.id)));
     match result.status {
@@ -130,9 +131,11 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     let threads = format::plural(u64::from(engine.threads), "thread");
     line("engine", format!("{} on {threads}, {}", engine.executor, engine.isa));
     let workload = &result.workload;
-    let prompt = match &workload.prompt_text {
-        Some(_) => format!("text prompt of {} tokens", result.prompt_ids.len()),
-        None => format!("prompt {}", workload.prompt),
+    let prompt = if workload.has_text() {
+        let kind = if workload.chat.is_some() { "chat" } else { "text" };
+        format!("{kind} prompt of {} tokens", result.prompt_ids.len())
+    } else {
+        format!("prompt {}", workload.prompt)
     };
     line("workload", format!("{prompt}, generate {}, depth {}", workload.generate, workload.depth));
     let host = &result.host;

@@ -76,13 +76,17 @@ impl Draft {
         let mut workload = order.submit.workload.clone();
         workload.threads = Some(order.threads().get() as u32);
         workload.kv = Some(order.kv());
-        workload.format = synthetic.then(|| order.format());
+        match order.submit.model.source() {
+            ModelSource::Synthetic => workload.format = Some(order.format()),
+            ModelSource::Gguf => workload.format = None,
+            ModelSource::Hf => {}
+        }
         workload.ignore_eos = Some(!workload.stops_at_end());
         Self {
             host,
             model: ModelInfo {
                 id: order.model_id(),
-                source: if synthetic { ModelSource::Synthetic } else { ModelSource::Gguf },
+                source: order.submit.model.source(),
                 hash: None,
                 params: None,
                 weight_bytes: None,

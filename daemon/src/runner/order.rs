@@ -11,8 +11,12 @@ use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::{Submit, WireError};
 
 use crate::config::Config;
+use crate::descriptors::MAX_DESCRIPTORS;
 use crate::hub::ClientId;
 use crate::worker::protocol::{Prompt, Source};
+
+/// Most files of a model: the first message to a worker takes the ring along as well.
+const MAX_FILES: usize = MAX_DESCRIPTORS - 1;
 
 /// A submission with the files that came along.
 pub struct Order {
@@ -56,9 +60,11 @@ impl Order {
                 catalogue::find(id).map_err(|near| error("unknown_model", "model", unknown(id, &near)))?;
             }
             ModelRef::Descriptors(names) => {
-                if names.len() != 1 || self.source.files.len() != 1 {
+                let is_model = names.len() == 1 || self.submit.model.directory_files().is_some();
+                if !is_model || names.len() != self.source.files.len() || names.len() > MAX_FILES {
                     let message = format!(
-                        "{} names and {} open files came; a model is one .gguf file",
+                        "{} names and {} open files came; a model is one .gguf file, or at most {MAX_FILES} files \
+                         of one directory, each named with it",
                         names.len(),
                         self.source.files.len()
                     );
@@ -95,7 +101,11 @@ impl Order {
                 }
             }
             ModelRef::Descriptors(_) | ModelRef::Path(_) => {
-                Source::Gguf { name: self.submit.model.name().to_owned() }
+                let name = self.submit.model.name().to_owned();
+                match self.submit.model.directory_files() {
+                    Some(files) => Source::Directory { name, files, format: self.submit.workload.format },
+                    None => Source::Gguf { name },
+                }
             }
         }
     }
@@ -105,7 +115,7 @@ impl Order {
         self.submit.workload.format.unwrap_or(WeightFormat::Q4_0)
     }
 
-    /// What figures are filed under: the catalogue id, or the file's name without its folder.
+    /// What figures are filed under: the catalogue id, or the name of file or directory without its folder.
     pub(super) fn model_id(&self) -> String {
         let name = self.submit.model.name();
         Path::new(name)
@@ -116,7 +126,11 @@ impl Order {
     /// The prompt.
     pub(super) fn prompt(&self) -> Prompt {
         let workload = &self.submit.workload;
-        workload.prompt_text.clone().map_or(Prompt::Random(workload.prompt), Prompt::Text)
+        match (&workload.prompt_text, &workload.chat) {
+            (Some(text), _) => Prompt::Text(text.clone()),
+            (None, Some(message)) => Prompt::Chat(message.clone()),
+            (None, None) => Prompt::Random(workload.prompt),
+        }
     }
 
     /// Engine threads.

@@ -13,14 +13,14 @@ use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
 use slmscope_engine::synthetic::GENERATOR_VERSION;
-use slmscope_engine::tokenizer::{Tokenizer, TokenizerError};
+use slmscope_engine::tokenizer::Tokenizer;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
-use slmscope_profiles::stats::SplitMix;
 
-use super::protocol::{Event, Load, Loaded, Prompt, Source};
+use super::prompt::{self, TextFiles};
+use super::protocol::{Event, Load, Loaded, Source};
 use super::{End, Worker};
 
 /// A loaded model with a workload ready to run.
@@ -41,12 +41,14 @@ pub(super) struct Workbench {
 enum Key {
     Synthetic(String, KvFormat),
     File(FileIdentity, KvFormat),
+    Directory(Vec<FileIdentity>, Option<WeightFormat>, KvFormat),
 }
 
 /// Where the identity of the weights is taken from.
 enum Origin {
     Synthetic(String),
     File { file: Arc<MappedFile>, header_length: usize },
+    Directory(Vec<(String, Arc<MappedFile>)>),
 }
 
 impl Workbench {
@@ -57,6 +59,10 @@ impl Workbench {
             Origin::File { file, header_length } => {
                 (identity_hash(file.bytes(), *header_length), file.unchanged().is_err())
             }
+            Origin::Directory(files) => {
+                let changed = files.iter().any(|(_, file)| file.unchanged().is_err());
+                (directory_hash(files), changed)
+            }
         }
     }
 }
@@ -65,10 +71,13 @@ impl Workbench {
 pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Result<(), End> {
     let begin = Monotonic.now_ns();
     let (key, model, origin, not_in_format) = open(&order, files)?;
-    let tokenizer = tokenizer(&order, &origin)?;
-    let encode = Monotonic.now_ns();
-    let (prompt, start_id) = prompt(&order, model.spec().vocab, tokenizer.as_ref());
-    let tokenize_ns = if tokenizer.is_some() { Monotonic.now_ns() - encode } else { 0 };
+    let text_files = match &origin {
+        Origin::Synthetic(_) => None,
+        Origin::File { file, .. } => Some(TextFiles::Gguf(Arc::clone(file))),
+        Origin::Directory(files) => Some(TextFiles::Directory(files.clone())),
+    };
+    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenize_ns } =
+        prompt::ready(worker, &order, text_files, model.spec().vocab)?;
     let capacity = capacity(&order, &prompt, model.spec().max_context)?;
     let held = worker.bench.take().filter(|bench| bench.key == key);
     let reused = held.is_some();
@@ -132,62 +141,64 @@ fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
             let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed))
                 .map_err(|error| End::Failed(error.to_string()))?;
             let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
-            let matrices = model.plan().tensors.iter().filter(|(tensor, _)| !tensor.role.is_small());
-            let names =
-                matrices.filter(|(_, stored)| stored != format).map(|(t, _)| t.name.clone()).collect();
+            let names = not_in(*format, &model);
             Ok((Key::Synthetic(text.clone(), order.kv), model, Origin::Synthetic(text), names))
         }
         Source::Gguf { name } => {
-            let file =
-                files.into_iter().next().ok_or(End::Failed(format!("{name}: no descriptor came along")))?;
-            let fail = |error: &dyn std::fmt::Display| End::Failed(error.to_string());
-            let file =
-                Arc::new(MappedFile::new(File::from(file), name.clone()).map_err(|error| fail(&error))?);
+            let file = files.into_iter().next();
+            let file = map(file, name)?;
             let model = Model::gguf(file.clone(), order.kv)?;
-            let header = Gguf::parse(file.bytes(), file.name()).map_err(|error| fail(&error))?;
+            let header =
+                Gguf::parse(file.bytes(), file.name()).map_err(|error| End::Failed(error.to_string()))?;
             let header_length = header.header_length();
             let key = Key::File(file.identity(), order.kv);
             Ok((key, model, Origin::File { file, header_length }, Vec::new()))
         }
+        Source::Directory { name, files: names, format } => {
+            let mut descriptors = files.into_iter();
+            let map = |file: &String| Ok((file.clone(), map(descriptors.next(), &format!("{name}/{file}"))?));
+            let files = names.iter().map(map).collect::<Result<Vec<_>, End>>()?;
+            let model = Model::directory(&files, *format, order.kv)?;
+            let identities = files.iter().map(|(_, file)| file.identity()).collect();
+            let names = format.map(|format| not_in(format, &model)).unwrap_or_default();
+            Ok((Key::Directory(identities, *format, order.kv), model, Origin::Directory(files), names))
+        }
     }
 }
 
-/// The model's tokenizer, if the prompt is text.
-fn tokenizer(order: &Load, origin: &Origin) -> Result<Option<Tokenizer>, End> {
-    let Prompt::Text(_) = &order.prompt else { return Ok(None) };
-    let Origin::File { file, .. } = origin else {
-        return Err(End::Failed(
-            "synthetic weights have no tokenizer: ask for a number of tokens with --prompt, or name a .gguf \
-             file"
-                .to_owned(),
-        ));
-    };
-    let gguf = Gguf::parse(file.bytes(), file.name()).map_err(|error| End::Failed(error.to_string()))?;
-    match Tokenizer::from_gguf(&gguf) {
-        Ok(tokenizer) => Ok(Some(tokenizer)),
-        Err(TokenizerError::Missing { .. }) => Err(End::Failed(format!(
-            "{}: the file holds no tokenizer: ask for a number of tokens with --prompt instead of text",
-            file.name()
-        ))),
-        Err(error) => Err(End::Failed(error.to_string())),
-    }
+/// Matrices that are to be in `format` and cannot.
+fn not_in(format: WeightFormat, model: &Model) -> Vec<String> {
+    let matrices = model.plan().tensors.iter().filter(|(tensor, _)| !tensor.role.is_small());
+    matrices.filter(|(_, stored)| *stored != format).map(|(tensor, _)| tensor.name.clone()).collect()
 }
 
-/// Ids of the prompt, and the id that is fed first where there is none.
-fn prompt(order: &Load, vocab: u32, tokenizer: Option<&Tokenizer>) -> (Vec<u32>, u32) {
-    let start = tokenizer.and_then(Tokenizer::bos).unwrap_or(0);
-    let ids = match (&order.prompt, tokenizer) {
-        (Prompt::Text(text), Some(tokenizer)) => tokenizer.encode(text, true),
-        (Prompt::Text(_), None) => Vec::new(),
-        (Prompt::Random(count), _) => random_ids(order.seed, *count, vocab),
-    };
-    (ids, start)
+/// Maps a file that came along.
+fn map(descriptor: Option<OwnedFd>, name: &str) -> Result<Arc<MappedFile>, End> {
+    let descriptor = descriptor.ok_or_else(|| End::Failed(format!("{name}: no descriptor came along")))?;
+    MappedFile::new(File::from(descriptor), name)
+        .map(Arc::new)
+        .map_err(|error| End::Failed(error.to_string()))
 }
 
-/// Seeded ids, spread over the whole vocabulary.
-fn random_ids(seed: u64, count: u32, vocab: u32) -> Vec<u32> {
-    let mut random = SplitMix(seed);
-    (0..count).map(|_| random.below(vocab as usize) as u32).collect()
+/// Identity of a directory: that of its configuration and weights, by name. Tokenizer and templates are not
+/// part of it.
+fn directory_hash(files: &[(String, Arc<MappedFile>)]) -> String {
+    let identity = |(name, file): &(String, Arc<MappedFile>)| {
+        let bytes = file.bytes();
+        let header_length = if name == "config.json" {
+            bytes.len()
+        } else if name.ends_with(".safetensors") {
+            let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+            usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX)
+        } else {
+            return None;
+        };
+        Some(format!("{} {name}\n", identity_hash(bytes, header_length)))
+    };
+    let mut lines: Vec<String> = files.iter().filter_map(identity).collect();
+    lines.sort_unstable();
+    let text = lines.concat();
+    identity_hash(text.as_bytes(), text.len())
 }
 
 /// Tokens that the cache must hold.
@@ -208,7 +219,7 @@ fn capacity(order: &Load, prompt: &[u32], max_context: u32) -> Result<u32, End> 
 /// Fills the context to the depth that was asked for, once; repetitions go back to it.
 fn fill(worker: &Worker, bench: &mut Workbench) -> Result<(), End> {
     let vocab = bench.session.plan().vocab;
-    let ids = random_ids(bench.order.seed ^ 0x5eed, bench.order.depth, vocab);
+    let ids = prompt::random_ids(bench.order.seed ^ 0x5eed, bench.order.depth, vocab);
     if let Some(&last) = ids.last() {
         bench.start_id = last;
     }

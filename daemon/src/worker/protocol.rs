@@ -83,6 +83,15 @@ pub enum Source {
         /// Its name, for messages.
         name: String,
     },
+    /// A Hugging Face directory, whose files' descriptors travel along in the order of their names.
+    Directory {
+        /// Its name, for messages.
+        name: String,
+        /// Names of the files within it.
+        files: Vec<String>,
+        /// Format to bring the matrices into; `None` keeps what is stored.
+        format: Option<WeightFormat>,
+    },
 }
 
 /// What to read before generating.
@@ -92,6 +101,8 @@ pub enum Prompt {
     Random(u32),
     /// Text, for the model's tokenizer.
     Text(String),
+    /// What a user says, for the model's chat template and tokenizer.
+    Chat(String),
 }
 
 /// Worker to daemon.

@@ -121,8 +121,7 @@ fn table(jobs: &[Job], style: Style) -> String {
     ]);
     for job in jobs {
         let workload = &job.workload;
-        let prompt =
-            workload.prompt_text.as_ref().map_or_else(|| workload.prompt.to_string(), |_| "text".to_owned());
+        let prompt = if workload.has_text() { "text".to_owned() } else { workload.prompt.to_string() };
         table.row([
             job.job.to_string(),
             job.state.as_str().to_owned(),

@@ -156,7 +156,7 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
 /// Tokens that the job's context has room for, where its prompt has a size.
 fn context_size(job: &Job) -> String {
     let workload = &job.workload;
-    let fits = workload.prompt_text.is_none() && workload.validate().is_ok();
+    let fits = !workload.has_text() && workload.validate().is_ok();
     if fits { format!(" of {}", workload.context(workload.prompt)) } else { String::new() }
 }
 
