@@ -9,6 +9,7 @@ mod failure;
 mod format;
 mod live;
 mod report;
+mod source;
 mod table;
 
 use std::io::IsTerminal;

@@ -3,17 +3,12 @@
 mod follow;
 mod progress;
 
-use std::fs::{File, OpenOptions};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use clap::{Args, ValueEnum};
-use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
-use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Ask, OpsDetail, Submit, Subscribe, WireError};
 use slmscope_profiles::workload::{OverheadMode, Workload};
@@ -22,6 +17,7 @@ use crate::cli::Target;
 use crate::connect;
 use crate::failure::{Failure, print, print_json};
 use crate::report;
+use crate::source;
 
 /// Options of a workload and of its report.
 #[derive(Debug, Default, Args)]
@@ -29,12 +25,14 @@ use crate::report;
   slmscope run                                       the default model and sizes
   slmscope run smollm2-135m --prompt 512 --generate 128
   slmscope run model.gguf --prompt-text 'The capital of France is' --generate 24
+  slmscope run hf:org/name:model.gguf --chat 'Why is the sky blue?'
   slmscope run qwen2-0.5b --prompt 0 --generate 64   decode alone
   slmscope run --json | jq .summary
 
 Exit codes: 0 done, 1 error, 2 wrong flags, 130 interrupted.")]
 pub struct RunArgs {
-    /// A catalogue id (`slmscope models`), run on synthetic weights, or a .gguf file [default: smollm2-135m]
+    /// A catalogue id (`slmscope models`), run on synthetic weights; a .gguf file; a Hugging Face directory; or
+    /// hf:org/name[:file], fetched from the hub [default: smollm2-135m]
     pub model: Option<String>,
     #[command(flatten)]
     sizes: Sizes,
@@ -64,6 +62,9 @@ struct Sizes {
     /// The prompt in this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_text"])]
     prompt_file: Option<std::path::PathBuf>,
+    /// This message to the model, put into words by its chat template
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt", "prompt_text", "prompt_file"])]
+    chat: Option<String>,
     /// Tokens to emit; the first comes from prefill [default: 128]
     #[arg(long, value_name = "TOKENS")]
     generate: Option<u32>,
@@ -140,6 +141,7 @@ impl RunArgs {
         let workload = Workload {
             prompt: sizes.prompt.unwrap_or(default.prompt),
             prompt_text,
+            chat: sizes.chat.clone(),
             generate: sizes.generate.unwrap_or(default.generate),
             depth: sizes.depth.unwrap_or(default.depth),
             repetitions: sizes.repetitions,
@@ -164,57 +166,6 @@ impl RunArgs {
     }
 }
 
-/// The failure for a name that is not in the catalogue, with the ids that may have been meant.
-pub fn unknown(name: &str, near: &[&str], besides: &str) -> Failure {
-    let hint = if near.is_empty() {
-        "`slmscope models` lists them".to_owned()
-    } else {
-        format!("did you mean {}? `slmscope models` lists all", near.join(", "))
-    };
-    Failure::error(format!("there is no model `{name}`{besides}: {hint}"))
-}
-
-/// A model as it was named: in the catalogue, or an open file.
-pub struct ChosenModel {
-    /// For the request.
-    pub model: ModelRef,
-    /// Travels with the request.
-    pub file: Option<File>,
-}
-
-/// Finds the model that `name` means, and opens its file if it is one.
-///
-/// # Errors
-/// If it is neither in the catalogue nor a file that can be opened.
-pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
-    let name = name.unwrap_or(DEFAULT_MODEL);
-    let near = match catalogue::find(name) {
-        Ok(row) => return Ok(ChosenModel { model: ModelRef::Catalogue(row.id.clone()), file: None }),
-        Err(near) => near,
-    };
-    let path = Path::new(name);
-    let means_file =
-        path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) || name.contains('/');
-    if !means_file && !path.exists() {
-        return Err(unknown(name, &near, ", and no such file"));
-    }
-    let cannot = |problem: &dyn std::fmt::Display| {
-        Failure::error(format!("cannot open the model file {name}: {problem}; name a .gguf file"))
-    };
-    // Without O_NONBLOCK a named pipe would wait for a writer.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file =
-        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| cannot(&error))?;
-    let found = file.metadata().map_err(|error| cannot(&error))?;
-    if found.is_dir() {
-        return Err(cannot(&"it is a directory"));
-    }
-    if !found.is_file() {
-        return Err(cannot(&"it is no regular file"));
-    }
-    Ok(ChosenModel { model: ModelRef::Descriptors(vec![name.to_owned()]), file: Some(file) })
-}
-
 /// Runs one workload and prints its report.
 ///
 /// # Errors
@@ -224,12 +175,12 @@ pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         return submit(args, target);
     }
     let workload = args.workload()?;
-    let chosen = choose(args.model.as_deref())?;
+    let chosen = source::choose(args.model.as_deref())?;
     warn_of_threads(&workload);
     let attached = connect::attach(target, args.private, Stdio::inherit)?;
     let progress = progress::Progress::new(args.json);
     let submit = Submit { model: chosen.model, workload, detach: false };
-    let followed = follow::follow(attached, submit, chosen.file, progress, |result| {
+    let followed = follow::follow(attached, submit, chosen.files, progress, |result| {
         if args.json {
             return print_json(result);
         }
@@ -254,11 +205,11 @@ fn warn_of_threads(workload: &Workload) {
 /// If there is no daemon, or it refuses.
 pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let workload = args.workload()?;
-    let chosen = choose(args.model.as_deref())?;
+    let chosen = source::choose(args.model.as_deref())?;
     let Some(mut connection) = connect::running(target)? else {
         return Err(Failure::error("no daemon runs that could keep the job: start one with `slmscoped`"));
     };
-    let files: Vec<_> = chosen.file.iter().map(AsFd::as_fd).collect();
+    let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
     let submit = Submit { model: chosen.model, workload, detach: true };
     let answer = connection.call(Ask::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
     print(&format!("job {}\n", answer["job"]))?;

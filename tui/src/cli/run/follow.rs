@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver};
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use slmscope_profiles::job::{JobId, JobState, ModelRef};
-use slmscope_profiles::result::{ModelSource, RunResult, RunStatus};
+use slmscope_profiles::job::{JobId, JobState};
+use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Ask, Frame, Request, Submit};
 
@@ -34,17 +34,14 @@ enum Happening {
 pub fn follow(
     mut attached: Attached,
     submit: Submit,
-    file: Option<File>,
+    files: Vec<File>,
     mut progress: Progress,
     show: impl Fn(&RunResult) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
-    let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+    let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     connection.call(Ask::Subscribe(quiet()), &[])?.map_err(|refused| refusal(&refused))?;
-    let source = match submit.model {
-        ModelRef::Catalogue(_) => ModelSource::Synthetic,
-        ModelRef::Descriptors(_) | ModelRef::Path(_) => ModelSource::Gguf,
-    };
+    let source = submit.model.source();
     let model = submit.model.name().to_owned();
     let failed = move |reason: &str| RunResult::failed(&model, source, reason);
     let looped = submit.workload.looped;

@@ -1,0 +1,80 @@
+//! A model as it was named on the command line: a catalogue id, a file, a directory, or a model of the hub.
+//!
+//! Files are opened here, by the user's own process, and travel to the daemon as open descriptors.
+
+mod directory;
+mod hub;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
+use slmscope_profiles::job::ModelRef;
+
+use crate::failure::Failure;
+
+/// A model as it was named, and its open files.
+pub struct ChosenModel {
+    /// For the request.
+    pub model: ModelRef,
+    /// Travel with the request, in the order of the names.
+    pub files: Vec<File>,
+}
+
+/// Finds the model that `name` means, opens its files, and fetches them first if it is one of the hub.
+///
+/// # Errors
+/// If it is neither in the catalogue nor files that can be opened.
+pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
+    let name = name.unwrap_or(DEFAULT_MODEL);
+    if let Some(rest) = name.strip_prefix("hf:") {
+        return hub::choose(rest);
+    }
+    let near = match catalogue::find(name) {
+        Ok(row) => {
+            return Ok(ChosenModel { model: ModelRef::Catalogue(row.id.clone()), files: Vec::new() });
+        }
+        Err(near) => near,
+    };
+    let path = Path::new(name);
+    let means_file =
+        path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) || name.contains('/');
+    if !means_file && !path.exists() {
+        return Err(unknown(name, &near, ", and no such file or directory"));
+    }
+    if path.is_dir() { directory::choose(path) } else { file(name, path) }
+}
+
+/// The failure for a name that is not in the catalogue, with the ids that may have been meant.
+pub fn unknown(name: &str, near: &[&str], besides: &str) -> Failure {
+    let hint = if near.is_empty() {
+        "`slmscope models` lists them".to_owned()
+    } else {
+        format!("did you mean {}? `slmscope models` lists all", near.join(", "))
+    };
+    Failure::error(format!("there is no model `{name}`{besides}: {hint}"))
+}
+
+/// The model in one file, known as `name`.
+fn file(name: &str, path: &Path) -> Result<ChosenModel, Failure> {
+    let file = open(path).map_err(|problem| {
+        Failure::error(format!(
+            "cannot open the model file {name}: {problem}; name a .gguf file, or a directory with config.json"
+        ))
+    })?;
+    Ok(ChosenModel { model: ModelRef::Descriptors(vec![name.to_owned()]), files: vec![file] })
+}
+
+/// Opens a regular file for reading.
+fn open(path: &Path) -> Result<File, String> {
+    // Without O_NONBLOCK a named pipe would wait for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(|error| error.to_string())?;
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(file),
+        Ok(_) => Err("it is no regular file".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,92 @@
+//! How far a download is: one line that is overwritten on a terminal, a line at begin and end elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::format;
+
+/// Between two drawings.
+const PACE: Duration = Duration::from_millis(100);
+const BAR: usize = 24;
+
+/// Shows the progress of one file on standard error.
+pub(super) struct Meter<'n> {
+    name: &'n str,
+    on_terminal: bool,
+    begin: Instant,
+    /// Bytes that were there when it began.
+    first: Option<u64>,
+    drawn: Option<Instant>,
+    done: u64,
+}
+
+impl<'n> Meter<'n> {
+    pub(super) fn new(name: &'n str, size: Option<u64>) -> Self {
+        let on_terminal = std::io::stderr().is_terminal();
+        if !on_terminal {
+            let size = format::or_absent(size, format::bytes);
+            eprintln!("slmscope: fetching {name}, {size}");
+        }
+        Self { name, on_terminal, begin: Instant::now(), first: None, drawn: None, done: 0 }
+    }
+
+    /// So many bytes are here.
+    pub(super) fn at(&mut self, done: u64, size: Option<u64>) {
+        let first = *self.first.get_or_insert(done);
+        self.done = done;
+        let now = Instant::now();
+        if !self.on_terminal || self.drawn.is_some_and(|drawn| now < drawn + PACE) {
+            return;
+        }
+        self.drawn = Some(now);
+        let seconds = now.duration_since(self.begin).as_secs_f64();
+        let rate = done.saturating_sub(first) as f64 / seconds.max(1e-3);
+        let line = line(self.name, done, size, rate);
+        let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
+        // A long line would wrap and stay.
+        let line: String = line.chars().take(usize::from(width) - 1).collect();
+        eprint!("\r\x1b[K{line}");
+        let _ = std::io::stderr().flush();
+    }
+
+    /// The file is whole.
+    pub(super) fn end(self) {
+        if !self.on_terminal {
+            eprintln!("slmscope: fetched {}, {}", self.name, format::bytes(self.done));
+        }
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if self.on_terminal && self.drawn.is_some() {
+            eprint!("\r\x1b[K");
+            let _ = std::io::stderr().flush();
+        }
+    }
+}
+
+fn line(name: &str, done: u64, size: Option<u64>, rate: f64) -> String {
+    let rate = format::bytes_per_second(rate);
+    let Some(size) = size.filter(|&size| size > 0) else {
+        return format!("{name}  {}, {rate}", format::bytes(done));
+    };
+    let share = (done as f64 / size as f64).min(1.0);
+    let filled = (share * BAR as f64) as usize;
+    let bar = format!("[{}{}]", "=".repeat(filled), " ".repeat(BAR - filled));
+    format!("{name} {bar} {} of {}, {rate}", format::share(share), format::bytes(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_with_the_share() {
+        let half = line("a.gguf", 50 << 20, Some(100 << 20), 2e6);
+        assert!(half.starts_with(&format!("a.gguf [{}{}]", "=".repeat(12), " ".repeat(12))), "{half}");
+        assert!(half.contains("of 100"), "{half}");
+        assert!(!line("a", 5, None, 1.0).contains('['));
+        assert!(line("a", 9, Some(5), 1.0).contains(&"=".repeat(BAR)));
+    }
+}

@@ -1,0 +1,53 @@
+//! What stands behind `hf:`.
+
+/// A model of the hub, or one file of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reference {
+    /// `org/name`.
+    pub(super) repo: String,
+    /// Path of a file in it.
+    pub(super) file: Option<String>,
+}
+
+impl Reference {
+    /// Reads `org/name[:file]`. Neither part can lead out of the place that the cache has for it.
+    ///
+    /// # Errors
+    /// Says how it should look.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (repo, file) = text.split_once(':').map_or((text, None), |(repo, file)| (repo, Some(file)));
+        let is_plain = |part: &str| {
+            let ends_well = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+            ends_well(part.chars().next())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        };
+        let is_repo = repo.split('/').count() == 2 && repo.split('/').all(is_plain);
+        if !is_repo || file.is_some_and(|file| !is_inside(file)) {
+            return Err(format!(
+                "`hf:{text}` names no model of the hub: write hf:org/name or hf:org/name:file.gguf"
+            ));
+        }
+        Ok(Self { repo: repo.to_owned(), file: file.map(str::to_owned) })
+    }
+}
+
+/// Whether a path stays below the folder that it is taken in.
+pub(super) fn is_inside(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_stay_inside_are_taken() {
+        let parse = |text| Reference::parse(text).map(|found| (found.repo, found.file));
+        assert_eq!(parse("a/b-1.5"), Ok(("a/b-1.5".to_owned(), None)));
+        assert_eq!(parse("a/b:q/c d.gguf"), Ok(("a/b".to_owned(), Some("q/c d.gguf".to_owned()))));
+        for wrong in ["", "a", "a/b/c", "../b", "a/..", "a/b:", "a/b:../c", "a/b:/c", "a/b:c//d", "a b/c"] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.contains("hf:org/name"), "{error}");
+        }
+    }
+}
