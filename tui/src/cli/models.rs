@@ -14,7 +14,6 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use crate::failure::{Failure, print, print_json};
 use crate::format;
 use crate::report::Style;
-use crate::source::unknown;
 use crate::table::{Align, Table};
 pub use one::{ModelArgs, show};
 use size::Sizes;

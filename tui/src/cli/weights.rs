@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::WeightFormat;
 
-use crate::cli::run::unknown;
+use crate::source::unknown;
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
 use crate::format;

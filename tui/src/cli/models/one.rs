@@ -10,7 +10,7 @@ use slmscope_profiles::plan::Plan;
 use slmscope_profiles::plan::site::{Module, OpSite};
 
 use super::{json, words};
-use crate::cli::run::unknown;
+use crate::source::unknown;
 use crate::failure::{Failure, print, print_json};
 use crate::format::{self, ABSENT};
 use crate::report::Style;
