@@ -33,7 +33,8 @@ pub struct Workload {
     pub threads: Option<u32>,
     /// How keys and values are kept; `None` for the executor's default.
     pub kv: Option<KvFormat>,
-    /// Format of synthetic weights; `None` for q4_0. A file has its own.
+    /// Format of synthetic weights, `None` for q4_0; format that a directory's matrices are brought into, `None`
+    /// for the stored one. A GGUF file has its own.
     pub format: Option<WeightFormat>,
     /// Seed of synthetic weights, random prompts and filled contexts.
     pub seed: u64,

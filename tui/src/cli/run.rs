@@ -104,8 +104,8 @@ struct EngineOptions {
     /// Format of keys and values: f16, f32 [default: f32, which the stock kernels multiply]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<KvFormat>,
-    /// Format of synthetic weights: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1 q4_0 q4_k q3_k q2_k [default:
-    /// q4_0]
+    /// Format of synthetic weights, or to bring a directory's into: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1
+    /// q4_0 q4_k q3_k q2_k [default: q4_0, or as stored]
     #[arg(long, value_name = "FORMAT")]
     format: Option<WeightFormat>,
     /// How long to look for the recorder's own cost [default: auto]

@@ -24,6 +24,8 @@ const SIDE_FILES: [&str; 10] = [
     "chat_template.json",
 ];
 const CONFIG: &str = "config.json";
+/// All weights in one file.
+const SINGLE: &str = "model.safetensors";
 /// Which shard holds which tensor.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// The largest index known has 1 MB.
@@ -46,23 +48,11 @@ pub(super) enum Content {
 /// Says what is missing, or which choice is to be made.
 pub(super) fn select(names: &BTreeSet<String>) -> Result<Content, String> {
     let ending = |end: &str| names.iter().filter(|name| name.ends_with(end)).cloned().collect::<Vec<_>>();
-    let weights = ending(".safetensors");
-    if names.contains(CONFIG) && !weights.is_empty() {
-        let weights = match weights.as_slice() {
-            _ if names.contains(INDEX) => vec![INDEX.to_owned()],
-            [only] => vec![only.clone()],
-            _ if names.contains("model.safetensors") => vec!["model.safetensors".to_owned()],
-            several => {
-                return Err(format!(
-                    "holds {} safetensors files and no {INDEX} that says how they belong together",
-                    several.len()
-                ));
-            }
-        };
-        let mut files = vec![CONFIG.to_owned()];
-        files.extend(SIDE_FILES.iter().filter(|&&name| names.contains(name)).map(|&name| name.to_owned()));
-        files.extend(weights);
-        return Ok(Content::Directory(files));
+    let weights = [INDEX, SINGLE].into_iter().find(|&name| names.contains(name));
+    if let Some(weights) = weights.filter(|_| names.contains(CONFIG)) {
+        let side = SIDE_FILES.into_iter().filter(|&name| names.contains(name));
+        let files = [CONFIG].into_iter().chain(side).chain([weights]);
+        return Ok(Content::Directory(files.map(str::to_owned).collect()));
     }
     match ending(".gguf").as_slice() {
         [only] => Ok(Content::Gguf(only.clone())),
@@ -72,7 +62,7 @@ pub(super) fn select(names: &BTreeSet<String>) -> Result<Content, String> {
              safetensors or GGUF"
                 .to_owned(),
         ),
-        [] => Err("holds no .safetensors file".to_owned()),
+        [] => Err(format!("holds neither {SINGLE} nor {INDEX} with its shards")),
         several => Err(format!("holds several .gguf files, name one of them: {}", several.join(", "))),
     }
 }
@@ -203,9 +193,10 @@ mod tests {
         let error = |names: &[&str]| judge(names).unwrap_err();
         assert!(error(&["a.txt"]).contains("neither config.json nor a .gguf"));
         assert!(error(&["config.json", "pytorch_model.bin"]).contains("pickles"));
-        assert!(error(&["config.json"]).contains("no .safetensors"));
+        assert!(
+            error(&["config.json", "adapter_model.safetensors"]).contains("neither model.safetensors nor")
+        );
         assert!(error(&["a.gguf", "b.gguf"]).contains("a.gguf, b.gguf"));
-        assert!(error(&["config.json", "a.safetensors", "b.safetensors"]).contains("2 safetensors files"));
     }
 
     #[test]
