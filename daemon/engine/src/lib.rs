@@ -8,6 +8,7 @@ pub mod export;
 mod finite;
 pub mod gguf;
 pub mod hash;
+pub mod kernels;
 pub mod map;
 pub mod model;
 pub mod quantize;

@@ -1,0 +1,129 @@
+//! Matrix products: activations times the transpose of a weight matrix that stays in its file's layout.
+//!
+//! ```text
+//! input rows ──Tile::fill──▶ Activations ──┐
+//!                                          ├─▶ Kernels::matmul ──▶ columns of the output
+//! weight bytes, a range of their rows ─────┘
+//! ```
+//!
+//! [`Kernels`] are the functions of one instruction set that this machine has. No function here starts a
+//! thread or allocates: the caller fills the tiles of [`Activations`] and multiplies ranges of weight rows on
+//! whatever threads it likes, each with a [`Scratch`] of its own. An element of the output depends on its
+//! row of weights and on the input alone, to the last bit: not on the ranges, nor on what else is multiplied
+//! in the same call.
+//!
+//! - One row of input ([`Kernels::gemv`]): a single pass over the stored bytes, unpacked in registers.
+//! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are re-laid into scratch and stay in
+//!   the cache while all input rows pass by.
+//!
+//! Block formats multiply in int8: the input is rounded once, in blocks of 32 values with a scale each
+//! ([`Form::Quantized`]), and shared by all matrices that it meets. Plain formats multiply in f32
+//! ([`Form::Plain`]).
+
+mod activations;
+mod blocks;
+mod isa;
+mod k_quants;
+mod legacy;
+mod output;
+mod panel;
+mod plain;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use slmscope_profiles::format::WeightFormat;
+
+pub use activations::{Activations, Form, TILE, Tile};
+pub use blocks::dequantize;
+pub use isa::Isa;
+pub use output::{Columns, Output};
+pub use panel::{PANEL, Scratch};
+
+/// The kernels of one instruction set, which this machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernels {
+    isa: Isa,
+}
+
+/// A weight matrix as it is stored: rows of whole blocks, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// How it is stored.
+    pub format: WeightFormat,
+    /// All of its rows.
+    pub bytes: &'a [u8],
+    /// Elements of a row.
+    pub columns: usize,
+}
+
+impl Matrix<'_> {
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.format.bytes(1, self.columns as u64) as usize
+    }
+}
+
+impl Default for Kernels {
+    /// Those of the fastest instruction set of this machine.
+    fn default() -> Self {
+        Self { isa: Isa::detect() }
+    }
+}
+
+impl Kernels {
+    /// The kernels of `isa`. `None` if this machine lacks it or this build has none for it.
+    pub fn new(isa: Isa) -> Option<Self> {
+        isa.is_available().then_some(Self { isa })
+    }
+
+    /// Their instruction set.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// One row of input times the transpose of `rows` of `matrix`; `out` has an element for each of these.
+    ///
+    /// # Panics
+    /// If sizes do not fit each other, or the activations are in the wrong form for the format.
+    pub fn gemv(self, matrix: Matrix<'_>, rows: Range<usize>, input: &Activations, out: &mut [f32]) {
+        check(matrix, &rows, input, out.len());
+        assert_eq!(input.rows(), 1, "gemv multiplies one row");
+        let row_bytes = matrix.row_bytes();
+        let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
+        scalar::gemv(matrix.format, bytes, row_bytes, &input.tiles()[0], out);
+    }
+
+    /// All rows of input times the transpose of `rows` of `matrix`. Best called with ranges that start and
+    /// end at multiples of [`PANEL`].
+    ///
+    /// # Panics
+    /// If sizes do not fit each other, or the activations are in the wrong form for the format.
+    pub fn matmul(
+        self,
+        matrix: Matrix<'_>,
+        rows: Range<usize>,
+        input: &Activations,
+        out: &mut Columns<'_>,
+        scratch: &mut Scratch,
+    ) {
+        if input.rows() == 1 {
+            return self.gemv(matrix, rows, input, out.row_mut(0));
+        }
+        check(matrix, &rows, input, out.width());
+        assert_eq!(input.rows(), out.rows(), "a row of output for each of input");
+        let row_bytes = matrix.row_bytes();
+        let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
+        scalar::gemm(matrix.format, bytes, row_bytes, input, out, scratch);
+    }
+}
+
+fn check(matrix: Matrix<'_>, rows: &Range<usize>, input: &Activations, width: usize) {
+    assert!(matrix.format.divides(matrix.columns as u64), "rows of whole blocks");
+    assert_eq!(input.form(), Form::of(matrix.format), "activations in the format's form");
+    assert_eq!(input.columns(), matrix.columns, "as many columns in the input as in the weights");
+    assert!(rows.end * matrix.row_bytes() <= matrix.bytes.len(), "rows of the matrix");
+    assert_eq!(rows.len(), width, "an output for each row of weights");
+}

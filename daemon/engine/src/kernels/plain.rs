@@ -1,0 +1,76 @@
+//! Products with weights stored in f32, f16 or bf16, in f32.
+
+use slmscope_profiles::format::WeightFormat;
+
+use super::activations::{Activations, TILE, Tile};
+use super::blocks::widen;
+use super::output::Columns;
+use super::panel::PANEL;
+
+/// Columns that are widened at a time.
+const STRETCH: usize = 64;
+/// Sums that a row is added up in, so that additions need not wait for each other.
+const LANES: usize = 16;
+
+/// One row of activations times rows of weights.
+pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
+    let element = format.block_bytes() as usize;
+    for (row, out) in rows.chunks_exact(row_bytes).zip(out) {
+        let mut sums = [0.0; LANES];
+        for (weights, values) in row.chunks(STRETCH * element).zip(input.values.chunks(STRETCH)) {
+            let mut widened = [0.0; STRETCH];
+            widen(format, weights, &mut widened);
+            let products = widened.iter().zip(values).take(weights.len() / element);
+            for (index, (weight, value)) in products.enumerate() {
+                sums[index % LANES] += weight * value;
+            }
+        }
+        *out = sums.iter().sum();
+    }
+}
+
+/// Rows of activations times rows of weights.
+pub(super) fn gemm(
+    format: WeightFormat,
+    rows: &[u8],
+    row_bytes: usize,
+    input: &Activations,
+    out: &mut Columns<'_>,
+    panel: &mut [[f32; PANEL]],
+) {
+    let columns = input.columns();
+    let panel = &mut panel[..columns];
+    for (number, rows) in rows.chunks(PANEL * row_bytes).enumerate() {
+        pack(format, rows, row_bytes, panel);
+        let width = rows.len() / row_bytes;
+        for (tile, activations) in input.tiles().iter().enumerate() {
+            for row in 0..activations.rows {
+                let mut sums = [0.0; PANEL];
+                for (column, weights) in panel.iter().enumerate() {
+                    let value = activations.values[column * activations.rows + row];
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum += weight * value;
+                    }
+                }
+                out.row_mut(tile * TILE + row)[number * PANEL..][..width].copy_from_slice(&sums[..width]);
+            }
+        }
+    }
+}
+
+/// Re-lays up to sixteen rows. Rows that are missing count as zero.
+#[inline(always)]
+pub(super) fn pack(format: WeightFormat, rows: &[u8], row_bytes: usize, panel: &mut [[f32; PANEL]]) {
+    let element = format.block_bytes() as usize;
+    let count = rows.len() / row_bytes;
+    for (number, panel) in panel.chunks_mut(STRETCH).enumerate() {
+        let mut widened = [[0.0; STRETCH]; PANEL];
+        for (row, widened) in widened.iter_mut().enumerate().take(count) {
+            let start = row * row_bytes + number * STRETCH * element;
+            widen(format, &rows[start..][..panel.len() * element], widened);
+        }
+        for (column, out) in panel.iter_mut().enumerate() {
+            *out = std::array::from_fn(|row| widened[row][column]);
+        }
+    }
+}
