@@ -21,6 +21,8 @@
 //! ([`Form::Plain`]).
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod blocks;
 mod isa;
 mod k_quants;
@@ -93,7 +95,14 @@ impl Kernels {
         assert_eq!(input.rows(), 1, "gemv multiplies one row");
         let row_bytes = matrix.row_bytes();
         let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
-        scalar::gemv(matrix.format, bytes, row_bytes, &input.tiles()[0], out);
+        let (format, input) = (matrix.format, &input.tiles()[0]);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: `Kernels` exist for instruction sets of this machine only.
+            Isa::Avx512Vnni => unsafe { avx512::gemv(format, bytes, row_bytes, input, out) },
+            _ => scalar::gemv(format, bytes, row_bytes, input, out),
+        }
     }
 
     /// All rows of input times the transpose of `rows` of `matrix`. Best called with ranges that start and
@@ -116,7 +125,14 @@ impl Kernels {
         assert_eq!(input.rows(), out.rows(), "a row of output for each of input");
         let row_bytes = matrix.row_bytes();
         let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
-        scalar::gemm(matrix.format, bytes, row_bytes, input, out, scratch);
+        let format = matrix.format;
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: `Kernels` exist for instruction sets of this machine only.
+            Isa::Avx512Vnni => unsafe { avx512::gemm(format, bytes, row_bytes, input, out, scratch) },
+            _ => scalar::gemm(format, bytes, row_bytes, input, out, scratch),
+        }
     }
 }
 

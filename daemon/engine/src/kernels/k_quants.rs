@@ -44,14 +44,8 @@ impl Block for Q3K {
     #[inline(always)]
     fn decode(block: &[u8], groups: &mut [Group]) {
         let scale = f16_at(block, 108);
-        let packed = &block[96..108];
-        // Low nibbles: of scales 0–7 in the low, of 8–15 in the high halves of bytes 0–7; the upper two bits
-        // of scale `s`: at bit `2 * (s / 4)` of byte `8 + s % 4`.
-        let scale = |index: usize| {
-            let low = (packed[index % 8] >> (index / 8 * 4)) & 0x0f;
-            let high = (packed[8 + index % 4] >> (index / 4 * 2)) & 0x03;
-            scale * f32::from(i16::from(low | high << 4) - 32)
-        };
+        let scales = three_bit_scales(&block[96..108]);
+        let scale = |index: usize| scale * f32::from(scales[index] as i8);
         for (index, group) in groups[..8].iter_mut().enumerate() {
             group.quants = crumbs(&block[32..96], index);
             for (quant, high) in group.quants.iter_mut().zip(&block[..32]) {
@@ -158,4 +152,21 @@ pub(super) fn six_bit_pairs(block: &[u8]) -> ([u8; 8], [u8; 8]) {
     let scales_last = last(shared, scales);
     let mins_last = last(shared >> 4, mins);
     ((first(scales) | scales_last).to_le_bytes(), (first(mins) | mins_last).to_le_bytes())
+}
+
+/// The 16 scales of Q3_K, signed: low nibbles of scales 0–7 in the low, of 8–15 in the high halves of bytes
+/// 0–7; the upper two bits of scale `s` at bit `2 * (s / 4)` of byte `8 + s % 4`.
+#[inline(always)]
+pub(super) fn three_bit_scales(packed: &[u8]) -> [u8; 16] {
+    let low = u64::from_le_bytes(std::array::from_fn(|index| packed[index]));
+    let upper = u64::from(u32::from_le_bytes(std::array::from_fn(|index| packed[8 + index])));
+    // Upper bits of scales `s` and `s + 4` for the four bytes `s % 4` each.
+    let upper = |shift: u32| {
+        let pair = upper >> shift & 0x0303_0303 | (upper >> (shift + 2) & 0x0303_0303) << 32;
+        pair << 4
+    };
+    let first = low & 0x0f0f_0f0f_0f0f_0f0f | upper(0);
+    let last = low >> 4 & 0x0f0f_0f0f_0f0f_0f0f | upper(4);
+    let scales = u128::from(first) | u128::from(last) << 64;
+    scales.to_le_bytes().map(|scale| scale.wrapping_sub(32))
 }

@@ -84,18 +84,19 @@ pub(super) struct Place {
     pub(super) width: usize,
 }
 
-/// Packs all `rows` of weights, a few panels at a time, and multiplies each of these with all tiles.
+/// Packs all `rows` of weights, a few panels at a time, and multiplies each of these with all tiles. A panel has
+/// `length` records.
 #[inline(always)]
-pub(super) fn for_each(
+pub(super) fn for_each<R>(
     rows: &[u8],
     row_bytes: usize,
     input: &Activations,
-    records: &mut [Record],
-    pack: impl Fn(&[u8], &mut [Record]),
-    mut multiply: impl FnMut(&[Record], &Tile, Place),
+    records: &mut [R],
+    length: usize,
+    pack: impl Fn(&[u8], &mut [R]),
+    mut multiply: impl FnMut(&[R], &Tile, Place),
 ) {
-    let length = input.columns() / BLOCK;
-    let chunk = panels(length * size_of::<Record>());
+    let chunk = panels(length * size_of::<R>());
     let records = &mut records[..chunk * length];
     for (number, rows) in rows.chunks(chunk * PANEL * row_bytes).enumerate() {
         let packed = records.chunks_exact_mut(length).zip(rows.chunks(PANEL * row_bytes));

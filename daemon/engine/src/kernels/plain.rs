@@ -2,10 +2,10 @@
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::activations::{Activations, TILE, Tile};
+use super::activations::{Activations, Tile};
 use super::blocks::widen;
 use super::output::Columns;
-use super::panel::PANEL;
+use super::panel::{self, PANEL};
 
 /// Columns that are widened at a time.
 const STRETCH: usize = 64;
@@ -36,26 +36,28 @@ pub(super) fn gemm(
     row_bytes: usize,
     input: &Activations,
     out: &mut Columns<'_>,
-    panel: &mut [[f32; PANEL]],
+    values: &mut [[f32; PANEL]],
 ) {
-    let columns = input.columns();
-    let panel = &mut panel[..columns];
-    for (number, rows) in rows.chunks(PANEL * row_bytes).enumerate() {
-        pack(format, rows, row_bytes, panel);
-        let width = rows.len() / row_bytes;
-        for (tile, activations) in input.tiles().iter().enumerate() {
-            for row in 0..activations.rows {
+    panel::for_each(
+        rows,
+        row_bytes,
+        input,
+        values,
+        input.columns(),
+        |rows, values| pack(format, rows, row_bytes, values),
+        |values, tile, place| {
+            for row in 0..tile.rows {
                 let mut sums = [0.0; PANEL];
-                for (column, weights) in panel.iter().enumerate() {
-                    let value = activations.values[column * activations.rows + row];
+                for (weights, inputs) in values.iter().zip(tile.values.chunks_exact(tile.rows)) {
                     for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum += weight * value;
+                        *sum += weight * inputs[row];
                     }
                 }
-                out.row_mut(tile * TILE + row)[number * PANEL..][..width].copy_from_slice(&sums[..width]);
+                let out = &mut out.row_mut(place.row + row)[place.column..][..place.width];
+                out.copy_from_slice(&sums[..place.width]);
             }
-        }
-    }
+        },
+    );
 }
 
 /// Re-lays up to sixteen rows. Rows that are missing count as zero.

@@ -67,6 +67,7 @@ fn gemm_blocks<B: Block>(
         row_bytes,
         input,
         records,
+        input.columns() / BLOCK,
         |rows, records| pack::<B>(rows, row_bytes, records, transpose),
         |records, tile, place| {
             for row in 0..tile.rows {

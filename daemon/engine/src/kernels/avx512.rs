@@ -1,0 +1,150 @@
+//! Products with AVX-512: int8 dot products of VNNI for block formats, FMA for plain ones.
+//!
+//! VNNI multiplies unsigned bytes with signed ones, so weights are kept unsigned and what that adds (their
+//! bias times the sum of the activations) is taken off again, where possible in the integers: a dot product
+//! starts at minus that number instead of 0.
+//!
+//! All functions here need the features that [`super::Isa::Avx512Vnni`] stands for; `dq`, `vl`, `vbmi` and
+//! `vnni` imply the others.
+
+mod k_quants;
+mod legacy;
+mod plain;
+mod tile;
+
+use std::arch::x86_64::{
+    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
+    _mm512_storeu_si512,
+};
+
+use slmscope_profiles::format::WeightFormat;
+
+use super::activations::{Activations, Tile};
+use super::blocks::with_block;
+use super::output::Columns;
+use super::panel::Scratch;
+
+/// How far ahead of the rows that are multiplied memory is asked for, bytes.
+const AHEAD: usize = 4096;
+
+/// One row of activations times rows of weights.
+#[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
+    match format {
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => {
+            plain::gemv(format, rows, row_bytes, input, out);
+        }
+        WeightFormat::Q4_0
+        | WeightFormat::Q4_1
+        | WeightFormat::Q5_0
+        | WeightFormat::Q5_1
+        | WeightFormat::Q8_0 => legacy::gemv(format, rows, row_bytes, input, out),
+        WeightFormat::Q2K | WeightFormat::Q3K | WeightFormat::Q4K | WeightFormat::Q5K | WeightFormat::Q6K => {
+            k_quants::gemv(format, rows, row_bytes, input, out);
+        }
+    }
+}
+
+/// Rows of activations times rows of weights.
+#[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+pub(super) fn gemm(
+    format: WeightFormat,
+    rows: &[u8],
+    row_bytes: usize,
+    input: &Activations,
+    out: &mut Columns<'_>,
+    scratch: &mut Scratch,
+) {
+    with_block!(
+        format,
+        B => tile::gemm::<B>(rows, row_bytes, input, out, &mut scratch.records),
+        plain => plain::gemm(format, rows, row_bytes, input, out, &mut scratch.values)
+    );
+}
+
+/// A byte, signed or not.
+trait Byte {}
+impl Byte for u8 {}
+impl Byte for i8 {}
+
+/// 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a load")]
+fn load<B: Byte>(bytes: &[B; 64]) -> __m512i {
+    // SAFETY: as many bytes as are read; no alignment is needed.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a load")]
+fn load_half(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: as many bytes as are read; no alignment is needed.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a store")]
+fn store(out: &mut [u8; 64], value: __m512i) {
+    // SAFETY: as many bytes as are written; no alignment is needed.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a load")]
+fn load_floats(values: &[f32; 16]) -> __m512 {
+    // SAFETY: as many values as are read; no alignment is needed.
+    unsafe { _mm512_loadu_ps(values.as_ptr()) }
+}
+
+/// Up to 64 bytes, then zeroes.
+#[inline]
+#[target_feature(enable = "avx512bw")]
+#[expect(unsafe_code, reason = "a load")]
+fn load_some<B: Byte>(bytes: &[B]) -> __m512i {
+    let mask = u64::MAX.checked_shr(64 - bytes.len().min(64) as u32).unwrap_or(0);
+    // SAFETY: bytes beyond the slice are masked out, which neither reads them nor faults.
+    unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) }
+}
+
+/// Up to 16 values, then zeroes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a load")]
+fn load_some_floats(values: &[f32]) -> __m512 {
+    let mask = ((1_u32 << values.len().min(16)) - 1) as u16;
+    // SAFETY: values beyond the slice are masked out, which neither reads them nor faults.
+    unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
+}
+
+/// Writes the first values, as many as `out` has room for.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a store")]
+fn store_some_floats(out: &mut [f32], values: __m512) {
+    let mask = ((1_u32 << out.len().min(16)) - 1) as u16;
+    // SAFETY: places beyond the slice are masked out, which neither writes them nor faults.
+    unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, values) }
+}
+
+/// Asks for the cache lines of `count` bytes from `at` on, which may lie outside of `bytes`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "a hint")]
+fn prefetch(bytes: &[u8], at: usize, count: usize) {
+    for line in (0..count).step_by(64) {
+        let address = bytes.as_ptr().wrapping_add(at + line);
+        // SAFETY: a hint does not access memory; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+}
+
+/// `N` values of `values` from `start` on.
+#[inline(always)]
+fn at<const N: usize, T>(values: &[T], start: usize) -> &[T; N] {
+    values[start..].first_chunk().expect("arrays are long enough for what is read of them")
+}
