@@ -62,7 +62,7 @@ fn the_vocabulary_gives_text_back() {
     let gguf = Gguf::parse(file.bytes(), file.name()).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     let text = "the quick brown fox: Ünicode, 漢字 & 42";
-    let ids = tokenizer.encode(text, true);
+    let ids = tokenizer.encode(text, true).unwrap();
     assert_eq!(ids.first(), Some(&1));
     assert!(ids.len() < text.len(), "{ids:?}");
     assert_eq!(tokenizer.decode(&ids[1..]).trim_start(), text);
