@@ -15,6 +15,7 @@ pub mod quantize;
 pub mod reader;
 pub mod recorder;
 pub mod safetensors;
+pub mod roofs;
 pub mod sampler;
 pub mod session;
 pub mod synthetic;
