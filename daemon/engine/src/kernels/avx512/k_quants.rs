@@ -105,7 +105,7 @@ fn dots<const N: usize, const BYTES: usize, const ORDER: u8, const HALVES: bool>
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let lanes = const { lanes(ORDER, HALVES) };
     for index in 0..blocks[0].len() {
-        prefetch(rows[0], AHEAD + index * N * BYTES, N * BYTES);
+        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
         let shared = share::<ORDER, HALVES>(input, index * 8);
         for (sum, blocks) in sums.iter_mut().zip(&blocks) {
             let weights = unpack(&blocks[index]);

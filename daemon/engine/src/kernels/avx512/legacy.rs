@@ -121,7 +121,7 @@ fn dots<const N: usize, const QUAD: usize, const BIAS: i8>(
     let (scales, last_scales) = scales.as_chunks::<4>();
     let quads = rows.map(|row| row.as_chunks::<QUAD>());
     for (index, (quants, scales)) in quants.iter().zip(scales).enumerate() {
-        prefetch(rows[0], AHEAD + index * N * QUAD, N * QUAD);
+        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * QUAD, N * QUAD);
         let (first, last) = (load(at::<64, _>(quants, 0)), load(at::<64, _>(quants, 64)));
         let shared = share::<BIAS>(first, last, load_some_floats(scales));
         for (sum, (quads, _)) in sums.iter_mut().zip(&quads) {

@@ -67,7 +67,7 @@ fn dots<const N: usize, const BYTES: usize>(
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let (pairs, rest) = values.as_chunks::<{ 2 * STEP }>();
     for (index, values) in pairs.iter().enumerate() {
-        prefetch(rows[0], AHEAD + index * N * 2 * STEP * BYTES, N * 2 * STEP * BYTES);
+        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * 2 * STEP * BYTES, N * 2 * STEP * BYTES);
         for step in 0..2 {
             let values = load_floats(at(values, step * STEP));
             for (sums, row) in sums.iter_mut().zip(&rows) {
