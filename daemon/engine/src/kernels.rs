@@ -22,6 +22,8 @@
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
 mod isa;
@@ -101,6 +103,10 @@ impl Kernels {
             #[expect(unsafe_code, reason = "instructions that were detected")]
             // SAFETY: `Kernels` exist for instruction sets of this machine only.
             Isa::Avx512Vnni => unsafe { avx512::gemv(format, bytes, row_bytes, input, out) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { avx2::gemv(format, bytes, row_bytes, input, out) },
             _ => scalar::gemv(format, bytes, row_bytes, input, out),
         }
     }
@@ -131,6 +137,10 @@ impl Kernels {
             #[expect(unsafe_code, reason = "instructions that were detected")]
             // SAFETY: `Kernels` exist for instruction sets of this machine only.
             Isa::Avx512Vnni => unsafe { avx512::gemm(format, bytes, row_bytes, input, out, scratch) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { avx2::gemm(format, bytes, row_bytes, input, out, scratch) },
             _ => scalar::gemm(format, bytes, row_bytes, input, out, scratch),
         }
     }

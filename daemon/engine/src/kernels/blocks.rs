@@ -25,6 +25,8 @@ pub(super) trait Block {
     const GROUPS: usize;
     /// What is taken from a quant; 0 if and only if the format has minimums.
     const BIAS: u8;
+    /// The largest quant.
+    const MOST: u8;
     /// Whether the halves of a group have scales (and minimums) of their own.
     const HALVES: bool;
 

@@ -16,6 +16,7 @@ impl Block for Q2K {
     const BYTES: usize = 84;
     const GROUPS: usize = 8;
     const BIAS: u8 = 0;
+    const MOST: u8 = 3;
     const HALVES: bool = true;
 
     #[inline(always)]
@@ -39,6 +40,7 @@ impl Block for Q3K {
     const BYTES: usize = 110;
     const GROUPS: usize = 8;
     const BIAS: u8 = 4;
+    const MOST: u8 = 7;
     const HALVES: bool = true;
 
     #[inline(always)]
@@ -61,6 +63,7 @@ impl Block for Q4K {
     const BYTES: usize = 144;
     const GROUPS: usize = 8;
     const BIAS: u8 = 0;
+    const MOST: u8 = 15;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -77,6 +80,7 @@ impl Block for Q5K {
     const BYTES: usize = 176;
     const GROUPS: usize = 8;
     const BIAS: u8 = 0;
+    const MOST: u8 = 31;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -97,6 +101,7 @@ impl Block for Q6K {
     const BYTES: usize = 210;
     const GROUPS: usize = 8;
     const BIAS: u8 = 32;
+    const MOST: u8 = 63;
     const HALVES: bool = true;
 
     #[inline(always)]

@@ -14,6 +14,7 @@ impl Block for Q4_0 {
     const BYTES: usize = 18;
     const GROUPS: usize = 1;
     const BIAS: u8 = 8;
+    const MOST: u8 = 15;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -27,6 +28,7 @@ impl Block for Q4_1 {
     const BYTES: usize = 20;
     const GROUPS: usize = 1;
     const BIAS: u8 = 0;
+    const MOST: u8 = 15;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -40,6 +42,7 @@ impl Block for Q5_0 {
     const BYTES: usize = 22;
     const GROUPS: usize = 1;
     const BIAS: u8 = 16;
+    const MOST: u8 = 31;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -54,6 +57,7 @@ impl Block for Q5_1 {
     const BYTES: usize = 24;
     const GROUPS: usize = 1;
     const BIAS: u8 = 0;
+    const MOST: u8 = 31;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -68,6 +72,7 @@ impl Block for Q8_0 {
     const BYTES: usize = 34;
     const GROUPS: usize = 1;
     const BIAS: u8 = 128;
+    const MOST: u8 = 255;
     const HALVES: bool = false;
 
     #[inline(always)]

@@ -9,12 +9,8 @@
 //! ```
 //!
 //! An int8 dot product over four neighbours then gives sixteen outputs at once from one group of four
-//! activations that is broadcast. How quants are stored:
-//!
-//! | format | quants | meaning |
-//! |---|---|---|
-//! | signed, a scale per 32 (Q4_0, Q5_0, Q8_0) | biased by 128 | `scale * (quant - 128)` |
-//! | others | as in the file | `scale * quant + min`, where `min` includes the bias of signed ones |
+//! activations that is broadcast. How quants are stored depends on what the dot product of an instruction set
+//! wants; a bias that is left in them is taken off with the minimum, or by the sums of the activations.
 //!
 //! The panel of a plain format is f32: the values of one column of the sixteen rows, column by column.
 
@@ -68,7 +64,28 @@ fn panels(bytes: usize) -> usize {
     (CHUNK_BYTES / bytes.max(1)).clamp(1, 8)
 }
 
-/// Whether the quants of a panel of this format are biased by 128.
+/// What is done about the bias of a format's quants when they are re-laid.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bias {
+    /// Added to each quant, modulo 256.
+    pub(super) add: u8,
+    /// Taken off again with the minimum: how many times the scale.
+    pub(super) in_mins: f32,
+}
+
+impl Bias {
+    /// Left to the minimum.
+    pub(super) const fn in_mins<B: Block>() -> Self {
+        Self { add: 0, in_mins: B::BIAS as f32 }
+    }
+
+    /// Made 128, where [`biased`] says so.
+    pub(super) const fn by_128<B: Block>() -> Self {
+        if biased::<B>() { Self { add: 128 - B::BIAS, in_mins: 0.0 } } else { Self::in_mins::<B>() }
+    }
+}
+
+/// Whether quants biased by 128 suit the format: those that are signed and have a scale per 32.
 pub(super) const fn biased<B: Block>() -> bool {
     B::BIAS > 0 && !B::HALVES
 }
@@ -122,10 +139,10 @@ pub(super) fn pack<B: Block>(
     rows: &[u8],
     row_bytes: usize,
     records: &mut [Record],
+    bias: Bias,
     transpose: impl Fn(&[[u8; BLOCK]; PANEL], u8, &mut [[u8; 4 * PANEL]; BLOCK / 4]),
 ) {
     let mut groups = [[Group::ZERO; 8]; PANEL];
-    let (bias, min_bias) = if biased::<B>() { (128 - B::BIAS, 0.0) } else { (0, f32::from(B::BIAS)) };
     for (index, records) in records.chunks_exact_mut(B::GROUPS).enumerate() {
         for (groups, row) in groups.iter_mut().zip(rows.chunks_exact(row_bytes)) {
             B::decode(&row[index * B::BYTES..][..B::BYTES], groups);
@@ -137,10 +154,10 @@ pub(super) fn pack<B: Block>(
                 quants[row] = from.quants;
                 for half in 0..=usize::from(B::HALVES) {
                     record.scales[half][row] = from.scales[half];
-                    record.mins[half][row] = from.mins[half] - min_bias * from.scales[half];
+                    record.mins[half][row] = from.mins[half] - bias.in_mins * from.scales[half];
                 }
             }
-            transpose(&quants, bias, &mut record.quants);
+            transpose(&quants, bias.add, &mut record.quants);
         }
     }
 }

@@ -6,7 +6,7 @@ use slmscope_profiles::format::WeightFormat;
 use super::activations::{Activations, BLOCK, Tile};
 use super::blocks::{Block, Group, with_block};
 use super::output::Columns;
-use super::panel::{self, PANEL, Record, Scratch, biased, pack, transpose};
+use super::panel::{self, Bias, PANEL, Record, Scratch, biased, pack, transpose};
 use super::plain;
 
 /// One row of activations times rows of weights.
@@ -68,7 +68,7 @@ fn gemm_blocks<B: Block>(
         input,
         records,
         input.columns() / BLOCK,
-        |rows, records| pack::<B>(rows, row_bytes, records, transpose),
+        |rows, records| pack::<B>(rows, row_bytes, records, Bias::by_128::<B>(), transpose),
         |records, tile, place| {
             for row in 0..tile.rows {
                 let sums = row_of_tile::<B>(records, tile, row);

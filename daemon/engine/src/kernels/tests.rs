@@ -85,12 +85,13 @@ fn kept(input: &Activations) -> Vec<f64> {
 }
 
 /// Products in f64, and the sum of the sizes of what they add up.
-fn exact(weights: &[f32], input: &[f64], columns: usize) -> Vec<(f64, f64)> {
+fn exact(weights: &[(f32, f32)], input: &[f64], columns: usize) -> Vec<(f64, f64)> {
     let mut products = Vec::new();
     for input in input.chunks_exact(columns) {
         for weights in weights.chunks_exact(columns) {
-            let terms = || weights.iter().zip(input).map(|(&weight, value)| f64::from(weight) * value);
-            products.push((terms().sum(), terms().map(f64::abs).sum()));
+            let terms = || weights.iter().zip(input);
+            let product = terms().map(|((weight, _), value)| f64::from(*weight) * value).sum();
+            products.push((product, terms().map(|((_, size), value)| f64::from(*size) * value.abs()).sum()));
         }
     }
     products
@@ -102,6 +103,27 @@ fn filled(kernels: Kernels, format: WeightFormat, input: &[f32], columns: usize)
     activations.reshape(rows, columns);
     activations.fill(kernels, input);
     activations
+}
+
+/// The values, and how large the numbers are that may be added up instead: a bias or minimum is taken into
+/// account apart from the quants.
+fn sized(format: WeightFormat, bytes: &[u8]) -> Vec<(f32, f32)> {
+    let values = values_of(format, bytes);
+    let mut sizes = values.clone();
+    fn of_blocks<B: blocks::Block>(bytes: &[u8], sizes: &mut [f32]) {
+        let mut groups = [blocks::Group::ZERO; 8];
+        let blocks = bytes.chunks_exact(B::BYTES).zip(sizes.chunks_exact_mut(B::GROUPS * 32));
+        for (block, sizes) in blocks {
+            B::decode(block, &mut groups);
+            for (index, size) in sizes.iter_mut().enumerate() {
+                let (group, half) = (&groups[index / 32], index / 16 % 2);
+                let quant = f32::from(group.quants[index % 32].max(B::BIAS));
+                *size = group.scales[half].abs() * quant + group.mins[half].abs();
+            }
+        }
+    }
+    blocks::with_block!(format, B => of_blocks::<B>(bytes, &mut sizes), plain => ());
+    values.into_iter().zip(sizes).map(|(value, size)| (value, size.abs())).collect()
 }
 
 fn values_of(format: WeightFormat, bytes: &[u8]) -> Vec<f32> {
@@ -134,7 +156,6 @@ fn compare(name: &str, ours: &[f32], exact: &[(f64, f64)]) {
     assert_eq!(ours.len(), exact.len());
     for (index, (ours, (sum, size))) in ours.iter().zip(exact).enumerate() {
         let error = (f64::from(*ours) - sum).abs();
-        // What is added up may be larger than the terms by the bias of the quants.
         assert!(
             error <= 3e-6 * size + 1e-30,
             "{name}, element {index}: {ours} for {sum}, sizes add to {size}"
@@ -157,7 +178,7 @@ fn every_path_multiplies_every_format() {
         for &columns in shapes(format) {
             for rows in [1, 3, 16, 37] {
                 let bytes = weights(format, rows, columns, 1.5, &mut random);
-                let values = values_of(format, &bytes);
+                let values = sized(format, &bytes);
                 let matrix = Matrix { format, bytes: &bytes, columns };
                 for tokens in [1, 2, 5, 16, 31] {
                     let input = inputs(tokens, columns, &mut random);
@@ -206,7 +227,7 @@ fn extreme_quants_and_scales_do_not_overflow() {
                     block[at..at + 2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
                 }
             }
-            let values = values_of(format, &bytes);
+            let values = sized(format, &bytes);
             let matrix = Matrix { format, bytes: &bytes, columns };
             for size in [1e-30, 1.0, 1e20] {
                 let alternating = |index: usize| if index.is_multiple_of(2) { size } else { -size };

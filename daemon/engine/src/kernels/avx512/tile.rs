@@ -11,7 +11,7 @@ use super::{at, load, load_floats, load_half, store, store_some_floats};
 use crate::kernels::activations::{Activations, BLOCK, Tile};
 use crate::kernels::blocks::Block;
 use crate::kernels::output::Columns;
-use crate::kernels::panel::{self, PANEL, Record};
+use crate::kernels::panel::{self, Bias, PANEL, Record};
 
 /// Rows of activations times rows of weights.
 #[inline]
@@ -40,7 +40,9 @@ pub(in crate::kernels) fn gemm<B: Block>(
 
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn pack<B: Block>(rows: &[u8], row_bytes: usize, records: &mut [Record]) {
-    panel::pack::<B>(rows, row_bytes, records, |rows, bias, out| transpose(rows, bias, out));
+    panel::pack::<B>(rows, row_bytes, records, Bias::by_128::<B>(), |rows, bias, out| {
+        transpose(rows, bias, out)
+    });
 }
 
 /// Multiplies a tile with a panel.
