@@ -81,7 +81,7 @@ fn set_pool_sizes(threads: NonZeroUsize) {
 /// Sets flush-to-zero and denormals-are-zero for the calling thread.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "the control register has no safe interface")]
-fn flush_denormals() {
+pub(crate) fn flush_denormals() {
     const FLUSH_RESULTS: u32 = 1 << 15;
     const ZERO_OPERANDS: u32 = 1 << 6;
     let mut control = 0_u32;
@@ -97,7 +97,7 @@ fn flush_denormals() {
 /// Sets flush-to-zero, which covers operands and results, for the calling thread.
 #[cfg(target_arch = "aarch64")]
 #[expect(unsafe_code, reason = "the control register has no safe interface")]
-fn flush_denormals() {
+pub(crate) fn flush_denormals() {
     const FLUSH: u64 = 1 << 24;
     let mut control: u64;
     // SAFETY: FPCR is readable and writable from user space; the bit set changes the results of denormal
@@ -111,7 +111,7 @@ fn flush_denormals() {
 
 /// Other architectures keep their default.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn flush_denormals() {}
+pub(crate) fn flush_denormals() {}
 
 #[cfg(test)]
 mod tests {
