@@ -11,6 +11,7 @@ pub mod hash;
 pub mod kernels;
 pub mod map;
 pub mod model;
+pub mod ops;
 pub mod pool;
 pub mod quantize;
 pub mod reader;
