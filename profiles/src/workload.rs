@@ -31,6 +31,11 @@ pub struct Workload {
     pub warmup: u32,
     /// Engine threads; `None` for the executor's default.
     pub threads: Option<u32>,
+    /// Which executor computes.
+    pub executor: ExecutorKind,
+    /// Instruction set of the `cpu` executor's kernels, one of [`ISA_NAMES`]; `None` for the best that the
+    /// machine has.
+    pub isa: Option<String>,
     /// How keys and values are kept; `None` for the executor's default.
     pub kv: Option<KvFormat>,
     /// Format of synthetic weights, `None` for q4_0; format that a directory's matrices are brought into, `None`
@@ -64,6 +69,8 @@ impl Default for Workload {
             repetitions: None,
             warmup: 1,
             threads: None,
+            executor: ExecutorKind::default(),
+            isa: None,
             kv: None,
             format: None,
             seed: 1,
@@ -76,6 +83,40 @@ impl Default for Workload {
         }
     }
 }
+
+/// Which executor computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// The engine's own kernels.
+    #[default]
+    Cpu,
+    /// candle's.
+    Candle,
+}
+
+impl ExecutorKind {
+    /// The name in flags and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Candle => "candle",
+        }
+    }
+}
+
+impl std::str::FromStr for ExecutorKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Cpu, Self::Candle].into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            format!("unknown executor `{text}`; known: cpu, candle")
+        })
+    }
+}
+
+/// Instruction sets that kernels are written for, as [`Workload::isa`] names them.
+pub const ISA_NAMES: [&str; 6] = ["scalar", "avx2", "avx512vnni", "neon", "dotprod", "i8mm"];
 
 /// How the phase that measures the recorder's own cost is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +164,12 @@ impl Workload {
         }
         if self.threads == Some(0) {
             return fail("threads", "0 threads compute nothing; leave it out for the default");
+        }
+        if let Some(isa) = self.isa.as_deref().filter(|isa| !ISA_NAMES.contains(isa)) {
+            return fail("isa", &format!("`{isa}` is unknown; known: {}", ISA_NAMES.join(", ")));
+        }
+        if self.isa.is_some() && self.executor == ExecutorKind::Candle {
+            return fail("isa", "candle's kernels are chosen when it is compiled; leave it out");
         }
         if self.repetitions == Some(0) {
             return fail("repetitions", "0 repetitions measure nothing; leave it out for as many as needed");
@@ -178,6 +225,8 @@ mod tests {
         assert_eq!(check(|w| w.generate = 0), Ok(()));
         assert_eq!(check(|w| (w.prompt, w.generate, w.depth) = (0, 0, 64)), Err("generate"));
         assert_eq!(check(|w| w.threads = Some(0)), Err("threads"));
+        assert_eq!(check(|w| w.isa = Some("sse9".to_owned())), Err("isa"));
+        assert_eq!(check(|w| w.isa = Some("avx2".to_owned())), Ok(()));
         assert_eq!(check(|w| w.repetitions = Some(0)), Err("repetitions"));
         assert_eq!(check(|w| w.prompt_text = Some(String::new())), Err("prompt_text"));
         assert_eq!(check(|w| w.chat = Some(String::new())), Err("chat"));

@@ -1,5 +1,6 @@
-//! Prefill and decode rates of the candle executor, the price of an op event, and the speed of the weight
-//! generator, by hand: `cargo bench -p slmscope-engine -- THREADS [MODEL.gguf ...]`.
+//! Prefill and decode rates of an executor, the price of an op event, and the speed of the weight
+//! generator, by hand:
+//! `cargo bench -p slmscope-engine --bench passes -- [THREADS] [candle | ISA] [MODEL.gguf ...]`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,6 +14,7 @@ use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_engine::{sampler, threads};
 use slmscope_profiles::catalogue;
@@ -25,19 +27,26 @@ const EVENTS: u32 = 4_000_000;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     let count = arguments.next_if(|argument| argument.parse::<NonZeroUsize>().is_ok());
-    let count = count.map_or_else(|| Ok(threads::default_count()), |count| count.parse())?;
-    threads::configure(count)?;
-    eprintln!("{count} threads; {:.1} ns an op event", event_cost());
+    let mut setup = Setup::default();
+    if arguments.next_if(|argument| argument == "candle").is_some() {
+        setup.executor = ExecutorKind::Candle;
+    } else if let Some(isa) = arguments.peek().and_then(|argument| argument.parse().ok()) {
+        setup.isa = isa;
+        arguments.next();
+    }
+    setup.threads = count.map_or_else(|| Ok(threads::default_count(setup.executor)), |count| count.parse())?;
+    threads::configure(&setup)?;
+    eprintln!("{setup:?}; {:.1} ns an op event", event_cost());
     let model = Model::synthetic(
         catalogue::find("smollm2-135m").expect("an embedded model").spec(),
         WeightFormat::Q4_0,
         1,
         KvFormat::F16,
     )?;
-    passes("smollm2-135m synthetic q4_0", &model)?;
+    passes("smollm2-135m synthetic q4_0", &model, &setup)?;
     for path in arguments {
         let model = Model::gguf(Arc::new(MappedFile::open(Path::new(&path))?), KvFormat::F16)?;
-        passes(&path, &model)?;
+        passes(&path, &model, &setup)?;
     }
     Ok(())
 }
@@ -57,11 +66,11 @@ fn event_cost() -> f64 {
     (clock.now_ns() - begin) as f64 / f64::from(EVENTS)
 }
 
-fn passes(name: &str, model: &Model) -> Result<(), Box<dyn Error>> {
+fn passes(name: &str, model: &Model, setup: &Setup) -> Result<(), Box<dyn Error>> {
     let (clock, never) = (Monotonic, AtomicBool::new(false));
     let seconds = |begin: u64| (clock.now_ns() - begin) as f64 / 1e9;
     let begin = clock.now_ns();
-    let mut session = model.load(PROMPT + GENERATE, &mut Loading::new(&never, &mut |_, _| ()))?;
+    let mut session = model.load(PROMPT + GENERATE, setup, &mut Loading::new(&never, &mut |_, _| ()))?;
     let gib = model.plan().weight_bytes() as f64 / f64::from(1 << 30);
     eprintln!("{name}: {gib:.3} GiB in {:.3} s, {:?}", seconds(begin), session.memory());
     let mut recorder = Recorder::new(session.plan().steps.len());
@@ -70,7 +79,9 @@ fn passes(name: &str, model: &Model) -> Result<(), Box<dyn Error>> {
         session.rewind(0);
         let begin = clock.now_ns();
         recorder.begin(begin);
-        session.forward(&prompt, &mut recorder, &clock, &never)?;
+        for chunk in prompt.chunks(session.rows()) {
+            session.forward(chunk, &mut recorder, &clock, &never)?;
+        }
         let prefill = f64::from(PROMPT) / seconds(begin);
         let begin = clock.now_ns();
         for _ in 0..GENERATE {

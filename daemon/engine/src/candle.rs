@@ -33,7 +33,7 @@ pub use weight::dequantize;
 
 /// Most rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows, the
 /// stock kernels gain nothing from more of them, and whoever watches or cancels waits for a chunk's end.
-pub const PREFILL_ROWS: usize = 128;
+pub(crate) const PREFILL_ROWS: usize = 128;
 
 /// Runs a plan with candle.
 pub struct CandleExecutor {
@@ -88,26 +88,6 @@ impl CandleExecutor {
         };
         executor.reserve(plan, capacity)?;
         Ok(executor)
-    }
-
-    /// Empties the cache and makes it as large as `capacity` tokens need.
-    pub(crate) fn reserve(&mut self, plan: &Plan, capacity: u32) -> std::result::Result<(), LoadError> {
-        let tokens = capacity as usize;
-        // Given back before the new ones are taken.
-        (self.caches, self.ropes) = (Vec::new(), Vec::new());
-        (self.filled, self.capacity) = (0, 0);
-        self.slots.fill(None);
-        for shape in &plan.caches {
-            let cache = LayerCache::new(shape, tokens, plan.kv_format);
-            self.caches.push(cache.map_err(LoadError::kernel(&format!("cache of layer {}", shape.layer)))?);
-        }
-        self.recurrences = Recurrences::new(&plan.states).map_err(LoadError::kernel("recurrent state"))?;
-        for rope in &plan.ropes {
-            self.ropes.push(RopeTables::new(rope, capacity).map_err(LoadError::kernel("rotary table"))?);
-        }
-        self.capacity = capacity;
-        self.memory = requirements(plan, capacity, self.mapped);
-        Ok(())
     }
 
     fn run(&mut self, plan: &Plan, step: &Step) -> Result<()> {
@@ -366,6 +346,29 @@ impl Executor for CandleExecutor {
 
     fn keep(&mut self) {
         self.recurrences.keep();
+    }
+
+    fn reserve(&mut self, plan: &Plan, capacity: u32) -> std::result::Result<(), LoadError> {
+        let tokens = capacity as usize;
+        // Given back before the new ones are taken.
+        (self.caches, self.ropes) = (Vec::new(), Vec::new());
+        (self.filled, self.capacity) = (0, 0);
+        self.slots.fill(None);
+        for shape in &plan.caches {
+            let cache = LayerCache::new(shape, tokens, plan.kv_format);
+            self.caches.push(cache.map_err(LoadError::kernel(&format!("cache of layer {}", shape.layer)))?);
+        }
+        self.recurrences = Recurrences::new(&plan.states).map_err(LoadError::kernel("recurrent state"))?;
+        for rope in &plan.ropes {
+            self.ropes.push(RopeTables::new(rope, capacity).map_err(LoadError::kernel("rotary table"))?);
+        }
+        self.capacity = capacity;
+        self.memory = requirements(plan, capacity, self.mapped);
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        PREFILL_ROWS
     }
 
     fn memory(&self) -> EngineMemory {

@@ -1,8 +1,11 @@
 //! What can go wrong while loading a model and while running it.
 
+use std::num::NonZeroUsize;
+
 use slmscope_profiles::spec::SpecError;
 
 use crate::gguf::GgufError;
+use crate::kernels::Isa;
 use crate::safetensors::SafeTensorsError;
 
 /// Why a forward pass ended early.
@@ -171,6 +174,17 @@ pub enum LoadError {
         bytes: u64,
         /// What they are for.
         what: String,
+    },
+    /// Kernels for another machine.
+    #[error("this machine cannot run kernels for {0}; leave the instruction set out")]
+    Isa(Isa),
+    /// The system gave no thread.
+    #[error("cannot start {threads} engine threads: {source}; ask for fewer")]
+    Threads {
+        /// Threads asked for.
+        threads: NonZeroUsize,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A kernel library refused a tensor.
     #[error("{tensor}: {source}")]

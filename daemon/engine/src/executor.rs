@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use slmscope_profiles::plan::Plan;
 
 use crate::clock::Clock;
-use crate::error::EngineError;
+use crate::error::{EngineError, LoadError};
 use crate::recorder::Recorder;
 
 /// Computes the steps of a plan.
@@ -28,6 +28,9 @@ pub trait Executor {
     /// What a kernel refuses.
     fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError>;
 
+    /// Most ids of a pass.
+    fn rows(&self) -> usize;
+
     /// Logits of the last row of the last pass, one a vocabulary entry.
     fn logits(&self) -> &[f32];
 
@@ -40,6 +43,13 @@ pub trait Executor {
 
     /// Remembers the present place for [`truncate`](Self::truncate).
     fn keep(&mut self);
+
+    /// Forgets all tokens and makes room for `capacity`.
+    ///
+    /// # Errors
+    /// [`LoadError::Memory`] and [`LoadError::Kernel`] if there is no memory, after which there is no room at
+    /// all.
+    fn reserve(&mut self, plan: &Plan, capacity: u32) -> Result<(), LoadError>;
 
     /// What it holds.
     fn memory(&self) -> EngineMemory;
@@ -136,6 +146,10 @@ mod tests {
             Ok(())
         }
 
+        fn rows(&self) -> usize {
+            1
+        }
+
         fn logits(&self) -> &[f32] {
             &[]
         }
@@ -145,6 +159,10 @@ mod tests {
         }
 
         fn keep(&mut self) {}
+
+        fn reserve(&mut self, _: &Plan, _: u32) -> Result<(), LoadError> {
+            Ok(())
+        }
 
         fn memory(&self) -> EngineMemory {
             EngineMemory::default()

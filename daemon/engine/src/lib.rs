@@ -2,6 +2,7 @@
 
 pub mod candle;
 pub mod clock;
+pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod export;
@@ -20,6 +21,7 @@ pub mod safetensors;
 pub mod roofs;
 pub mod sampler;
 pub mod session;
+pub mod setup;
 pub mod synthetic;
 pub mod threads;
 pub mod tokenizer;

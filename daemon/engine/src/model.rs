@@ -9,13 +9,15 @@ use slmscope_profiles::plan::Plan;
 use slmscope_profiles::spec::DecoderSpec;
 
 use crate::candle::{self, CandleExecutor};
+use crate::cpu::{self, CpuExecutor};
 use crate::error::LoadError;
-use crate::executor::EngineMemory;
+use crate::executor::{EngineMemory, Executor};
 use crate::gguf::Gguf;
 use crate::map::MappedFile;
 use crate::reader::gguf as reader;
 use crate::reader::hf::{self, Place};
 use crate::session::Session;
+use crate::setup::{ExecutorKind, Setup};
 use crate::synthetic;
 use crate::weights::{Loading, TensorBytes};
 
@@ -93,41 +95,57 @@ impl Model {
 
     /// What a session with room for `capacity` tokens will take, so that it can be refused before memory is
     /// spent on it.
-    pub fn requirements(&self, capacity: u32) -> EngineMemory {
-        candle::requirements(&self.plan, capacity, matches!(self.source, Source::File { .. }))
+    pub fn requirements(&self, capacity: u32, setup: &Setup) -> EngineMemory {
+        match setup.executor {
+            ExecutorKind::Cpu => cpu::requirements(&self.plan, capacity, setup.threads),
+            ExecutorKind::Candle => candle::requirements(&self.plan, capacity, self.is_mapped()),
+        }
     }
 
-    /// Brings the weights into memory and allocates a cache for `capacity` tokens.
+    /// Brings the weights into memory and makes room for `capacity` tokens.
     ///
     /// # Errors
     /// [`LoadError::Context`] for more tokens than the model was made for, [`LoadError::Cancelled`], and
     /// what the system or the kernels refuse.
-    pub fn load(&self, capacity: u32, loading: &mut Loading<'_>) -> Result<Session, LoadError> {
+    pub fn load(
+        &self,
+        capacity: u32,
+        setup: &Setup,
+        loading: &mut Loading<'_>,
+    ) -> Result<Session, LoadError> {
         self.check_capacity(capacity)?;
         loading.expect(self.plan.weight_bytes());
-        let executor = match &self.source {
+        let plan = &self.plan;
+        let bytes = |id: usize, loading: &mut Loading<'_>| self.tensor_bytes(id, loading);
+        let executor: Box<dyn Executor> = match setup.executor {
+            ExecutorKind::Cpu => Box::new(CpuExecutor::load(plan, capacity, setup, loading, bytes)?),
+            ExecutorKind::Candle => {
+                Box::new(CandleExecutor::load(plan, capacity, self.is_mapped(), loading, bytes)?)
+            }
+        };
+        Ok(Session::new(Arc::clone(plan), executor, self.spec.max_context))
+    }
+
+    /// The bytes of a tensor of the plan: where they lie, or made now.
+    fn tensor_bytes(&self, id: usize, loading: &mut Loading<'_>) -> Result<TensorBytes, LoadError> {
+        match &self.source {
             Source::Synthetic { seed } => {
-                CandleExecutor::load(&self.plan, capacity, false, loading, |id, loading| {
-                    let (tensor, format) = &self.plan.tensors[id];
-                    let bytes = synthetic::generate(tensor, *format, *seed, loading)?;
-                    Ok(TensorBytes::Owned(Arc::new(bytes)))
-                })
+                let (tensor, format) = &self.plan.tensors[id];
+                let bytes = synthetic::generate(tensor, *format, *seed, loading)?;
+                Ok(TensorBytes::Owned(Arc::new(bytes)))
             }
-            Source::Checkpoint { places } => {
-                CandleExecutor::load(&self.plan, capacity, false, loading, |id, loading| {
-                    places[id].bytes(&self.plan.tensors[id].0, loading)
-                })
-            }
+            Source::Checkpoint { places } => places[id].bytes(&self.plan.tensors[id].0, loading),
             Source::File { file, places } => {
-                CandleExecutor::load(&self.plan, capacity, true, loading, |id, loading| {
-                    let (tensor, format) = &self.plan.tensors[id];
-                    let bytes = TensorBytes::Mapped(Arc::clone(file), places[id].clone());
-                    bytes.check(&tensor.name, *format, loading)?;
-                    Ok(bytes)
-                })
+                let (tensor, format) = &self.plan.tensors[id];
+                let bytes = TensorBytes::Mapped(Arc::clone(file), places[id].clone());
+                bytes.check(&tensor.name, *format, loading)?;
+                Ok(bytes)
             }
-        }?;
-        Ok(Session::new(Arc::clone(&self.plan), executor, self.spec.max_context))
+        }
+    }
+
+    fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::File { .. })
     }
 
     fn check_capacity(&self, capacity: u32) -> Result<(), LoadError> {

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 
 use slmscope_profiles::plan::Plan;
 
-use crate::candle::CandleExecutor;
 use crate::clock::Clock;
 use crate::error::{EngineError, LoadError};
 use crate::executor::{EngineMemory, Executor, forward};
@@ -13,7 +12,7 @@ use crate::recorder::Recorder;
 
 /// A model in memory and the tokens it has seen.
 ///
-/// A prompt is fed in chunks of at most [`crate::candle::PREFILL_ROWS`] ids, a generated token as one id.
+/// A prompt is fed in chunks of at most [`Session::rows`] ids, a generated token as one id.
 /// The worker begins the recorder's token, runs the pass, samples and takes what was recorded:
 ///
 /// ```no_run
@@ -38,13 +37,13 @@ use crate::recorder::Recorder;
 /// ```
 pub struct Session {
     plan: Arc<Plan>,
-    executor: CandleExecutor,
+    executor: Box<dyn Executor>,
     context: u32,
     max_context: u32,
 }
 
 impl Session {
-    pub(crate) fn new(plan: Arc<Plan>, executor: CandleExecutor, max_context: u32) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, executor: Box<dyn Executor>, max_context: u32) -> Self {
         Self { plan, executor, context: 0, max_context }
     }
 
@@ -58,6 +57,11 @@ impl Session {
         self.context
     }
 
+    /// Most ids of a pass: how long the chunks of a prompt are.
+    pub fn rows(&self) -> usize {
+        self.executor.rows()
+    }
+
     /// Runs one pass over `ids`, which follow the tokens already seen, and keeps them in the cache.
     ///
     /// # Errors
@@ -69,7 +73,7 @@ impl Session {
         clock: &C,
         cancel: &AtomicBool,
     ) -> Result<(), EngineError> {
-        forward(&self.plan, &mut self.executor, ids, self.context, recorder, clock, cancel)?;
+        forward(&self.plan, &mut *self.executor, ids, self.context, recorder, clock, cancel)?;
         self.context += ids.len() as u32;
         Ok(())
     }

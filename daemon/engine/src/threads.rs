@@ -1,17 +1,22 @@
 //! The engine's threads: how many, what they are called, and how they treat denormal numbers.
 //!
-//! candle has two pools, both sized from the environment: rayon's global one (tensor ops; also generates
-//! synthetic weights) and a barrier pool for quantized products. Names, as in `/proc/PID/task/TID/comm`:
+//! The `cpu` executor computes on a [`Pool`](crate::pool::Pool) of its own. candle has two pools, both sized
+//! from the environment: rayon's global one (tensor ops; also generates synthetic weights, for either
+//! executor, and sleeps otherwise) and a barrier pool for quantized products. Names, as in
+//! `/proc/PID/task/TID/comm`:
 //!
 //! | thread | name |
 //! |---|---|
 //! | issuing thread: the one that called [`configure`] and runs the plan | `engine-main` |
+//! | the `cpu` executor's others | `engine-N` |
 //! | rayon's | `engine-ray-N` |
 //! | the barrier pool's | `candle-bp-N` |
 //!
 //! On x86-64 and aarch64 all of these flush denormal results and operands to zero.
 
 use std::num::NonZeroUsize;
+
+use crate::setup::{ExecutorKind, Setup};
 
 /// Why the threads could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +38,17 @@ pub enum ThreadsError {
     },
 }
 
-/// Threads that suit the candle executor here: physical cores less one, at least 1. Its barrier pool spins
-/// for the slowest thread, so a foreign process on the last core would slow all of them.
-pub fn default_count() -> NonZeroUsize {
-    NonZeroUsize::new(candle_core::utils::get_num_threads().saturating_sub(1)).unwrap_or(NonZeroUsize::MIN)
+/// Threads that suit `executor` here: the physical cores that this process may run on; for candle one less,
+/// at least 1, since its barrier pool spins for the slowest thread, so that a foreign process on the last
+/// core would slow all of them.
+pub fn default_count(executor: ExecutorKind) -> NonZeroUsize {
+    let allowed = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let cores = candle_core::utils::get_num_threads().min(allowed);
+    let count = match executor {
+        ExecutorKind::Cpu => cores,
+        ExecutorKind::Candle => cores.saturating_sub(1),
+    };
+    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Whether a thread of this name (its `comm`) computes.
@@ -44,11 +56,14 @@ pub fn is_engine_thread(comm: &str) -> bool {
     comm.starts_with("engine-") || comm.starts_with("candle-bp-")
 }
 
-/// Starts both pools with `threads` threads each, the calling one included, and names it. To be called once, before the process has any other thread.
+/// Readies this process to compute with `setup`: starts candle's pools with as many threads, the calling one
+/// included, as far as the executor uses them, and names the caller. To be called once, before the process
+/// has any other thread.
 ///
 /// # Errors
 /// See [`ThreadsError`].
-pub fn configure(threads: NonZeroUsize) -> Result<(), ThreadsError> {
+pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
+    let threads = setup.threads;
     let running = std::fs::read_dir("/proc/self/task").map_err(ThreadsError::Uncounted)?.count();
     if running != 1 {
         return Err(ThreadsError::NotFirst(running));
@@ -65,8 +80,10 @@ pub fn configure(threads: NonZeroUsize) -> Result<(), ThreadsError> {
         .start_handler(|_| flush_denormals())
         .build_global()
         .map_err(|source| ThreadsError::Pool { threads: threads.get(), source })?;
-    // Runs once on every thread of the pool.
-    candle_core::utils::barrier_pool().execute(|_| flush_denormals());
+    if setup.executor == ExecutorKind::Candle {
+        // Runs once on every thread of the pool.
+        candle_core::utils::barrier_pool().execute(|_| flush_denormals());
+    }
     Ok(())
 }
 
@@ -127,7 +144,7 @@ mod tests {
     fn a_process_with_threads_is_refused() {
         let (send, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || wait.recv());
-        assert!(matches!(configure(NonZeroUsize::MIN), Err(ThreadsError::NotFirst(_))));
+        assert!(matches!(configure(&Setup::default()), Err(ThreadsError::NotFirst(_))));
         drop(send);
         assert!(other.join().unwrap().is_err());
     }

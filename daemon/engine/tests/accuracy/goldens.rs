@@ -10,9 +10,10 @@ use slmscope_engine::error::LoadError;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::sampler::greedy;
+use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::KvFormat;
 
-use crate::passes::{divergence, feed, load, rms_over_std};
+use crate::passes::{divergence, feed, load, rms_over_std, setups};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -32,7 +33,7 @@ fn tolerance(name: &str) -> (f64, f64) {
     }
 }
 
-fn check(path: &Path) {
+fn check(path: &Path, setup: &Setup) {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let file = Arc::new(MappedFile::open(path).unwrap());
     let model = match Model::gguf(file, KvFormat::F32) {
@@ -43,7 +44,7 @@ fn check(path: &Path) {
     };
     let golden: Golden =
         serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
-    let mut session = load(&model, (golden.ids.len() + golden.greedy.len()) as u32);
+    let mut session = load(&model, (golden.ids.len() + golden.greedy.len()) as u32, setup);
     let single = feed(&mut session, &golden.ids, 1);
     let (rms, kl) = (rms_over_std(&single, &golden.logits), divergence(&single, &golden.logits));
     let limits = tolerance(name);
@@ -75,7 +76,7 @@ fn check(path: &Path) {
         }
         logits = feed(&mut session, &[id], 1).remove(0);
     }
-    eprintln!("{name}: rms {rms:.5}, divergence {kl:.6}, exact {exact:?}, chunk {chunk:.5}");
+    eprintln!("{name} {:?} {}: rms {rms:.5}, divergence {kl:.6}, exact {exact:?}, chunk {chunk:.5}", setup.executor, setup.isa);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn logits_match_the_golden_files() {
         files.sort();
         assert!(!files.is_empty());
         for path in files {
-            check(&path);
+            setups().iter().for_each(|setup| check(&path, setup));
         }
     }
 }

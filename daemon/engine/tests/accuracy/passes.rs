@@ -3,14 +3,24 @@
 use std::sync::atomic::AtomicBool;
 
 use slmscope_engine::clock::Monotonic;
+use slmscope_engine::kernels::Isa;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 
-pub(crate) fn load(model: &Model, capacity: u32) -> Session {
+/// Every way to run a model on this machine: candle, and our kernels in each instruction set.
+pub(crate) fn setups() -> Vec<Setup> {
+    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    let ours = isas.map(|isa| Setup { isa, ..Setup::default() });
+    let candle = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
+    std::iter::once(candle).chain(ours).collect()
+}
+
+pub(crate) fn load(model: &Model, capacity: u32, setup: &Setup) -> Session {
     let cancel = AtomicBool::new(false);
-    model.load(capacity, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
+    model.load(capacity, setup, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
 }
 
 /// Feeds `ids` in chunks of `rows`; gives the logits after each chunk.

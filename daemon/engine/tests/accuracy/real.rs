@@ -8,9 +8,10 @@ use serde::Deserialize;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::sampler::greedy;
+use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::KvFormat;
 
-use crate::passes::{feed, load, log_probabilities};
+use crate::passes::{feed, load, log_probabilities, setups};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -33,7 +34,7 @@ const MARGIN: f64 = 0.3;
 /// Mean distance from `exact` that rounding activations to 8 bits explains.
 const DISTANCE: f64 = 0.16;
 
-fn check(model: &str, golden: &str) {
+fn check(model: &str, golden: &str, setup: &Setup) {
     let Some(folder) = std::env::var_os("SLMSCOPE_MODELS").map(PathBuf::from) else {
         return eprintln!("skipped: {model}: SLMSCOPE_MODELS is not set to a folder of models");
     };
@@ -45,7 +46,7 @@ fn check(model: &str, golden: &str) {
     let golden: Golden = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
     let model = Model::gguf(Arc::new(MappedFile::open(&path).unwrap()), KvFormat::F32).unwrap();
     let longest = golden.cases.iter().map(|case| case.ids.len() + case.greedy.len()).max().unwrap();
-    let mut session = load(&model, longest as u32);
+    let mut session = load(&model, longest as u32, setup);
     let (mut agree, mut positions) = (0, 0);
     for (number, case) in golden.cases.iter().enumerate() {
         session.rewind(0);
@@ -81,10 +82,12 @@ fn check(model: &str, golden: &str) {
 
 #[test]
 fn smollm2_speaks_as_it_should() {
-    check("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-q4_1.json");
+    let check = |setup| check("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-q4_1.json", setup);
+    setups().iter().for_each(check);
 }
 
 #[test]
 fn gemma3_speaks_as_it_should() {
-    check("gemma-3-270m-q4_k_m.gguf", "gemma3-270m-q4_k_m.json");
+    let check = |setup| check("gemma-3-270m-q4_k_m.gguf", "gemma3-270m-q4_k_m.json", setup);
+    setups().iter().for_each(check);
 }

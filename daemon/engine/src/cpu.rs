@@ -1,0 +1,201 @@
+//! The executor on this crate's own kernels.
+//!
+//! It owns its memory: weights are read where they lie, activations, scratch and recurrent state are cut from
+//! one arena, keys and values from another, all of it planned and taken when a model is loaded. A pass
+//! allocates nothing. Every step is cut into chunks by its shapes and computed by the [`Pool`]; a step too
+//! small for that is computed by the issuing thread.
+
+mod arena;
+mod attention;
+mod cache;
+mod memory;
+mod products;
+mod recurrence;
+mod rope;
+mod rows;
+mod slots;
+mod weight;
+mod workers;
+
+use slmscope_profiles::plan::{Op, Plan, Step};
+
+use crate::error::{EngineError, LoadError};
+use crate::executor::{EngineMemory, Executor};
+use crate::kernels::Kernels;
+use crate::ops::Simd;
+use crate::pool::Pool;
+use crate::setup::Setup;
+use crate::weights::{Loading, TensorBytes};
+pub(crate) use memory::requirements;
+use memory::{Sizes, State};
+use rows::Stage;
+use weight::Weights;
+use workers::Workers;
+
+/// Most rows of one pass. Re-laid weights and every wake-up serve all rows of a pass, so more is faster, at
+/// the price of activations that leave the caches; and whoever watches or cancels waits for a step's end.
+pub const PREFILL_ROWS: usize = 512;
+
+/// Runs a plan with our kernels.
+pub struct CpuExecutor {
+    workers: Workers,
+    weights: Weights,
+    state: State,
+    ids: Vec<u32>,
+    context: u32,
+    /// Tokens in the cache, the ones of the running pass included once it has ended.
+    filled: u32,
+    capacity: u32,
+    logits: usize,
+    vocab: u32,
+    sizes: Sizes,
+    weight_bytes: u64,
+}
+
+impl CpuExecutor {
+    /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and makes room
+    /// for `capacity` tokens. 
+    pub(crate) fn load(
+        plan: &Plan,
+        capacity: u32,
+        setup: &Setup,
+        loading: &mut Loading<'_>,
+        tensor_bytes: impl FnMut(usize, &mut Loading<'_>) -> Result<TensorBytes, LoadError>,
+    ) -> Result<Self, LoadError> {
+        let Setup { threads, isa, .. } = *setup;
+        let kernels = Kernels::new(isa).ok_or(LoadError::Isa(isa))?;
+        let weights = Weights::load(plan, loading, tensor_bytes)?;
+        let pool = Pool::new(threads).map_err(|source| LoadError::Threads { threads, source })?;
+        let sizes = Sizes::of(plan, capacity, threads);
+        let mut workers = Workers { pool, kernels, simd: Simd::with(isa), lanes: Vec::new() };
+        let state = State::new(plan, &sizes, &mut workers)?;
+        let weight_bytes = plan.tensors.iter().map(|(tensor, format)| Weights::memory(tensor, *format)).sum();
+        Ok(Self {
+            workers,
+            weights,
+            state,
+            ids: Vec::with_capacity(PREFILL_ROWS),
+            context: 0,
+            filled: 0,
+            capacity,
+            vocab: plan.vocab,
+            logits: usize::from(plan.logits),
+            sizes,
+            weight_bytes,
+        })
+    }
+
+    fn run(&mut self, plan: &Plan, step: &Step) {
+        let Self { workers, weights, state, ids, context, .. } = self;
+        let State { slots, inputs, caches, attention, recurrences, ropes } = state;
+        let simd = workers.simd;
+        let mut stage = Stage { workers, weights, slots };
+        match &step.op {
+            Op::Embed { table, scale, out } => stage.embed(ids, *table, *scale, *out),
+            Op::AddPositions { table, offset, slot } => {
+                stage.add_positions((*context + offset) as usize, *table, *slot);
+            }
+            Op::Norm { weights, input, out } => stage.norm(weights, step.rows, *input, *out),
+            Op::HeadNorm { parts } => stage.head_norm(parts),
+            Op::MatMul { input, parts, clip } => {
+                products::matmul(workers, weights, inputs, slots, (*input, step.rows), parts, *clip);
+            }
+            Op::Rope { parts, rope } => {
+                ropes[*rope as usize].turn(workers, slots, *context, parts);
+            }
+            Op::KvAppend { cache, k, v } => {
+                let keys = (slots.read(*k), slots.shape(*k));
+                let values = v.map(|v| slots.read(v));
+                caches[*cache as usize].append(workers, *context as usize, keys, values);
+            }
+            Op::Attention(op) => attention.run(workers, slots, caches, op, *context),
+            Op::LatentQuery { weight, shape, q, out } => {
+                products::latent_query(workers, weights, slots, *weight, shape, (*q, *out));
+            }
+            Op::LatentValue { weight, shape, mixed, out } => {
+                products::latent_value(workers, weights, slots, *weight, shape, (*mixed, *out));
+            }
+            Op::Gate { activation, gate, up, out } => stage.gate(*activation, *gate, *up, *out),
+            Op::Add { stream, branches, norm, scale } => {
+                stage.add(*stream, branches, norm.as_ref(), *scale);
+            }
+            Op::Conv1d { state, weight, bias, input, out } => {
+                recurrences.convolve(simd, weights, slots, *state, (*weight, *bias), (*input, *out));
+            }
+            Op::BlockMatMul { blocks, input, parts } => {
+                products::block_matmul(workers, weights, slots, *blocks as usize, *input, parts);
+            }
+            Op::Scan { state, decay, input, input_gate, recurrence_gate, out } => {
+                let gates = (*input_gate, *recurrence_gate);
+                recurrences.scan(simd, weights.small(*decay), slots, *state, *input, gates, *out);
+            }
+            Op::ScaleLogits { slot, scale, softcap } => stage.scale_logits(*slot, *scale, *softcap),
+        }
+        let _ = plan;
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn begin(&mut self, ids: &[u32], context: u32) -> Result<(), EngineError> {
+        if ids.is_empty() || ids.len() > PREFILL_ROWS {
+            return Err(EngineError::Rows { rows: ids.len(), limit: PREFILL_ROWS });
+        }
+        if let Some(&id) = ids.iter().find(|id| **id >= self.vocab) {
+            return Err(EngineError::Token { id, vocab: self.vocab });
+        }
+        let needed = u64::from(context) + ids.len() as u64;
+        if needed > u64::from(self.capacity) {
+            return Err(EngineError::Context { needed, capacity: self.capacity });
+        }
+        if context > self.filled || !self.state.recurrences.begin_pass(context) {
+            return Err(EngineError::Hole { context, filled: self.filled });
+        }
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+        self.context = context;
+        // Grows with the last step only: a pass that ends early leaves no tokens.
+        self.filled = context;
+        Ok(())
+    }
+
+    fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError> {
+        self.run(plan, &plan.steps[index]);
+        if index + 1 == plan.steps.len() {
+            self.filled = self.context + self.ids.len() as u32;
+            self.state.recurrences.end_pass(self.filled);
+        }
+        Ok(())
+    }
+
+    fn logits(&self) -> &[f32] {
+        self.state.slots.read(self.logits as u16)
+    }
+
+    fn truncate(&mut self, context: u32) -> u32 {
+        self.filled = self.state.recurrences.rewind(self.filled.min(context));
+        self.filled
+    }
+
+    fn keep(&mut self) {
+        self.state.recurrences.keep();
+    }
+
+    fn reserve(&mut self, plan: &Plan, capacity: u32) -> Result<(), LoadError> {
+        let sizes = Sizes::of(plan, capacity, self.workers.pool.threads());
+        (self.filled, self.capacity) = (0, 0);
+        // Given back before the new is taken.
+        self.state = State::default();
+        self.workers.lanes.clear();
+        self.state = State::new(plan, &sizes, &mut self.workers)?;
+        (self.sizes, self.capacity) = (sizes, capacity);
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        PREFILL_ROWS
+    }
+
+    fn memory(&self) -> EngineMemory {
+        self.sizes.memory(self.weight_bytes)
+    }
+}

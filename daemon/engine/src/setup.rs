@@ -1,0 +1,26 @@
+//! What a model is run with.
+
+use std::num::NonZeroUsize;
+
+pub use slmscope_profiles::workload::ExecutorKind;
+
+use crate::kernels::Isa;
+
+/// Which executor runs a model, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// The executor.
+    pub executor: ExecutorKind,
+    /// Threads, the issuing one included; candle's are those that
+    /// [`configure`](crate::threads::configure) gave the process.
+    pub threads: NonZeroUsize,
+    /// Instruction set of the `cpu` executor's kernels; candle's are chosen when it is compiled.
+    pub isa: Isa,
+}
+
+impl Default for Setup {
+    /// Our kernels in the best instruction set of this machine, on one thread.
+    fn default() -> Self {
+        Self { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: Isa::detect() }
+    }
+}
