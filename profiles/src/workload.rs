@@ -109,9 +109,10 @@ impl std::str::FromStr for ExecutorKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Cpu, Self::Candle].into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            format!("unknown executor `{text}`; known: cpu, candle")
-        })
+        [Self::Cpu, Self::Candle]
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| format!("unknown executor `{text}`; known: cpu, candle"))
     }
 }
 

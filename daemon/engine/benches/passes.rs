@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         setup.isa = isa;
         arguments.next();
     }
-    setup.threads = count.map_or_else(|| Ok(threads::default_count(setup.executor)), |count| count.parse())?;
+    setup.threads =
+        count.map_or_else(|| Ok(threads::default_count(setup.executor)), |count| count.parse())?;
     threads::configure(&setup)?;
     eprintln!("{setup:?}; {:.1} ns an op event", event_cost());
     let model = Model::synthetic(

@@ -54,7 +54,7 @@ pub struct CpuExecutor {
 
 impl CpuExecutor {
     /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and makes room
-    /// for `capacity` tokens. 
+    /// for `capacity` tokens.
     pub(crate) fn load(
         plan: &Plan,
         capacity: u32,

@@ -109,8 +109,12 @@ impl Attention {
         let step = Step { op, context, q: slots.read(op.q), slopes: &self.slopes[op.cache as usize] };
         let values = &mut out[..rows * shape.width];
         match &caches[op.cache as usize] {
-            Cache::F32(cache) if rows == 1 => step.one(workers, cache, &mut self.values, &mut self.weights, values),
-            Cache::F16(cache) if rows == 1 => step.one(workers, cache, &mut self.values, &mut self.weights, values),
+            Cache::F32(cache) if rows == 1 => {
+                step.one(workers, cache, &mut self.values, &mut self.weights, values)
+            }
+            Cache::F16(cache) if rows == 1 => {
+                step.one(workers, cache, &mut self.values, &mut self.weights, values)
+            }
             Cache::F32(cache) => step.many(workers, cache, rows, values),
             Cache::F16(cache) => step.many(workers, cache, rows, values),
         }

@@ -103,7 +103,13 @@ impl Cache {
 
     /// Writes the keys and values of a chunk after `context` tokens: rows of the heads' elements. Without
     /// `v` the values are the leading elements of the keys.
-    pub(super) fn append(&mut self, workers: &mut Workers, context: usize, k: (&[f32], Shape), v: Option<&[f32]>) {
+    pub(super) fn append(
+        &mut self,
+        workers: &mut Workers,
+        context: usize,
+        k: (&[f32], Shape),
+        v: Option<&[f32]>,
+    ) {
         match self {
             Self::F32(cache) => cache.append(workers, context, k, v),
             Self::F16(cache) => cache.append(workers, context, k, v),
@@ -134,7 +140,13 @@ impl<T: Stored> Typed<T> {
         }
     }
 
-    fn append(&mut self, workers: &mut Workers, context: usize, (k, shape): (&[f32], Shape), v: Option<&[f32]>) {
+    fn append(
+        &mut self,
+        workers: &mut Workers,
+        context: usize,
+        (k, shape): (&[f32], Shape),
+        v: Option<&[f32]>,
+    ) {
         let dims = self.dims;
         let Dims { heads, key_dim, value_dim, .. } = dims;
         let (first, last) = (context / BLOCK, (context + shape.rows - 1) / BLOCK);

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use slmscope_profiles::plan::{Op, Plan};
 
+use super::PREFILL_ROWS;
 use super::arena::Arena;
 use super::attention::Attention;
 use super::cache::{Cache, Dims};
@@ -13,7 +14,6 @@ use super::rope::Table;
 use super::slots::Slots;
 use super::weight::Weights;
 use super::workers::{LaneSize, Workers};
-use super::PREFILL_ROWS;
 use crate::error::LoadError;
 use crate::executor::EngineMemory;
 use crate::kernels::Form;

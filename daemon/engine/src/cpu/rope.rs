@@ -54,7 +54,13 @@ impl Table {
     }
 
     /// `Op::Rope`
-    pub(super) fn turn(&mut self, workers: &mut Workers, slots: &mut Slots, context: u32, parts: &[RopePart]) {
+    pub(super) fn turn(
+        &mut self,
+        workers: &mut Workers,
+        slots: &mut Slots,
+        context: u32,
+        parts: &[RopePart],
+    ) {
         let pairs = self.frequencies.len();
         for part in parts {
             let shape = slots.shape(part.slot);

@@ -32,8 +32,7 @@ impl Slots {
     }
 
     pub(super) fn new(plan: &Plan, rows: usize, arena: &mut Arena) -> Self {
-        let slot =
-            |slot| Slot { values: arena.cut(elements(plan, slot, rows)), rows: 0, width: 0 };
+        let slot = |slot| Slot { values: arena.cut(elements(plan, slot, rows)), rows: 0, width: 0 };
         Self { slots: (0..plan.slots.len()).map(slot).collect() }
     }
 

@@ -62,7 +62,9 @@ impl LaneSize {
                 Op::LatentQuery { weight, .. } | Op::LatentValue { weight, .. } => {
                     size.widest_row(plan, *weight);
                 }
-                Op::BlockMatMul { parts, .. } => parts.iter().for_each(|part| size.widest_row(plan, part.weight)),
+                Op::BlockMatMul { parts, .. } => {
+                    parts.iter().for_each(|part| size.widest_row(plan, part.weight))
+                }
                 _ => {}
             }
         }
@@ -98,12 +100,7 @@ impl LaneSize {
 impl Workers {
     /// Computes `task(rows, lane)` over stretches of `rows` rows of `width` elements: on all threads if that
     /// is worth it, else here.
-    pub(super) fn rows(
-        &mut self,
-        rows: usize,
-        width: usize,
-        task: impl Fn(Range<usize>, &mut Lane) + Sync,
-    ) {
+    pub(super) fn rows(&mut self, rows: usize, width: usize, task: impl Fn(Range<usize>, &mut Lane) + Sync) {
         if rows * width < WORTH_SHARING || rows == 1 {
             return task(0..rows, &mut self.lanes[0]);
         }

@@ -76,7 +76,10 @@ fn check(path: &Path, setup: &Setup) {
         }
         logits = feed(&mut session, &[id], 1).remove(0);
     }
-    eprintln!("{name} {:?} {}: rms {rms:.5}, divergence {kl:.6}, exact {exact:?}, chunk {chunk:.5}", setup.executor, setup.isa);
+    eprintln!(
+        "{name} {:?} {}: rms {rms:.5}, divergence {kl:.6}, exact {exact:?}, chunk {chunk:.5}",
+        setup.executor, setup.isa
+    );
 }
 
 #[test]

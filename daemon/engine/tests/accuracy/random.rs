@@ -2,6 +2,7 @@
 //! these holds for other sizes, head counts and windows of the architectures that exist.
 
 use slmscope_engine::model::Model;
+use slmscope_engine::session::Session;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
     Activation, Attention, DecoderSpec, Embedding, Ffn, Gain, Head, LatentAttention, Layer, LearnedPositions,
@@ -9,7 +10,7 @@ use slmscope_profiles::spec::{
 };
 use slmscope_profiles::stats::SplitMix;
 
-use crate::passes::{feed, load, rms_over_std};
+use crate::passes::{feed, load, rms_over_std, setups};
 use crate::reference::Reference;
 
 const MODELS: u64 = 120;
@@ -189,14 +190,16 @@ fn any_spec_matches_the_reference_whole_in_chunks_and_one_by_one() {
         let mut reference = Reference::new(&spec, WeightFormat::F32, 5, TOKENS);
         let expected: Vec<_> = ids.iter().map(|&id| reference.feed(id)).collect();
         let model = Model::synthetic(spec.clone(), WeightFormat::F32, 5, KvFormat::F32).unwrap();
-        let mut session = load(&model, TOKENS);
-        for rows in [1, 3, TOKENS as usize] {
-            assert_eq!(session.rewind(0), 0);
-            let found = feed(&mut session, &ids, rows);
-            let at_ends: Vec<_> = expected.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
-            let distance = rms_over_std(&found, &at_ends);
-            worst = worst.max(distance);
-            assert!(distance < 1e-4, "seed {seed} in chunks of {rows}: {distance}\n{spec:#?}");
+        for setup in setups() {
+            let mut session = load(&model, TOKENS, &setup);
+            for rows in [1, 3, TOKENS as usize] {
+                assert_eq!(session.rewind(0), 0);
+                let found = feed(&mut session, &ids, rows);
+                let at_ends: Vec<_> = expected.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
+                let distance = rms_over_std(&found, &at_ends);
+                worst = worst.max(distance);
+                assert!(distance < 1e-4, "seed {seed} in chunks of {rows}, {setup:?}: {distance}\n{spec:#?}");
+            }
         }
     }
     eprintln!("{MODELS} models, at most {worst:.1e} from the reference");
@@ -209,7 +212,10 @@ fn recurrent_models_go_back_to_kept_places() {
     let mut spec = draw.spec();
     spec.layers[1].mixer = Mixer::Recurrent(Recurrent { width: 12, conv: 4, blocks: 3 });
     let model = Model::synthetic(spec, WeightFormat::F32, 5, KvFormat::F32).unwrap();
-    let mut session = load(&model, TOKENS);
+    setups().iter().for_each(|setup| goes_back(load(&model, TOKENS, setup)));
+}
+
+fn goes_back(mut session: Session) {
     let ids: Vec<u32> = (0..TOKENS).map(|index| index * 2).collect();
     let first = feed(&mut session, &ids, 1);
     let close = |found: Vec<Vec<f32>>, last: usize| {

@@ -6,6 +6,7 @@ use slmscope_engine::clock::Monotonic;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
@@ -13,7 +14,7 @@ use slmscope_profiles::spec::{
     Residual, Rope, RopePairing, RopeScaling,
 };
 
-use crate::passes::{feed, load, rms_over_std};
+use crate::passes::{feed, load, rms_over_std, setups};
 use crate::reference::Reference;
 
 /// A llama with an odd number of heads and shapes that no block divides.
@@ -116,13 +117,15 @@ fn plain_weights_match_the_reference_whole_in_chunks_and_one_by_one() {
         for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::Bf16] {
             let ids = ids(&spec, 23);
             let expected = expected(&spec, format, &ids);
-            let mut session = load(&model(&spec, format, KvFormat::F32), 23);
-            for rows in [1, 2, 7, 23] {
-                session.rewind(0);
-                let found = feed(&mut session, &ids, rows);
-                let at_ends: Vec<_> = expected.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
-                let distance = rms_over_std(&found, &at_ends);
-                assert!(distance < 1e-5, "{name} {format} in chunks of {rows}: {distance}");
+            for setup in setups() {
+                let mut session = load(&model(&spec, format, KvFormat::F32), 23, &setup);
+                for rows in [1, 2, 7, 23] {
+                    session.rewind(0);
+                    let found = feed(&mut session, &ids, rows);
+                    let at_ends: Vec<_> = expected.chunks(rows).map(|c| c[c.len() - 1].clone()).collect();
+                    let distance = rms_over_std(&found, &at_ends);
+                    assert!(distance < 1e-5, "{name} {format} in chunks of {rows}, {setup:?}: {distance}");
+                }
             }
         }
     }
@@ -133,9 +136,11 @@ fn a_cache_in_f16_moves_logits_little() {
     for spec in [llama(), gemma3()] {
         let ids = ids(&spec, 23);
         let expected = expected(&spec, WeightFormat::F32, &ids);
-        let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 23);
-        let distance = rms_over_std(&feed(&mut session, &ids, 1), &expected);
-        assert!(distance < 2e-3 && distance > 0.0, "{distance}");
+        for setup in setups() {
+            let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 23, &setup);
+            let distance = rms_over_std(&feed(&mut session, &ids, 1), &expected);
+            assert!(distance < 2e-3 && distance > 0.0, "{setup:?}: {distance}");
+        }
     }
 }
 
@@ -145,18 +150,20 @@ fn every_format_keeps_variance_and_matches_the_reference() {
     let ids = ids(&spec, 9);
     for format in WeightFormat::ALL {
         let expected = expected(&spec, format, &ids);
-        let mut session = load(&model(&spec, format, KvFormat::F32), 9);
-        let found = feed(&mut session, &ids, 1);
-        let count = (found.len() * found[0].len()) as f32;
-        let deviation = (found.iter().flatten().map(|logit| logit * logit).sum::<f32>() / count).sqrt();
-        assert!((0.5..2.0).contains(&deviation), "{format}: deviation {deviation}");
-        let distance = rms_over_std(&found, &expected);
-        // The kernels of block formats round activations to 8 bits, in blocks of 32 or 256: 0.02 to 0.036.
-        let limit = if format.block_elements() == 1 { 1e-5 } else { 0.045 };
-        assert!(distance < limit, "{format}: {distance}");
-        session.rewind(0);
-        let chunk = rms_over_std(&feed(&mut session, &ids, 9), &expected[8..]);
-        assert!(chunk < 1.5 * limit, "{format}: {chunk} in one chunk");
+        for setup in setups() {
+            let mut session = load(&model(&spec, format, KvFormat::F32), 9, &setup);
+            let found = feed(&mut session, &ids, 1);
+            let count = (found.len() * found[0].len()) as f32;
+            let deviation = (found.iter().flatten().map(|logit| logit * logit).sum::<f32>() / count).sqrt();
+            assert!((0.5..2.0).contains(&deviation), "{format}: deviation {deviation}");
+            let distance = rms_over_std(&found, &expected);
+            // The kernels of block formats round activations to 8 bits, in blocks of 32 or 256: 0.02 to 0.036.
+            let limit = if format.block_elements() == 1 { 1e-5 } else { 0.045 };
+            assert!(distance < limit, "{format}, {setup:?}: {distance}");
+            session.rewind(0);
+            let chunk = rms_over_std(&feed(&mut session, &ids, 9), &expected[8..]);
+            assert!(chunk < 1.5 * limit, "{format}, {setup:?}: {chunk} in one chunk");
+        }
     }
 }
 
@@ -164,24 +171,50 @@ fn every_format_keeps_variance_and_matches_the_reference() {
 fn a_rewound_session_repeats_itself() {
     let spec = gemma3();
     let ids = ids(&spec, 12);
-    let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 12);
-    let first = feed(&mut session, &ids, 1);
-    session.rewind(6);
-    assert_eq!(session.context(), 6);
-    assert_eq!(feed(&mut session, &ids[6..], 1), first[6..]);
-    session.reserve(20).unwrap();
-    assert_eq!(session.context(), 0);
-    assert_eq!(feed(&mut session, &ids, 1), first);
+    for setup in setups() {
+        let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 12, &setup);
+        let first = feed(&mut session, &ids, 1);
+        session.rewind(6);
+        assert_eq!(session.context(), 6);
+        assert_eq!(feed(&mut session, &ids[6..], 1), first[6..]);
+        session.reserve(20).unwrap();
+        assert_eq!(session.context(), 0);
+        assert_eq!(feed(&mut session, &ids, 1), first);
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let specs = [gemma3(), qwen2(), wide()];
+    for (spec, format) in specs.iter().zip([WeightFormat::F16, WeightFormat::F32, WeightFormat::Q4_0]) {
+        let ids = ids(spec, 61);
+        let logits = |threads: usize, rows| {
+            let setup = Setup { threads: threads.try_into().unwrap(), ..Setup::default() };
+            feed(&mut load(&model(spec, format, KvFormat::F16), 61, &setup), &ids, rows)
+        };
+        for rows in [1, 61] {
+            let one = logits(1, rows);
+            assert!([2, 3, 5].iter().all(|&threads| logits(threads, rows) == one), "{format} {rows}");
+        }
+    }
 }
 
 #[test]
 fn memory_is_what_was_announced_and_the_cache_what_the_run_needs() {
     let model = model(&wide(), WeightFormat::Q4_0, KvFormat::F16);
-    let needed = model.requirements(40);
-    assert_eq!(load(&model, 40).memory(), needed);
-    assert_eq!(needed.kv, 3 * 40 * 2 * 128 * 2);
-    assert_eq!(needed.weights, model.plan().weight_bytes());
-    assert_eq!(needed.runtime, 40 * 32 * 4);
+    for setup in setups() {
+        let needed = model.requirements(40, &setup);
+        assert_eq!(load(&model, 40, &setup).memory(), needed);
+        assert_eq!(needed.weights, model.plan().weight_bytes());
+        let per_token = 3 * 2 * 128 * 2;
+        let (tokens, runtime) = match setup.executor {
+            ExecutorKind::Candle => ([40, 40], 40 * 32 * 4),
+            // Keys in whole blocks of positions; angles of one chunk.
+            ExecutorKind::Cpu => ([48, 40], 40 * 32 * 4),
+        };
+        assert_eq!(needed.kv, tokens.iter().map(|tokens| tokens * per_token / 2).sum::<u64>());
+        assert_eq!(needed.runtime, runtime);
+    }
 }
 
 #[test]
@@ -189,23 +222,25 @@ fn what_does_not_fit_is_refused_and_leaves_the_session_as_it_was() {
     let spec = llama();
     let model = model(&spec, WeightFormat::F32, KvFormat::F32);
     let (cancel, mut report) = (AtomicBool::new(false), |_, _| ());
-    let refused = model.load(65, &mut Loading::new(&cancel, &mut report));
-    assert!(matches!(refused, Err(LoadError::Context { asked: 65, max: 64 })));
+    for setup in setups() {
+        let refused = model.load(65, &setup, &mut Loading::new(&cancel, &mut report));
+        assert!(matches!(refused, Err(LoadError::Context { asked: 65, max: 64 })));
 
-    let mut session = load(&model, 8);
-    let mut recorder = Recorder::new(session.plan().steps.len());
-    let mut pass = |ids: &[u32], cancel: bool| {
-        let result = session.forward(ids, &mut recorder, &Monotonic, &AtomicBool::new(cancel));
-        (result, session.context())
-    };
-    assert!(matches!(pass(&[1, 61], false), (Err(EngineError::Token { id: 61, vocab: 61 }), 0)));
-    assert!(matches!(pass(&[1; 9], false), (Err(EngineError::Context { needed: 9, capacity: 8 }), 0)));
-    assert!(matches!(pass(&[], false), (Err(EngineError::Rows { rows: 0, .. }), 0)));
-    assert!(matches!(pass(&[0; 600], false), (Err(EngineError::Rows { rows: 600, .. }), 0)));
-    assert!(matches!(pass(&[1; 3], true), (Err(EngineError::Cancelled), 0)));
-    assert!(matches!(pass(&[1; 3], false), (Ok(()), 3)));
-    let failed = pass(&[1; 6], false);
-    assert!(matches!(failed, (Err(EngineError::Context { needed: 9, capacity: 8 }), 3)));
+        let mut session = load(&model, 8, &setup);
+        let mut recorder = Recorder::new(session.plan().steps.len());
+        let mut pass = |ids: &[u32], cancel: bool| {
+            let result = session.forward(ids, &mut recorder, &Monotonic, &AtomicBool::new(cancel));
+            (result, session.context())
+        };
+        assert!(matches!(pass(&[1, 61], false), (Err(EngineError::Token { id: 61, vocab: 61 }), 0)));
+        assert!(matches!(pass(&[1; 9], false), (Err(EngineError::Context { needed: 9, capacity: 8 }), 0)));
+        assert!(matches!(pass(&[], false), (Err(EngineError::Rows { rows: 0, .. }), 0)));
+        assert!(matches!(pass(&[0; 600], false), (Err(EngineError::Rows { rows: 600, .. }), 0)));
+        assert!(matches!(pass(&[1; 3], true), (Err(EngineError::Cancelled), 0)));
+        assert!(matches!(pass(&[1; 3], false), (Ok(()), 3)));
+        let failed = pass(&[1; 6], false);
+        assert!(matches!(failed, (Err(EngineError::Context { needed: 9, capacity: 8 }), 3)));
+    }
 }
 
 #[test]
@@ -213,10 +248,10 @@ fn loading_reports_its_way_and_can_be_cancelled() {
     let model = model(&wide(), WeightFormat::Q8_0, KvFormat::F32);
     let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
     let mut report = |done, total| seen.push((done, total));
-    model.load(4, &mut Loading::new(&cancel, &mut report)).unwrap();
+    model.load(4, &Setup::default(), &mut Loading::new(&cancel, &mut report)).unwrap();
     assert!(seen.is_sorted() && seen.iter().all(|(_, total)| *total == model.plan().weight_bytes()));
 
     let mut report = |_, _| cancel.store(true, Ordering::Relaxed);
-    let cancelled = model.load(4, &mut Loading::new(&cancel, &mut report));
+    let cancelled = model.load(4, &Setup::default(), &mut Loading::new(&cancel, &mut report));
     assert!(matches!(cancelled, Err(LoadError::Cancelled)));
 }
