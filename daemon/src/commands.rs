@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use slmscope_engine::export::{self, ExportError};
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::doctor::DoctorReport;
@@ -44,6 +45,9 @@ pub struct WorkerArgs {
     /// Engine threads
     #[arg(long)]
     pub threads: NonZeroUsize,
+    /// Executor
+    #[arg(long)]
+    pub executor: ExecutorKind,
 }
 
 /// Runs the daemon in the foreground until a signal ends it.
@@ -161,7 +165,8 @@ fn passed_listener(descriptor: std::os::fd::RawFd) -> anyhow::Result<server::Std
 /// If it was not started by the daemon, or the engine's threads cannot start.
 pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     init_log();
-    worker::run(UnixStream::from(standard_input()?), args.threads)
+    let setup = Setup { threads: args.threads, executor: args.executor, ..Setup::default() };
+    worker::run(UnixStream::from(standard_input()?), &setup)
 }
 
 /// Reads every probe of a tree, or of this machine.

@@ -1,7 +1,6 @@
 //! One worker process, seen from the daemon: start, talk, end, and say how it ended.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use slmscope_engine::setup::Setup;
 
 use crate::ring::Consumer;
 use crate::worker::channel::{self, Receiver};
@@ -22,24 +22,24 @@ pub struct WorkerProcess {
     receiver: Receiver,
     /// Its op batches.
     pub ring: Consumer,
-    /// Engine threads.
-    pub threads: NonZeroUsize,
+    /// What its engine was readied for.
+    pub setup: Setup,
     greeted: bool,
     oom_kills: Option<u64>,
 }
 
 impl WorkerProcess {
-    /// Starts this same program as a worker with so many engine threads.
+    /// Starts this same program as a worker whose engine is readied for `setup`.
     ///
     /// # Errors
     /// If the kernel gives no process, socket or memory.
-    pub fn spawn(threads: NonZeroUsize) -> anyhow::Result<Self> {
+    pub fn spawn(setup: Setup) -> anyhow::Result<Self> {
         let ring = Consumer::create().context("cannot make the op ring")?;
         let (ours, theirs) = UnixStream::pair().context("cannot make the worker's socket")?;
         let child = Process::new("/proc/self/exe")
             // Lists of processes then show what it is.
             .arg0("slmscope")
-            .args(["worker", "--threads", &threads.to_string()])
+            .args(["worker", "--threads", &setup.threads.to_string(), "--executor", setup.executor.name()])
             // The socket is its standard input: nothing to pass by number, nothing to leak.
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
@@ -48,7 +48,7 @@ impl WorkerProcess {
             .spawn()
             .context("cannot start the worker process")?;
         let receiver = Receiver::new(ours.try_clone()?);
-        Ok(Self { child, control: ours, receiver, ring, threads, greeted: false, oom_kills: oom_kills() })
+        Ok(Self { child, control: ours, receiver, ring, setup, greeted: false, oom_kills: oom_kills() })
     }
 
     /// Its process.

@@ -11,7 +11,6 @@ mod prompt;
 pub mod protocol;
 
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use std::sync::mpsc;
 
 use anyhow::Context;
 use slmscope_engine::error::{EngineError, LoadError};
+use slmscope_engine::setup::Setup;
 use slmscope_engine::threads;
 
 use channel::Receiver;
@@ -60,14 +60,14 @@ impl From<LoadError> for End {
     }
 }
 
-/// Serves the daemon at the other end of `control` with `engine_threads` threads, until it is gone.
+/// Serves the daemon at the other end of `control` on `setup`, until it is gone.
 ///
 /// To be called first thing in the process: the engine sets its pools up before any other thread runs.
 ///
 /// # Errors
 /// If the engine's threads cannot start, or if the daemon sends no ring.
-pub fn run(control: UnixStream, engine_threads: NonZeroUsize) -> anyhow::Result<()> {
-    threads::configure(engine_threads)?;
+pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
+    threads::configure(setup)?;
     // What the program itself takes, before anything is loaded.
     let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
     let cancel = Arc::new(AtomicBool::new(false));

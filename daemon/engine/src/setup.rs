@@ -2,12 +2,13 @@
 
 use std::num::NonZeroUsize;
 
+use serde::{Deserialize, Serialize};
 pub use slmscope_profiles::workload::ExecutorKind;
 
 use crate::kernels::Isa;
 
 /// Which executor runs a model, and on what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// The executor.
     pub executor: ExecutorKind,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use slmscope_engine::setup::Setup;
 use slmscope_probes::process;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Progress};
@@ -166,15 +167,17 @@ impl<'a> Attempt<'a> {
     }
 
     fn load(&mut self) -> Result<(), Stop> {
-        let threads = self.order.threads();
+        let setup = self.order.setup();
         let fresh = self.order.submit.workload.fresh;
         // One that died while it was idle is replaced like one that does not suit.
-        if let Some(old) = self.worker.take_if(|old| fresh || old.threads != threads || !old.is_alive()) {
+        // Pools are made once a process; the instruction set is chosen with each load.
+        let suits = |old: &Setup| (old.threads, old.executor) == (setup.threads, setup.executor);
+        if let Some(old) = self.worker.take_if(|old| fresh || !suits(&old.setup) || !old.is_alive()) {
             old.kill();
         }
         let worker = match self.worker.take() {
             Some(worker) => worker,
-            None => WorkerProcess::spawn(threads).map_err(|error| Stop::Failed(format!("{error:#}")))?,
+            None => WorkerProcess::spawn(setup).map_err(|error| Stop::Failed(format!("{error:#}")))?,
         };
         let pid = worker.pid();
         self.lost_before = worker.ring.lost();
@@ -186,7 +189,7 @@ impl<'a> Attempt<'a> {
             job: self.job,
             plan: self.job as u32,
             source: self.order.weights(),
-            threads: threads.get() as u32,
+            setup,
             kv: self.order.kv(),
             prompt: self.order.prompt(),
             generate: workload.generate,
@@ -204,7 +207,7 @@ impl<'a> Attempt<'a> {
         self.shared.hub.set_plan(PlanFrame {
             plan: self.job as u32,
             model: self.order.model_id(),
-            threads: threads.get() as u32,
+            threads: setup.threads.get() as u32,
             path: path(&loaded),
             sites: loaded.sites.clone(),
         });

@@ -74,7 +74,8 @@ impl Draft {
     pub(super) fn new(order: &Order, host: Host) -> Self {
         let synthetic = matches!(order.submit.model, ModelRef::Catalogue(_));
         let mut workload = order.submit.workload.clone();
-        workload.threads = Some(order.threads().get() as u32);
+        let setup = order.setup();
+        workload.threads = Some(setup.threads.get() as u32);
         workload.kv = Some(order.kv());
         match order.submit.model.source() {
             ModelSource::Synthetic => workload.format = Some(order.format()),
@@ -94,8 +95,8 @@ impl Draft {
                 not_in_format: Vec::new(),
             },
             engine: EngineInfo {
-                executor: "candle".to_owned(),
-                threads: order.threads().get() as u32,
+                executor: setup.executor.name().to_owned(),
+                threads: setup.threads.get() as u32,
                 isa: "unknown".to_owned(),
             },
             workload,

@@ -5,10 +5,14 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use slmscope_engine::kernels::Isa;
+use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::{Submit, WireError};
+use slmscope_profiles::workload::Workload;
 
 use crate::config::Config;
 use crate::descriptors::MAX_DESCRIPTORS;
@@ -54,6 +58,11 @@ impl Order {
             let message =
                 format!("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer");
             return Err(error("bad_workload", "threads", message));
+        }
+        if let Some(isa) = workload.isa.as_ref().filter(|isa| !isa.parse().is_ok_and(Isa::is_available)) {
+            let best = Isa::detect();
+            let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
+            return Err(error("bad_workload", "isa", message));
         }
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
@@ -133,15 +142,23 @@ impl Order {
         }
     }
 
-    /// Engine threads.
-    pub(super) fn threads(&self) -> NonZeroUsize {
-        let asked = self.submit.workload.threads.and_then(|threads| NonZeroUsize::new(threads as usize));
-        asked.unwrap_or_else(slmscope_engine::threads::default_count)
+    /// What the model is run with.
+    pub(super) fn setup(&self) -> Setup {
+        let Workload { executor, threads, isa, .. } = &self.submit.workload;
+        let asked = threads.and_then(|threads| NonZeroUsize::new(threads as usize));
+        Setup {
+            executor: *executor,
+            threads: asked.unwrap_or_else(|| threads::default_count(*executor)),
+            isa: isa.as_ref().and_then(|isa| isa.parse().ok()).unwrap_or_else(Isa::detect),
+        }
     }
 
     /// Cache format; the stock kernels multiply f32, so that is their default.
     pub(super) fn kv(&self) -> KvFormat {
-        self.submit.workload.kv.unwrap_or(KvFormat::F32)
+        self.submit.workload.kv.unwrap_or(match self.submit.workload.executor {
+            ExecutorKind::Cpu => KvFormat::F16,
+            ExecutorKind::Candle => KvFormat::F32,
+        })
     }
 }
 

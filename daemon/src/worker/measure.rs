@@ -1,6 +1,5 @@
 //! The measured part: prefill, decode, and what recording itself costs.
 
-use slmscope_engine::candle::PREFILL_ROWS;
 use slmscope_engine::clock::{Clock, Monotonic};
 use slmscope_engine::sampler::greedy;
 use slmscope_profiles::job::Span;
@@ -59,12 +58,13 @@ impl Worker {
         phase: Phase,
         ids: &mut Vec<u32>,
     ) -> Result<Span, End> {
-        let chunks = bench.prompt.len().div_ceil(PREFILL_ROWS);
+        let rows = bench.session.rows();
+        let chunks = bench.prompt.len().div_ceil(rows);
         let mut ends = Vec::with_capacity(chunks);
         let mut sample_ns = 0;
         let begin_ns = Monotonic.now_ns();
         let mut border = begin_ns;
-        for (token, chunk) in bench.prompt.chunks(PREFILL_ROWS).enumerate() {
+        for (token, chunk) in bench.prompt.chunks(rows).enumerate() {
             let context = bench.session.context();
             bench.recorder.begin(border);
             bench.session.forward(chunk, &mut bench.recorder, &Monotonic, &self.cancel)?;

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use slmscope_engine::candle::PREFILL_ROWS;
 use slmscope_engine::clock::{Clock, Monotonic};
 use slmscope_engine::gguf::Gguf;
 use slmscope_engine::hash::identity_hash;
@@ -12,6 +11,7 @@ use slmscope_engine::map::{FileIdentity, MappedFile};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::synthetic::GENERATOR_VERSION;
 use slmscope_engine::tokenizer::Tokenizer;
 use slmscope_engine::weights::Loading;
@@ -38,10 +38,18 @@ pub(super) struct Workbench {
 
 /// What must be equal for weights in memory to serve another job.
 #[derive(PartialEq)]
-enum Key {
-    Synthetic(String, KvFormat),
-    File(FileIdentity, KvFormat),
-    Directory(Vec<FileIdentity>, Option<WeightFormat>, KvFormat),
+struct Key {
+    weights: Weights,
+    kv: KvFormat,
+    setup: Setup,
+}
+
+/// Which weights.
+#[derive(PartialEq)]
+enum Weights {
+    Synthetic(String),
+    File(FileIdentity),
+    Directory(Vec<FileIdentity>, Option<WeightFormat>),
 }
 
 /// Where the identity of the weights is taken from.
@@ -85,7 +93,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         bench.session.reserve(capacity)?;
         bench.session
     } else {
-        let needed = model.requirements(capacity).total();
+        let needed = model.requirements(capacity, &order.setup).total();
         if let Some(limit) = order.memory_limit.filter(|&limit| needed > limit) {
             return Err(End::Failed(format!(
                 "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
@@ -105,7 +113,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
                 let _ = super::channel::send(&control, &event, &[]);
             }
         };
-        model.load(capacity, &mut Loading::new(&worker.cancel, &mut report))?
+        model.load(capacity, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?
     };
     let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
     let plan = session.plan().clone();
@@ -114,8 +122,8 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     fill(worker, &mut bench)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),
-        executor: "candle".to_owned(),
-        isa: isa(),
+        executor: bench.order.setup.executor.name().to_owned(),
+        isa: isa(&bench.order.setup),
         params: model.spec().params(),
         weight_bytes: plan.weight_bytes(),
         format: main_format(&plan),
@@ -136,13 +144,14 @@ type Opened = (Key, Model, Origin, Vec<String>);
 
 /// Understands the model without bringing it into memory.
 fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
+    let key = |weights| Key { weights, kv: order.kv, setup: order.setup };
     match &order.source {
         Source::Synthetic { spec, format, seed } => {
             let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed))
                 .map_err(|error| End::Failed(error.to_string()))?;
             let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
             let names = not_in(*format, &model);
-            Ok((Key::Synthetic(text.clone(), order.kv), model, Origin::Synthetic(text), names))
+            Ok((key(Weights::Synthetic(text.clone())), model, Origin::Synthetic(text), names))
         }
         Source::Gguf { name } => {
             let file = files.into_iter().next();
@@ -151,7 +160,7 @@ fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
             let header =
                 Gguf::parse(file.bytes(), file.name()).map_err(|error| End::Failed(error.to_string()))?;
             let header_length = header.header_length();
-            let key = Key::File(file.identity(), order.kv);
+            let key = key(Weights::File(file.identity()));
             Ok((key, model, Origin::File { file, header_length }, Vec::new()))
         }
         Source::Directory { name, files: names, format } => {
@@ -161,7 +170,7 @@ fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
             let model = Model::directory(&files, *format, order.kv)?;
             let identities = files.iter().map(|(_, file)| file.identity()).collect();
             let names = format.map(|format| not_in(format, &model)).unwrap_or_default();
-            Ok((Key::Directory(identities, *format, order.kv), model, Origin::Directory(files), names))
+            Ok((key(Weights::Directory(identities, *format)), model, Origin::Directory(files), names))
         }
     }
 }
@@ -225,7 +234,7 @@ fn fill(worker: &Worker, bench: &mut Workbench) -> Result<(), End> {
     }
     bench.session.rewind(0);
     bench.recorder.set_on(false);
-    for chunk in ids.chunks(PREFILL_ROWS) {
+    for chunk in ids.chunks(bench.session.rows()) {
         bench.session.forward(chunk, &mut bench.recorder, &Monotonic, &worker.cancel)?;
         let (done, total) = (u64::from(bench.session.context()), Some(ids.len() as u64));
         worker.send(&Event::Progress { phase: Phase::Warmup, done, total })?;
@@ -243,8 +252,11 @@ fn main_format(plan: &Plan) -> Option<WeightFormat> {
     })
 }
 
-/// Instruction sets that this build's kernels use: they are chosen by the compiler.
-fn isa() -> String {
+/// Instruction sets that the kernels use: candle's are chosen by the compiler.
+fn isa(setup: &Setup) -> String {
+    if setup.executor == ExecutorKind::Cpu {
+        return setup.isa.to_string();
+    }
     let known = [
         ("avx512vnni", cfg!(target_feature = "avx512vnni")),
         ("avx512f", cfg!(target_feature = "avx512f")),

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use slmscope_engine::executor::EngineMemory;
+use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
 use slmscope_profiles::op::Phase;
@@ -48,8 +49,8 @@ pub struct Load {
     pub plan: u32,
     /// The weights.
     pub source: Source,
-    /// Engine threads.
-    pub threads: u32,
+    /// What it runs with.
+    pub setup: Setup,
     /// Cache format.
     pub kv: KvFormat,
     /// The prompt.

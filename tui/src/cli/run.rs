@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Ask, OpsDetail, Submit, Subscribe, WireError};
-use slmscope_profiles::workload::{OverheadMode, Workload};
+use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use crate::cli::Target;
 use crate::connect;
@@ -98,10 +98,17 @@ struct Sizes {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Engine")]
 struct EngineOptions {
-    /// Engine threads [default: physical cores less one]
+    /// Who computes: cpu (own kernels), candle [default: cpu]
+    #[arg(long, value_name = "NAME")]
+    executor: Option<ExecutorKind>,
+    /// Instruction set of the cpu executor's kernels: scalar avx2 avx512vnni neon dotprod i8mm [default: the
+    /// machine's best]
+    #[arg(long, value_name = "SET")]
+    isa: Option<String>,
+    /// Engine threads [default: physical cores, with candle one less]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Format of keys and values: f16, f32 [default: f32, which the stock kernels multiply]
+    /// Format of keys and values: f16, f32 [default: f16, with candle f32]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<KvFormat>,
     /// Format of synthetic weights, or to bring a directory's into: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1
@@ -147,6 +154,8 @@ impl RunArgs {
             repetitions: sizes.repetitions,
             warmup: sizes.warmup.unwrap_or(default.warmup),
             threads: engine.threads,
+            executor: engine.executor.unwrap_or_default(),
+            isa: engine.isa.clone(),
             kv: engine.kv,
             format: engine.format,
             seed: sizes.seed.unwrap_or(default.seed),
