@@ -20,6 +20,8 @@
 //! ([`Form::Quantized`]), and shared by all matrices that it meets. Plain formats multiply in f32
 //! ([`Form::Plain`]).
 
+#![expect(clippy::inline_always, reason = "plain code is compiled anew with the instructions of each caller")]
+
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -131,8 +131,7 @@ fn int8_dot(kernels: Kernels) -> usize {
     }
 }
 
-/// Adds up, on as many lanes as hide the latency of an addition.
-#[inline(always)]
+/// Combines all words, on as many lanes as hide the latency of doing so.
 fn read_plain(words: &[u64]) {
     let mut sums = [0_u64; 32];
     for words in words.as_chunks::<32>().0 {
@@ -148,7 +147,9 @@ fn multiply_add_plain(rounds: usize) -> usize {
     let (factor, term) = std::hint::black_box((0.999_f32, 0.001_f32));
     let mut values = [1.0_f32; LANES];
     for _ in 0..rounds {
-        values.iter_mut().for_each(|value| *value = *value * factor + term);
+        for value in &mut values {
+            *value = *value * factor + term;
+        }
     }
     std::hint::black_box(values);
     2 * LANES * rounds

@@ -134,12 +134,10 @@ fn store_some_floats(out: &mut [f32], values: __m512) {
 /// Asks for the cache lines of `count` bytes from `at` on, which may lie outside of `bytes`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "a hint")]
 fn prefetch(bytes: &[u8], at: usize, count: usize) {
     for line in (0..count).step_by(64) {
         let address = bytes.as_ptr().wrapping_add(at + line);
-        // SAFETY: a hint does not access memory; any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
 }
 

@@ -47,7 +47,7 @@ impl Block for Q3K {
     fn decode(block: &[u8], groups: &mut [Group]) {
         let scale = f16_at(block, 108);
         let scales = three_bit_scales(&block[96..108]);
-        let scale = |index: usize| scale * f32::from(scales[index] as i8);
+        let scale = |index: usize| scale * f32::from((scales[index / 8] >> (index % 8 * 8)) as i8 - 32);
         for (index, group) in groups[..8].iter_mut().enumerate() {
             group.quants = crumbs(&block[32..96], index);
             for (quant, high) in group.quants.iter_mut().zip(&block[..32]) {
@@ -159,19 +159,14 @@ pub(super) fn six_bit_pairs(block: &[u8]) -> ([u8; 8], [u8; 8]) {
     ((first(scales) | scales_last).to_le_bytes(), (first(mins) | mins_last).to_le_bytes())
 }
 
-/// The 16 scales of Q3_K, signed: low nibbles of scales 0–7 in the low, of 8–15 in the high halves of bytes
-/// 0–7; the upper two bits of scale `s` at bit `2 * (s / 4)` of byte `8 + s % 4`.
+/// The 16 scales of Q3_K, biased by 32, of the first four groups and of the others: low nibbles of scales 0–7 in
+/// the low, of 8–15 in the high halves of bytes 0–7; the upper two bits of scale `s` at bit `2 * (s / 4)` of
+/// byte `8 + s % 4`.
 #[inline(always)]
-pub(super) fn three_bit_scales(packed: &[u8]) -> [u8; 16] {
+pub(super) fn three_bit_scales(packed: &[u8]) -> [u64; 2] {
     let low = u64::from_le_bytes(std::array::from_fn(|index| packed[index]));
     let upper = u64::from(u32::from_le_bytes(std::array::from_fn(|index| packed[8 + index])));
-    // Upper bits of scales `s` and `s + 4` for the four bytes `s % 4` each.
-    let upper = |shift: u32| {
-        let pair = upper >> shift & 0x0303_0303 | (upper >> (shift + 2) & 0x0303_0303) << 32;
-        pair << 4
-    };
-    let first = low & 0x0f0f_0f0f_0f0f_0f0f | upper(0);
-    let last = low >> 4 & 0x0f0f_0f0f_0f0f_0f0f | upper(4);
-    let scales = u128::from(first) | u128::from(last) << 64;
-    scales.to_le_bytes().map(|scale| scale.wrapping_sub(32))
+    // Of scales `s` and `s + 4`, which have the same byte, at once.
+    let upper = |shift: u32| (upper >> shift & 0x0303_0303 | (upper >> (shift + 2) & 0x0303_0303) << 32) << 4;
+    [low & 0x0f0f_0f0f_0f0f_0f0f | upper(0), low >> 4 & 0x0f0f_0f0f_0f0f_0f0f | upper(4)]
 }

@@ -101,6 +101,6 @@ mod tests {
             left.row_mut(row).fill(1.0);
             right.row_mut(row).fill(2.0 + row as f32);
         }
-        assert_eq!(values, [1.0, 2.0, 2.0, 1.0, 3.0, 3.0]);
+        assert_eq!(values.map(|value| value as i32), [1, 2, 2, 1, 3, 3]);
     }
 }

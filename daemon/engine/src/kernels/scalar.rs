@@ -96,10 +96,10 @@ fn row_of_tile<B: Block>(records: &[Record], tile: &Tile, row: usize) -> [f32; P
                 }
             }
         }
-        for half in 0..=usize::from(B::HALVES) {
+        for (half, dots) in dots.iter().enumerate().take(1 + usize::from(B::HALVES)) {
             let total = if B::HALVES { tile.halves[at][half] } else { tile.sums[at] };
             for (output, sum) in sums.iter_mut().enumerate() {
-                *sum += dots[half][output] as f32 * (record.scales[half][output] * tile.scales[at]);
+                *sum += dots[output] as f32 * (record.scales[half][output] * tile.scales[at]);
                 if !biased::<B>() {
                     *sum += record.mins[half][output] * total;
                 }

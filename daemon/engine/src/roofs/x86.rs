@@ -42,10 +42,10 @@ pub(super) fn read_avx2(words: &[u64]) {
     black_box(sums);
 }
 
-#[expect(unsafe_code, reason = "a hint")]
+#[inline]
+#[target_feature(enable = "sse")]
 fn prefetch(words: &[u64]) {
-    // SAFETY: a hint does not access memory; any address will do.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().cast::<i8>().wrapping_add(AHEAD)) };
+    _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().cast::<i8>().wrapping_add(AHEAD));
 }
 
 #[target_feature(enable = "avx512f")]
@@ -53,7 +53,9 @@ pub(super) fn fma_avx512(rounds: usize) -> usize {
     let (factor, term) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
     let mut sums = [term; CHAINS];
     for _ in 0..rounds {
-        sums.iter_mut().for_each(|sum| *sum = _mm512_fmadd_ps(*sum, factor, term));
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, term);
+        }
     }
     black_box(sums);
     2 * 16 * CHAINS * rounds
@@ -64,7 +66,9 @@ pub(super) fn fma_avx2(rounds: usize) -> usize {
     let (factor, term) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
     let mut sums = [term; CHAINS];
     for _ in 0..rounds {
-        sums.iter_mut().for_each(|sum| *sum = _mm256_fmadd_ps(*sum, factor, term));
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, term);
+        }
     }
     black_box(sums);
     2 * 8 * CHAINS * rounds
@@ -75,7 +79,9 @@ pub(super) fn dot_avx512(rounds: usize) -> usize {
     let (weights, quants) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi8(black_box(-5)));
     let mut sums = [_mm512_setzero_si512(); CHAINS];
     for _ in 0..rounds {
-        sums.iter_mut().for_each(|sum| *sum = _mm512_dpbusd_epi32(*sum, weights, quants));
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, weights, quants);
+        }
     }
     black_box(sums);
     2 * 64 * CHAINS * rounds
@@ -93,7 +99,7 @@ pub(super) fn dot_avx2(rounds: usize) -> usize {
             // SAFETY: no instruction at all. What comes out may be another value, as far as the optimizer
             // knows, so that the products cannot be taken out of the loop.
             unsafe {
-                std::arch::asm!("/* {0} */", inout(ymm_reg) quants, options(nomem, nostack, preserves_flags))
+                std::arch::asm!("/* {0} */", inout(ymm_reg) quants, options(nomem, nostack, preserves_flags));
             };
             let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(weights, quants), ones);
             *sum = _mm256_add_epi32(*sum, pairs);

@@ -6,7 +6,8 @@ use std::arch::x86_64::{
     __m256, __m256i, _mm_cvtsi32_si128, _mm_cvtsi64_si128, _mm256_and_si256, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_fmadd_ps, _mm256_mul_ps, _mm256_or_si256,
     _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_setzero_ps, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_srli_epi32,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_srl_epi16, _mm256_srli_epi32,
+    _mm256_sub_epi32,
 };
 
 use slmscope_profiles::format::WeightFormat;
@@ -71,7 +72,7 @@ fn products<const N: usize, const BYTES: usize, const HALVES: bool>(
 ) -> [f32; N] {
     let mut sums = [_mm256_setzero_ps(); N];
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
-    for index in 0..blocks[0].len() {
+    for index in 0..rows[0].len() / BYTES {
         prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
         let quants = at::<8, _>(&input.quants, index * 8);
         let scales = load_floats(at(&input.scales, index * 8));
@@ -88,9 +89,9 @@ fn products<const N: usize, const BYTES: usize, const HALVES: bool>(
             let totals = load_floats(at(&input.sums, index * 8));
             ([scales, _mm256_setzero_ps()], [totals, _mm256_setzero_ps()])
         };
-        for row in 0..N {
-            let weights = unpack(&blocks[row][index]);
-            let mut sum = _mm256_fmadd_ps(weights.mins[0], totals[0], sums[row]);
+        for (row_sum, blocks) in sums.iter_mut().zip(&blocks) {
+            let weights = unpack(&blocks[index]);
+            let mut sum = _mm256_fmadd_ps(weights.mins[0], totals[0], *row_sum);
             let mut all = [_mm256_mul_ps(weights.scales[0], scales[0]); 2];
             if HALVES {
                 sum = _mm256_fmadd_ps(weights.mins[1], totals[1], sum);
@@ -107,7 +108,7 @@ fn products<const N: usize, const BYTES: usize, const HALVES: bool>(
                 let scale = _mm256_permutevar8x32_ps(from, lanes);
                 sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scale, sum);
             }
-            sums[row] = sum;
+            *row_sum = sum;
         }
     }
     sums.map(|sum| total(sum))
@@ -129,13 +130,16 @@ fn q2_k(block: &[u8; 84]) -> Unpacked {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q3_k(block: &[u8; 110]) -> Unpacked {
     let (low, high) = (crumbs(at(block, 32)), load(at::<32, _>(block, 0)));
-    let quants = [0, 1, 2, 3, 4, 5, 6, 7].map(|group| {
+    let mut quants = low;
+    for (group, quants) in quants.iter_mut().enumerate() {
         let third = _mm256_and_si256(shift_right(high, group), _mm256_set1_epi8(1));
-        _mm256_or_si256(low[group as usize], _mm256_slli_epi16::<2>(third))
-    });
-    let packed = three_bit_scales(&block[96..108]);
+        *quants = _mm256_or_si256(*quants, _mm256_slli_epi16::<2>(third));
+    }
     let scale = _mm256_set1_ps(f16(block, 108));
-    let scales = [0, 8].map(|start| _mm256_mul_ps(wide_signed(*at(&packed, start)), scale));
+    let scales = three_bit_scales(&block[96..108]).map(|biased| {
+        let scales = _mm256_sub_epi32(wide(biased.to_le_bytes()), _mm256_set1_epi32(32));
+        _mm256_mul_ps(_mm256_cvtepi32_ps(scales), scale)
+    });
     Unpacked { quants, scales, mins: scales.map(|scales| _mm256_mul_ps(scales, _mm256_set1_ps(-4.0))) }
 }
 
@@ -150,10 +154,11 @@ fn q4_k(block: &[u8; 144]) -> Unpacked {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q5_k(block: &[u8; 176]) -> Unpacked {
     let (low, high) = (nibbles(at(block, 48)), load(at::<32, _>(block, 16)));
-    let quants = [0, 1, 2, 3, 4, 5, 6, 7].map(|group| {
+    let mut quants = low;
+    for (group, quants) in quants.iter_mut().enumerate() {
         let fifth = _mm256_and_si256(shift_right(high, group), _mm256_set1_epi8(1));
-        _mm256_or_si256(low[group as usize], _mm256_slli_epi16::<4>(fifth))
-    });
+        *quants = _mm256_or_si256(*quants, _mm256_slli_epi16::<4>(fifth));
+    }
     let (scales, mins) = six_bits(block);
     Unpacked { quants, scales, mins }
 }
@@ -161,14 +166,15 @@ fn q5_k(block: &[u8; 176]) -> Unpacked {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q6_k(block: &[u8; 210]) -> Unpacked {
-    let quants = [0, 1, 2, 3, 4, 5, 6, 7].map(|group: i32| {
-        let (half, part) = (group as usize / 4, group % 4);
-        let low = load(at::<32, _>(block, half * 64 + part as usize % 2 * 32));
+    let mut quants = [_mm256_setzero_si256(); 8];
+    for (group, quants) in quants.iter_mut().enumerate() {
+        let (half, part) = (group / 4, group % 4);
+        let low = load(at::<32, _>(block, half * 64 + part % 2 * 32));
         let high = load(at::<32, _>(block, 128 + half * 32));
         let low = _mm256_and_si256(shift_right(low, part / 2 * 4), _mm256_set1_epi8(0x0f));
         let high = _mm256_and_si256(shift_right(high, part * 2), _mm256_set1_epi8(0x03));
-        _mm256_or_si256(low, _mm256_slli_epi16::<4>(high))
-    });
+        *quants = _mm256_or_si256(low, _mm256_slli_epi16::<4>(high));
+    }
     let scale = _mm256_set1_ps(f16(block, 208));
     let scales = [192, 200].map(|start| _mm256_mul_ps(wide_signed(*at(block, start)), scale));
     Unpacked { quants, scales, mins: scales.map(|scales| _mm256_mul_ps(scales, _mm256_set1_ps(-32.0))) }
@@ -178,27 +184,31 @@ fn q6_k(block: &[u8; 210]) -> Unpacked {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn crumbs(bytes: &[u8; 64]) -> [__m256i; 8] {
-    [0, 1, 2, 3, 4, 5, 6, 7].map(|group: i32| {
-        let bytes = load(at::<32, _>(bytes, group as usize / 4 * 32));
-        _mm256_and_si256(shift_right(bytes, group % 4 * 2), _mm256_set1_epi8(0x03))
-    })
+    let mut quants = [_mm256_setzero_si256(); 8];
+    for (group, quants) in quants.iter_mut().enumerate() {
+        let bytes = load(at::<32, _>(bytes, group / 4 * 32));
+        *quants = _mm256_and_si256(shift_right(bytes, group % 4 * 2), _mm256_set1_epi8(0x03));
+    }
+    quants
 }
 
 /// Quants of 4 bits of eight groups: two groups share 32 bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn nibbles(bytes: &[u8; 128]) -> [__m256i; 8] {
-    [0, 1, 2, 3, 4, 5, 6, 7].map(|group: i32| {
-        let bytes = load(at::<32, _>(bytes, group as usize / 2 * 32));
-        _mm256_and_si256(shift_right(bytes, group % 2 * 4), _mm256_set1_epi8(0x0f))
-    })
+    let mut quants = [_mm256_setzero_si256(); 8];
+    for (group, quants) in quants.iter_mut().enumerate() {
+        let bytes = load(at::<32, _>(bytes, group / 2 * 32));
+        *quants = _mm256_and_si256(shift_right(bytes, group % 2 * 4), _mm256_set1_epi8(0x0f));
+    }
+    quants
 }
 
 /// Shifts 16-bit words.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn shift_right(words: __m256i, count: i32) -> __m256i {
-    _mm256_srl_epi16(words, _mm_cvtsi32_si128(count))
+fn shift_right(words: __m256i, count: usize) -> __m256i {
+    _mm256_srl_epi16(words, _mm_cvtsi32_si128(count as i32))
 }
 
 /// Scales and minimums of Q4_K and Q5_K.

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
     _mm512_permutexvar_ps, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32,
     _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i64x2,
     _mm512_slli_epi16, _mm512_sllv_epi16, _mm512_srli_epi16, _mm512_srli_epi32, _mm512_srlv_epi16,
-    _mm512_zextps256_ps512,
+    _mm512_sub_epi32, _mm512_zextps256_ps512,
 };
 
 use slmscope_profiles::format::WeightFormat;
@@ -55,19 +55,19 @@ struct Shared {
 pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
     match format {
         WeightFormat::Q2K => {
-            gemv_blocks::<84, BY_FOUR, true>(rows, row_bytes, input, out, |block| q2_k(block))
+            gemv_blocks::<84, BY_FOUR, true>(rows, row_bytes, input, out, |block| q2_k(block));
         }
         WeightFormat::Q3K => {
-            gemv_blocks::<110, BY_FOUR, true>(rows, row_bytes, input, out, |block| q3_k(block))
+            gemv_blocks::<110, BY_FOUR, true>(rows, row_bytes, input, out, |block| q3_k(block));
         }
         WeightFormat::Q4K => {
-            gemv_blocks::<144, BY_TWO, false>(rows, row_bytes, input, out, |block| q4_k(block))
+            gemv_blocks::<144, BY_TWO, false>(rows, row_bytes, input, out, |block| q4_k(block));
         }
         WeightFormat::Q5K => {
-            gemv_blocks::<176, BY_TWO, false>(rows, row_bytes, input, out, |block| q5_k(block))
+            gemv_blocks::<176, BY_TWO, false>(rows, row_bytes, input, out, |block| q5_k(block));
         }
         WeightFormat::Q6K => {
-            gemv_blocks::<210, IN_ORDER, true>(rows, row_bytes, input, out, |block| q6_k(block))
+            gemv_blocks::<210, IN_ORDER, true>(rows, row_bytes, input, out, |block| q6_k(block));
         }
         _ => unreachable!("formats with blocks of 256"),
     }
@@ -104,16 +104,15 @@ fn dots<const N: usize, const BYTES: usize, const ORDER: u8, const HALVES: bool>
     let mut sums = [_mm512_setzero_ps(); N];
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let lanes = const { lanes(ORDER, HALVES) };
-    for index in 0..blocks[0].len() {
+    for index in 0..rows[0].len() / BYTES {
         prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
         let shared = share::<ORDER, HALVES>(input, index * 8);
         for (sum, blocks) in sums.iter_mut().zip(&blocks) {
             let weights = unpack(&blocks[index]);
             let scales = _mm512_mul_ps(weights.scales, shared.scales);
-            for register in 0..4 {
-                let zero = _mm512_setzero_si512();
-                let dots = _mm512_dpbusd_epi32(zero, weights.quants[register], shared.quants[register]);
-                let scales = _mm512_permutexvar_ps(load(&lanes[register]), scales);
+            for ((weights, quants), lanes) in weights.quants.into_iter().zip(shared.quants).zip(&lanes) {
+                let dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, quants);
+                let scales = _mm512_permutexvar_ps(load(lanes), scales);
                 *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sum);
             }
             *sum = _mm512_fmadd_ps(weights.mins, shared.totals, *sum);
@@ -209,8 +208,10 @@ fn q3_k(block: &[u8; 110]) -> Unpacked {
         either(_mm512_srli_epi16::<4>(bytes), low, high, third),
         either(_mm512_srli_epi16::<6>(bytes), low, _mm512_srli_epi16::<1>(high), third),
     ];
-    let scales = _mm512_cvtepi8_epi32(load_16(&three_bit_scales(&block[96..108])));
-    let scales = _mm512_mul_ps(_mm512_cvtepi32_ps(scales), _mm512_set1_ps(f16(block, 108)));
+    let [first, last] = three_bit_scales(&block[96..108]);
+    let biased = _mm512_cvtepi8_epi32(_mm_set_epi64x(last as i64, first as i64));
+    let scales = _mm512_cvtepi32_ps(_mm512_sub_epi32(biased, _mm512_set1_epi32(32)));
+    let scales = _mm512_mul_ps(scales, _mm512_set1_ps(f16(block, 108)));
     Unpacked { quants, scales, mins: _mm512_mul_ps(scales, _mm512_set1_ps(-4.0)) }
 }
 

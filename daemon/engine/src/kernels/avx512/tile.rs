@@ -41,7 +41,7 @@ pub(in crate::kernels) fn gemm<B: Block>(
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn pack<B: Block>(rows: &[u8], row_bytes: usize, records: &mut [Record]) {
     panel::pack::<B>(rows, row_bytes, records, Bias::by_128::<B>(), |rows, bias, out| {
-        transpose(rows, bias, out)
+        transpose(rows, bias, out);
     });
 }
 
