@@ -6,7 +6,9 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::kernels::{Isa, Kernels};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::Isa;
+use crate::kernels::Kernels;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -175,6 +177,7 @@ fn int8_dot_plain(rounds: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::Isa;
 
     #[test]
     fn every_instruction_set_does_some_work() {
