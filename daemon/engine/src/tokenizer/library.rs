@@ -2,6 +2,9 @@
 //!
 //! It is made for files that one trusts: it panics on some that contradict themselves. Every call is fenced,
 //! so that such a file ends in an error that names it.
+//!
+//! A limit of its patterns: one that gives up on a text (a run of about a million spaces) splits what is left
+//! of that text no further, and tells nobody.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};

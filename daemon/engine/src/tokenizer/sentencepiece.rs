@@ -67,9 +67,9 @@ pub(super) fn read(
     let marks = directory::marks(files, config, vocabulary.len(), &|text| vocabulary.id(text), &special)?;
     let eos = marks.eos.or(model.eos.filter(is_token));
     let mut ends = marks.ends;
-    if let (Some(eos), Err(place)) = (eos, eos.map_or(Ok(0), |eos| ends.binary_search(&eos))) {
-        ends.insert(place, eos);
-    }
+    ends.extend(eos);
+    ends.sort_unstable();
+    ends.dedup();
     Ok(Embedded {
         file: file.to_owned(),
         specials: Specials::of(&vocabulary, file)?,

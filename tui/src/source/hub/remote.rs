@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::RepoInfo;
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{CacheRepo, Repo};
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
@@ -19,6 +20,8 @@ use super::transfer::transfer;
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(15);
+/// Bytes of a list of files: one of ten thousand files has 1 MB.
+const MOST_INFO: u64 = 16 << 20;
 /// Within one server; downloads themselves are redirected elsewhere as well.
 const MOST_REDIRECTS: usize = 5;
 
@@ -104,9 +107,20 @@ impl Remote {
 
     /// Names of the files at the top of the model.
     pub(super) fn names(&self) -> Result<BTreeSet<String>, RemoteError> {
-        let info = self.urls.info().map_err(|error| match error {
-            ApiError::RequestError(error) => from_ureq(*error, "the model"),
-            other => RemoteError::Answer(format!("its list of files cannot be read: {other}")),
+        // The library's own client waits for ever.
+        let request = self.urls.info_request().config().http_status_as_error(false);
+        let request = request
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .build();
+        let mut response = request.call().map_err(from_ureq)?;
+        if !response.status().is_success() {
+            return Err(RemoteError::Status(response.status().as_u16(), "the model".to_owned()));
+        }
+        let bytes = response.body_mut().with_config().limit(MOST_INFO).read_to_vec().map_err(from_ureq)?;
+        let info: RepoInfo = serde_json::from_slice(&bytes).map_err(|error| {
+            RemoteError::Answer(format!("the hub's list of its files cannot be read: {error}"))
         })?;
         let names = info.siblings.into_iter().map(|sibling| sibling.rfilename);
         Ok(names.filter(|name| is_inside(name) && !name.contains('/')).collect())
@@ -122,7 +136,7 @@ impl Remote {
         if !pointer.exists() {
             if !blob.exists() {
                 fs::create_dir_all(blob.parent().unwrap_or(&blob)).map_err(keep)?;
-                let get = |from: u64| self.get(&url, from, name);
+                let get = |from: u64| self.get(&url, from);
                 transfer(&get, &blob, metadata.size, name, self.pause)?;
             }
             link(&blob, &pointer, name).map_err(keep)?;
@@ -155,7 +169,7 @@ impl Remote {
             if let Some(authorization) = &self.authorization {
                 request = request.header("Authorization", authorization);
             }
-            let response = request.call().map_err(|error| from_ureq(error, name))?;
+            let response = request.call().map_err(from_ureq)?;
             let headers = response.headers();
             let status = response.status();
             if !status.is_success() && !status.is_redirection() {
@@ -171,7 +185,7 @@ impl Remote {
     }
 
     /// Asks for a file from byte `from` on.
-    fn get(&self, url: &str, from: u64, name: &str) -> Result<Response<ureq::Body>, RemoteError> {
+    fn get(&self, url: &str, from: u64) -> Result<Response<ureq::Body>, RemoteError> {
         let mut request = self.agent.get(url);
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
@@ -179,7 +193,7 @@ impl Remote {
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
         }
-        request.call().map_err(|error| from_ureq(error, name))
+        request.call().map_err(from_ureq)
     }
 }
 
@@ -215,14 +229,8 @@ fn describe(headers: &HeaderMap, is_whole: bool, name: &str) -> Result<Metadata,
     })
 }
 
-pub(super) fn from_ureq(error: ureq::Error, what: &str) -> RemoteError {
-    match error {
-        ureq::Error::StatusCode(status) => RemoteError::Status(status, what.to_owned()),
-        ureq::Error::Json(error) => {
-            RemoteError::Answer(format!("the description of {what} cannot be read: {error}"))
-        }
-        other => RemoteError::Unreachable(other.to_string()),
-    }
+fn from_ureq(error: ureq::Error) -> RemoteError {
+    RemoteError::Unreachable(error.to_string())
 }
 
 /// Makes the name under which the snapshot has a blob.
