@@ -6,7 +6,7 @@
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value, id_part};
 
 use crate::catalogue::{Catalogue, Entry, missing};
-use crate::files::number;
+use crate::files::{Files, Kind, Limits, Slot, enter, number, scaled};
 use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
 
@@ -19,7 +19,7 @@ const LEAST_DRAW: f64 = 0.05;
 const MOST_DRAW: f64 = 1000.0;
 
 enum Draw {
-    /// µW
+    /// µW, now or averaged by the gauge.
     Power(Handle),
     /// µA and µV
     CurrentVoltage(Handle, Handle),
@@ -34,6 +34,8 @@ struct Pack {
 /// Reads the batteries.
 pub(crate) struct Batteries {
     packs: Vec<Pack>,
+    /// Temperature of each pack that tells.
+    rest: Option<Files>,
     /// `online` of the mains supplies.
     mains: Vec<Handle>,
 }
@@ -43,18 +45,56 @@ impl Batteries {
     pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Self> {
         let mut packs = Vec::new();
         let mut mains = Vec::new();
+        let mut rest = Vec::new();
         for supply in root.list(FOLDER).unwrap_or_default() {
             let file = |name: &str| format!("{FOLDER}/{supply}/{name}");
             let is = |name: &str, value: &str| root.text(&file(name)).is_ok_and(|text| text == value);
             if is("type", "Mains") {
                 mains.extend(root.open(&file("online")));
             }
-            if is("type", "Battery") && !is("scope", "Device") {
+            if is("type", "Battery") && !is("scope", "Device") && !is("present", "0") {
                 packs.extend(pack(root, &supply, catalogue));
+                rest.extend(others(root, &supply, catalogue));
             }
         }
-        (!packs.is_empty()).then_some(Self { packs, mains })
+        let rest = Files::new(root, rest);
+        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, rest, mains })
     }
+
+    /// The channels whose sum is what the machine draws, if it lives on its batteries at this moment.
+    pub(crate) fn discharging(&self) -> Option<Vec<ChannelId>> {
+        let plugged = self.plugged();
+        let draws: Vec<f64> = self.packs.iter().filter_map(|pack| pack.read(plugged).ok()).collect();
+        let alone = plugged != Some(true) && draws.len() == self.packs.len();
+        let discharging = draws.iter().sum::<f64>() > 0.0 && draws.iter().all(|&watts| watts >= 0.0);
+        (alone && discharging).then(|| self.packs.iter().map(|pack| pack.channel).collect())
+    }
+
+    fn plugged(&self) -> Option<bool> {
+        let online = self.mains.iter().filter_map(|mains| number(mains).ok()).map(|online| online > 0.0);
+        online.reduce(|any, one| any || one)
+    }
+}
+
+/// The temperature, in tenths of a degree.
+fn others(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Vec<Slot> {
+    let path = |name: &str| format!("{FOLDER}/{supply}/{name}");
+    let mut slots = Vec::new();
+    let entry = |id: String, quantity, unit| Entry {
+        id,
+        quantity,
+        unit,
+        scope: Scope::Machine,
+        class: Class::Measured,
+        source: String::new(),
+        group: Group::Slow,
+    };
+    if root.exists(&path("temp")) {
+        let entry = entry(format!("temp.battery.{}", id_part(supply)), Quantity::Temperature, Unit::Celsius);
+        let how = (scaled(0.1), Limits::new(-40.0, 100.0));
+        slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path("temp"), how, None));
+    }
+    slots
 }
 
 fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
@@ -74,8 +114,10 @@ fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
         (Draw::Power(power), entry(Class::Measured, "power_now"))
     } else if let (Ok(current), Ok(voltage)) = (open("current_now"), open("voltage_now")) {
         (Draw::CurrentVoltage(current, voltage), entry(Class::Derived, "current_now × voltage_now"))
+    } else if let Ok(power) = open("power_avg") {
+        (Draw::Power(power), entry(Class::Measured, "power_avg"))
     } else {
-        let reason = missing("the battery's driver gives neither power_now nor current_now");
+        let reason = missing("the battery's driver gives neither power nor current");
         let channel = (id.as_str(), Quantity::Power, Unit::Watts, Scope::Battery);
         catalogue.absent(channel, &format!("/{FOLDER}/{supply}"), reason, None);
         return None;
@@ -116,15 +158,18 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>) -> Result<f64, Re
 
 impl Source for Batteries {
     fn channels(&self) -> Vec<ChannelId> {
-        self.packs.iter().map(|pack| pack.channel).collect()
+        let rest = self.rest.as_ref().map(Files::channels).unwrap_or_default();
+        self.packs.iter().map(|pack| pack.channel).chain(rest).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        let online = self.mains.iter().filter_map(|mains| number(mains).ok()).map(|online| online > 0.0);
-        let plugged = online.reduce(|any, one| any || one);
+        let plugged = self.plugged();
         for pack in &self.packs {
             let value = pack.read(plugged).map_or_else(Value::Absent, Value::Present);
             values.push((pack.channel, value));
+        }
+        if let Some(rest) = &mut self.rest {
+            rest.read(values);
         }
     }
 }

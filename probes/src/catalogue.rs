@@ -37,17 +37,38 @@ impl Catalogue {
         self.sampled(entry, Kind::Counter { range })
     }
 
+    /// Like [`gauge`](Self::gauge), read as often as another channel.
+    pub(crate) fn gauge_every(&mut self, entry: Entry, period_ns: Option<u64>) -> ChannelId {
+        let channel = self.gauge(entry);
+        self.set_period(channel, period_ns);
+        channel
+    }
+
+    /// Like [`counter`](Self::counter), read as often as another channel.
+    pub(crate) fn counter_every(
+        &mut self,
+        entry: Entry,
+        range: Option<f64>,
+        period_ns: Option<u64>,
+    ) -> ChannelId {
+        let channel = self.counter(entry, range);
+        self.set_period(channel, period_ns);
+        channel
+    }
+
+    fn set_period(&mut self, channel: ChannelId, period_ns: Option<u64>) {
+        if let Some(channel) = self.channels.get_mut(usize::from(channel)) {
+            channel.period_ns = period_ns;
+        }
+    }
+
     /// Adds the rate of a counter that is in the catalogue: same scope and source, other name and unit.
+    /// It is derived, or modelled where the counter is.
     pub(crate) fn rate(&mut self, id: &str, of: ChannelId, quantity: Quantity, unit: Unit) {
         let Some(counter) = self.channels.get(usize::from(of)) else { return };
-        let channel = Channel {
-            id: id.to_owned(),
-            quantity,
-            unit,
-            class: Class::Derived,
-            kind: Kind::Rate { of },
-            ..counter.clone()
-        };
+        let class = if counter.class == Class::Modelled { Class::Modelled } else { Class::Derived };
+        let channel =
+            Channel { id: id.to_owned(), quantity, unit, class, kind: Kind::Rate { of }, ..counter.clone() };
         self.push(channel);
     }
 
@@ -79,9 +100,24 @@ impl Catalogue {
         self.channels.iter().any(|channel| channel.quantity == quantity)
     }
 
+    /// The channel with this number.
+    pub(crate) fn get(&self, channel: ChannelId) -> Option<&Channel> {
+        self.channels.get(usize::from(channel))
+    }
+
+    /// All channels so far.
+    pub(crate) fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
     /// Whether a channel has this id.
     pub(crate) fn has_id(&self, id: &str) -> bool {
         self.ids.contains(id)
+    }
+
+    /// Whether the channel of this id is read from a performance counter.
+    pub(crate) fn is_perf(&self, id: &str) -> bool {
+        self.channels.iter().any(|channel| channel.id == id && channel.source.starts_with("perf "))
     }
 
     /// The catalogue; ids are indices.

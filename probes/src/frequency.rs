@@ -38,6 +38,30 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<(Group,
     None
 }
 
+/// Enters `throttle.cpuN.limit` for each policy: the share of its highest clock that it may use at the moment.
+/// Less than 1 is what a power mode, a user or the firmware's thermal limit leaves.
+pub(crate) fn limits(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
+    let mut slots = Vec::new();
+    for (path, cpus) in policies(root) {
+        let (now, most) = (format!("{path}/scaling_max_freq"), format!("{path}/cpuinfo_max_freq"));
+        let Some(&cpu) = cpus.first() else { continue };
+        if let (Ok(now), Ok(most)) = (root.open(&now), root.open(&most)) {
+            let channel = catalogue.gauge(Entry {
+                id: format!("throttle.cpu{cpu}.limit"),
+                quantity: Quantity::Throttle,
+                unit: Unit::Ratio,
+                scope: Scope::CpuN(cpu),
+                class: Class::Derived,
+                source: format!("/{} ÷ cpuinfo_max_freq", now.path()),
+                group: Group::Slow,
+            });
+            let formula = Formula::Quotient(now.into(), most.into(), 1.0);
+            slots.push(Slot::new(vec![channel], formula, Limits::new(0.0, 4.0)));
+        }
+    }
+    Files::boxed(root, slots)
+}
+
 /// cpufreq folders with the CPUs that share each.
 fn policies(root: &Root) -> Vec<(String, BTreeSet<u32>)> {
     let folder = format!("{CPU}/cpufreq");
@@ -77,7 +101,11 @@ fn from_policies(
 ) -> Option<(Group, Box<dyn Source>)> {
     let opened: Vec<_> = policies
         .into_iter()
-        .map(|(path, cpus)| (root.open(&format!("{path}/scaling_cur_freq")), cpus))
+        .map(|(path, cpus)| {
+            // Newer kernels average over a few ms in a file of its own, which is empty while the CPU is idle.
+            let averaged = |reason| root.open(&format!("{path}/cpuinfo_avg_freq")).map_err(|_| reason);
+            (root.open(&format!("{path}/scaling_cur_freq")).or_else(averaged), cpus)
+        })
         .collect();
     let group = affordable(opened.iter().filter_map(|(handle, _)| handle.as_ref().ok()));
     let mut slots = Vec::new();
@@ -86,7 +114,7 @@ fn from_policies(
             Ok(handle) => {
                 let source = format!("/{}", handle.path());
                 let channels = cpus.iter().map(|&cpu| catalogue.gauge(entry(cpu, &source, group))).collect();
-                slots.push(Slot::new(channels, Formula::Scaled(handle, 1e3), PLAUSIBLE));
+                slots.push(Slot::new(channels, Formula::Scaled(handle.into(), 1e3), PLAUSIBLE));
             }
             Err(reason) => {
                 for cpu in cpus {

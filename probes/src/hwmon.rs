@@ -3,21 +3,31 @@
 //! Their numbers change from boot to boot; channels are named by the driver and the input's label. Each kind
 //! of quantity is a source of its own, because an input may be a register behind a slow bus.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
+use crate::board::Profile;
 use crate::catalogue::{Catalogue, Entry};
-use crate::files::{Files, Formula, Gate, Limits, Slot};
+use crate::files::{self, Files, Gate, Kind, Limits, Slot, scaled};
 use crate::root::Root;
 use crate::source::{Group, Source};
 use crate::{pci, thermal};
 
+mod alarms;
 mod ina3221x;
 mod power;
 
 const FOLDER: &str = "sys/class/hwmon";
 
+/// The file of the Jetson's tachometer, which has no number.
+const TACHOMETER: &str = "rpm";
+
 /// One monitor.
 struct Chip {
+    /// Its entry in the class: `hwmon4`.
+    number: String,
     /// The driver's name for it.
     name: String,
     /// Where its files are.
@@ -38,17 +48,18 @@ impl Chip {
             // Old drivers keep name and inputs in the device's folder.
             let found = [base.clone(), format!("{base}/device")].into_iter().find_map(|folder| {
                 let files = root.list(&folder).ok()?;
-                files
-                    .iter()
-                    .any(|file| file.contains("_input") || file.contains("_average"))
-                    .then_some((folder, files))
+                let holds = |file: &String| {
+                    ["_input", "_average", "_alarm", "_event_cnt"].iter().any(|end| file.ends_with(end))
+                        || file == TACHOMETER
+                };
+                files.iter().any(holds).then_some((folder, files))
             });
             let Some((folder, files)) = found else { continue };
             let name = [format!("{folder}/name"), format!("{base}/name")]
                 .iter()
                 .find_map(|path| root.text(path).ok().filter(|name| !name.is_empty()))
                 .unwrap_or_else(|| "hwmon".to_owned());
-            chips.push(Self { name, folder, base, files, target });
+            chips.push(Self { number: entry.clone(), name, folder, base, files, target });
         }
         chips
     }
@@ -60,6 +71,10 @@ impl Chip {
             .filter_map(move |file| file.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok())
     }
 
+    fn tachometer(&self) -> Option<String> {
+        self.files.iter().find(|file| *file == TACHOMETER).cloned()
+    }
+
     fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.folder)
     }
@@ -69,9 +84,31 @@ impl Chip {
     }
 
     /// Graphics cards are left asleep; other devices wake for a moment and sleep again.
-    fn gate(&self, root: &Root) -> Option<Gate> {
-        let is_card = matches!(self.name.as_str(), "amdgpu" | "radeon" | "nouveau" | "i915" | "xe");
-        if is_card { pci::gate(root, &format!("{}/device", self.base)) } else { None }
+    fn gate(&self, root: &Root) -> Option<Arc<Gate>> {
+        if self.is_card() { pci::gate(root, &format!("{}/device", self.base)) } else { None }
+    }
+
+    fn is_card(&self) -> bool {
+        matches!(self.name.as_str(), "amdgpu" | "radeon" | "nouveau" | "i915" | "xe")
+    }
+
+    /// A card's labels are constants of its driver. They are not read, because the card may sleep.
+    fn temperature_label(&self, root: &Root, number: u32) -> Option<String> {
+        let known = match (self.name.as_str(), number) {
+            ("amdgpu", 1) => "edge",
+            ("amdgpu", 2) => "junction",
+            ("amdgpu", 3) => "mem",
+            ("xe", 2) => "pkg",
+            ("xe", 3) => "vram",
+            _ if self.is_card() => return None,
+            _ => return self.label(root, &format!("temp{number}_label")),
+        };
+        Some(known.to_owned())
+    }
+
+    /// The battery or charger that the monitor repeats.
+    fn is_supply(&self) -> bool {
+        self.target.contains("/power_supply/") || self.name.contains("source_psy")
     }
 
     /// `FAMILY.CHIP_LABEL`, with the input's own name where it has no label.
@@ -84,18 +121,25 @@ impl Chip {
 pub(crate) struct Monitors {
     pub(crate) temperatures: Option<Box<dyn Source>>,
     pub(crate) fans: Option<Box<dyn Source>>,
+    /// Over-current events, alarms and undervoltage.
+    pub(crate) alarms: Option<Box<dyn Source>>,
     pub(crate) power: Option<Box<dyn Source>>,
 }
 
-/// Enters the channels of all monitors.
-pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Monitors {
+/// Enters the channels of all monitors, but not the power of those in `cards`: that is listed with the card.
+pub(crate) fn discover(
+    root: &Root,
+    board: Option<&Profile>,
+    cards: &HashSet<String>,
+    catalogue: &mut Catalogue,
+) -> Monitors {
     let chips = Chip::open_all(root);
-    let boxed = |slots| Files::new(root, slots).map(|files| Box::new(files) as Box<dyn Source>);
-    let power = power::discover(root, &chips, catalogue);
+    let power = power::discover(root, &chips, board, cards, catalogue);
     Monitors {
-        temperatures: boxed(temperatures(root, &chips, catalogue)),
-        fans: boxed(fans(root, &chips, catalogue)),
-        power: boxed(power),
+        temperatures: Files::boxed(root, temperatures(root, &chips, catalogue)),
+        fans: Files::boxed(root, fans(root, &chips, catalogue)),
+        alarms: Files::boxed(root, alarms::discover(root, &chips, catalogue)),
+        power: Files::boxed(root, power),
     }
 }
 
@@ -103,9 +147,10 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
     let mut slots = Vec::new();
     // What the kernel makes out of a thermal zone is listed there already.
     for chip in chips.iter().filter(|chip| !chip.target.contains("thermal_zone")) {
+        let gate = chip.gate(root);
         for number in chip.inputs("temp", "_input") {
             let input = format!("temp{number}");
-            let label = chip.label(root, &format!("{input}_label"));
+            let label = chip.temperature_label(root, number);
             let entry = Entry {
                 id: chip.id("temp", label.as_deref(), &input),
                 quantity: Quantity::Temperature,
@@ -116,9 +161,12 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
                 group: Group::Slow,
             };
             let path = chip.path(&format!("{input}_input"));
-            let fault = root.open(&chip.path(&format!("{input}_fault"))).ok().map(Gate::Faulty);
-            let slot = enter(root, catalogue, entry, Kind::Gauge, &path, 1e-3, thermal::PLAUSIBLE);
-            slots.extend(slot.map(|slot| slot.behind(chip.gate(root)).behind(fault)));
+            let fault =
+                if chip.is_card() { None } else { root.open(&chip.path(&format!("{input}_fault"))).ok() };
+            let fault = fault.map(|fault| Arc::new(Gate::Faulty(fault)));
+            let how = (scaled(1e-3), thermal::PLAUSIBLE);
+            let slot = files::enter(root, catalogue, entry, Kind::Gauge, &path, how, gate.as_ref());
+            slots.extend(slot.map(|slot| slot.behind(fault)));
         }
     }
     slots
@@ -127,9 +175,14 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
 fn fans(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
     for chip in chips {
-        for number in chip.inputs("fan", "_input") {
-            let input = format!("fan{number}");
-            let label = chip.label(root, &format!("{input}_label"));
+        let gate = chip.gate(root);
+        let inputs: Vec<String> = chip
+            .inputs("fan", "_input")
+            .map(|number| format!("fan{number}"))
+            .chain(chip.tachometer())
+            .collect();
+        for input in inputs {
+            let label = if chip.is_card() { None } else { chip.label(root, &format!("{input}_label")) };
             let entry = Entry {
                 id: chip.id("fan", label.as_deref(), &input),
                 quantity: Quantity::Fan,
@@ -140,44 +193,11 @@ fn fans(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
                 source: String::new(),
                 group: Group::Slow,
             };
-            let path = chip.path(&format!("{input}_input"));
-            let slot = enter(root, catalogue, entry, Kind::Gauge, &path, 1.0, Limits::new(0.0, 50_000.0));
-            slots.extend(slot.map(|slot| slot.behind(chip.gate(root))));
+            let file = if input == TACHOMETER { input } else { format!("{input}_input") };
+            let how = (scaled(1.0), Limits::new(0.0, 50_000.0));
+            let path = chip.path(&file);
+            slots.extend(files::enter(root, catalogue, entry, Kind::Gauge, &path, how, gate.as_ref()));
         }
     }
     slots
-}
-
-/// Whether a file holds the value or a running total.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Gauge,
-    Counter,
-}
-
-/// Enters one file, or the reason why it cannot be opened.
-fn enter(
-    root: &Root,
-    catalogue: &mut Catalogue,
-    entry: Entry,
-    kind: Kind,
-    path: &str,
-    factor: f64,
-    limits: Limits,
-) -> Option<Slot> {
-    let source = format!("/{path}");
-    match root.open(path) {
-        Ok(handle) => {
-            let entry = Entry { source, ..entry };
-            let channel = match kind {
-                Kind::Gauge => catalogue.gauge(entry),
-                Kind::Counter => catalogue.counter(entry, None),
-            };
-            Some(Slot::new(vec![channel], Formula::Scaled(handle, factor), limits))
-        }
-        Err(reason) => {
-            catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &source, reason, None);
-            None
-        }
-    }
 }

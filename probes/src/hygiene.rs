@@ -78,7 +78,8 @@ fn chosen(text: String) -> Option<String> {
 
 /// Reads in a thread, since a zone's driver may hang.
 fn hottest(root: &Root) -> Option<f64> {
-    let mut zones = thermal::discover(root, &mut Catalogue::default())?;
+    let mut catalogue = Catalogue::default();
+    let mut zones = thermal::discover(root, &mut catalogue)?;
     let (sender, receiver) = mpsc::sync_channel(1);
     let read = move || {
         let mut values = Vec::new();
@@ -88,7 +89,9 @@ fn hottest(root: &Root) -> Option<f64> {
     };
     thread::Builder::new().name("probe-zones".to_owned()).spawn(read).ok()?;
     let values = receiver.recv_timeout(SENSOR_DEADLINE).ok()?;
-    values.into_iter().filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)
+    let is_zone = |channel| catalogue.get(channel).is_some_and(|it| it.quantity == Quantity::Temperature);
+    let zones = values.into_iter().filter(|&(channel, _)| is_zone(channel));
+    zones.filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)
 }
 
 fn throttling(root: &Root) -> (Option<u64>, Option<bool>) {

@@ -13,7 +13,10 @@ use crate::powercap::Powercap;
 use crate::pressure::Pressure;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
-use crate::{cards, frequency, hwmon, membw, npu, thermal, throttle};
+use crate::{
+    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, pmic, thermal, threads,
+    throttle, total,
+};
 
 /// The catalogue of one machine with the sources behind it.
 pub struct Inventory {
@@ -32,6 +35,7 @@ pub struct Inventory {
 pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
     let worker = WorkerPid::default();
+    let profile = board::profile(root);
     let mut fast: Vec<Box<dyn Source>> = Vec::new();
     let mut medium: Vec<Box<dyn Source>> = Vec::new();
     let mut slow: Vec<Box<dyn Source>> = Vec::new();
@@ -39,6 +43,9 @@ pub fn discover(root: &Root) -> Inventory {
 
     medium.extend(CpuTime::discover(root, &mut catalogue).map(boxed));
     medium.extend(own::discover(root, &mut catalogue, &worker));
+    medium.extend(threads::discover(root, &mut catalogue, &worker));
+    medium.extend(foreign::discover(root, &mut catalogue, &worker));
+    slow.extend(cgroup::discover(root, &mut catalogue));
     if let Some((group, source)) = frequency::discover(root, &mut catalogue) {
         match group {
             Group::Fast => fast.push(source),
@@ -47,26 +54,38 @@ pub fn discover(root: &Root) -> Inventory {
         }
     }
     slow.extend(MemInfo::discover(root, &mut catalogue).map(boxed));
-    membw::discover(root, &mut catalogue);
+    let traffic = membw::discover(root, &mut catalogue, &worker);
     fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
-    let monitors = hwmon::discover(root, &mut catalogue);
+    let (nvidia, cards) = processors(root, &mut catalogue);
+    let monitors = hwmon::discover(root, profile, &cards.monitors, &mut catalogue);
     bus.extend(monitors.power);
-    let battery = Batteries::discover(root, &mut catalogue).map(boxed);
+    bus.extend(pmic::discover(root, &mut catalogue));
+    let batteries = Batteries::discover(root, &mut catalogue);
+    let discharging = batteries.as_ref().and_then(Batteries::discharging);
+    let mut battery: Vec<_> = batteries.map(boxed).into_iter().collect();
+    let mut node: Vec<_> = ipmi::discover(root, &mut catalogue).into_iter().collect();
     let zones = thermal::discover(root, &mut catalogue);
     slow.extend(throttle::discover(root, &mut catalogue));
+    slow.extend(frequency::limits(root, &mut catalogue));
     slow.extend(Pressure::discover(root, &mut catalogue).map(boxed));
-    let (nvidia, cards) = processors(root, &mut catalogue);
     medium.extend(npu::discover(root, &mut catalogue));
+    let mut processors = cards.sources;
+    processors.extend(fdinfo::worker::discover(root, &cards.addresses, &worker, &mut catalogue));
+    let lists = &mut [&mut battery, &mut node, &mut bus, &mut fast, &mut processors];
+    total::discover(&mut catalogue, profile, discharging, lists);
     fill(&mut catalogue);
 
     let own_thread = [
         ("probe-power", Group::Bus, bus),
-        ("probe-battery", Group::Slow, battery.into_iter().collect()),
+        ("probe-battery", Group::Slow, battery),
+        ("probe-node", Group::Slow, node),
         ("probe-thermal", Group::Slow, zones.into_iter().collect()),
         ("probe-hwmon", Group::Slow, monitors.temperatures.into_iter().collect()),
-        ("probe-fans", Group::Slow, monitors.fans.into_iter().collect()),
+        ("probe-fans", Group::Slow, monitors.fans.into_iter().chain(monitors.alarms).collect()),
         ("probe-nvidia", Group::Gpu, nvidia.into_iter().collect()),
-        ("probe-cards", Group::Gpu, cards.into_iter().collect()),
+        ("probe-cards", Group::Gpu, processors),
+        ("probe-membw", Group::Medium, traffic.counters),
+        ("probe-traffic", Group::Slow, traffic.files),
     ];
     let shared = [
         ("probe-fast", Group::Fast, fast),
@@ -79,7 +98,7 @@ pub fn discover(root: &Root) -> Inventory {
         .filter(|(.., sources)| !sources.is_empty())
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
-    Inventory { channels: catalogue.finish(), board: board(root), lanes, worker }
+    Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {
@@ -89,7 +108,7 @@ fn boxed(source: impl Source + 'static) -> Box<dyn Source> {
 type Optional = Option<Box<dyn Source>>;
 
 /// Graphics processors of all kinds. What the NVIDIA library says counts only where nothing else was found.
-fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, Optional) {
+fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards) {
     let nvidia = Nvidia::discover(root, catalogue);
     let count = nvidia.as_ref().map_or(0, |(_, count)| *count);
     let cards = cards::discover(root, count, catalogue);
@@ -100,7 +119,7 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, Optional) {
                 let (id, number) =
                     if catalogue.has_id("gpu0.busy") { ("gpu1.busy", 1) } else { ("gpu0.busy", 0) };
                 let channel = (id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
-                let detail = format!("no load file of amdgpu or Tegra, and {}", reason.detail);
+                let detail = format!("no kernel driver shows a GPU's load in sysfs, and {}", reason.detail);
                 let reason = if id == "gpu0.busy" { Reason::new(reason.code, detail) } else { reason };
                 catalogue.absent(channel, "libnvidia-ml.so.1", reason, None);
             }
@@ -111,7 +130,7 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, Optional) {
 
 /// Adds a row for each family that has none yet.
 fn fill(catalogue: &mut Catalogue) {
-    use Quantity::{Energy, Fan, Power, Temperature};
+    use Quantity::{Energy, Fan, Temperature};
     let mut row =
         |channel: (&str, Quantity, Unit, Scope), source: &str, detail: &str, remedy: Option<&str>| {
             if !catalogue.has(channel.1) {
@@ -126,40 +145,12 @@ fn fill(catalogue: &mut Catalogue) {
         rapl,
     );
     row(
-        ("power.board", Power, Unit::Watts, Scope::BoardInput),
-        "/sys/class/hwmon",
-        "no power sensor, no battery and no energy counter",
-        None,
-    );
-    row(
         ("temp.cpu", Temperature, Unit::Celsius, Scope::Machine),
         "/sys/class/thermal",
         "no thermal zone and no hwmon temperature",
         None,
     );
     row(("fan.fan1", Fan, Unit::Rpm, Scope::Machine), "/sys/class/hwmon", "no fan with a tachometer", None);
-}
-
-/// The device tree's names, or those of the firmware tables.
-fn board(root: &Root) -> Board {
-    // Several strings in one property are separated by zero bytes; the first is the most specific.
-    let first = |path: &str| {
-        let text = root.text(path).ok()?;
-        text.split('\0').next().map(|first| first.trim().to_owned()).filter(|first| !first.is_empty())
-    };
-    for tree in ["proc/device-tree", "sys/firmware/devicetree/base"] {
-        let (id, name) = (first(&format!("{tree}/compatible")), first(&format!("{tree}/model")));
-        if id.is_some() || name.is_some() {
-            return Board { id, name };
-        }
-    }
-    let product = first("sys/class/dmi/id/product_name");
-    let vendor = first("sys/class/dmi/id/sys_vendor");
-    let name = match (&vendor, &product) {
-        (Some(vendor), Some(product)) => Some(format!("{vendor} {product}")),
-        _ => product.clone().or(vendor),
-    };
-    Board { id: product, name }
 }
 
 /// A reason in the words of a code alone, for readings that failed after the catalogue was made.

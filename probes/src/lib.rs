@@ -13,23 +13,31 @@
 //! Rates are never sampled: whoever reads derives them from the counters.
 
 mod battery;
+mod board;
 mod cards;
 mod catalogue;
+mod cgroup;
 mod clock;
+mod cores;
 mod cpu;
 mod doctor;
+pub mod fdinfo;
 mod files;
+mod foreign;
 mod frequency;
 pub mod host;
 mod hwmon;
 pub mod hygiene;
 mod inventory;
+mod ipmi;
 mod membw;
 mod meminfo;
 mod npu;
 mod nvidia;
 mod own;
 mod pci;
+mod perf;
+mod pmic;
 mod powercap;
 mod pressure;
 pub mod process;
@@ -37,9 +45,14 @@ mod root;
 mod sampler;
 mod source;
 mod thermal;
+mod threads;
 mod throttle;
 mod ticks;
 mod topology;
+mod total;
+
+#[cfg(test)]
+mod tests;
 
 pub use doctor::doctor;
 pub use inventory::{Board, Inventory, discover};

@@ -1,46 +1,61 @@
-//! Memory traffic: what this machine has to count it with, and why it is not read.
+//! Memory traffic. No file gives it portably; in the order of trust:
 //!
-//! No file gives it portably. Memory controllers have performance counters that only a privileged process may
-//! open, and they count every process and device; so here is one row that names what was found.
+//! | source | what it says | class |
+//! |---|---|---|
+//! | performance counters of the memory controllers | bytes of all CPUs and devices | measured |
+//! | `resctrl`, if somebody mounted it | bytes of all CPUs, by L3 domain | measured |
+//! | Jetson's activity monitor, Rockchip's `dmc` | share of the clocks that the memory is busy | modelled |
+//! | misses of the last-level cache × 64 B | what the worker's loads brought in | modelled |
+//!
+//! `resctrl` is never mounted from here: that changes the machine.
 
 use slmscope_profiles::channel::{Quantity, Reason, ReasonCode, Scope, Unit};
 
 use crate::catalogue::{Catalogue, missing};
+use crate::own::WorkerPid;
+use crate::perf;
 use crate::root::Root;
+use crate::source::Source;
 
-const PMUS: &str = "sys/bus/event_source/devices";
+mod resctrl;
+mod soc;
 
-/// Beginnings of the names of the PMUs that count DRAM traffic.
-const DRAM_PMUS: [&str; 9] = [
-    "uncore_imc",
-    "amd_umc",
-    "amd_df",
-    "nvidia_scf_pmu",
-    "nvidia_ucf_pmu",
-    "arm_dmc620",
-    "hisi_sccl",
-    "imx8_ddr",
-    "rockchip_ddr",
-];
+/// What was found, by what it costs.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    /// System calls that interrupt a CPU of each socket.
+    pub(crate) counters: Vec<Box<dyn Source>>,
+    /// Files of drivers.
+    pub(crate) files: Vec<Box<dyn Source>>,
+}
 
-/// Enters `membw.dram`.
-pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) {
-    let pmu = root
-        .list(PMUS)
-        .unwrap_or_default()
-        .into_iter()
-        .find(|name| DRAM_PMUS.iter().any(|prefix| name.starts_with(prefix)));
-    let mounted = "sys/fs/resctrl/mon_data";
-    let (source, reason) = if let Some(pmu) = pmu {
-        let detail =
-            format!("the counters of {pmu} need system-wide perf events, which slmscope does not open");
-        (format!("/{PMUS}/{pmu}"), Reason::new(ReasonCode::NotSupported, detail))
-    } else if root.exists(mounted) {
-        let detail = "resctrl is mounted; slmscope does not read its monitoring groups";
-        (format!("/{mounted}"), Reason::new(ReasonCode::NotSupported, detail))
-    } else {
-        (format!("/{PMUS}"), missing("no memory-controller counters: no DRAM PMU and no resctrl"))
+/// Enters `membw.dram`, from the best source, and the other `membw.` channels.
+pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Traffic {
+    let mut traffic = Traffic::default();
+    let counted = perf::dram::discover(root, catalogue);
+    let refused = match counted {
+        Ok(source) => {
+            traffic.counters.push(source);
+            None
+        }
+        Err(refused) => Some(refused),
     };
-    let channel = ("membw.dram", Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Dram);
-    catalogue.absent(channel, &source, reason, None);
+    traffic.files.extend(resctrl::discover(root, catalogue));
+    traffic.files.extend(soc::discover(root, catalogue));
+    if !catalogue.has_id("membw.dram") {
+        let (source, reason, remedy) =
+            refused.unwrap_or_else(|| (String::new(), missing("nothing counts it"), None));
+        let channel = ("membw.dram", Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Dram);
+        catalogue.absent(channel, &source, reason, remedy);
+    }
+    traffic.counters.extend(perf::misses::discover(root, catalogue, worker));
+    traffic
+}
+
+/// Why there are no counters of memory controllers, for a machine that has none.
+pub(crate) fn no_counters(root: &Root) -> Reason {
+    let mounted = root.exists("sys/fs/resctrl/info");
+    let rest =
+        if mounted { "resctrl is mounted but monitors no bandwidth" } else { "resctrl is not mounted" };
+    Reason::new(ReasonCode::NoSuchInterface, format!("no performance counter of a memory controller; {rest}"))
 }

@@ -19,7 +19,7 @@ impl WorkerPid {
         self.0.store(pid.unwrap_or(0), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<u32> {
+    pub(crate) fn get(&self) -> Option<u32> {
         Some(self.0.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
     }
 }

@@ -1,4 +1,7 @@
-//! Graphics processors on the PCI bus, and whether they sleep. These files can be read without waking them.
+//! Devices that sleep, and how to see it: `power/runtime_status` and `power_state` can be read without waking
+//! them.
+
+use std::sync::Arc;
 
 use crate::files::Gate;
 use crate::root::Root;
@@ -43,6 +46,10 @@ impl NvidiaCard {
 }
 
 /// Keeps the files of the device in this folder from being read while it is powered down.
-pub(crate) fn gate(root: &Root, folder: &str) -> Option<Gate> {
-    root.open(&format!("{folder}/{STATUS}")).ok().map(Gate::Asleep)
+pub(crate) fn gate(root: &Root, folder: &str) -> Option<Arc<Gate>> {
+    let states: Vec<_> = [STATUS, "power_state"]
+        .iter()
+        .filter_map(|file| root.open(&format!("{folder}/{file}")).ok())
+        .collect();
+    (!states.is_empty()).then(|| Arc::new(Gate::Asleep(states)))
 }

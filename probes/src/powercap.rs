@@ -12,6 +12,7 @@ use slmscope_profiles::channel::{
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::files::integer;
+use crate::perf::energy::PerfEnergy;
 use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
 
@@ -30,14 +31,16 @@ struct Zone {
     changed: Instant,
 }
 
-/// Reads the counters.
+/// Reads the counters: those of the kernel's `power` PMU where it may be opened, the rest from files.
 pub(crate) struct Powercap {
+    perf: PerfEnergy,
     zones: Vec<Zone>,
 }
 
 impl Powercap {
     /// Enters `energy.ZONE` and `power.ZONE` for each zone.
     pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Self> {
+        let perf = PerfEnergy::discover(root, catalogue);
         let mut zones = Vec::new();
         let folders = root.list(FOLDER).unwrap_or_default();
         for driver in ["intel-rapl:", "intel-rapl-mmio:"] {
@@ -45,7 +48,7 @@ impl Powercap {
                 zones.extend(zone(root, folder, driver, catalogue));
             }
         }
-        (!zones.is_empty()).then_some(Self { zones })
+        (!zones.is_empty() || !perf.is_empty()).then_some(Self { perf, zones })
     }
 }
 
@@ -66,7 +69,9 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
         None => name.clone(),
     };
     let id = format!("energy.{}", id_part(&label));
-    if driver == "intel-rapl-mmio:" && catalogue.has_id(&id) {
+    // Shown already: by the PMU, or by the registers that `intel-rapl-mmio` repeats.
+    let is_mmio = driver == "intel-rapl-mmio:";
+    if catalogue.has_id(&id) && (is_mmio || catalogue.is_perf(&id)) {
         return None;
     }
     let scope = match kind.as_str() {
@@ -126,7 +131,7 @@ fn is_amd(root: &Root, range_uj: Option<i64>) -> bool {
 }
 
 impl Zone {
-    fn read(&mut self) -> Value {
+    fn read(&mut self, now: Instant) -> Value {
         let mut buffer = [0; 32];
         let uj = match self.handle.read(&mut buffer).map(integer) {
             Ok(Some(uj)) if uj >= 0 => uj,
@@ -135,8 +140,8 @@ impl Zone {
         };
         if self.last_uj != Some(uj) {
             self.last_uj = Some(uj);
-            self.changed = Instant::now();
-        } else if self.changed.elapsed().as_secs() >= STALE_S {
+            self.changed = now;
+        } else if now.saturating_duration_since(self.changed).as_secs() >= STALE_S {
             return Value::Absent(ReasonCode::Stale);
         }
         Value::Present(uj as f64 / 1e6)
@@ -145,10 +150,39 @@ impl Zone {
 
 impl Source for Powercap {
     fn channels(&self) -> Vec<ChannelId> {
-        self.zones.iter().map(|zone| zone.channel).collect()
+        self.perf.channels().chain(self.zones.iter().map(|zone| zone.channel)).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read())));
+        self.perf.read(values);
+        let now = Instant::now();
+        values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read(now))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_counter_that_stands_still_is_stale_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sys/class/powercap/intel-rapl:0");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("name"), "package-0\n").unwrap();
+        std::fs::write(folder.join("energy_uj"), "5000000\n").unwrap();
+        let root = Root::tree(dir.path()).unwrap();
+        let mut source = Powercap::discover(&root, &mut Catalogue::default()).unwrap();
+        let zone = &mut source.zones[0];
+        let begin = Instant::now();
+        assert_eq!(zone.read(begin), Value::Present(5.0));
+        assert_eq!(zone.read(begin + Duration::from_secs(9)), Value::Present(5.0));
+        assert_eq!(zone.read(begin + Duration::from_secs(11)), Value::Absent(ReasonCode::Stale));
+        std::fs::write(folder.join("energy_uj"), "5000001\n").unwrap();
+        assert_eq!(zone.read(begin + Duration::from_secs(12)), Value::Present(5.000_001));
+        std::fs::write(folder.join("energy_uj"), "-1\n").unwrap();
+        assert_eq!(zone.read(begin + Duration::from_secs(13)), Value::Absent(ReasonCode::Implausible));
     }
 }

@@ -28,7 +28,7 @@ impl Pressure {
     /// Enters `psi.RESOURCE.LINE` for each line that this kernel prints.
     pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Self> {
         let mut resources = Vec::new();
-        for name in ["cpu", "memory", "io"] {
+        for name in ["cpu", "memory", "io", "irq"] {
             let path = format!("proc/pressure/{name}");
             let source = format!("/{path}");
             match root.open(&path).and_then(|handle| Ok((handle, root.read(&path, CAP)?))) {
@@ -40,6 +40,8 @@ impl Pressure {
                         .collect();
                     resources.push(Resource { handle, lines });
                 }
+                // Kernels before 6.1 and some configurations have no such file beside the others.
+                Err(reason) if name == "irq" && reason.code == ReasonCode::NoSuchInterface => {}
                 Err(reason) => {
                     let remedy = match reason.code {
                         ReasonCode::NoSuchInterface | ReasonCode::NotSupported => Some(REMEDY.to_owned()),

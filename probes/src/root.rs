@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
@@ -21,10 +22,10 @@ const MAX_ENTRIES: usize = 8192;
 /// Longest text that [`Root::text`] reads, bytes.
 const TEXT_CAP: usize = 4096;
 
-/// The tree that the probes read.
-#[derive(Debug)]
+/// The tree that the probes read. Clones share one open directory.
+#[derive(Debug, Clone)]
 pub struct Root {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     path: PathBuf,
     live: bool,
 }
@@ -36,7 +37,7 @@ impl Root {
     /// If `/` cannot be opened.
     pub fn live() -> io::Result<Self> {
         let dir = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { dir, path: PathBuf::from("/"), live: true })
+        Ok(Self { dir: Arc::new(dir), path: PathBuf::from("/"), live: true })
     }
 
     /// A captured tree with `sys` and `proc` in it.
@@ -45,7 +46,7 @@ impl Root {
     /// If `path` is not a directory, or the kernel is older than 5.6 and cannot confine paths to it.
     pub fn tree(path: &Path) -> io::Result<Self> {
         let dir = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let root = Self { dir, path: path.to_owned(), live: false };
+        let root = Self { dir: Arc::new(dir), path: path.to_owned(), live: false };
         match root.open_flags(".", OFlags::PATH | OFlags::DIRECTORY) {
             Ok(_) => Ok(root),
             Err(Errno::NOSYS) => Err(io::Error::other("reading a tree needs openat2 (Linux 5.6 or later)")),
@@ -156,10 +157,10 @@ impl Root {
         let flags = flags | OFlags::CLOEXEC;
         if self.live {
             // `path` is relative, so this is below `/`; kernels before 5.6 have no openat2.
-            fs::openat(&self.dir, path, flags, Mode::empty())
+            fs::openat(&*self.dir, path, flags, Mode::empty())
         } else {
             let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            fs::openat2(&self.dir, path, flags, Mode::empty(), inside)
+            fs::openat2(&*self.dir, path, flags, Mode::empty(), inside)
         }
     }
 }

@@ -33,6 +33,11 @@ pub(crate) fn first_threads(root: &Root) -> BTreeSet<u32> {
         .collect()
 }
 
+/// Number of the package that holds a CPU. `None` where the kernel does not say, as on many Arm machines.
+pub(crate) fn package(root: &Root, cpu: u32) -> Option<i64> {
+    root.integer(&format!("{FOLDER}/cpu{cpu}/topology/physical_package_id")).ok().filter(|&id| id >= 0)
+}
+
 /// Parses a list such as `0-3,8,10-11` (commas or blanks). What is malformed is left out.
 pub(crate) fn parse_list(text: &str) -> BTreeSet<u32> {
     let mut cpus = BTreeSet::new();

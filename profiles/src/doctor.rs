@@ -7,13 +7,39 @@ use crate::channel::{Class, Quantity, Reason, Scope, Unit};
 /// Value of [`DoctorReport::schema`].
 pub const SCHEMA: &str = "slmscope.doctor/1";
 
-/// What the firmware calls the board.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What the firmware and the system call the board. `None` and empty where they do not say.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Board {
     /// The most specific `compatible` of the device tree, or the product name of the firmware tables.
     pub id: Option<String>,
     /// The model in words.
     pub name: Option<String>,
+    /// Its description among those that slmscope ships; see [`crate::board`].
+    pub profile: Option<String>,
+    /// Release of the vendor's system: `L4T 36.4.3 (JetPack 6)`.
+    pub release: Option<String>,
+    /// Power mode that the vendor's tool or the firmware is set to: `15W`, `balanced`.
+    pub power_mode: Option<String>,
+    /// The different frequency governors in use, sorted.
+    pub governors: Vec<String>,
+    /// Kinds of cores, the most capable first.
+    pub cores: Vec<CoreKind>,
+    /// Nominal memory bandwidth, B/s.
+    pub memory_bytes_per_s: Option<f64>,
+    /// Nominal f32 operations per second of all cores.
+    pub f32_flops: Option<f64>,
+}
+
+/// CPUs with cores of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CoreKind {
+    /// The core's name, `P-core` or `E-core`; the part's number where it has no known name.
+    pub name: String,
+    /// CPU numbers.
+    pub cpus: Vec<u32>,
+    /// Relative speed as the kernel schedules by it; the fastest has 1024.
+    pub capacity: Option<u32>,
 }
 
 /// One channel and its reading.

@@ -4,6 +4,7 @@
 //! Everything here is data and pure functions. This crate opens no file, no socket and knows no clock; the
 //! model descriptions it ships are embedded in the binary.
 
+pub mod board;
 pub mod books;
 pub mod catalogue;
 pub mod channel;

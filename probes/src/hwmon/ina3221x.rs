@@ -3,15 +3,14 @@
 
 use slmscope_profiles::channel::Class;
 
-use super::power::rail_entry;
-use super::{Kind, enter};
+use super::power::{Known, rail_entry};
 use crate::catalogue::Catalogue;
-use crate::files::{Limits, Slot};
+use crate::files::{Kind, Limits, Slot, enter, scaled};
 use crate::root::Root;
 
 const FOLDER: &str = "sys/bus/i2c/drivers/ina3221x";
 
-pub(super) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
+pub(super) fn discover(root: &Root, catalogue: &mut Catalogue, known: Known<'_>) -> Vec<Slot> {
     let mut slots = Vec::new();
     for chip in root.list(FOLDER).unwrap_or_default() {
         let chip = format!("{FOLDER}/{chip}");
@@ -22,9 +21,9 @@ pub(super) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
             for rail in 0..3 {
                 let Ok(label) = root.text(&format!("{chip}/{device}/rail_name_{rail}")) else { continue };
                 let path = format!("{chip}/{device}/in_power{rail}_input");
-                let limits = Limits::new(0.0, 1000.0);
-                let entry = rail_entry(&label, Class::Measured);
-                slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, 1e-3, limits));
+                let entry = rail_entry(&label, known.scope("ina3221x", &chip, Some(&label)), Class::Measured);
+                let how = (scaled(1e-3), Limits::new(0.0, 1000.0));
+                slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, how, None));
             }
         }
     }

@@ -6,16 +6,20 @@
 //! | chip | what counts |
 //! |---|---|
 //! | `ina3221` | inputs 1–3: V × I by label. 4–7 are shunt voltages and sums; label `NC` is not connected |
-//! | `amdgpu` | `power1`; a second one is the same current through another filter |
-//! | `xe`, `i915` | one energy counter: the card's if it counts, else the package's |
+//! | other `ina…` | power and energy of each input, by label; else V × I where both are labelled |
+//! | `amdgpu`, `xe`, `i915` | listed with the card; here only where the card is not shown |
 //! | `power_meter` | the board's input, or on Grace what `power1_oem_info` says |
-//! | fans, USB sources | nothing: a contract or a fan is not what the machine draws |
+//! | `scmi_sensors`, `altra_hwmon`, `apm_xgene`, `amd_energy` | by label |
+//! | batteries, chargers, USB sources, fans, network cards | nothing: not what the machine draws |
+
+use std::collections::HashSet;
 
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
-use super::{Chip, Kind, enter, ina3221x};
+use super::{Chip, ina3221x};
+use crate::board::Profile;
 use crate::catalogue::{Catalogue, Entry};
-use crate::files::{Formula, Limits, Slot};
+use crate::files::{Formula, Input, Kind, Limits, Slot, enter, scaled};
 use crate::root::Root;
 use crate::source::Group;
 
@@ -29,16 +33,27 @@ const JOULES: Limits = Limits::new(0.0, 1e15);
 /// Rails that carry everything the board draws.
 const INPUT_RAILS: [&str; 2] = ["VDD_IN", "POM_5V_IN"];
 
-pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
-    let mut slots = ina3221x::discover(root, catalogue);
+pub(super) fn discover(
+    root: &Root,
+    chips: &[Chip],
+    board: Option<&Profile>,
+    cards: &HashSet<String>,
+    catalogue: &mut Catalogue,
+) -> Vec<Slot> {
+    let known = Known { board, lone: lone_monitor(root, chips) };
+    let mut slots = ina3221x::discover(root, catalogue, known);
     for chip in chips {
         let of_chip = match chip.name.as_str() {
-            "ina3221" => products(root, chip, catalogue),
+            "ina3221" => products(root, chip, known, 1..=3, catalogue),
+            _ if cards.contains(&chip.number) => Vec::new(),
             "xe" | "i915" => card_energy(root, chip, catalogue).into_iter().collect(),
-            name if is_no_draw(name) => Vec::new(),
-            _ => {
-                let mut both = watts(root, chip, catalogue);
-                both.extend(joules(root, chip, catalogue));
+            _ if is_no_draw(chip) => Vec::new(),
+            name => {
+                let mut both = watts(root, chip, known, catalogue);
+                both.extend(joules(root, chip, known, catalogue));
+                if both.is_empty() && is_rail_monitor(name) {
+                    both = products(root, chip, known, 1..=4, catalogue);
+                }
                 both
             }
         };
@@ -47,53 +62,87 @@ pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -
     slots
 }
 
-fn is_no_draw(name: &str) -> bool {
-    name == "acpi_fan" || name.starts_with("ucsi_source_psy") || name.starts_with("tcpm_source_psy")
+/// What else tells where a sensor sits.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'b> {
+    board: Option<&'b Profile>,
+    /// The entry of the one current monitor without labels.
+    lone: Option<&'b str>,
 }
 
-/// What a rail of this name covers.
-pub(super) fn rail(label: &str) -> Scope {
-    if INPUT_RAILS.contains(&label) { Scope::BoardInput } else { Scope::Rail(label.to_owned()) }
+impl Known<'_> {
+    /// What the input of a monitor covers.
+    pub(super) fn scope(self, chip: &str, number: &str, label: Option<&str>) -> Scope {
+        if let Some(scope) = self.board.and_then(|board| board.scope(chip, label)) {
+            return scope.clone();
+        }
+        match label {
+            Some(label) if INPUT_RAILS.contains(&label) => Scope::BoardInput,
+            Some(label) => Scope::Rail(label.to_owned()),
+            None if self.lone == Some(number) => Scope::BoardInput,
+            None => Scope::Rail(chip.to_owned()),
+        }
+    }
+}
+
+/// A single monitor that nobody labelled is an extension on the board's supply: that of a battery or a meter.
+fn lone_monitor<'c>(root: &Root, chips: &'c [Chip]) -> Option<&'c str> {
+    let mut unlabelled = chips.iter().filter(|chip| {
+        is_rail_monitor(&chip.name) && !chip.files.iter().any(|file| file.ends_with("_label"))
+    });
+    let first = unlabelled.next()?;
+    let alone = unlabelled.next().is_none() && first.label(root, "label").is_none();
+    alone.then_some(first.number.as_str())
+}
+
+fn is_no_draw(chip: &Chip) -> bool {
+    const PREFIXES: [&str; 7] = ["acpi_fan", "ucsi_source", "tcpm_source", "nvme", "mlx", "iwlwifi", "mt79"];
+    chip.is_supply() || PREFIXES.iter().any(|prefix| chip.name.starts_with(prefix))
 }
 
 /// The channel of a rail's power, without its source.
-pub(super) fn rail_entry(label: &str, class: Class) -> Entry {
+pub(super) fn rail_entry(name: &str, scope: Scope, class: Class) -> Entry {
     Entry {
-        id: format!("power.rail.{}", id_part(label)),
+        id: format!("power.rail.{}", id_part(name)),
         quantity: Quantity::Power,
         unit: Unit::Watts,
-        scope: rail(label),
+        scope,
         class,
         source: String::new(),
         group: Group::Bus,
     }
 }
 
-/// Rails of an INA3221: millivolts × milliamperes.
-fn products(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
+/// Rails of a monitor that tells voltage and current: millivolts × milliamperes.
+fn products(
+    root: &Root,
+    chip: &Chip,
+    known: Known<'_>,
+    inputs: std::ops::RangeInclusive<u32>,
+    catalogue: &mut Catalogue,
+) -> Vec<Slot> {
     let mut slots = Vec::new();
-    for number in 1..=3 {
+    for number in inputs {
         let file = |suffix: &str| chip.path(&format!("in{number}_{suffix}"));
         let Some(label) = chip.label(root, &format!("in{number}_label")) else { continue };
         let disabled = root.integer(&file("enable")).is_ok_and(|enable| enable == 0);
-        if disabled || label == "NC" {
+        let off = root.integer(&chip.path(&format!("curr{number}_enable"))).is_ok_and(|enable| enable == 0);
+        if disabled || off || label == "NC" {
             continue;
         }
         let (volts, amperes) = (file("input"), chip.path(&format!("curr{number}_input")));
-        let entry =
-            Entry { source: format!("/{volts} × curr{number}_input"), ..rail_entry(&label, Class::Derived) };
+        let scope = known.scope(&chip.name, &chip.number, Some(&label));
+        let source = format!("/{volts} × curr{number}_input");
+        let entry = Entry { source, ..rail_entry(&label, scope, Class::Derived) };
         match root.open(&volts).and_then(|volts| Ok((volts, root.open(&amperes)?))) {
             Ok((volts, amperes)) => {
                 let channel = catalogue.gauge(entry);
-                slots.push(Slot::new(vec![channel], Formula::Product(volts, amperes, 1e-6), WATTS));
+                let formula = Formula::Product(volts.into(), amperes.into(), 1e-6);
+                slots.push(Slot::new(vec![channel], formula, WATTS));
             }
             Err(reason) => {
-                catalogue.absent(
-                    (&entry.id, entry.quantity, entry.unit, entry.scope),
-                    &entry.source,
-                    reason,
-                    None,
-                );
+                let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
+                catalogue.absent(channel, &entry.source, reason, None);
             }
         }
     }
@@ -101,7 +150,7 @@ fn products(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
 }
 
 /// `powerN_average` or `powerN_input`, in µW.
-fn watts(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
+fn watts(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut numbers: Vec<u32> =
         chip.inputs("power", "_input").chain(chip.inputs("power", "_average")).collect();
     numbers.sort_unstable();
@@ -109,6 +158,7 @@ fn watts(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
     if chip.name == "amdgpu" {
         numbers.truncate(1);
     }
+    let gate = chip.gate(root);
     let mut slots = Vec::new();
     for number in numbers {
         let input = format!("power{number}");
@@ -116,34 +166,33 @@ fn watts(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
         let average = format!("{input}_average");
         let file = if chip.files.contains(&average) { average } else { format!("{input}_input") };
         let label = label(root, chip, "power", number);
+        let scope = scope(root, chip, known, label.as_deref());
         let entry = match (&label, is_rail_monitor(&chip.name)) {
-            (Some(label), true) => rail_entry(label, Class::Measured),
+            (Some(label), true) => rail_entry(label, scope, Class::Measured),
+            (None, true) => rail_entry(&chip.name, scope, Class::Measured),
             _ => Entry {
                 id: chip.id("power", label.as_deref(), &input),
-                quantity: Quantity::Power,
-                unit: Unit::Watts,
-                scope: scope(root, chip, label.as_deref()),
-                class: Class::Measured,
-                source: String::new(),
-                group: Group::Bus,
+                ..rail_entry("", scope, Class::Measured)
             },
         };
-        slots.extend(enter(root, catalogue, entry, Kind::Gauge, &chip.path(&file), 1e-6, WATTS));
+        let how = (scaled(1e-6), WATTS);
+        slots.extend(enter(root, catalogue, entry, Kind::Gauge, &chip.path(&file), how, gate.as_ref()));
     }
     slots
 }
 
 /// `energyN_input`, in µJ.
-fn joules(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
+fn joules(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
     for number in chip.inputs("energy", "_input") {
         let input = format!("energy{number}");
         let label = label(root, chip, "energy", number);
         let id = match (&label, is_rail_monitor(&chip.name)) {
             (Some(label), true) => format!("energy.rail.{}", id_part(label)),
+            (None, true) => format!("energy.rail.{}", id_part(&chip.name)),
             _ => chip.id("energy", label.as_deref(), &input),
         };
-        let scope = scope(root, chip, label.as_deref());
+        let scope = scope(root, chip, known, label.as_deref());
         let path = chip.path(&format!("{input}_input"));
         slots.extend(counter(root, catalogue, id, scope, &path));
     }
@@ -152,16 +201,13 @@ fn joules(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Vec<Slot> {
 
 /// Intel's graphics cards count the energy of the card and of its package; on some the first stays at zero.
 fn card_energy(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Option<Slot> {
-    let asleep = chip.gate(root).is_some_and(|gate| gate.closed().is_some());
-    let counts = |number: &u32| {
-        !asleep && root.integer(&chip.path(&format!("energy{number}_input"))).is_ok_and(|energy| energy > 0)
-    };
-    let numbers: Vec<u32> = chip.inputs("energy", "_input").collect();
-    let number = numbers.iter().copied().find(|number| counts(number)).or(numbers.first().copied())?;
-    let input = format!("energy{number}");
-    let label = chip.label(root, &format!("{input}_label"));
-    let id = chip.id("energy", label.as_deref(), &input);
-    counter(root, catalogue, id, Scope::Gpu, &chip.path(&format!("{input}_input")))
+    let paths: Vec<String> =
+        chip.inputs("energy", "_input").map(|number| chip.path(&format!("energy{number}_input"))).collect();
+    let first = paths.first()?;
+    let id = format!("energy.{}", id_part(&chip.name));
+    let mut slot = counter(root, catalogue, id, Scope::Gpu, first)?;
+    slot.replace(Formula::Counting(paths.into_iter().map(Input::later).collect(), 1e-6));
+    Some(slot)
 }
 
 /// Enters an energy counter and, where no sensor gives the power itself, its rate.
@@ -176,7 +222,7 @@ fn counter(root: &Root, catalogue: &mut Catalogue, id: String, scope: Scope, pat
         source: String::new(),
         group: Group::Bus,
     };
-    let slot = enter(root, catalogue, entry, Kind::Counter, path, 1e-6, JOULES)?;
+    let slot = enter(root, catalogue, entry, Kind::Counter(None), path, (scaled(1e-6), JOULES), None)?;
     if let (Some(&of), false) = (slot.channels.first(), catalogue.has_id(&power)) {
         catalogue.rate(&power, of, Quantity::Power, Unit::Watts);
     }
@@ -189,27 +235,39 @@ fn is_rail_monitor(name: &str) -> bool {
 }
 
 fn label(root: &Root, chip: &Chip, prefix: &str, number: u32) -> Option<String> {
+    if chip.is_card() {
+        return None;
+    }
     let own = chip.label(root, &format!("{prefix}{number}_label"));
     if own.is_none() && is_rail_monitor(&chip.name) {
-        return chip.label(root, &format!("in{number}_label"));
+        return chip.label(root, &format!("in{number}_label")).or_else(|| chip.label(root, "label"));
     }
     own
 }
 
-fn scope(root: &Root, chip: &Chip, label: Option<&str>) -> Scope {
-    match chip.name.as_str() {
+fn scope(root: &Root, chip: &Chip, known: Known<'_>, label: Option<&str>) -> Scope {
+    let of_cores = |label: &str| label.starts_with("Ecore") || label == "CPU power";
+    match (chip.name.as_str(), label) {
         // The integrated kind has a second voltage, of the north bridge, and its sensor sees the package.
-        "amdgpu" if chip.label(root, "in1_label").is_some_and(|label| label == "vddnb") => Scope::Package,
-        "amdgpu" => Scope::Gpu,
-        "power_meter" => meter_scope(root, chip),
-        name => label.map_or_else(|| Scope::Rail(name.to_owned()), rail),
+        ("amdgpu", _) if chip.files.iter().any(|file| file == "in1_input") => Scope::Package,
+        ("amdgpu" | "radeon", _) => Scope::Gpu,
+        ("power_meter", _) => meter_scope(root, chip),
+        ("amd_energy", Some(label)) if label.starts_with("Esocket") => Scope::Package,
+        ("amd_energy" | "altra_hwmon" | "apm_xgene", Some(label)) if of_cores(label) => Scope::Cores,
+        ("altra_hwmon" | "apm_xgene", Some(label)) if label.contains("DIMM") || label.contains("DRAM") => {
+            Scope::Dram
+        }
+        ("altra_hwmon" | "apm_xgene", Some(label)) if label.contains("CPU") => Scope::Package,
+        (name, _) => known.scope(name, &chip.number, label),
     }
 }
 
 /// On NVIDIA Grace several meters are nested: module ⊃ Grace ⊃ CPU and SysIO.
 fn meter_scope(root: &Root, chip: &Chip) -> Scope {
-    let Ok(info) = root.text(&chip.path("device/power1_oem_info")) else { return Scope::BoardInput };
-    match info.split_ascii_whitespace().next() {
+    let info = ["device/power1_oem_info", "power1_oem_info"]
+        .iter()
+        .find_map(|file| root.text(&chip.path(file)).ok());
+    match info.as_deref().and_then(|info| info.split_ascii_whitespace().next()) {
         Some("Module") => Scope::Platform,
         Some("Grace") => Scope::Package,
         Some("CPU") => Scope::Cores,

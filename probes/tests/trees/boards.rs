@@ -119,10 +119,12 @@ fn what_is_not_the_boards_power_is_not_shown_as_such() {
     let temperatures = orange.channels.iter().filter(|row| row.id.starts_with("temp."));
     assert_eq!(temperatures.count(), 7);
     let deck = report(&folder, "steamdeck-vangogh");
-    assert_eq!(row(&deck, "power.amdgpu_slowPPT").scope, Scope::Package);
-    assert!(!has(&deck, "power.amdgpu_fastPPT"));
+    assert_eq!(row(&deck, "gpu0.power").scope, Scope::Package);
+    assert!(
+        deck.channels.iter().filter(|row| row.scope == Scope::Package && row.value.is_some()).count() == 1
+    );
     let card = report(&folder, "intel-i7-1270p-arc-b580-xe");
-    assert_eq!(value(&card, "energy.xe_pkg"), Some(29_523.753_173));
+    assert_eq!(value(&card, "gpu0.energy"), Some(29_523.753_173));
     let apu = report(&folder, "amd-strixpoint-apu");
     assert_eq!(row(&apu, "energy.core-0").class, Class::Unavailable);
     assert_eq!(value(&report(&folder, "raspberry-pi-4b-ups"), "throttle.under_voltage"), Some(1.0));

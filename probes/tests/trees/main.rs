@@ -340,7 +340,7 @@ fn a_sleeping_card_is_left_alone() {
     let report = tree.doctor();
     assert_eq!(reason(&report, "gpu0.busy"), ReasonCode::GatedOrAsleep);
     assert_eq!(reason(&report, "gpu0.vram_used"), ReasonCode::GatedOrAsleep);
-    assert_eq!(reason(&report, "power.amdgpu_power1"), ReasonCode::GatedOrAsleep);
+    assert_eq!(reason(&report, "gpu0.power"), ReasonCode::GatedOrAsleep);
 }
 
 #[test]

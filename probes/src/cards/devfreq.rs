@@ -1,0 +1,70 @@
+//! Processors that are scaled by devfreq. What their drivers show of the load differs:
+//!
+//! | driver | load |
+//! |---|---|
+//! | Tegra (nvgpu) | `device/load`, per mille |
+//! | Mali, vendor's | `load` as `12@300000000Hz`, or `device/utilisation` in percent |
+//! | Panfrost, Panthor | per process in fdinfo, and only after somebody wrote 1 to `device/profiling` |
+//!
+//! One processor is often reachable by several paths; devfreq has each once.
+
+use std::collections::HashSet;
+
+use slmscope_profiles::channel::{Class, Quantity, ReasonCode, Unit};
+
+use super::{Card, HERTZ, SHARE};
+use crate::catalogue::Catalogue;
+use crate::files::{Formula, Slot, percent, scaled};
+use crate::root::Root;
+
+const FOLDER: &str = "sys/class/devfreq";
+
+/// Device-tree names of graphics processors.
+const NAMES: [&str; 9] =
+    ["gpu", "gv11b", "gp10b", "ga10b", "gm20b", "gb10b", "gpu-gpc-0", "mali", "gpu-panthor"];
+
+pub(super) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue, slots: &mut Vec<Slot>) -> u32 {
+    let mut next = first;
+    let mut seen = HashSet::new();
+    for device in root.list(FOLDER).unwrap_or_default() {
+        let folder = format!("{FOLDER}/{device}");
+        if !is_processor(root, &device, &folder) || !seen.insert(device.clone()) {
+            continue;
+        }
+        let mut card = Card::new(root, format!("{folder}/device"), next, catalogue);
+        busy(&mut card, &folder);
+        card.number("clock", &format!("{folder}/cur_freq"), (Unit::Hertz, 1.0, HERTZ));
+        slots.append(&mut card.slots);
+        next += 1;
+    }
+    next
+}
+
+/// By the suffix of the device (`17000000.gpu`) or by the name of its node.
+fn is_processor(root: &Root, device: &str, folder: &str) -> bool {
+    let suffix = device.rsplit_once('.').map_or(device, |(_, suffix)| suffix);
+    let node = root.text(&format!("{folder}/device/of_node/name")).ok();
+    NAMES.contains(&suffix) || node.is_some_and(|node| NAMES.contains(&node.as_str()))
+}
+
+fn busy(card: &mut Card<'_>, folder: &str) {
+    let entry = |card: &Card<'_>| card.entry("busy", Quantity::Gpu, Unit::Ratio, Class::Measured);
+    let (tegra, mali) = (format!("{}/load", card.folder), format!("{folder}/load"));
+    let utilisation = ["utilisation", "dvfs_utilisation"].map(|file| format!("{}/{file}", card.folder));
+    if card.root.exists(&tegra) {
+        let entry = entry(card);
+        card.gauge(entry, &tegra, scaled(1e-3), SHARE);
+    } else if card.root.exists(&mali) {
+        let entry = entry(card);
+        card.gauge(entry, &mali, |input| Formula::Parsed(input, percent), SHARE);
+    } else if let Some(path) = utilisation.iter().find(|path| card.root.exists(path)) {
+        let entry = entry(card);
+        card.gauge(entry, path, |input| Formula::Parsed(input, percent), SHARE);
+    } else {
+        let detail = match card.root.text(&format!("{}/profiling", card.folder)) {
+            Ok(flag) if flag == "0" => "the driver's profiling is off (0 in its file `profiling`)",
+            _ => "the driver tells the clock and no load",
+        };
+        card.absent("busy", &format!("/{folder}"), ReasonCode::NotSupported, detail);
+    }
+}

@@ -1,0 +1,355 @@
+//! Boards that are moved on by the test.
+
+use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, Value, rate};
+
+use super::{Board, Machine};
+
+const RAPL: &str = "sys/class/powercap";
+const SECOND: u64 = 1_000_000_000;
+
+fn zone(board: &Board, folder: &str, name: &str, energy: u64, range: Option<u64>) {
+    board.set(&format!("{RAPL}/{folder}/name"), name);
+    board.set(&format!("{RAPL}/{folder}/energy_uj"), &energy.to_string());
+    if let Some(range) = range {
+        board.set(&format!("{RAPL}/{folder}/max_energy_range_uj"), &range.to_string());
+    }
+}
+
+/// Mean watts of a counter between two readings that are a second apart.
+fn watts(machine: &Machine, id: &str, older: Value, newer: Value) -> Option<f64> {
+    let Kind::Counter { range } = machine.channel(id).kind else { panic!("{id} is no counter") };
+    let watts = rate((0, older.get()?), (SECOND, newer.get()?), range)?;
+    Some((watts * 1e6).round() / 1e6)
+}
+
+#[test]
+fn a_server_s_counters_step_and_wrap_each_at_its_own_range() {
+    let board = Board::new(&[]);
+    // Folder numbers run against the package numbers.
+    zone(&board, "intel-rapl:0", "package-1", 262_000_000_000, Some(262_143_328_850));
+    zone(&board, "intel-rapl:0:0", "dram", 65_712_000_000, Some(65_712_999_613));
+    zone(&board, "intel-rapl:1", "package-0", 1_000_000, Some(262_143_328_850));
+    zone(&board, "intel-rapl:1:0", "dram", 2_000_000, Some(65_712_999_613));
+    zone(&board, "intel-rapl-mmio:0", "package-0", 1_000_001, Some(262_143_328_850));
+    let mut machine = board.start();
+    let first = machine.read();
+    zone(&board, "intel-rapl:0", "package-1", 50_000_000 - 143_328_850 + 143_328_850, None);
+    zone(&board, "intel-rapl:0:0", "dram", 4_000_387, None);
+    zone(&board, "intel-rapl:1", "package-0", 81_000_000, None);
+    zone(&board, "intel-rapl:1:0", "dram", 7_000_000, None);
+    let second = machine.read();
+    let of = |id: &str| watts(&machine, id, first[id], second[id]);
+    assert_eq!(of("energy.package-1"), Some(193.328_85));
+    assert_eq!(of("energy.dram-1"), Some(5.0));
+    assert_eq!(of("energy.package-0"), Some(80.0));
+    assert_eq!(of("energy.dram-0"), Some(5.0));
+    assert_eq!(of("energy.board"), Some(283.328_85), "all four, the duplicate not");
+    let board = machine.channel("energy.board");
+    assert_eq!((board.class, &board.scope), (Class::Derived, &Scope::Rail("package+dram".to_owned())));
+    assert!(board.source.contains("energy.package-1 + energy.package-0"), "{}", board.source);
+    assert!(!machine.channels.iter().any(|channel| channel.id.contains('#')));
+}
+
+#[test]
+fn a_wrap_at_an_unknown_range_is_a_gap() {
+    let board = Board::new(&[]);
+    zone(&board, "intel-rapl:0", "package-0", 900, None);
+    let mut machine = board.start();
+    let first = machine.read();
+    zone(&board, "intel-rapl:0", "package-0", 100, None);
+    let second = machine.read();
+    assert_eq!(
+        watts(&machine, "energy.package-0", first["energy.package-0"], second["energy.package-0"]),
+        None
+    );
+    zone(&board, "intel-rapl:0", "package-0", 1_000_100, None);
+    let third = machine.read();
+    let step = watts(&machine, "energy.package-0", second["energy.package-0"], third["energy.package-0"]);
+    assert_eq!(step, Some(1.0));
+}
+
+#[test]
+fn psys_is_the_board_and_its_packages_are_not_added() {
+    let board = Board::new(&[]);
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));
+    zone(&board, "intel-rapl:0:0", "core", 4_000_000, Some(262_143_328_850));
+    zone(&board, "intel-rapl:1", "psys", 21_000_000, Some(262_143_328_850));
+    let mut machine = board.start();
+    assert_eq!(machine.read()["energy.board"], Value::Present(21.0));
+    assert_eq!(machine.channel("energy.board").scope, Scope::Platform);
+    assert_eq!(machine.channel("power.board").scope, Scope::Platform);
+}
+
+#[test]
+fn zones_that_may_not_be_read_leave_no_half_of_a_board() {
+    let board = Board::new(&[]);
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));
+    board.set(&format!("{RAPL}/intel-rapl:1/name"), "package-1");
+    let machine = board.start();
+    assert!(!machine.channels.iter().any(|channel| channel.id == "energy.board"));
+    let reason = machine.channel("power.board").reason.as_ref().unwrap();
+    assert_eq!(reason.code, ReasonCode::NoSuchInterface);
+}
+
+#[test]
+fn a_laptop_is_plugged_in_and_out() {
+    let supply = |file: &str| format!("sys/class/power_supply/{file}");
+    let board = Board::new(&[
+        (&supply("AC/type"), "Mains"),
+        (&supply("AC/online"), "0"),
+        (&supply("BAT0/type"), "Battery"),
+        (&supply("BAT0/status"), "Discharging"),
+        (&supply("BAT0/power_now"), "11000000"),
+        (&supply("BAT1/type"), "Battery"),
+        (&supply("BAT1/status"), "Unknown"),
+        (&supply("BAT1/power_now"), "0"),
+        (&supply("BAT1/temp"), "305"),
+    ]);
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["power.board"], Value::Present(11.0), "both packs");
+    assert_eq!(values["temp.battery.BAT1"], Value::Present(30.5));
+    assert_eq!(machine.channel("power.board").scope, Scope::Battery);
+    board.set(&supply("AC/online"), "1");
+    board.set(&supply("BAT0/status"), "Charging");
+    let values = machine.read();
+    assert_eq!(values["power.battery.BAT0"], Value::Present(-11.0));
+    assert_eq!(values["power.board"], Value::Absent(ReasonCode::Vanished), "charging is no consumption");
+    // A daemon that starts now takes the packages.
+    let mut machine = board.start();
+    machine.read();
+    assert_eq!(machine.channel("power.board").scope, Scope::Package);
+}
+
+#[test]
+fn a_jetson_s_input_is_its_board_and_its_sums_are_no_rails() {
+    let chip = |file: &str| format!("sys/class/hwmon/hwmon1/{file}");
+    let board = Board::new(&[(&chip("name"), "ina3221"), (&chip("curr4_input"), "9000")]);
+    for (number, label) in [(1, "VDD_IN"), (2, "VDD_CPU_GPU_CV"), (3, "VDD_SOC")] {
+        board.set(&chip(&format!("in{number}_label")), label);
+        board.set(&chip(&format!("in{number}_input")), "5000");
+        board.set(&chip(&format!("curr{number}_input")), &format!("{number}000"));
+        board.set(&chip(&format!("in{}_input", number + 3)), "4840");
+        board.set(&chip(&format!("curr{number}_crit_alarm")), "0");
+    }
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["power.board"], Value::Present(5.0));
+    assert_eq!(values["power.rail.VDD_SOC"], Value::Present(15.0));
+    assert_eq!(values.keys().filter(|id| id.starts_with("power.")).count(), 4);
+    board.set(&chip("curr1_input"), "2500");
+    board.set(&chip("curr1_crit_alarm"), "1");
+    let values = machine.read();
+    assert_eq!(values["power.board"], Value::Present(12.5));
+    assert_eq!(values["throttle.VDD_IN_current_crit"], Value::Present(1.0));
+}
+
+#[test]
+fn rails_are_summed_only_where_the_board_s_description_says_so() {
+    let chip = |file: &str| format!("sys/class/hwmon/hwmon1/{file}");
+    let rails = |compatible: &str| {
+        let board = Board::new(&[
+            (&chip("name"), "ina3221"),
+            ("sys/firmware/devicetree/base/compatible", compatible),
+        ]);
+        for (number, label) in [(1, "VDD_GPU_SOC"), (2, "VDD_CPU_CV"), (3, "VIN_SYS_5V0")] {
+            board.set(&chip(&format!("in{number}_label")), label);
+            board.set(&chip(&format!("in{number}_input")), "5000");
+            board.set(&chip(&format!("curr{number}_input")), "1000");
+        }
+        board
+    };
+    let known = rails("nvidia,p3737-0000+p3701-0000\0nvidia,tegra234\0");
+    let other = format!("sys/class/hwmon/hwmon2/{}", "name");
+    known.set(&other, "ina3221");
+    known.set("sys/class/hwmon/hwmon2/in2_label", "VDDQ_VDD2_1V8AO");
+    known.set("sys/class/hwmon/hwmon2/in2_input", "5000");
+    known.set("sys/class/hwmon/hwmon2/curr2_input", "100");
+    let mut machine = known.start();
+    assert_eq!(machine.read()["power.board"], Value::Present(15.5));
+    assert_eq!(machine.channel("power.board").class, Class::Derived);
+    let unknown = rails("acme,board\0");
+    let machine = unknown.start();
+    assert!(machine.channel("power.board").reason.is_some());
+}
+
+#[test]
+fn monitors_of_bandwidth_answer_in_words_at_times() {
+    let file = |domain: u32| format!("sys/fs/resctrl/mon_data/mon_L3_0{domain}/mbm_total_bytes");
+    let board = Board::new(&[(&file(0), "Unavailable\n"), (&file(1), "4096\n")]);
+    board.set("sys/fs/resctrl/mine/mon_data/mon_L3_01/mbm_total_bytes", "1000\n");
+    board.set("sys/fs/resctrl/mon_groups/m/mon_data/mon_L3_01/mbm_total_bytes", "7\n");
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["membw.L3-00.bytes"], Value::Absent(ReasonCode::GatedOrAsleep));
+    assert_eq!(values["membw.L3-01.bytes"], Value::Present(5096.0), "control groups, not the groups in them");
+    assert_eq!(
+        values["membw.dram.bytes"],
+        Value::Absent(ReasonCode::GatedOrAsleep),
+        "half is not the machine"
+    );
+    board.set(&file(0), "64\n");
+    assert_eq!(machine.read()["membw.dram.bytes"], Value::Present(5160.0));
+}
+
+#[test]
+fn activity_of_the_memory_is_a_share_and_not_bytes() {
+    let board = Board::new(&[
+        ("sys/kernel/actmon_avg_activity/mc_all", "319900\n"),
+        ("sys/kernel/debug/bpmp/debug/clk/emc/rate", "3199000000\n"),
+        ("sys/class/devfreq/dmc/load", "11@528000000Hz\n"),
+        ("sys/class/devfreq/dmc/cur_freq", "528000000\n"),
+    ]);
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["membw.emc.busy"], Value::Present(0.1));
+    assert_eq!(values["membw.dmc.busy"], Value::Present(0.11));
+    assert_eq!(values["freq.dmc"], Value::Present(528e6));
+    assert_eq!(machine.channel("membw.emc.busy").class, Class::Modelled);
+    assert!(machine.channel("membw.dram").reason.is_some());
+    board.set("sys/kernel/debug/bpmp/debug/clk/emc/rate", "0\n");
+    board.set("sys/class/devfreq/dmc/load", "300@528000000Hz\n");
+    let values = machine.read();
+    assert_eq!(values["membw.emc.busy"], Value::Absent(ReasonCode::GatedOrAsleep));
+    assert_eq!(values["membw.dmc.busy"], Value::Absent(ReasonCode::Implausible));
+}
+
+#[test]
+fn zones_are_switched_off_and_vanish_one_by_one() {
+    let zone = |number: u32, file: &str| format!("sys/class/thermal/thermal_zone{number}/{file}");
+    let board = Board::new(&[]);
+    for number in 0..3 {
+        board.set(&zone(number, "type"), "cpu-thermal");
+        board.set(&zone(number, "temp"), "45000");
+        board.set(&zone(number, "mode"), "enabled");
+    }
+    board.set(&zone(0, "trip_point_0_type"), "active");
+    board.set(&zone(0, "trip_point_0_temp"), "50000");
+    board.set(&zone(0, "trip_point_1_type"), "passive");
+    board.set(&zone(0, "trip_point_1_temp"), "95000");
+    board.set(&zone(0, "trip_point_2_type"), "passive");
+    board.set(&zone(0, "trip_point_2_temp"), "-273150");
+    board.set(&zone(1, "trip_point_0_type"), "passive");
+    board.set(&zone(1, "trip_point_0_temp"), "65261850");
+    let mut machine = board.start();
+    assert_eq!(machine.read()["throttle.cpu-thermal.margin"], Value::Present(50.0));
+    assert!(!machine.channels.iter().any(|channel| channel.id == "throttle.cpu-thermal.margin#2"));
+    board.set(&zone(0, "temp"), "");
+    board.set(&zone(1, "mode"), "disabled");
+    board.set(&zone(2, "temp"), "-256000");
+    let values = machine.read();
+    assert_eq!(values["temp.cpu-thermal"], Value::Absent(ReasonCode::GatedOrAsleep));
+    assert_eq!(values["throttle.cpu-thermal.margin"], Value::Absent(ReasonCode::GatedOrAsleep));
+    assert_eq!(values["temp.cpu-thermal#2"], Value::Absent(ReasonCode::GatedOrAsleep));
+    assert_eq!(values["temp.cpu-thermal#3"], Value::Absent(ReasonCode::Implausible));
+}
+
+#[test]
+fn throttling_is_counted_per_package_and_seen_in_cooling_devices_and_limits() {
+    let cpu = |number: u32, file: &str| format!("sys/devices/system/cpu/cpu{number}/{file}");
+    let board = Board::new(&[("sys/devices/system/cpu/present", "0-3")]);
+    for number in 0..4 {
+        // Core numbers repeat in the second package.
+        board.set(&cpu(number, "topology/thread_siblings_list"), &number.to_string());
+        board.set(&cpu(number, "topology/core_id"), &(number % 2).to_string());
+        board.set(&cpu(number, "topology/physical_package_id"), &(number / 2).to_string());
+        board.set(&cpu(number, "thermal_throttle/core_throttle_count"), &number.to_string());
+        board.set(&cpu(number, "thermal_throttle/package_throttle_count"), &(10 + number / 2).to_string());
+        board.set(&cpu(number, "thermal_throttle/package_throttle_total_time_ms"), "1500");
+        board.set(&cpu(number, "cpufreq/scaling_max_freq"), "1200000");
+        board.set(&cpu(number, "cpufreq/cpuinfo_max_freq"), "2400000");
+    }
+    let cooling = |number: u32, file: &str| format!("sys/class/thermal/cooling_device{number}/{file}");
+    for (number, kind) in [(0, "Processor"), (1, "Fan"), (2, "intel_powerclamp"), (3, "cpufreq-cpu0")] {
+        board.set(&cooling(number, "type"), kind);
+        board.set(&cooling(number, "cur_state"), if number == 2 { "-1" } else { "3" });
+    }
+    board.set("sys/class/hwmon/hwmon0/name", "soctherm_oc");
+    board.set("sys/class/hwmon/hwmon0/oc1_event_cnt", "4");
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["throttle.package-1"], Value::Present(11.0));
+    assert_eq!(values["throttle.package-0.time"], Value::Present(1.5));
+    assert_eq!(values["throttle.cpu3.core"], Value::Present(3.0));
+    assert_eq!(values["throttle.cooling.Processor"], Value::Present(3.0));
+    assert_eq!(values["throttle.cooling.cpufreq-cpu0"], Value::Present(3.0));
+    assert_eq!(values["throttle.cpu0.limit"], Value::Present(0.5));
+    assert_eq!(values["throttle.over_current1"], Value::Present(4.0));
+    assert_eq!(values.keys().filter(|id| id.starts_with("throttle.cooling")).count(), 2);
+    board.set(&cooling(0, "cur_state"), "x");
+    assert_eq!(machine.read()["throttle.cooling.Processor"], Value::Absent(ReasonCode::Implausible));
+}
+
+#[test]
+fn a_v3d_s_queues_move_on() {
+    let path = "sys/devices/platform/axi/1002000000.v3d/gpu_stats";
+    let text = |render: u64, csd: u64| {
+        format!("queue\ttimestamp\tjobs\truntime\nbin\t9\t1\t1\nrender\t9\t1\t{render}\ncsd\t9\t1\t{csd}\n")
+    };
+    let board = Board::new(&[(path, &text(0, 0))]);
+    let mut machine = board.start();
+    let first = machine.read()["gpu0.busy.time"];
+    assert_eq!(first, Value::Present(0.0), "a processor that did nothing is measured");
+    board.set(path, &text(250_000_000, 250_000_000));
+    let second = machine.read()["gpu0.busy.time"];
+    assert_eq!(rate((0, first.get().unwrap()), (SECOND, second.get().unwrap()), None), Some(0.5));
+    board.set(path, "queue\ttimestamp\tjobs\truntime\n");
+    assert_eq!(machine.read()["gpu0.busy.time"], Value::Absent(ReasonCode::Implausible));
+}
+
+#[test]
+fn processors_of_boards_are_found_once_with_their_load() {
+    let devfreq = |device: &str, file: &str| format!("sys/class/devfreq/{device}/{file}");
+    let board = Board::new(&[
+        (&devfreq("15480000.nvdec", "cur_freq"), "115200000"),
+        (&devfreq("15480000.nvdec", "device/load"), "500"),
+        (&devfreq("17000000.ga10b", "cur_freq"), "306000000"),
+        (&devfreq("17000000.ga10b", "device/load"), "421"),
+        (&devfreq("fb000000.gpu", "load"), "12@300000000Hz"),
+        (&devfreq("fb000000.gpu", "cur_freq"), "300000000"),
+        (&devfreq("ffe40000.gpu", "cur_freq"), "500000000"),
+        (&devfreq("ffe40000.gpu", "device/profiling"), "0"),
+        ("sys/class/kgsl/kgsl-3d0/gpu_busy_percentage", "12 %"),
+        ("sys/class/kgsl/kgsl-3d0/gpuclk", "585000000"),
+    ]);
+    board.link("sys/devices/gpu.0", "../class/devfreq/17000000.ga10b/device");
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["gpu0.busy"], Value::Present(0.421));
+    assert_eq!(values["gpu1.busy"], Value::Present(0.12));
+    assert_eq!(values["gpu2.clock"], Value::Present(500e6));
+    let reason = machine.channel("gpu2.busy").reason.clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::NotSupported);
+    assert!(reason.detail.contains("profiling is off"));
+    assert_eq!(values["gpu3.busy"], Value::Present(0.12));
+    assert!(!machine.channels.iter().any(|channel| channel.id.starts_with("gpu4.")));
+}
+
+#[test]
+fn a_kernel_s_own_names_do_not_reach_the_sensors_that_repeat_others() {
+    let chip = |number: u32, file: &str| format!("sys/class/hwmon/hwmon{number}/{file}");
+    let board = Board::new(&[
+        (&chip(0, "name"), "power_meter"),
+        (&chip(0, "power1_average"), "98000000"),
+        (&chip(0, "device/power1_oem_info"), "Grace Power Socket 0"),
+        (&chip(1, "name"), "power_meter"),
+        (&chip(1, "power1_average"), "130000000"),
+        (&chip(1, "device/power1_oem_info"), "Module Power Socket 0"),
+        (&chip(2, "name"), "power_meter"),
+        (&chip(2, "power1_average"), "51000000"),
+        (&chip(2, "device/power1_oem_info"), "CPU Power Socket 0"),
+        (&chip(3, "name"), "scmi_sensors"),
+        (&chip(3, "power1_input"), "4000000"),
+        (&chip(3, "power1_label"), "pm_soc"),
+        (&chip(4, "name"), "altra_hwmon"),
+        (&chip(4, "power1_input"), "60000000"),
+        (&chip(4, "power1_label"), "CPU power"),
+    ]);
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["power.board"], Value::Present(130.0), "the module holds the others");
+    assert_eq!(machine.channel("power.board").scope, Scope::Platform);
+    assert_eq!(machine.channel("power.scmi_sensors_pm_soc").scope, Scope::Rail("pm_soc".to_owned()));
+    assert_eq!(machine.channel("power.altra_hwmon_CPU_power").scope, Scope::Cores);
+}

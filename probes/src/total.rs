@@ -1,0 +1,358 @@
+//! `power.board`: the best figure there is for the whole machine, named after what it is taken from.
+//!
+//! | order | source | scope |
+//! |---|---|---|
+//! | 1 | the batteries, while they alone feed the machine | `battery` |
+//! | 2 | the management controller's meter, ACPI's power meter | `board-input` |
+//! | 3 | a sensor at the board's input, a module's meter | `board-input`, `platform` |
+//! | 4 | the platform counter (`psys`) | `platform` |
+//! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
+//! | 6 | all packages, and memory where it is counted beside them | `package`, `rail:package+dram` |
+//! | 7 | the rails of a power-management chip, summed | `rail:pmic` |
+//!
+//! Sums are derived and partial: they leave out regulators, disks, fans and cards. Nothing is ever filled in
+//! from a nominal figure. The choice is made once, at the start; a machine that is plugged in afterwards has no
+//! figure until the next one.
+
+use slmscope_profiles::channel::{
+    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, difference,
+};
+
+use crate::board::Profile;
+use crate::catalogue::{Catalogue, Entry};
+use crate::source::{Group, Pace, Source};
+
+/// The channel of a management controller's reading.
+pub(crate) const NODE_POWER: &str = "power.node";
+
+/// The channel of the sum over a power-management chip's rails.
+pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
+
+/// What the figure is made of.
+struct Choice {
+    parts: Vec<ChannelId>,
+    scope: Scope,
+    /// What the sum leaves out; empty for a single sensor.
+    without: &'static str,
+    only_while_positive: bool,
+}
+
+/// Enters `power.board`, with `energy.board` where it comes from counters, and lets the source that reads its
+/// parts answer for it too. `discharging` are the batteries that feed the machine now.
+pub(crate) fn discover(
+    catalogue: &mut Catalogue,
+    board: Option<&Profile>,
+    discharging: Option<Vec<ChannelId>>,
+    lists: &mut [&mut Vec<Box<dyn Source>>],
+) {
+    let choices = candidates(catalogue.channels(), board, discharging);
+    for choice in choices {
+        let place = lists.iter_mut().find_map(|list| {
+            list.iter_mut().find(|source| {
+                let channels = source.channels();
+                choice.parts.iter().all(|part| channels.contains(part))
+            })
+        });
+        if let Some(place) = place {
+            let total = enter(catalogue, &choice);
+            let inner = std::mem::replace(place, Box::new(Nothing));
+            *place = Box::new(WithTotal { inner, ..total });
+            return;
+        }
+    }
+    let (reason, remedy) = why_none(catalogue.channels());
+    let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
+    catalogue.absent(channel, "", reason, remedy);
+}
+
+fn candidates(
+    channels: &[Channel],
+    board: Option<&Profile>,
+    discharging: Option<Vec<ChannelId>>,
+) -> Vec<Choice> {
+    let single = |channel: &Channel| Choice {
+        parts: vec![channel.channel],
+        scope: channel.scope.clone(),
+        without: "",
+        only_while_positive: false,
+    };
+    let sampled = |quantity: Quantity| {
+        channels.iter().filter(move |channel| {
+            channel.quantity == quantity
+                && channel.reason.is_none()
+                && !matches!(channel.kind, Kind::Rate { .. })
+        })
+    };
+    let watts = || sampled(Quantity::Power);
+    let mut choices = Vec::new();
+    choices.extend(discharging.map(|parts| Choice {
+        parts,
+        scope: Scope::Battery,
+        without: "",
+        only_while_positive: true,
+    }));
+    choices.extend(watts().filter(|channel| channel.id == NODE_POWER).map(single));
+    let is_meter = |channel: &&Channel| channel.id.starts_with("power.power_meter");
+    choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::BoardInput).map(single));
+    choices.extend(watts().filter(|channel| channel.scope == Scope::BoardInput).map(single));
+    choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::Platform).map(single));
+    let joules = |scope: Scope| sampled(Quantity::Energy).filter(move |channel| channel.scope == scope);
+    choices.extend(joules(Scope::Platform).map(single));
+    choices.extend(board.and_then(|board| rails(channels, board)));
+    choices.extend(packages(channels));
+    let package = |channel: &&Channel| channel.scope == Scope::Package;
+    choices.extend(watts().filter(package).take(1).map(single));
+    choices.extend(
+        watts()
+            .filter(|channel| channel.id == PMIC_POWER)
+            .map(|channel| Choice { without: "regulators, USB and 5 V consumers", ..single(channel) }),
+    );
+    choices
+}
+
+/// The rails of the board's description, if all of them are read.
+fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
+    let of = |label: &String| {
+        let id = format!("power.rail.{}", slmscope_profiles::channel::id_part(label));
+        channels.iter().find(|channel| channel.id == id && channel.reason.is_none())
+    };
+    let parts: Option<Vec<&Channel>> = board.input_rails.iter().map(of).collect();
+    let parts = parts.filter(|parts| !parts.is_empty())?;
+    Some(Choice {
+        parts: parts.iter().map(|channel| channel.channel).collect(),
+        scope: Scope::Rail(board.input_rails.join("+")),
+        without: "the regulators before these rails",
+        only_while_positive: false,
+    })
+}
+
+/// All packages with the memory beside them; none if one of the packages cannot be read.
+fn packages(channels: &[Channel]) -> Option<Choice> {
+    let all = |scope: Scope| {
+        let counters: Vec<&Channel> = channels
+            .iter()
+            .filter(|channel| channel.quantity == Quantity::Energy && channel.unit == Unit::Joules)
+            .filter(|channel| channel.scope == scope && !matches!(channel.kind, Kind::Rate { .. }))
+            .collect();
+        let readable = !counters.is_empty() && counters.iter().all(|channel| channel.reason.is_none());
+        readable.then(|| counters.iter().map(|channel| channel.channel).collect::<Vec<_>>())
+    };
+    let mut parts = all(Scope::Package)?;
+    let dram = all(Scope::Dram);
+    let scope = if dram.is_some() { Scope::Rail("package+dram".to_owned()) } else { Scope::Package };
+    parts.extend(dram.unwrap_or_default());
+    Some(Choice { parts, scope, without: "board, disks, fans and cards", only_while_positive: false })
+}
+
+/// What stands in the way of a figure for the board.
+fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
+    let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
+    let locked = channels
+        .iter()
+        .filter(power)
+        .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
+    if let Some(channel) = locked {
+        let detail = format!("{} would tell it, but this user may not read it", channel.id);
+        return (Reason::new(ReasonCode::Permission, detail), channel.remedy.clone());
+    }
+    let battery = channels.iter().any(|channel| channel.scope == Scope::Battery && channel.reason.is_none());
+    let detail = if battery {
+        "no sensor of what the machine draws; its battery tells while it discharges"
+    } else {
+        "no sensor of what the machine draws"
+    };
+    (Reason::new(ReasonCode::NoSuchInterface, detail), None)
+}
+
+fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
+    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let names = parts.iter().map(|part| part.id.as_str()).collect::<Vec<_>>().join(" + ");
+    let first = parts.first().map_or("", |part| part.source.as_str());
+    let without =
+        if choice.without.is_empty() { String::new() } else { format!("; without {}", choice.without) };
+    let counter = matches!(parts.first().map(|part| part.kind), Some(Kind::Counter { .. }));
+    let (id, quantity, unit) = if counter {
+        ("energy.board", Quantity::Energy, Unit::Joules)
+    } else {
+        ("power.board", Quantity::Power, Unit::Watts)
+    };
+    let alone = parts.first().filter(|_| parts.len() == 1);
+    let entry = Entry {
+        id: id.to_owned(),
+        quantity,
+        unit,
+        scope: choice.scope.clone(),
+        class: alone.map_or(Class::Derived, |part| part.class),
+        source: format!("{first} ({names}{without})"),
+        group: Group::Bus,
+    };
+    let range = |kind| if let Kind::Counter { range } = kind { range } else { None };
+    let to = if counter {
+        let range = alone.and_then(|part| range(part.kind));
+        let to = catalogue.counter_every(entry, range, parts.first().and_then(|part| part.period_ns));
+        catalogue.rate("power.board", to, Quantity::Power, Unit::Watts);
+        to
+    } else {
+        catalogue.gauge_every(entry, parts.first().and_then(|part| part.period_ns))
+    };
+    let parts = parts
+        .iter()
+        .map(|part| Part { channel: part.channel, range: range(part.kind), last: None })
+        .collect();
+    WithTotal {
+        inner: Box::new(Nothing),
+        parts,
+        to,
+        sum: None,
+        counter,
+        only_while_positive: choice.only_while_positive,
+    }
+}
+
+struct Part {
+    channel: ChannelId,
+    /// Of a counter that wraps.
+    range: Option<f64>,
+    last: Option<f64>,
+}
+
+/// A source that answers for one more channel: the sum of some of its own.
+struct WithTotal {
+    inner: Box<dyn Source>,
+    parts: Vec<Part>,
+    to: ChannelId,
+    /// Of several counters, which wrap each at its own range.
+    sum: Option<f64>,
+    counter: bool,
+    only_while_positive: bool,
+}
+
+impl WithTotal {
+    fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
+        let mut now = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let value = values.iter().find(|(channel, _)| *channel == part.channel);
+            match value {
+                Some((_, Value::Present(value))) => now.push(*value),
+                Some((_, Value::Absent(code))) => return Err(*code),
+                None => return Err(ReasonCode::ReadError),
+            }
+        }
+        let plain: f64 = now.iter().sum();
+        if !self.counter {
+            // A battery that is charged says nothing about what the machine draws.
+            return if self.only_while_positive && plain <= 0.0 {
+                Err(ReasonCode::Vanished)
+            } else {
+                Ok(plain)
+            };
+        }
+        if self.parts.len() == 1 {
+            return Ok(plain);
+        }
+        let mut sum = self.sum.unwrap_or(plain);
+        let mut reset = false;
+        for (part, value) in self.parts.iter_mut().zip(now) {
+            if let Some(last) = part.last.replace(value) {
+                match difference(last, value, part.range) {
+                    Some(step) => sum += step,
+                    None => reset = true,
+                }
+            }
+        }
+        self.sum = Some(sum);
+        // What a counter lost is not known, so this interval has no figure; the next one has.
+        if reset { Err(ReasonCode::Implausible) } else { Ok(sum) }
+    }
+}
+
+impl Source for WithTotal {
+    fn channels(&self) -> Vec<ChannelId> {
+        let mut channels = self.inner.channels();
+        channels.push(self.to);
+        channels
+    }
+
+    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+        let first = values.len();
+        self.inner.read(values);
+        let total = self.total(values.get(first..).unwrap_or_default());
+        values.push((self.to, total.map_or_else(Value::Absent, Value::Present)));
+    }
+
+    fn set_pace(&mut self, pace: Pace) {
+        self.inner.set_pace(pace);
+    }
+}
+
+/// Stands where a source is taken out to be wrapped.
+struct Nothing;
+
+impl Source for Nothing {
+    fn channels(&self) -> Vec<ChannelId> {
+        Vec::new()
+    }
+
+    fn read(&mut self, _values: &mut Vec<(ChannelId, Value)>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// Readings of channels 0, 1, … in turn.
+    struct Script(VecDeque<Vec<Value>>);
+
+    impl Source for Script {
+        fn channels(&self) -> Vec<ChannelId> {
+            vec![0, 1]
+        }
+
+        fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+            let row = self.0.pop_front().unwrap();
+            values.extend(row.into_iter().enumerate().map(|(channel, value)| (channel as ChannelId, value)));
+        }
+    }
+
+    fn of(rows: &[[f64; 2]], ranges: [Option<f64>; 2]) -> Vec<Value> {
+        let value = |value: f64| {
+            if value.is_nan() { Value::Absent(ReasonCode::Permission) } else { Value::Present(value) }
+        };
+        let script = Script(rows.iter().map(|row| row.map(value).to_vec()).collect());
+        let part = |channel: ChannelId| Part { channel, range: ranges[usize::from(channel)], last: None };
+        let mut total = WithTotal {
+            inner: Box::new(script),
+            parts: vec![part(0), part(1)],
+            to: 2,
+            sum: None,
+            counter: true,
+            only_while_positive: false,
+        };
+        rows.iter()
+            .map(|_| {
+                let mut values = Vec::new();
+                total.read(&mut values);
+                values.pop().unwrap().1
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_counter_wraps_at_its_own_range() {
+        let rows = [[90.0, 5.0], [95.0, 8.0], [3.0, 9.0], [4.0, 1.0]];
+        let ranges = [Some(100.0), Some(10.0)];
+        let expected = [95.0, 103.0, 112.0, 115.0].map(Value::Present);
+        assert_eq!(of(&rows, ranges), expected);
+    }
+
+    #[test]
+    fn a_reset_or_an_absent_part_leaves_a_gap_and_no_jump() {
+        let rows = [[90.0, 5.0], [3.0, 6.0], [4.0, 7.0], [f64::NAN, 8.0], [6.0, 9.0]];
+        let values = of(&rows, [None, None]);
+        assert_eq!(values[1], Value::Absent(ReasonCode::Implausible));
+        assert_eq!(values[2], Value::Present(98.0));
+        assert_eq!(values[3], Value::Absent(ReasonCode::Permission));
+        assert_eq!(values[4], Value::Present(102.0));
+    }
+}
