@@ -135,4 +135,11 @@ mod tests {
         write("etc/nv_tegra_release", "# R<script>, REVISION: 4.3,");
         assert_eq!(release(&root), None);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"< POWER_MODEL ID=2 NAME=15W >", |text| {
+            let _ = mode_name(&String::from_utf8_lossy(text), 2);
+        });
+    }
 }

@@ -294,4 +294,14 @@ mod tests {
         assert_eq!(own_group("9:cpu:/x\n"), None);
         assert_eq!(cpus(b"50000 0\n"), None);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"0::/user.slice/a\nusage_usec 2500000\n50000 100000\n", |text| {
+            let words = String::from_utf8_lossy(text);
+            assert!(own_group(&words).is_none_or(|group| !group.split('/').any(|part| part == "..")));
+            let _ = (field(text, "usage_usec"), field(text, ""), bytes(text));
+            assert!(cpus(text).is_none_or(|cpus| cpus.is_finite() && cpus >= 0.0));
+        });
+    }
 }

@@ -143,4 +143,12 @@ mod tests {
         assert_eq!(names[1], (1, "part 0x61/0x22".to_owned()));
         assert_eq!(names.len(), 2);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"processor : 0\nCPU implementer : 0x41\nCPU part : 0xd0b\n", |text| {
+            let names = part_names(&String::from_utf8_lossy(text));
+            assert!(names.iter().all(|(cpu, _)| *cpu < 8192));
+        });
+    }
 }

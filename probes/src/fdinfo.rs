@@ -131,7 +131,9 @@ fn detail(client: &mut Client, key: &str, value: &str) {
         }
     } else if let Some(name) = key.strip_prefix("engine-") {
         // The first kernels with such a file printed percent.
-        if let (true, Some(engine)) = (value.ends_with("ns"), entry(&mut client.engines, name)) {
+        if value.ends_with("ns")
+            && let Some(engine) = entry(&mut client.engines, name)
+        {
             engine.busy_ns = number("ns");
         }
     } else if let Some(name) = key.strip_prefix("total-cycles-") {
@@ -202,5 +204,16 @@ mod tests {
         assert_eq!(memory.own(), Some(0));
         assert_eq!(bytes("18446744073709551615 MiB"), None);
         assert_eq!(bytes("5 parsecs"), None);
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"drm-driver: xe\ndrm-client-id: 3\ndrm-engine-capacity-ccs: 4\ndrm-cycles-ccs: 9\ndrm-resident-gtt: 3 MiB\n", |text| {
+            if let Some(client) = parse(text) {
+                assert!(client.engines.len() <= MAX_NAMES && client.memory.len() <= MAX_NAMES);
+                assert!(client.engines.values().all(|engine| engine.count() > 0));
+                let _ = client.memory_bytes();
+            }
+        });
     }
 }

@@ -263,6 +263,11 @@ impl Source for Files {
             values.extend(slot.channels.iter().map(|&channel| (channel, value)));
         }
     }
+
+    fn parts(&mut self) -> Option<Vec<Box<dyn Source>>> {
+        let part = |slot| Box::new(Self { root: self.root.clone(), slots: vec![slot] }) as Box<dyn Source>;
+        (self.slots.len() > 1).then(|| self.slots.drain(..).map(part).collect())
+    }
 }
 
 /// Whether a file holds the value or a running total.
@@ -331,10 +336,15 @@ pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
 
 /// The share in `NN@FREQUENCYHz` or `NN %`, 0 to 1.
 pub(crate) fn percent(bytes: &[u8]) -> Option<f64> {
+    percent_points(bytes).map(|points| points / 100.0)
+}
+
+/// The number in such a text as it stands, 0 to 100.
+pub(crate) fn percent_points(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let text = text.split_once('@').map_or(text, |(percent, _)| percent);
     let percent: f64 = text.strip_suffix('%').unwrap_or(text).trim().parse().ok()?;
-    percent.is_finite().then_some(percent / 100.0)
+    percent.is_finite().then_some(percent)
 }
 
 #[cfg(test)]
@@ -377,5 +387,13 @@ mod tests {
         for wrong in [127.0, 65_261.85, -273.15, f64::NAN] {
             assert_eq!(limits.check(wrong), Value::Absent(ReasonCode::Implausible));
         }
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"11@528000000Hz", |text| {
+            assert!(percent(text).is_none_or(f64::is_finite));
+            let _ = integer(text);
+        });
     }
 }

@@ -58,7 +58,7 @@ pub fn discover(root: &Root) -> Inventory {
     fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
     let (nvidia, cards) = processors(root, &mut catalogue);
     let monitors = hwmon::discover(root, profile, &cards.monitors, &mut catalogue);
-    bus.extend(monitors.power);
+    bus.extend(parts(monitors.power));
     bus.extend(pmic::discover(root, &mut catalogue));
     let batteries = Batteries::discover(root, &mut catalogue);
     let discharging = batteries.as_ref().and_then(Batteries::discharging);
@@ -72,7 +72,7 @@ pub fn discover(root: &Root) -> Inventory {
     let mut processors = cards.sources;
     processors.extend(fdinfo::worker::discover(root, &cards.addresses, &worker, &mut catalogue));
     let lists = &mut [&mut battery, &mut node, &mut bus, &mut fast, &mut processors];
-    total::discover(&mut catalogue, profile, discharging, lists);
+    total::discover(root, &mut catalogue, profile, discharging, lists);
     fill(&mut catalogue);
 
     let own_thread = [
@@ -99,6 +99,11 @@ pub fn discover(root: &Root) -> Inventory {
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
     Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
+}
+
+/// Sensors behind a driver that may hang, each for itself.
+fn parts(sources: impl IntoIterator<Item = Box<dyn Source>>) -> Vec<Box<dyn Source>> {
+    sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

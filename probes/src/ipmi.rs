@@ -242,4 +242,11 @@ mod tests {
         assert_eq!(parse(&[0, 0xdc, 5]), Err(ReasonCode::NotSupported));
         assert_eq!(parse(&[]), Err(ReasonCode::ReadError));
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(&[0, 0xdc, 0x3f, 0x01, 0, 0, 9, 9], |text| {
+            assert!(parse(text).is_ok_and(|watts| (1.0..65535.0).contains(&watts)) || parse(text).is_err());
+        });
+    }
 }

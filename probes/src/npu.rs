@@ -4,7 +4,7 @@
 use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
 use crate::catalogue::{Catalogue, Entry, missing};
-use crate::files::{Files, Formula, Kind, Limits, Slot, enter, percent, scaled};
+use crate::files::{Files, Formula, Kind, Limits, Slot, enter, percent, percent_points, scaled};
 use crate::root::Root;
 use crate::source::{Group, Source};
 
@@ -127,10 +127,10 @@ fn mean_of_cores(text: &[u8]) -> Option<f64> {
     let (mut sum, mut count) = (0.0, 0_u32);
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let share = part.rsplit_once(':').map_or(part, |(_, share)| share);
-        sum += percent(share.as_bytes()).filter(|share| (0.0..=1.0).contains(share))?;
+        sum += percent_points(share.as_bytes()).filter(|share| (0.0..=100.0).contains(share))?;
         count += 1;
     }
-    (count > 0).then(|| sum / f64::from(count))
+    (count > 0).then(|| sum / f64::from(count) / 100.0)
 }
 
 #[cfg(test)]

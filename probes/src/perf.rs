@@ -267,12 +267,24 @@ mod tests {
             }
         };
         let before = group.read().unwrap();
-        let touched: Vec<u8> = (0..4 << 20).map(|at| (at % 251) as u8).collect();
-        assert!(touched.iter().map(|&byte| u64::from(byte)).sum::<u64>() > 0);
+        // Larger than what an allocator keeps, so these pages are fresh.
+        let mut pages = vec![0_u8; 64 << 20];
+        pages.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        assert_eq!(std::hint::black_box(&pages).first(), Some(&1));
         let after = group.read().unwrap();
         assert!(after.values[0] > before.values[0], "the clock of the thread");
         assert!(after.values[1] > before.values[1], "page faults of fresh memory");
         assert!(after.running_ns > 0 && after.running_ns <= after.enabled_ns);
         assert_eq!(Group::open(&[], Target::Thread(0)).unwrap_err(), Errno::INVAL);
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(&[2; 40], |text| {
+            let _ = Counts::parse(text, 2).map(|counts| {
+                let mut total = Total::default();
+                (total.add(&counts, 0), total.add(&counts, usize::MAX))
+            });
+        });
     }
 }

@@ -192,4 +192,12 @@ mod tests {
             assert_eq!(PROPERTY, 0xc008_6400);
         }
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"VDD_A current(0)=2.5A\nVDD_V volt(1)=0.9V\n", |text| {
+            let words = String::from_utf8_lossy(text);
+            assert!(rails(&words).iter().all(|(_, watts)| (0.0..100.0).contains(watts)));
+        });
+    }
 }

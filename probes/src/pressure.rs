@@ -132,4 +132,12 @@ mod tests {
         assert_eq!(average_10_s(irq, "full"), Some(0.125));
         assert_eq!(total(b"some total=x\n", "some"), None);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"some avg10=1.00 total=1500000\n", |text| {
+            assert!(total(text, "some").is_none_or(f64::is_finite));
+            assert!(average_10_s(text, "some").is_none_or(|share| (0.0..=1.0).contains(&share)));
+        });
+    }
 }

@@ -161,4 +161,12 @@ mod tests {
         assert_eq!(kib("VmRSS:\t  12 kB\n", "VmRSS:"), Some(12_288));
         assert_eq!(kib("VmRSS:\t  12 MB\n", "VmRSS:"), None);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"VmRSS:\t  12 kB\n", |text| {
+            let words = String::from_utf8_lossy(text);
+            let _ = (kib(&words, "VmRSS:"), scheduled_ns(&words));
+        });
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use slmscope_profiles::channel::{Channel, Value};
 
@@ -44,10 +44,6 @@ impl Board {
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.0.path()
     }
 
     pub(crate) fn root(&self) -> Root {

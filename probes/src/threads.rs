@@ -200,7 +200,7 @@ mod tests {
         let root = Root::tree(dir.path()).unwrap();
         let (mut catalogue, worker) = (Catalogue::default(), WorkerPid::default());
         let mut source = Threads::new(&root, &mut catalogue, &worker, 2);
-        let mut read = |source: &mut Threads| {
+        let read = |source: &mut Threads| {
             let mut values = Vec::new();
             source.read(&mut values);
             values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
@@ -225,5 +225,12 @@ mod tests {
         assert_eq!(parse(b"1 2\n"), None);
         assert_eq!(parse(b"1 x 3\n"), None);
         assert_eq!(parse(b"1 2 3\n"), Some(Account { run_ns: 1, wait_ns: 2, slices: 3 }));
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"1000000000 5000000 10\n", |text| {
+            assert_ne!(parse(text), Some(Account::default()));
+        });
     }
 }

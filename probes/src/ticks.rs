@@ -66,4 +66,11 @@ mod tests {
         assert_eq!(lines(b"cpu0 18446744073709551615 1 1 1 1\n").count(), 0);
         assert_eq!(lines(&[0xff; 64]).count(), 0);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"cpu3 1 2 3 4 5 6 7 8 9 10\n", |text| {
+            let _ = lines(text).count();
+        });
+    }
 }

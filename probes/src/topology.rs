@@ -62,4 +62,12 @@ mod tests {
         assert!(parse_list("0-4294967295").is_empty());
         assert!(parse_list("5-2,x,").is_empty());
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"0-3,8,10-11", |text| {
+            let cpus = parse_list(&String::from_utf8_lossy(text));
+            assert!(cpus.iter().all(|&cpu| cpu <= MAX_CPU));
+        });
+    }
 }

@@ -20,6 +20,7 @@ use slmscope_profiles::channel::{
 
 use crate::board::Profile;
 use crate::catalogue::{Catalogue, Entry};
+use crate::root::Root;
 use crate::source::{Group, Pace, Source};
 
 /// The channel of a management controller's reading.
@@ -40,23 +41,24 @@ struct Choice {
 /// Enters `power.board`, with `energy.board` where it comes from counters, and lets the source that reads its
 /// parts answer for it too. `discharging` are the batteries that feed the machine now.
 pub(crate) fn discover(
+    root: &Root,
     catalogue: &mut Catalogue,
     board: Option<&Profile>,
     discharging: Option<Vec<ChannelId>>,
     lists: &mut [&mut Vec<Box<dyn Source>>],
 ) {
-    let choices = candidates(catalogue.channels(), board, discharging);
-    for choice in choices {
-        let place = lists.iter_mut().find_map(|list| {
-            list.iter_mut().find(|source| {
-                let channels = source.channels();
-                choice.parts.iter().all(|part| channels.contains(part))
-            })
-        });
-        if let Some(place) = place {
-            let total = enter(catalogue, &choice);
-            let inner = std::mem::replace(place, Box::new(Nothing));
-            *place = Box::new(WithTotal { inner, ..total });
+    for choice in candidates(root, catalogue.channels(), board, discharging) {
+        for list in lists.iter_mut() {
+            let read_here: Vec<ChannelId> = list.iter().flat_map(|source| source.channels()).collect();
+            if !choice.parts.iter().all(|part| read_here.contains(part)) {
+                continue;
+            }
+            let has_part = |source: &Box<dyn Source>| {
+                source.channels().iter().any(|channel| choice.parts.contains(channel))
+            };
+            let (inner, rest) = std::mem::take(*list).into_iter().partition(has_part);
+            **list = rest;
+            list.push(Box::new(WithTotal { inner, ..enter(catalogue, &choice) }));
             return;
         }
     }
@@ -66,6 +68,7 @@ pub(crate) fn discover(
 }
 
 fn candidates(
+    root: &Root,
     channels: &[Channel],
     board: Option<&Profile>,
     discharging: Option<Vec<ChannelId>>,
@@ -93,11 +96,12 @@ fn candidates(
     }));
     choices.extend(watts().filter(|channel| channel.id == NODE_POWER).map(single));
     let is_meter = |channel: &&Channel| channel.id.starts_with("power.power_meter");
+    let watts = || watts().filter(|channel| !is_meter(channel) || works(root, channel));
     choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::BoardInput).map(single));
     choices.extend(watts().filter(|channel| channel.scope == Scope::BoardInput).map(single));
     choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::Platform).map(single));
     let joules = |scope: Scope| sampled(Quantity::Energy).filter(move |channel| channel.scope == scope);
-    choices.extend(joules(Scope::Platform).map(single));
+    choices.extend(joules(Scope::Platform).filter(|psys| works(root, psys)).map(single));
     choices.extend(board.and_then(|board| rails(channels, board)));
     choices.extend(packages(channels));
     let package = |channel: &&Channel| channel.scope == Scope::Package;
@@ -108,6 +112,14 @@ fn candidates(
             .map(|channel| Choice { without: "regulators, USB and 5 V consumers", ..single(channel) }),
     );
     choices
+}
+
+/// Whether the file holds a number that can be true. Some meters have no sensor and answer all ones, and the
+/// platform counter of some servers stays at zero; neither hangs.
+fn works(root: &Root, channel: &Channel) -> bool {
+    let Some(path) = channel.source.strip_prefix('/') else { return true };
+    root.integer(path)
+        .is_ok_and(|micro| (1..50_000_000_000).contains(&micro) || channel.unit == Unit::Joules && micro > 0)
 }
 
 /// The rails of the board's description, if all of them are read.
@@ -200,7 +212,7 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
         .map(|part| Part { channel: part.channel, range: range(part.kind), last: None })
         .collect();
     WithTotal {
-        inner: Box::new(Nothing),
+        inner: Vec::new(),
         parts,
         to,
         sum: None,
@@ -216,9 +228,9 @@ struct Part {
     last: Option<f64>,
 }
 
-/// A source that answers for one more channel: the sum of some of its own.
+/// Sources that answer for one more channel: the sum of some of their own.
 struct WithTotal {
-    inner: Box<dyn Source>,
+    inner: Vec<Box<dyn Source>>,
     parts: Vec<Part>,
     to: ChannelId,
     /// Of several counters, which wrap each at its own range.
@@ -268,32 +280,19 @@ impl WithTotal {
 
 impl Source for WithTotal {
     fn channels(&self) -> Vec<ChannelId> {
-        let mut channels = self.inner.channels();
-        channels.push(self.to);
-        channels
+        self.inner.iter().flat_map(|source| source.channels()).chain([self.to]).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         let first = values.len();
-        self.inner.read(values);
+        self.inner.iter_mut().for_each(|source| source.read(values));
         let total = self.total(values.get(first..).unwrap_or_default());
         values.push((self.to, total.map_or_else(Value::Absent, Value::Present)));
     }
 
     fn set_pace(&mut self, pace: Pace) {
-        self.inner.set_pace(pace);
+        self.inner.iter_mut().for_each(|source| source.set_pace(pace));
     }
-}
-
-/// Stands where a source is taken out to be wrapped.
-struct Nothing;
-
-impl Source for Nothing {
-    fn channels(&self) -> Vec<ChannelId> {
-        Vec::new()
-    }
-
-    fn read(&mut self, _values: &mut Vec<(ChannelId, Value)>) {}
 }
 
 #[cfg(test)]
@@ -322,7 +321,7 @@ mod tests {
         let script = Script(rows.iter().map(|row| row.map(value).to_vec()).collect());
         let part = |channel: ChannelId| Part { channel, range: ranges[usize::from(channel)], last: None };
         let mut total = WithTotal {
-            inner: Box::new(script),
+            inner: vec![Box::new(script)],
             parts: vec![part(0), part(1)],
             to: 2,
             sum: None,

@@ -42,7 +42,8 @@ pub(super) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         read.push(Domain { channel, handles });
     }
     let total = (!catalogue.has_id("membw.dram")).then(|| {
-        let source = format!("/{MOUNT}/mon_data (sum of mbm_total_bytes)");
+        let parts = read.iter().filter_map(|domain| Some(domain.handles.first()?.path()));
+        let source = parts.map(|path| format!("/{path}")).collect::<Vec<_>>().join(" + ");
         let channel = catalogue.counter(entry("membw.dram.bytes".to_owned(), Class::Derived, source), None);
         catalogue.rate("membw.dram", channel, Quantity::MemoryBandwidth, Unit::BytesPerSecond);
         channel

@@ -209,7 +209,7 @@ fn worth(described: &Described) -> Option<f64> {
         "KiB" => 1024.0,
         "MB" => {
             let binary = scale * 1_048_576.0;
-            if (binary - binary.round()).abs() < 1e-6 && binary >= 1.0 { 1_048_576.0 } else { 1e6 }
+            if (binary - binary.round()).abs() < 1e-6 && binary > 0.5 { 1_048_576.0 } else { 1e6 }
         }
         "Bytes" | "B" => 1.0,
         _ => return None,

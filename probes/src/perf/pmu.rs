@@ -169,4 +169,12 @@ mod tests {
         }
         assert_eq!(Pmu::find(&root, "wrong").unwrap_err().code, ReasonCode::Implausible);
     }
+
+    #[test]
+    fn noise_is_refused() {
+        crate::tests::noise::against(b"config:0-7,32-35", |text| {
+            let words = String::from_utf8_lossy(text);
+            let _ = (place(&mut Event::default(), &words, u64::MAX), number(&words));
+        });
+    }
 }

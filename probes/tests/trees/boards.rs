@@ -70,8 +70,9 @@ fn jetsons_tell_the_boards_input_from_its_rails() {
         assert_eq!(value(&report, "power.rail.VDD_IN"), Some(watts), "{board}");
         assert_eq!(row(&report, "power.rail.VDD_IN").scope, Scope::BoardInput);
         assert_eq!(row(&report, "power.rail.VDD_SOC").scope, Scope::Rail("VDD_SOC".to_owned()));
-        let power = report.channels.iter().filter(|row| row.id.starts_with("power."));
+        let power = report.channels.iter().filter(|row| row.id.starts_with("power.rail."));
         assert_eq!(power.count(), 3, "{board}");
+        assert_eq!(value(&report, "power.board"), Some(watts), "{board}");
     }
     let orin = report(&folder, "jetson-agx-orin-jp5");
     assert!(orin.channels.iter().all(|row| row.scope != Scope::BoardInput));

@@ -153,7 +153,8 @@ fn an_ina3221_has_three_rails_and_its_sums_are_none() {
     assert_eq!(row(&report, "power.rail.VDD_IN").scope, Scope::BoardInput);
     assert_eq!(row(&report, "power.rail.VDD_IN").class, Class::Derived);
     assert_eq!(row(&report, "power.rail.VDD_CPU_GPU_CV").scope, Scope::Rail("VDD_CPU_GPU_CV".to_owned()));
-    assert_eq!(report.channels.iter().filter(|row| row.id.starts_with("power.")).count(), 2);
+    assert_eq!(report.channels.iter().filter(|row| row.id.starts_with("power.rail.")).count(), 2);
+    assert_eq!(value(&report, "power.board"), Some(7.56));
 }
 
 #[test]
@@ -172,9 +173,10 @@ fn fans_usb_contracts_and_broken_meters_are_not_the_boards_power() {
     ]);
     let report = tree.doctor();
     let power: Vec<_> = report.channels.iter().filter(|row| row.id.starts_with("power.")).collect();
-    assert_eq!(power.len(), 1, "{power:?}");
+    assert_eq!(power.len(), 2, "{power:?}");
     assert_eq!(power[0].scope, Scope::BoardInput);
     assert_eq!(reason(&report, "power.power_meter_power1"), ReasonCode::Implausible);
+    assert_eq!(reason(&report, "power.board"), ReasonCode::NoSuchInterface);
     assert_eq!(row(&report, "fan.acpi_fan_fan1").class, Class::Reported);
     assert_eq!(value(&report, "temp.nvme_Composite"), Some(38.85));
 }
