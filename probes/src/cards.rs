@@ -83,7 +83,7 @@ fn address(root: &Root, drm: &str) -> Option<String> {
             && part.matches(':').count() == 2
             && fields.all(|field| u32::from_str_radix(field, 16).is_ok())
     };
-    target.split('/').filter(is_address).last().map(str::to_owned)
+    target.split('/').rfind(is_address).map(str::to_owned)
 }
 
 /// One processor while its channels are entered.

@@ -53,7 +53,7 @@ pub(crate) fn kinds(root: &Root) -> Vec<CoreKind> {
     for kind in &mut kinds {
         kind.capacity = kind.cpus.first().and_then(|&cpu| capacity(root, cpu));
     }
-    kinds.sort_by(|a, b| b.capacity.cmp(&a.capacity));
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.capacity));
     kinds
 }
 

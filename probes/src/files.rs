@@ -137,7 +137,7 @@ impl Formula {
 
 /// Once one counts, the others are let go: a second counter with another origin would look like a jump.
 fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
-    let mut first = Err(ReasonCode::NoSuchInterface);
+    let mut first = ReasonCode::NoSuchInterface;
     for at in 0..inputs.len() {
         let Some(input) = inputs.get_mut(at) else { break };
         match input.number(root) {
@@ -148,13 +148,13 @@ fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
                 }
                 return Ok(value);
             }
-            Ok(_) if first.is_err() => first = Err(ReasonCode::NotSupported),
-            Ok(_) => {}
-            Err(code) if at == 0 => first = Err(code),
+            // It stands at zero: nothing counts behind it.
+            Ok(_) => first = ReasonCode::NotSupported,
+            Err(code) if at == 0 => first = code,
             Err(_) => {}
         }
     }
-    first
+    Err(first)
 }
 
 /// A file that says whether another one is worth reading.

@@ -71,8 +71,12 @@ impl Chip {
             .filter_map(move |file| file.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok())
     }
 
+    fn has(&self, file: &str) -> bool {
+        self.files.iter().any(|name| name == file)
+    }
+
     fn tachometer(&self) -> Option<String> {
-        self.files.iter().find(|file| *file == TACHOMETER).cloned()
+        self.has(TACHOMETER).then(|| TACHOMETER.to_owned())
     }
 
     fn path(&self, file: &str) -> String {

@@ -70,8 +70,8 @@ struct Received {
 }
 
 /// `_IOR('i', 13, struct ipmi_req)` and `_IOWR('i', 11, struct ipmi_recv)`.
-const SEND: libc::c_ulong = 2 << 30 | (size_of::<Request>() as libc::c_ulong) << 16 | 0x69 << 8 | 13;
-const RECEIVE: libc::c_ulong = 3 << 30 | (size_of::<Received>() as libc::c_ulong) << 16 | 0x69 << 8 | 11;
+const SEND: libc::c_ulong = 2 << 30 | (size_of::<Request>() as libc::c_ulong) << 16 | 0x69 << 8 | 0x0d;
+const RECEIVE: libc::c_ulong = 3 << 30 | (size_of::<Received>() as libc::c_ulong) << 16 | 0x69 << 8 | 0x0b;
 
 /// Enters `power.node` where there is a controller. Nothing is entered where there is none.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {

@@ -84,7 +84,7 @@ fn intel(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<
 /// The load in debugfs is that of each core, and root's; devfreq shows one number to everybody.
 fn rockchip(root: &Root, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
     let devices = root.list(DEVFREQ).unwrap_or_default();
-    let device = devices.iter().find(|device| device.ends_with(".npu"));
+    let device = devices.iter().find(|device| device.rsplit_once('.').is_some_and(|(_, kind)| kind == "npu"));
     let Some(folder) = device.map(|device| format!("{DEVFREQ}/{device}")) else {
         return match root.open(RKNPU) {
             Ok(_) => busy(root, RKNPU, mean_of_cores, npu, catalogue).into_iter().collect(),

@@ -10,6 +10,7 @@ use slmscope_profiles::channel::{Reason, ReasonCode};
 
 use crate::root::code;
 
+mod controllers;
 pub(crate) mod dram;
 pub(crate) mod energy;
 pub(crate) mod misses;
@@ -254,7 +255,6 @@ mod tests {
 
     /// Software events need no hardware: they show that groups are opened and read as the kernel has them.
     #[test]
-    #[expect(clippy::print_stdout, reason = "says why nothing was checked")]
     fn a_group_of_software_events_counts() {
         const SOFTWARE: u32 = 1;
         let event = |config| Event { kind: SOFTWARE, config, ..Event::default() };

@@ -58,7 +58,7 @@ struct Threads {
     root: Root,
     worker: WorkerPid,
     pid: Option<u32>,
-    threads: BTreeMap<u32, (Handle, Account)>,
+    accounts: BTreeMap<u32, (Handle, Account)>,
     /// Of threads that ended.
     ended: Account,
     readings: u32,
@@ -94,7 +94,7 @@ impl Threads {
             root: root.clone(),
             worker: worker.clone(),
             pid: None,
-            threads: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             ended: Account::default(),
             readings: 0,
             wait,
@@ -108,7 +108,7 @@ impl Threads {
         let names = self.root.list(&folder).unwrap_or_default();
         let present: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).take(MAX_THREADS).collect();
         let ended = &mut self.ended;
-        self.threads.retain(|thread, (_, account)| {
+        self.accounts.retain(|thread, (_, account)| {
             let stays = present.contains(thread);
             if !stays {
                 ended.run_ns = ended.run_ns.saturating_add(account.run_ns);
@@ -118,10 +118,10 @@ impl Threads {
             stays
         });
         for thread in present {
-            if !self.threads.contains_key(&thread)
+            if !self.accounts.contains_key(&thread)
                 && let Ok(handle) = self.root.open(&format!("{folder}/{thread}/schedstat"))
             {
-                self.threads.insert(thread, (handle, Account::default()));
+                self.accounts.insert(thread, (handle, Account::default()));
             }
         }
     }
@@ -131,7 +131,7 @@ impl Threads {
         let pid = self.worker.get().ok_or(ReasonCode::NoSuchInterface)?;
         if self.pid != Some(pid) {
             self.pid = Some(pid);
-            self.threads.clear();
+            self.accounts.clear();
             self.ended = Account::default();
             self.readings = 0;
         }
@@ -140,13 +140,13 @@ impl Threads {
         }
         self.readings = self.readings.wrapping_add(1);
         let mut buffer = [0; 96];
-        for (handle, account) in self.threads.values_mut() {
+        for (handle, account) in self.accounts.values_mut() {
             // One that ended keeps its last account until it is missed.
             if let Some(fresh) = handle.read(&mut buffer).ok().and_then(parse) {
                 *account = fresh;
             }
         }
-        if self.threads.is_empty() { Err(ReasonCode::Vanished) } else { Ok(()) }
+        if self.accounts.is_empty() { Err(ReasonCode::Vanished) } else { Ok(()) }
     }
 }
 
@@ -168,7 +168,7 @@ impl Source for Threads {
             values.extend(self.channels().into_iter().map(|channel| (channel, Value::Absent(code))));
             return;
         }
-        let accounts = self.threads.values().map(|(_, account)| account);
+        let accounts = self.accounts.values().map(|(_, account)| account);
         let all = accounts.clone().fold((self.ended.wait_ns, self.ended.slices), |sum, account| {
             (sum.0.saturating_add(account.wait_ns), sum.1.saturating_add(account.slices))
         });

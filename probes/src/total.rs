@@ -53,10 +53,9 @@ pub(crate) fn discover(
             if !choice.parts.iter().all(|part| read_here.contains(part)) {
                 continue;
             }
-            let has_part = |source: &Box<dyn Source>| {
-                source.channels().iter().any(|channel| choice.parts.contains(channel))
-            };
-            let (inner, rest) = std::mem::take(*list).into_iter().partition(has_part);
+            let has_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
+            let (inner, rest) =
+                std::mem::take(*list).into_iter().partition(|source| has_part(source.channels()));
             **list = rest;
             list.push(Box::new(WithTotal { inner, ..enter(catalogue, &choice) }));
             return;

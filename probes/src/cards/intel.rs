@@ -69,7 +69,15 @@ pub(super) fn enter(
     let idle = card.catalogue.counter(Entry { source, ..entry }, None);
     let busy = card.busy_time(&format!("/{path} (time less idle time)"));
     let (root, gate) = (card.root.clone(), card.gate.clone());
-    Some(Box::new(Idle { root, gate, input: Input::later(path), last_ms: None, before_ms: 0, idle, busy }))
+    Some(Box::new(Residency {
+        root,
+        gate,
+        input: Input::later(path),
+        last_ms: None,
+        before_ms: 0,
+        idle,
+        busy,
+    }))
 }
 
 fn power(card: &mut Card<'_>, monitor: &str) {
@@ -89,7 +97,7 @@ fn power(card: &mut Card<'_>, monitor: &str) {
 }
 
 /// Idle and busy time of one engine.
-struct Idle {
+struct Residency {
     root: Root,
     gate: Option<Arc<Gate>>,
     input: Input,
@@ -100,7 +108,7 @@ struct Idle {
     busy: ChannelId,
 }
 
-impl Idle {
+impl Residency {
     fn idle_ms(&mut self) -> Result<i64, ReasonCode> {
         if let Some(code) = self.gate.as_ref().and_then(|gate| gate.closed()) {
             return Err(code);
@@ -124,7 +132,7 @@ fn wrapped(last: Option<i64>, now: i64) -> i64 {
     }
 }
 
-impl Source for Idle {
+impl Source for Residency {
     fn channels(&self) -> Vec<ChannelId> {
         vec![self.idle, self.busy]
     }

@@ -69,7 +69,11 @@ fn v3d_path(root: &Root) -> Option<String> {
             .map(|bus| format!("{PLATFORM}/{bus}")),
     );
     for folder in folders {
-        let device = root.list(&folder).unwrap_or_default().into_iter().find(|name| name.ends_with(".v3d"));
+        let device = root
+            .list(&folder)
+            .unwrap_or_default()
+            .into_iter()
+            .find(|name| name.rsplit_once('.').is_some_and(|(_, kind)| kind == "v3d"));
         if let Some(path) = device.map(|device| format!("{folder}/{device}/gpu_stats"))
             && root.exists(&path)
         {

@@ -39,10 +39,8 @@ pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -
                 }
             }
             // The firmware's own flag says the same, and more, where it can be read.
-            "rpi_volt" if !root.exists(crate::throttle::FIRMWARE) => {
-                if chip.files.iter().any(|file| file == "in0_lcrit_alarm") {
-                    add(chip, "throttle.under_voltage".to_owned(), "in0_lcrit_alarm", Kind::Gauge);
-                }
+            "rpi_volt" if !root.exists(crate::throttle::FIRMWARE) && chip.has("in0_lcrit_alarm") => {
+                add(chip, "throttle.under_voltage".to_owned(), "in0_lcrit_alarm", Kind::Gauge);
             }
             "ina3221" => {
                 for number in 1..=3 {

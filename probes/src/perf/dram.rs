@@ -5,6 +5,7 @@
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
 
+use super::controllers::{CONTROLLERS, Controller, GRACE_WRITES, UNSIZED};
 use super::pmu::{Described, Pmu, names};
 use super::{Group, Target, Total, refusal};
 use crate::catalogue::{Catalogue, Entry};
@@ -14,88 +15,6 @@ use crate::source::Source;
 
 /// Counters that are opened at most; a machine with two sockets has some fifty.
 const MAX_GROUPS: usize = 256;
-
-/// How one kind of controller is counted.
-struct Controller {
-    /// Beginning of its PMUs' names.
-    prefix: &'static str,
-    /// PMUs with this beginning are of another kind.
-    not: Option<&'static str>,
-    /// Names of its events, or their terms where the kernel names none; all that exist of the first set that
-    /// exists are summed.
-    read: &'static [&'static [&'static str]],
-    write: &'static [&'static [&'static str]],
-    /// Both directions in one.
-    total: &'static [&'static [&'static str]],
-    /// B per count where sysfs does not say.
-    bytes: Option<f64>,
-    /// Processor families (`cpu family` of `/proc/cpuinfo`) for which the terms hold; empty for names.
-    families: &'static [u32],
-}
-
-const PLAIN: Controller =
-    Controller { prefix: "", not: None, read: &[], write: &[], total: &[], bytes: None, families: &[] };
-
-/// In the order in which they are tried.
-const CONTROLLERS: [Controller; 10] = [
-    // Intel servers and, with other names, clients up to Coffee Lake.
-    Controller {
-        prefix: "uncore_imc",
-        not: Some("uncore_imc_free_running"),
-        read: &[&["cas_count_read"], &["cas_count_read_sch0", "cas_count_read_sch1"], &["data_reads"]],
-        write: &[&["cas_count_write"], &["cas_count_write_sch0", "cas_count_write_sch1"], &["data_writes"]],
-        ..PLAIN
-    },
-    // Intel clients from Tiger Lake on; servers have them beside the others.
-    Controller {
-        prefix: "uncore_imc_free_running",
-        read: &[&["data_read"], &["read"]],
-        write: &[&["data_write"], &["write"]],
-        total: &[&["data_total"]],
-        ..PLAIN
-    },
-    // AMD from Zen 4 on: one PMU for each active channel, 64 B for each column access.
-    Controller {
-        prefix: "amd_umc",
-        read: &[&["event=0x0a,rdwrmask=0x1"]],
-        write: &[&["event=0x0a,rdwrmask=0x2"]],
-        bytes: Some(64.0),
-        families: &[25, 26],
-        ..PLAIN
-    },
-    // AMD Zen to Zen 3: the data fabric's ports to eight channels, 64 B each.
-    Controller {
-        prefix: "amd_df",
-        total: &[&[
-            "event=0x07,umask=0x38",
-            "event=0x47,umask=0x38",
-            "event=0x87,umask=0x38",
-            "event=0xc7,umask=0x38",
-            "event=0x107,umask=0x38",
-            "event=0x147,umask=0x38",
-            "event=0x187,umask=0x38",
-            "event=0x1c7,umask=0x38",
-        ]],
-        bytes: Some(64.0),
-        families: &[23, 25],
-        ..PLAIN
-    },
-    // NVIDIA Grace, one PMU for each socket: reads in beats of 32 B, writes in bytes. Each has its own worth.
-    Controller { prefix: "nvidia_scf_pmu", read: &[&["cmem_rd_data"]], bytes: Some(32.0), ..PLAIN },
-    // Arm's mesh: requests to memory of 64 B.
-    Controller { prefix: "arm_cmn", total: &[&["hnf_mc_reqs"]], bytes: Some(64.0), ..PLAIN },
-    Controller { prefix: "ali_drw", read: &[&["hif_rd"]], write: &[&["hif_wr"]], bytes: Some(64.0), ..PLAIN },
-    Controller { prefix: "rockchip_ddr", read: &[&["read-bytes"]], write: &[&["write-bytes"]], ..PLAIN },
-    Controller { prefix: "meson_ddr_bw", total: &[&["total_rw_bytes"]], ..PLAIN },
-    // Counted in beats of a width that only the board knows: listed, and not read unless sysfs gives a scale.
-    Controller { prefix: "imx", read: &[&["read-cycles"]], write: &[&["write-cycles"]], ..PLAIN },
-];
-
-/// Writes of Grace, which count in bytes.
-const GRACE_WRITES: (&str, &str) = ("nvidia_scf_pmu", "cmem_wr_total_bytes");
-
-/// PMUs of memory controllers whose counts have no known size.
-const UNSIZED: [&str; 4] = ["arm_dmc620", "hisi_sccl", "nvidia_ucf_pmu", "qcom_llcc"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
