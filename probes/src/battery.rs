@@ -36,7 +36,7 @@ pub(crate) struct Batteries {
     packs: Vec<Pack>,
     /// Temperature of each pack that tells.
     rest: Option<Files>,
-    /// `online` of the mains supplies.
+    /// `online` of what feeds the machine: mains, USB, a charging pad.
     mains: Vec<Handle>,
 }
 
@@ -49,7 +49,8 @@ impl Batteries {
         for supply in root.list(FOLDER).unwrap_or_default() {
             let file = |name: &str| format!("{FOLDER}/{supply}/{name}");
             let is = |name: &str, value: &str| root.text(&file(name)).is_ok_and(|text| text == value);
-            if is("type", "Mains") {
+            let kind = root.text(&file("type")).unwrap_or_default();
+            if kind == "Mains" || kind.starts_with("USB") || kind == "Wireless" {
                 mains.extend(root.open(&file("online")));
             }
             if is("type", "Battery") && !is("scope", "Device") && !is("present", "0") {

@@ -74,6 +74,11 @@ pub(crate) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue) -> Ca
     found
 }
 
+/// Whether Tegra's integrated processor tells its load.
+pub(crate) fn has_tegra_load(root: &Root) -> bool {
+    devfreq::has_tegra_load(root)
+}
+
 /// The PCI address of a card, from where its entry points.
 fn address(root: &Root, drm: &str) -> Option<String> {
     let target = root.link(drm).or_else(|| root.link(&format!("{drm}/device")))?;

@@ -140,7 +140,9 @@ fn difference(readings: &[Reading], range: Option<f64>, channel: &Channel) -> Re
     }
     match rate((older_time, older), (time, newer), range) {
         // Time is counted in ticks of 10 ms, so a busy CPU may seem to run for longer than it did.
-        Some(rate) if channel.unit == Unit::Ratio && channel.scope != Scope::Process => {
+        Some(rate)
+            if channel.unit == Unit::Ratio && !matches!(channel.scope, Scope::Process | Scope::Cgroup) =>
+        {
             Ok((time, rate.min(1.0)))
         }
         Some(rate) => Ok((time, rate)),

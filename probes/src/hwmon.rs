@@ -42,8 +42,8 @@ struct Chip {
 impl Chip {
     fn open_all(root: &Root) -> Vec<Self> {
         let mut chips = Vec::new();
-        for entry in root.list(FOLDER).unwrap_or_default() {
-            let base = format!("{FOLDER}/{entry}");
+        for base in entries(root) {
+            let entry = base.rsplit_once('/').map_or(base.as_str(), |(_, entry)| entry).to_owned();
             let target = root.link(&base).unwrap_or_default();
             // Old drivers keep name and inputs in the device's folder.
             let found = [base.clone(), format!("{base}/device")].into_iter().find_map(|folder| {
@@ -59,7 +59,7 @@ impl Chip {
                 .iter()
                 .find_map(|path| root.text(path).ok().filter(|name| !name.is_empty()))
                 .unwrap_or_else(|| "hwmon".to_owned());
-            chips.push(Self { number: entry.clone(), name, folder, base, files, target });
+            chips.push(Self { number: entry, name, folder, base, files, target });
         }
         chips
     }
@@ -119,6 +119,24 @@ impl Chip {
     fn id(&self, family: &str, label: Option<&str>, input: &str) -> String {
         format!("{family}.{}_{}", id_part(&self.name), id_part(label.unwrap_or(input)))
     }
+}
+
+/// The monitors of the class, and those of current monitors on the I2C bus that the class does not show.
+fn entries(root: &Root) -> Vec<String> {
+    let mut entries: Vec<String> =
+        root.list(FOLDER).unwrap_or_default().iter().map(|entry| format!("{FOLDER}/{entry}")).collect();
+    for driver in ["ina3221", "ina2xx", "ina238"] {
+        let folder = format!("sys/bus/i2c/drivers/{driver}");
+        for chip in root.list(&folder).unwrap_or_default() {
+            let monitors = format!("{folder}/{chip}/hwmon");
+            for monitor in root.list(&monitors).unwrap_or_default() {
+                if !entries.contains(&format!("{FOLDER}/{monitor}")) {
+                    entries.push(format!("{monitors}/{monitor}"));
+                }
+            }
+        }
+    }
+    entries
 }
 
 /// Sources of the monitors, one per kind.

@@ -114,7 +114,12 @@ type Optional = Option<Box<dyn Source>>;
 
 /// Graphics processors of all kinds. What the NVIDIA library says counts only where nothing else was found.
 fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards) {
-    let nvidia = Nvidia::discover(root, catalogue);
+    // The library starts on Tegra too, and then supports nothing.
+    let nvidia = if cards::has_tegra_load(root) {
+        Err(missing("Tegra's processor is read in sysfs"))
+    } else {
+        Nvidia::discover(root, catalogue)
+    };
     let count = nvidia.as_ref().map_or(0, |(_, count)| *count);
     let cards = cards::discover(root, count, catalogue);
     match nvidia {

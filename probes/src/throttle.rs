@@ -29,7 +29,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Box<dyn So
     if let Some(flags) = Flags::discover(root, catalogue) {
         sources.push(Box::new(flags));
     }
-    if !catalogue.has(Quantity::Throttle) {
+    if sources.is_empty() {
         let reason = missing("this platform has no throttle counters and no firmware flags");
         let channel = ("throttle.cpu", Quantity::Throttle, Unit::Count, Scope::Machine);
         catalogue.absent(channel, "", reason, None);

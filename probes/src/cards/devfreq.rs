@@ -40,6 +40,15 @@ pub(super) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue, slots
     next
 }
 
+/// Whether a processor has the file with its load in per mille.
+pub(super) fn has_tegra_load(root: &Root) -> bool {
+    let devices = root.list(FOLDER).unwrap_or_default();
+    devices.iter().any(|device| {
+        let folder = format!("{FOLDER}/{device}");
+        is_processor(root, device, &folder) && root.exists(&format!("{folder}/device/load"))
+    })
+}
+
 /// By the suffix of the device (`17000000.gpu`) or by the name of its node.
 fn is_processor(root: &Root, device: &str, folder: &str) -> bool {
     let suffix = device.rsplit_once('.').map_or(device, |(_, suffix)| suffix);

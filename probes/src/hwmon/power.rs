@@ -30,8 +30,8 @@ const WATTS: Limits = Limits::new(-1000.0, 50_000.0);
 /// Joules: any running total that fits.
 const JOULES: Limits = Limits::new(0.0, 1e15);
 
-/// Rails that carry everything the board draws.
-const INPUT_RAILS: [&str; 2] = ["VDD_IN", "POM_5V_IN"];
+/// Labels of inputs that carry everything the board draws: Jetson's, Apple's controller's, a supply's own.
+const INPUT_RAILS: [&str; 5] = ["VDD_IN", "POM_5V_IN", "VIN", "Total System Power", "power total"];
 
 pub(super) fn discover(
     root: &Root,

@@ -353,3 +353,34 @@ fn a_kernel_s_own_names_do_not_reach_the_sensors_that_repeat_others() {
     assert_eq!(machine.channel("power.scmi_sensors_pm_soc").scope, Scope::Rail("pm_soc".to_owned()));
     assert_eq!(machine.channel("power.altra_hwmon_CPU_power").scope, Scope::Cores);
 }
+
+#[test]
+fn current_monitors_are_found_without_the_class_too() {
+    let chip = |file: &str| format!("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/{file}");
+    let board = Board::new(&[
+        (&chip("name"), "ina3221"),
+        (&chip("in1_label"), "VDD_IN"),
+        (&chip("in1_input"), "5000"),
+        (&chip("curr1_input"), "2000"),
+    ]);
+    assert_eq!(board.start().read()["power.board"], Value::Present(10.0));
+    // The class shows the same one: it is listed once.
+    board.link("sys/class/hwmon/hwmon1", "../../bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1");
+    let machine = board.start();
+    assert!(!machine.channels.iter().any(|channel| channel.id.contains('#')));
+}
+
+#[test]
+fn a_battery_that_discharges_at_a_weak_charger_is_not_the_board() {
+    let supply = |file: &str| format!("sys/class/power_supply/{file}");
+    let board = Board::new(&[
+        (&supply("ucsi/type"), "USB"),
+        (&supply("ucsi/online"), "1"),
+        (&supply("BAT0/type"), "Battery"),
+        (&supply("BAT0/status"), "Discharging"),
+        (&supply("BAT0/power_now"), "3000000"),
+    ]);
+    let mut machine = board.start();
+    assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(3.0));
+    assert!(machine.channel("power.board").reason.is_some());
+}
