@@ -140,6 +140,19 @@ pub enum LoadError {
         /// Columns found.
         found_columns: u64,
     },
+    /// A tokenizer of another model.
+    #[error(
+        "{file}: tokenizer.ggml.tokens has {tokens} entries, the tensor token_embd.weight {rows} rows; as many are \
+         expected: convert the model again"
+    )]
+    Vocabulary {
+        /// The file.
+        file: String,
+        /// Tokens that the tokenizer has.
+        tokens: u64,
+        /// Tokens that the embedding has.
+        rows: u64,
+    },
     /// A weight that is no number.
     #[error(
         "{file}: tensor {tensor}: {what} is {found}, a finite number is expected; the file is damaged or does \

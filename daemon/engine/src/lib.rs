@@ -22,6 +22,7 @@ pub mod safetensors;
 pub mod sampler;
 pub mod session;
 pub mod setup;
+mod shown;
 pub mod synthetic;
 pub mod threads;
 pub mod tokenizer;

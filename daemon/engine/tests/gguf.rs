@@ -174,7 +174,7 @@ fn duplicate_keys_and_split_models_are_refused() {
     let mut not_text = counts(0, 1);
     push_field(&mut not_text, "k", &Field::U32(1));
     not_text[32] = 0xff;
-    assert!(matches!(problem(&not_text), Problem::NotUtf8 { .. }));
+    assert!(matches!(problem(&not_text), Problem::NotText { .. }));
 }
 
 #[test]
@@ -183,45 +183,6 @@ fn a_file_cut_anywhere_is_an_error_within_it() {
     for length in 0..bytes.len() {
         let error = Gguf::parse(&bytes[..length], "m.gguf").expect_err("the file is cut");
         assert!(error.offset <= length as u64, "{error}");
-    }
-}
-
-#[test]
-fn mutations_never_panic_and_what_parses_stays_inside_of_the_file() {
-    let whole = sample();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below as u64) as usize
-    };
-    for _ in 0..40_000 {
-        let mut bytes = whole.clone();
-        for _ in 0..=next(3) {
-            let at = next(bytes.len());
-            match next(4) {
-                0 => bytes[at] ^= 1 << next(8),
-                1 => bytes[at] = next(256) as u8,
-                2 => {
-                    let end = (at + 8).min(bytes.len());
-                    bytes[at..end].fill(if next(2) == 0 { 0xff } else { 0 });
-                }
-                _ => bytes.truncate(at + 1),
-            }
-        }
-        let Ok(gguf) = Gguf::parse(&bytes, "m.gguf") else { continue };
-        for tensor in gguf.tensors() {
-            assert!(tensor.range().end <= bytes.len());
-            assert_eq!(Some(gguf.data(tensor).len() as u64), tensor.ggml_type().bytes_of(tensor.elements()));
-        }
-        for (key, value) in gguf.metadata() {
-            let _ = (gguf.get_str(key), gguf.get_u32(key), gguf.get_f32(key), value.describe());
-            if let Value::Array(array) = value {
-                let _ = (array.integers().map(Iterator::count), array.floats().map(Iterator::count));
-                assert!(array.strings().is_none_or(|strings| strings.count() == array.len()));
-            }
-        }
     }
 }
 

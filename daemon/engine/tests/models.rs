@@ -29,6 +29,7 @@ use slmscope_profiles::spec::{
 struct Draft {
     architecture: &'static str,
     fields: Vec<(&'static str, Field<'static>)>,
+    plain: Vec<(&'static str, Field<'static>)>,
     tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
 }
 
@@ -45,12 +46,18 @@ impl Draft {
             ("attention.layer_norm_rms_epsilon", Field::F32(1e-5)),
             ("rope.freq_base", Field::F32(50_000.0)),
         ];
-        Self { architecture, fields, tensors: Vec::new() }
+        Self { architecture, fields, plain: Vec::new(), tensors: Vec::new() }
     }
 
     fn with(mut self, key: &'static str, field: Field<'static>) -> Self {
         self.fields.retain(|(name, _)| *name != key);
         self.fields.push((key, field));
+        self
+    }
+
+    /// A key without the architecture's prefix.
+    fn plain(mut self, key: &'static str, field: Field<'static>) -> Self {
+        self.plain.push((key, field));
         self
     }
 
@@ -86,6 +93,7 @@ impl Draft {
             self.fields.iter().map(|(key, field)| (format!("{}.{key}", self.architecture), field)).collect();
         let mut fields = vec![("general.architecture", Field::Str(self.architecture))];
         fields.extend(keys.iter().map(|(key, field)| (key.as_str(), (*field).clone())));
+        fields.extend(self.plain.iter().cloned());
         let mut data = Vec::new();
         let mut tensors = Vec::new();
         for (name, shape, kind, bytes) in &self.tensors {
@@ -270,6 +278,50 @@ fn figures_that_cannot_be_are_refused() {
     assert!(missing.contains("llama.block_count"), "{missing}");
     let infinite = refused("rope.freq_base", Field::F32(f32::INFINITY));
     assert!(infinite.contains("llama.rope.freq_base"), "{infinite}");
+}
+
+/// The error that loading gives, as people read it.
+fn load_error(draft: &Draft) -> String {
+    let never = AtomicBool::new(false);
+    match draft.open().unwrap().load(8, &mut Loading::new(&never, &mut |_, _| ())) {
+        Ok(_) => panic!("loaded"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_found_while_loading() {
+    for (name, at) in [("blk.1.attn_norm.weight", 5), ("output_norm.weight", 31), ("token_embd.weight", 1279)]
+    {
+        for wild in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut draft = Draft::new("llama").weights(&llama());
+            let tensor = draft.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
+            tensor.3[4 * at..][..4].copy_from_slice(&wild.to_le_bytes());
+            let text = load_error(&draft);
+            let says = format!("is {wild}, a finite number is expected");
+            assert!(text.contains(&format!("tensor {name}: the number at byte ")), "{text}");
+            assert!(text.contains(&says), "{text}");
+        }
+    }
+    let mut draft = Draft::new("llama").weights(&llama());
+    let tensor = draft.tensors.iter_mut().find(|tensor| tensor.0 == "blk.0.attn_q.weight").unwrap();
+    // q4_0: 18 bytes for 32 elements, the scale first.
+    (tensor.2, tensor.3) = (2, vec![0; 32 * 18]);
+    let mut right = Draft { tensors: draft.tensors.clone(), ..Draft::new("llama") };
+    assert!(logits(&right.open().unwrap()).iter().all(|logit| logit.is_finite()));
+    let tensor = right.tensors.iter_mut().find(|tensor| tensor.0 == "blk.0.attn_q.weight").unwrap();
+    tensor.3[7 * 18..][..2].copy_from_slice(&[0, 0xfc]);
+    let text = load_error(&right);
+    assert!(text.contains("blk.0.attn_q.weight: the scale at byte ") && text.contains("is -inf"), "{text}");
+}
+
+#[test]
+fn a_tokenizer_of_another_size_is_refused() {
+    let tokens = |count| Field::Strs(vec!["t"; count]);
+    let refused = Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(39)).weights(&llama()).refusal();
+    let says = "tokenizer.ggml.tokens has 39 entries, the tensor token_embd.weight 40 rows";
+    assert!(refused.contains(says), "{refused}");
+    assert!(Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(40)).weights(&llama()).open().is_ok());
 }
 
 #[test]

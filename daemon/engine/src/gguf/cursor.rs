@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A length-prefixed UTF-8 name of 1 to `limit` bytes.
+    /// A length-prefixed UTF-8 name of 1 to `limit` bytes without control characters.
     pub(super) fn name(&mut self, limit: u64, what: impl Fn() -> String) -> Result<&'a str, GgufError> {
         let offset = self.position;
         let length = self.u64(&what)?;
@@ -92,6 +92,7 @@ impl<'a> Cursor<'a> {
             return Err(self.error(offset, Problem::NameLength { what: what(), found: length, limit }));
         }
         let bytes = self.take(length, &what)?;
-        std::str::from_utf8(bytes).map_err(|_| self.error(offset, Problem::NotUtf8 { what: what() }))
+        let name = std::str::from_utf8(bytes).ok().filter(|name| !name.contains(char::is_control));
+        name.ok_or_else(|| self.error(offset, Problem::NotText { what: what() }))
     }
 }

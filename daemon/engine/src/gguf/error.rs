@@ -69,6 +69,12 @@ pub enum Problem {
         /// The field, in words.
         what: String,
     },
+    /// A name that cannot be shown.
+    #[error("{what} is not UTF-8 text without control characters")]
+    NotText {
+        /// The field, in words.
+        what: String,
+    },
     /// Two metadata entries or two tensors of one name.
     #[error("{what} occurs twice")]
     Duplicate {

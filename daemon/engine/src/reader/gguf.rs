@@ -24,6 +24,9 @@ use slmscope_profiles::spec::tensors::{EMBEDDING, TensorSpec};
 use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
 
+/// The texts of all tokens.
+const TOKENS: &str = "tokenizer.ggml.tokens";
+
 /// A model file, understood.
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
@@ -143,9 +146,14 @@ fn unsupported(gguf: &Gguf<'_>, what: String, remedy: &'static str) -> LoadError
     LoadError::Unsupported { file: gguf.file().to_owned(), what, remedy }
 }
 
-/// Rows of the embedding table: the vocabulary.
+/// Rows of the embedding table: the vocabulary, which the file's tokenizer has to agree with.
 fn vocabulary(gguf: &Gguf<'_>) -> Result<u32, LoadError> {
     let rows = gguf.need_tensor(EMBEDDING)?.rows();
+    if let Some(tokens) = gguf.get_strings(TOKENS)?.map(|tokens| tokens.len() as u64)
+        && tokens != rows
+    {
+        return Err(LoadError::Vocabulary { file: gguf.file().to_owned(), tokens, rows });
+    }
     // A number beyond u32 fails the spec's limits like any other that is too large.
     Ok(u32::try_from(rows).unwrap_or(u32::MAX))
 }

@@ -63,6 +63,14 @@ pub enum Problem {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A name that no tensor has.
+    #[error("a tensor is called `{name}`; 1 to {limit} bytes without control characters are expected")]
+    Name {
+        /// The name, shortened.
+        name: String,
+        /// The longest that is allowed.
+        limit: usize,
+    },
     /// Two tensors of one name.
     #[error("tensor {tensor} occurs twice")]
     Duplicate {

@@ -5,9 +5,13 @@ use std::borrow::Cow;
 use super::dtype::Dtype;
 use super::error::{Problem, SafeTensorsError};
 use super::json::Json;
+use crate::shown::shown;
 
 /// More than any tensor of a model has.
 const MOST_DIMENSIONS: usize = 8;
+
+/// Bytes; GGUF files have the same limit.
+pub(super) const LONGEST_NAME: usize = 256;
 
 /// One tensor as its entry describes it.
 pub(super) struct Entry {
@@ -31,11 +35,20 @@ pub(super) fn read(text: &[u8], file: &str) -> Result<Vec<Entry>, SafeTensorsErr
             return json
                 .object("__metadata__", |json, _, _| json.string("a value of __metadata__").map(drop));
         }
+        check_name(json, at, &name)?;
         entries.push(entry(json, at, &name)?);
         Ok(())
     })?;
     json.end("the header")?;
     Ok(entries)
+}
+
+/// Refuses a name that could not be shown in messages.
+pub(super) fn check_name(json: &Json<'_>, at: usize, name: &str) -> Result<(), SafeTensorsError> {
+    if (1..=LONGEST_NAME).contains(&name.len()) && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(json.error_at(at, Problem::Name { name: shown(name), limit: LONGEST_NAME }))
 }
 
 fn entry(json: &mut Json<'_>, at: usize, name: &str) -> Result<Entry, SafeTensorsError> {
@@ -86,7 +99,7 @@ fn read_dtype(json: &mut Json<'_>, name: &str) -> Result<Dtype, SafeTensorsError
     let at = json.offset();
     let found = json.string(&format!("tensor {name}: dtype"))?;
     Dtype::from_name(&found).ok_or_else(|| {
-        let problem = Problem::UnknownDtype { tensor: name.to_owned(), found: found.into_owned() };
+        let problem = Problem::UnknownDtype { tensor: name.to_owned(), found: shown(&found) };
         json.error_at(at, problem)
     })
 }
@@ -98,7 +111,7 @@ fn field_error(
     field: Cow<'_, str>,
     problem: &'static str,
 ) -> SafeTensorsError {
-    let (tensor, field) = (tensor.to_owned(), field.into_owned());
+    let (tensor, field) = (tensor.to_owned(), shown(&field));
     json.error_at(at, Problem::Field { tensor, field, problem })
 }
 

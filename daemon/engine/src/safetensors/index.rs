@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::error::{Problem, SafeTensorsError};
+use super::header::{LONGEST_NAME, check_name};
 use super::json::Json;
+use crate::shown::shown;
 
 /// More shards than any checkpoint has.
 const MOST_SHARDS: usize = 4096;
@@ -31,6 +33,7 @@ impl Index {
             "weight_map" => {
                 found = true;
                 json.object("weight_map", |json, at, tensor| {
+                    check_name(json, at, &tensor)?;
                     let shard_at = json.offset();
                     let shard = json.string(&format!("the file of tensor {tensor}"))?;
                     let number = match numbers.get(shard.as_ref()) {
@@ -52,7 +55,7 @@ impl Index {
                 })
             }
             // Sizes and the like, which the files themselves tell.
-            _ => json.skip(&name, 0),
+            name => json.skip(&shown(name), 0),
         })?;
         json.end("the index")?;
         if found && !index.shards.is_empty() {
@@ -80,9 +83,10 @@ impl Index {
 
 /// Why `shard` is no file that an index may name; `before` others came before.
 fn refused(shard: &str, before: usize) -> Option<Problem> {
-    let plain = !shard.is_empty() && !shard.contains(['/', '\\', '\0']) && !shard.starts_with('.');
+    let name = (1..=LONGEST_NAME).contains(&shard.len()) && !shard.contains(char::is_control);
+    let plain = name && !shard.contains(['/', '\\']) && !shard.starts_with('.');
     if !plain {
-        return Some(Problem::Shards(format!("names {shard:?}, which is no file beside it")));
+        return Some(Problem::Shards(format!("names `{}`, which is no file beside it", shown(shard))));
     }
     (before == MOST_SHARDS).then(|| Problem::Shards(format!("names more than {MOST_SHARDS} files")))
 }

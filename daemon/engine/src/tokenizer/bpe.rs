@@ -12,6 +12,7 @@ use super::merge;
 use super::vocabulary::Vocabulary;
 use super::words::Words;
 use crate::gguf::Gguf;
+use crate::shown::shown;
 
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -33,7 +34,7 @@ impl Bpe {
         let pre = gguf.get_str(PRE)?.unwrap_or("default");
         let words = Words::named(pre).ok_or_else(|| TokenizerError::UnknownPre {
             file: gguf.file().to_owned(),
-            pre: pre.to_owned(),
+            pre: shown(pre),
             known: Words::known(),
         })?;
         let byte_token = |byte| vocabulary.id(character_of(byte).encode_utf8(&mut [0; 4]));
@@ -76,7 +77,7 @@ fn merges(gguf: &Gguf<'_>, vocabulary: &Vocabulary) -> Result<Merges, TokenizerE
         let wrong = |detail| TokenizerError::Merge {
             file: gguf.file().to_owned(),
             index,
-            merge: String::from_utf8_lossy(line.get(..64).unwrap_or(line)).into_owned(),
+            merge: shown(&String::from_utf8_lossy(line.get(..64).unwrap_or(line))),
             detail,
         };
         let text = std::str::from_utf8(line).map_err(|_| wrong("is not UTF-8"))?;

@@ -14,6 +14,7 @@ use super::special::{Part, Specials};
 use super::spm::Spm;
 use super::vocabulary::{Kind, Vocabulary};
 use crate::gguf::Gguf;
+use crate::shown::shown;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
@@ -57,7 +58,7 @@ impl Embedded {
         if !matches!(model, "llama" | "gpt2") {
             return Err(match model {
                 "none" | "no_vocab" => missing(),
-                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: model.to_owned() },
+                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: shown(model) },
             });
         }
         let vocabulary = Vocabulary::from_gguf(gguf)?;

@@ -16,6 +16,7 @@ use super::keys::Keys;
 use super::{unsupported, vocabulary};
 use crate::error::LoadError;
 use crate::gguf::Gguf;
+use crate::shown::shown;
 
 const OTHER_ENGINE: &str = "choose a model without it";
 const DAMAGED: &str = "the file is damaged";
@@ -127,7 +128,7 @@ pub(super) fn spec(gguf: &Gguf<'_>) -> Result<DecoderSpec, LoadError> {
     let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
         return Err(unsupported(
             gguf,
-            format!("general.architecture {name}"),
+            format!("general.architecture {}", shown(name)),
             "`slmscope models` lists the families that run",
         ));
     };

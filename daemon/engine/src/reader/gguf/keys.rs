@@ -3,6 +3,7 @@
 use super::unsupported;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
+use crate::shown::shown;
 
 /// Reads keys that begin with the architecture's name.
 pub(super) struct Keys<'a> {
@@ -48,6 +49,6 @@ impl Keys<'_> {
     }
 
     pub(super) fn unsupported(&self, name: &str, found: &str, remedy: &'static str) -> LoadError {
-        unsupported(self.gguf, format!("{} = {found}", self.key(name)), remedy)
+        unsupported(self.gguf, format!("{} = {}", self.key(name), shown(found)), remedy)
     }
 }

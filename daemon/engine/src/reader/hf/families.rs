@@ -13,6 +13,7 @@ use super::config::Config;
 use super::names::{self, Names};
 use super::rope::Defaults;
 use crate::error::LoadError;
+use crate::shown::shown;
 
 const OTHER: &str = "choose a model without it";
 
@@ -199,7 +200,8 @@ pub(super) fn find(config: Config<'_>) -> Result<&'static Family, LoadError> {
     let name = if name == "gemma3" { "gemma3_text" } else { name };
     let known = FAMILIES.iter().find(|family| family.model_type == name);
     known.ok_or_else(|| {
-        config.unsupported(format!("model_type {name}"), "`slmscope models` lists the families that run")
+        let what = format!("model_type {}", shown(name));
+        config.unsupported(what, "`slmscope models` lists the families that run")
     })
 }
 
@@ -315,7 +317,7 @@ impl Family {
             "gelu" => Ok(Activation::Gelu),
             "relu" => Ok(Activation::Relu),
             "relu2" => Ok(Activation::Relu2),
-            other => Err(config.unsupported(format!("activation {other}"), OTHER)),
+            other => Err(config.unsupported(format!("activation {}", shown(other)), OTHER)),
         }
     }
 

@@ -6,6 +6,7 @@ use slmscope_profiles::spec::{Rope, RopePairing, RopeScaling};
 use super::config::Config;
 use crate::error::LoadError;
 use crate::reader::gguf::long_rope_magnitude;
+use crate::shown::shown;
 
 /// What a family assumes where its configuration is silent.
 #[derive(Clone, Copy)]
@@ -90,7 +91,9 @@ impl Config<'_> {
                     magnitude: stated.unwrap_or_else(|| long_rope_magnitude(grown, original_context)),
                 })
             }
-            other => Err(self.unsupported(format!("rope scaling {other}"), "choose a model without it")),
+            other => {
+                Err(self.unsupported(format!("rope scaling {}", shown(other)), "choose a model without it"))
+            }
         }
     }
 }
