@@ -7,6 +7,7 @@ pub mod error;
 pub mod executor;
 pub mod export;
 mod finite;
+pub mod fuzz;
 pub mod gguf;
 pub mod hash;
 pub mod kernels;
