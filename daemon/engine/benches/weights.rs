@@ -1,4 +1,4 @@
-//! The speed of making weights, in bytes of the format a second, by hand:
+//! The speed of making, quantizing and checking weights, in bytes of the format a second, by hand:
 //! `cargo bench -p slmscope-engine --bench weights -- THREADS`.
 //!
 //! `fill` is what the machine gives: fresh memory, written once by all threads. `refill` is the same memory
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use slmscope_engine::weights::Loading;
-use slmscope_engine::{synthetic, threads};
+use slmscope_engine::{quantize, synthetic, threads};
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
@@ -26,6 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fill();
     for format in WeightFormat::ALL {
         generate(format)?;
+    }
+    for format in WeightFormat::ALL {
+        store(format)?;
     }
     Ok(())
 }
@@ -69,5 +72,28 @@ fn generate(format: WeightFormat) -> Result<(), Box<dyn Error>> {
         }
     });
     eprintln!("generate {format:5} {rate:.2} GB/s ({} MB)", tensor.bytes(format) / 1_000_000);
+    error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Quantizes rows that are there already.
+fn store(format: WeightFormat) -> Result<(), Box<dyn Error>> {
+    const ROWS: u32 = 2048;
+    let tensor = TensorSpec { name: "t".to_owned(), rows: ROWS, columns: COLUMNS, role: Role::Matrix };
+    let cancel = AtomicBool::new(false);
+    let source =
+        synthetic::generate(&tensor, WeightFormat::Bf16, 1, &mut Loading::new(&cancel, &mut |_, _| ()))?;
+    let stored = 2 * COLUMNS as usize;
+    let row = |row: usize, values: &mut [f32]| {
+        quantize::widen(WeightFormat::Bf16, &source.as_slice()[row * stored..][..stored], values);
+    };
+    let mut error = None;
+    let rate = best(tensor.elements() as usize, || {
+        let mut report = |_, _| ();
+        match quantize::quantize(&tensor, format, "bench", row, &mut Loading::new(&cancel, &mut report)) {
+            Ok(bytes) => drop(std::hint::black_box(bytes)),
+            Err(found) => error = Some(found),
+        }
+    });
+    eprintln!("quantize bf16 to {format:5} {rate:.3} G elements/s");
     error.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -8,6 +8,7 @@
 //! A tensor is cut into stretches of whole blocks; each has a generator of its own, seeded from (seed, tensor
 //! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use slmscope_profiles::format::WeightFormat;
@@ -21,6 +22,8 @@ pub const GENERATOR_VERSION: u32 = 1;
 
 /// Bytes that one generator fills, about; a part of the contract of [`GENERATOR_VERSION`].
 const STRETCH: usize = 64 << 10;
+/// Numbers that are rounded together.
+const RUN: usize = 64;
 /// Standard deviation of biases.
 const BIAS_SCALE: f32 = 0.02;
 /// Mean of decays: a state then loses some 1 to 10 % a token, as trained ones do.
@@ -134,21 +137,28 @@ fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
     fill_random(bytes, seed);
     match format {
         WeightFormat::F32 => {
-            for place in bytes.chunks_exact_mut(4) {
-                let bits = i32::from_le_bytes([place[0], place[1], place[2], place[3]]);
-                place.copy_from_slice(&(uniform(bits >> 16) * deviation).to_le_bytes());
+            for place in bytes.as_chunks_mut().0 {
+                let bits = i32::from_le_bytes(*place);
+                *place = (uniform(bits >> 16) * deviation).to_le_bytes();
             }
         }
         WeightFormat::F16 => {
-            for place in bytes.chunks_exact_mut(2) {
-                let bits = i32::from(i16::from_le_bytes([place[0], place[1]]));
-                place.copy_from_slice(&f16::from_f32(uniform(bits) * deviation).to_le_bytes());
+            // Whole runs are rounded with vector instructions, one number at a time is not.
+            let (mut values, mut rounded) = ([0.0; RUN], [f16::ZERO; RUN]);
+            for run in bytes.as_chunks_mut().0.chunks_mut(RUN) {
+                for (value, place) in values.iter_mut().zip(run.iter()) {
+                    *value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
+                }
+                rounded.convert_from_f32_slice(&values);
+                for (place, rounded) in run.iter_mut().zip(rounded) {
+                    *place = rounded.to_le_bytes();
+                }
             }
         }
         WeightFormat::Bf16 => {
-            for place in bytes.chunks_exact_mut(2) {
-                let bits = i32::from(i16::from_le_bytes([place[0], place[1]]));
-                place.copy_from_slice(&bf16::from_f32(uniform(bits) * deviation).to_le_bytes());
+            for place in bytes.as_chunks_mut().0 {
+                let value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
+                *place = nearest_bf16(value).to_le_bytes();
             }
         }
         // d, 32 quants of [-8, 7]
@@ -192,6 +202,12 @@ fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
             signed_scale(bytes, 210, 208, deviation / (341.5_f32 * 85.5).sqrt());
         }
     }
+}
+
+/// The upper half of a finite number, rounded to the nearest, ties to even, without a branch.
+fn nearest_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// Writes the f16 at `at` of each block: `scale`, with the sign that the random bits there had.
@@ -317,6 +333,24 @@ mod tests {
     /// `blk.0.attn_q.weight` as one q4_0 block, seed 1.
     const PINNED: [u8; 18] =
         [225, 40, 110, 216, 28, 165, 162, 43, 122, 139, 75, 100, 208, 117, 208, 67, 173, 238];
+
+    #[test]
+    fn halves_are_rounded_as_one_by_one() {
+        for (format, rows) in [(WeightFormat::F16, 3), (WeightFormat::Bf16, 3)] {
+            let wide = generated(Role::Matrix, format, rows, 100, 5);
+            let mut random = vec![0; wide.len()];
+            let seed = mix(5 ^ fnv(b"blk.0.attn_q.weight"));
+            fill_random(&mut random, mix(seed));
+            for (place, bits) in wide.chunks_exact(2).zip(random.chunks_exact(2)) {
+                let value = uniform(i32::from(i16::from_le_bytes([bits[0], bits[1]]))) * 0.1;
+                let expected = match format {
+                    WeightFormat::F16 => f16::from_f32(value).to_le_bytes(),
+                    _ => bf16::from_f32(value).to_le_bytes(),
+                };
+                assert_eq!(place, expected, "{format}");
+            }
+        }
+    }
 
     #[test]
     fn gains_are_one_and_biases_small() {
