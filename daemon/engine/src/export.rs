@@ -90,7 +90,7 @@ pub enum ExportError {
     ReadBack(LoadError),
     /// The file cannot be mapped to be read back.
     #[error(transparent)]
-    Map(#[from] MapError),
+    Map(Box<MapError>),
     /// The system has no place for it, or does not let it be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -269,7 +269,7 @@ fn fill(
 
 /// Reads the file as any other and compares.
 fn check(order: &Order<'_>, described: &Described, path: &Path) -> Result<(), ExportError> {
-    let file = MappedFile::open(path)?;
+    let file = MappedFile::open(path).map_err(|error| ExportError::Map(Box::new(error)))?;
     let parsed =
         Gguf::parse(file.bytes(), file.name()).map_err(|error| ExportError::ReadBack(error.into()))?;
     let read = reader::read(&parsed).map_err(ExportError::ReadBack)?;

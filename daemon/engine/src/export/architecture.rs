@@ -11,9 +11,10 @@
 //! | both branches at once, with a norm each, with one norm | `gptneox`, `phi2` |
 //! | norms behind the branches; normed heads as well | `gemma2`, `gemma3` |
 //! | scaled embeddings and GELU | `gemma` |
-//! | scaled branches | `minicpm` |
+//! | scaled branches; scores by a factor of their own | `minicpm`, `granite` |
 //! | normed heads; of another number or width in every layer | `qwen3`, `openelm` |
 //! | queries that grow with the context | `qwen` |
+//! | layers without positions between those with | `smollm3` |
 //! | layer norm; without gains; with ReLU² | `stablelm`, `olmo`, `nemotron` |
 //! | rotary pairs in halves; with biases on q, k, v | `phi3`, `qwen2` |
 //! | none of these | `llama` |
@@ -22,8 +23,8 @@
 //! and compares.
 
 use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, LatentAttention, Layer, Mixer, NormKind, Positions, QkNorm, Residual,
-    Rope, RopePairing, RopeScaling,
+    Activation, Attention, DecoderSpec, Gain, LatentAttention, Layer, Mixer, Norm, NormKind, Positions,
+    QkNorm, Residual, Rope, RopePairing, RopeScaling,
 };
 
 use crate::gguf::write::Field;
@@ -53,6 +54,7 @@ pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, String> {
     if !matches!(architecture, "gemma2" | "gemma3") {
         shorten(&mut spec, &mut notes);
     }
+    as_stored(&mut spec, &mut notes);
     let divisors = divisors(&mut spec);
     let mut keys = Keys { list: Vec::new(), layers: &spec.layers };
     keys.shape(&spec);
@@ -76,10 +78,7 @@ fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
     if any(|layer| layer.residual == Residual::PostNorm) {
         return Err("norms on the sums".to_owned());
     }
-    let attention = match &layer.mixer {
-        Mixer::Attention(attention) => attention,
-        _ => return Ok("minicpm3"),
-    };
+    let Mixer::Attention(attention) = &layer.mixer else { return Ok("minicpm3") };
     if matches!(attention.qk_norm, Some(QkNorm::All(_))) {
         return Err("queries and keys that are normed over all heads".to_owned());
     }
@@ -104,14 +103,23 @@ fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
         _ if layer.attn_post_norm.is_some() && normed_heads => "gemma3",
         _ if layer.attn_post_norm.is_some() => "gemma2",
         _ if spec.embedding.scale.is_some() && layer.ffn.activation == Activation::GeluTanh => "gemma",
+        _ if layer.residual_scale.is_some() && has_own_scale(attention) => "granite",
         _ if layer.residual_scale.is_some() => "minicpm",
         _ if attention.log_n.is_some() => "qwen",
+        _ if any(|layer| layer.mixer.attention().is_some_and(|found| found.positions == Positions::None)) => {
+            "smollm3"
+        }
         _ if normed_heads && !uniform(spec) => "openelm",
         _ if normed_heads => "qwen3",
         _ if attention.qkv_bias && halves => "qwen2",
         _ if halves => "phi3",
         _ => "llama",
     })
+}
+
+/// Whether scores have another factor than the usual one.
+fn has_own_scale(attention: &Attention) -> bool {
+    attention.scale.to_bits() != (1.0 / (attention.head_dim as f32).sqrt()).to_bits()
 }
 
 /// Whether all layers have the same heads and widths.
@@ -122,20 +130,54 @@ fn uniform(spec: &DecoderSpec) -> bool {
     spec.layers.windows(2).all(|pair| shape(&pair[0]) == shape(&pair[1]))
 }
 
-/// Ends the context where windows begin to matter: ggml computes these architectures without them.
+/// Ends the context where windows and rules for long contexts begin to matter: ggml computes these
+/// architectures without them.
 fn shorten(spec: &mut DecoderSpec, notes: &mut Vec<String>) {
-    let windows = spec.layers.iter().filter_map(|layer| layer.mixer.attention()?.window);
-    let Some(shortest) = windows.min() else { return };
+    let mut shortest = spec.max_context;
     for attention in spec.layers.iter_mut().filter_map(|layer| layer.mixer.attention_mut()) {
-        attention.window = None;
+        let mut rules = [attention.window.take(), attention.log_n.take(), None];
+        if let Some(rope) = attention.rope_mut()
+            && let RopeScaling::DynamicNtk { trained_context } = rope.scaling
+        {
+            rope.scaling = RopeScaling::None;
+            rules[2] = Some(trained_context);
+        }
+        shortest = rules.into_iter().flatten().fold(shortest, u32::min);
     }
     if shortest < spec.max_context {
         notes.push(format!(
-            "the context ends at the attention window of {shortest} tokens (the model's is {}): GGUF files of \
-             this architecture have no windows",
+            "the context ends at {shortest} tokens (the model's is {}): GGUF files of this architecture know no \
+             windows and no rules for longer ones",
             spec.max_context
         ));
         spec.max_context = shortest;
+    }
+}
+
+/// Says what ggml computes alike in the way that it does: GELU in its tanh form, gains as their sum with 1.
+fn as_stored(spec: &mut DecoderSpec, notes: &mut Vec<String>) {
+    let plain = |norm: &mut Norm| {
+        if norm.gain == Gain::PlusOne {
+            norm.gain = Gain::Plain;
+        }
+    };
+    let mut exact = false;
+    for layer in &mut spec.layers {
+        plain(&mut layer.attn_norm);
+        let others = [&mut layer.attn_post_norm, &mut layer.ffn_norm, &mut layer.ffn_post_norm];
+        others.into_iter().flatten().for_each(plain);
+        if let Some(QkNorm::Head(norm)) = layer.mixer.attention_mut().and_then(|found| found.qk_norm.as_mut())
+        {
+            plain(norm);
+        }
+        if layer.ffn.activation == Activation::Gelu {
+            layer.ffn.activation = Activation::GeluTanh;
+            exact = true;
+        }
+    }
+    spec.final_norm.iter_mut().chain(&mut spec.embedding.norm).for_each(plain);
+    if exact {
+        notes.push("GELU is computed in its tanh form; the model's is the exact one".to_owned());
     }
 }
 
@@ -277,10 +319,13 @@ impl Keys<'_> {
         match architecture {
             "gemma2" | "gemma3" => self.windows(),
             "gptneox" => self.put("use_parallel_residual", true),
-            "minicpm" => {
+            "granite" | "minicpm" => {
+                let attention = self.layers.first().and_then(|layer| layer.mixer.attention());
+                let own = attention.filter(|attention| has_own_scale(attention));
+                self.put_some("attention.scale", own.map(|attention| attention.scale));
                 self.put_some("embedding_scale", spec.embedding.scale);
                 self.put_some("residual_scale", self.layers.first().and_then(|layer| layer.residual_scale));
-                // A divisor in this architecture.
+                // A divisor in these architectures.
                 self.put_some("logit_scale", spec.head.scale.map(|scale| 1.0 / scale));
             }
             // Both halves of the gated width.

@@ -174,7 +174,9 @@ fn field(out: &mut Vec<u8>, value: &Field) {
         }
         Field::Strings(texts) => {
             array(out, 8, texts.len());
-            texts.iter().for_each(|text| string(out, text));
+            for text in texts {
+                string(out, text);
+            }
         }
         Field::F32s(values) => {
             array(out, 6, values.len());
