@@ -48,8 +48,8 @@ impl Scratch {
     /// Room for block formats whose rows have up to `quantized` columns and plain ones of up to `plain`; 0 for
     /// none.
     pub fn new(quantized: usize, plain: usize) -> Self {
-        let records = quantized / BLOCK * panels(quantized / BLOCK * size_of::<Record>());
-        let values = plain * panels(plain * size_of::<[f32; PANEL]>());
+        let records = room(quantized / BLOCK, size_of::<Record>());
+        let values = room(plain, size_of::<[f32; PANEL]>());
         Self { records: vec![Record::ZERO; records], values: vec![[0.0; PANEL]; values] }
     }
 
@@ -59,9 +59,18 @@ impl Scratch {
     }
 }
 
+/// Most panels that are kept at once.
+const MOST_PANELS: usize = 8;
+
 /// How many panels of `bytes` each are kept at once.
 fn panels(bytes: usize) -> usize {
-    (CHUNK_BYTES / bytes.max(1)).clamp(1, 8)
+    (CHUNK_BYTES / bytes.max(1)).clamp(1, MOST_PANELS)
+}
+
+/// Items of `size` bytes that panels of up to `length` items need. Narrower panels are kept in greater number,
+/// so the widest alone does not decide it.
+fn room(length: usize, size: usize) -> usize {
+    length.max((CHUNK_BYTES / size).min(MOST_PANELS * length))
 }
 
 /// What is done about the bias of a format's quants when they are re-laid.
@@ -168,6 +177,21 @@ pub(super) fn transpose(rows: &[[u8; BLOCK]; PANEL], bias: u8, out: &mut [[u8; 4
     for (row, quants) in rows.iter().enumerate() {
         for (out, quants) in out.iter_mut().zip(quants.as_chunks::<4>().0) {
             out[4 * row..][..4].copy_from_slice(&quants.map(|quant| quant.wrapping_add(bias)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_for_wide_rows_holds_the_panels_of_narrower_ones() {
+        for size in [size_of::<Record>(), size_of::<[f32; PANEL]>()] {
+            for widest in 1..400 {
+                let room = room(widest, size);
+                assert!((1..=widest).all(|length| length * panels(length * size) <= room), "{widest}");
+            }
         }
     }
 }
