@@ -35,6 +35,8 @@ mod output;
 mod panel;
 mod plain;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod streams;
 #[cfg(test)]
 mod tests;
 

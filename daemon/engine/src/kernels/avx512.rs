@@ -13,7 +13,7 @@ mod plain;
 mod tile;
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_loadu_ps,
+    __m256i, __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
     _mm512_storeu_si512,
 };
@@ -24,9 +24,7 @@ use super::activations::{Activations, Tile};
 use super::blocks::with_block;
 use super::output::Columns;
 use super::panel::Scratch;
-
-/// How far ahead of the rows that are multiplied memory is asked for, bytes.
-const AHEAD: usize = 4096;
+use super::streams::AHEAD;
 
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -131,14 +129,12 @@ fn store_some_floats(out: &mut [f32], values: __m512) {
     unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, values) }
 }
 
-/// Asks for the cache lines of `count` bytes from `at` on, which may lie outside of `bytes`.
+/// Asks for the cache line [`AHEAD`] of what is at `at`, which may lie outside of `bytes`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn prefetch(bytes: &[u8], at: usize, count: usize) {
-    for line in (0..count).step_by(64) {
-        let address = bytes.as_ptr().wrapping_add(at + line);
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
+fn prefetch(bytes: &[u8], at: usize) {
+    // Into the second-level cache: a core can wait for more lines there than in the first.
+    _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(at + AHEAD).cast());
 }
 
 /// `N` values of `values` from `start` on.

@@ -1,7 +1,7 @@
 //! The roofs' instructions on x86-64.
 
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_fmadd_ps, _mm256_loadu_si256, _mm256_madd_epi16,
     _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_si256,
     _mm256_xor_si256, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512, _mm512_set1_epi8,
     _mm512_set1_ps, _mm512_setzero_si512, _mm512_xor_si512,
@@ -11,41 +11,59 @@ use std::hint::black_box;
 /// Chains of additions: more than units × latency on any x86 that has the instructions.
 const CHAINS: usize = 12;
 
-/// What memory is asked for ahead of what is read, bytes.
+/// Stretches that are read at once: a core keeps more of its memory's speed busy with several than with one.
+const STREAMS: usize = 8;
+/// How far ahead of what is read memory is asked for, bytes.
 const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "loads")]
 pub(super) fn read_avx512(words: &[u64]) {
-    let mut sums = [_mm512_setzero_si512(); 8];
-    for words in words.as_chunks::<64>().0 {
-        for (sum, words) in sums.iter_mut().zip(words.as_chunks::<8>().0) {
-            prefetch(words);
+    let mut sums = [_mm512_setzero_si512(); STREAMS];
+    by_streams::<16>(words, |stream, words| {
+        prefetch(words);
+        prefetch(&words[8..]);
+        for words in words.as_chunks::<8>().0 {
             // SAFETY: as many bytes as are read; no alignment is needed.
-            *sum = _mm512_xor_si512(*sum, unsafe { _mm512_loadu_si512(words.as_ptr().cast()) });
+            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+            sums[stream] = _mm512_xor_si512(sums[stream], words);
         }
-    }
+    });
     black_box(sums);
 }
 
 #[target_feature(enable = "avx2")]
 #[expect(unsafe_code, reason = "loads")]
 pub(super) fn read_avx2(words: &[u64]) {
-    let mut sums = [_mm256_setzero_si256(); 8];
-    for words in words.as_chunks::<32>().0 {
-        for (sum, words) in sums.iter_mut().zip(words.as_chunks::<4>().0) {
-            prefetch(words);
+    let mut sums = [_mm256_setzero_si256(); STREAMS];
+    by_streams::<8>(words, |stream, words| {
+        prefetch(words);
+        for words in words.as_chunks::<4>().0 {
             // SAFETY: as many bytes as are read; no alignment is needed.
-            *sum = _mm256_xor_si256(*sum, unsafe { _mm256_loadu_si256(words.as_ptr().cast()) });
+            let words = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+            sums[stream] = _mm256_xor_si256(sums[stream], words);
+        }
+    });
+    black_box(sums);
+}
+
+/// Calls `read` with the words of each stream in turn, `N` at a time.
+#[inline]
+fn by_streams<const N: usize>(words: &[u64], mut read: impl FnMut(usize, &[u64; N])) {
+    let length = words.len() / STREAMS / N;
+    let streams: [&[[u64; N]]; STREAMS] =
+        std::array::from_fn(|stream| &words[stream * length * N..].as_chunks().0[..length]);
+    for index in 0..length {
+        for (stream, words) in streams.iter().enumerate() {
+            read(stream, &words[index]);
         }
     }
-    black_box(sums);
 }
 
 #[inline]
 #[target_feature(enable = "sse")]
 fn prefetch(words: &[u64]) {
-    _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().cast::<i8>().wrapping_add(AHEAD));
+    _mm_prefetch::<_MM_HINT_T1>(words.as_ptr().cast::<i8>().wrapping_add(AHEAD));
 }
 
 #[target_feature(enable = "avx512f")]

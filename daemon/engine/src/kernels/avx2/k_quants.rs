@@ -12,12 +12,10 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, at, dots, f16, load, load_floats, prefetch, total};
+use super::{at, dots, f16, load, load_floats, prefetch, total};
 use crate::kernels::activations::Tile;
 use crate::kernels::k_quants::{six_bit_pairs, three_bit_scales};
-
-/// Rows that are multiplied together.
-const ROWS: usize = 2;
+use crate::kernels::streams::{STREAMS, by_streams};
 
 /// A block of weights. Scales and minimums are those of the eight groups, or of the halves of the first four
 /// groups and of the others.
@@ -52,15 +50,13 @@ fn gemv_blocks<const BYTES: usize, const HALVES: bool>(
     out: &mut [f32],
     unpack: impl Fn(&[u8; BYTES]) -> Unpacked,
 ) {
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&products::<ROWS, BYTES, HALVES>(rows, input, &unpack));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = products::<1, BYTES, HALVES>([row], input, &unpack);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| products::<STREAMS, BYTES, HALVES>(rows, input, &unpack),
+        |row| products::<1, BYTES, HALVES>([row], input, &unpack)[0],
+    );
 }
 
 #[inline]
@@ -73,7 +69,7 @@ fn products<const N: usize, const BYTES: usize, const HALVES: bool>(
     let mut sums = [_mm256_setzero_ps(); N];
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     for index in 0..rows[0].len() / BYTES {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
+        rows.iter().for_each(|row| prefetch(row, index * BYTES));
         let quants = at::<8, _>(&input.quants, index * 8);
         let scales = load_floats(at(&input.scales, index * 8));
         let (scales, totals) = if HALVES {

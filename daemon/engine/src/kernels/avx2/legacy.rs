@@ -8,11 +8,9 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, at, dots, f16, load, load_twice, prefetch, signed_dots, total};
+use super::{at, dots, f16, load, load_twice, prefetch, signed_dots, total};
 use crate::kernels::activations::Tile;
-
-/// Rows that are multiplied together.
-const ROWS: usize = 4;
+use crate::kernels::streams::{STREAMS, by_streams};
 
 /// A block of weights.
 struct Unpacked {
@@ -65,15 +63,13 @@ fn gemv_blocks<const BYTES: usize, const SIGNED: bool>(
     out: &mut [f32],
     unpack: impl Fn(&[u8; BYTES]) -> Unpacked,
 ) {
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&products::<ROWS, BYTES, SIGNED>(rows, input, &unpack));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = products::<1, BYTES, SIGNED>([row], input, &unpack);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| products::<STREAMS, BYTES, SIGNED>(rows, input, &unpack),
+        |row| products::<1, BYTES, SIGNED>([row], input, &unpack)[0],
+    );
 }
 
 #[inline]
@@ -87,7 +83,7 @@ fn products<const N: usize, const BYTES: usize, const SIGNED: bool>(
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let inputs = input.quants.iter().zip(&input.scales).zip(&input.sums);
     for (index, ((quants, scale), input_sum)) in inputs.enumerate().take(blocks[0].len()) {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
+        rows.iter().for_each(|row| prefetch(row, index * BYTES));
         let quants = load(quants);
         for row in 0..N {
             let weights = unpack(&blocks[row][index]);

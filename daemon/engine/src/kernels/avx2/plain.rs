@@ -7,15 +7,14 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, at, load_floats, prefetch, store_floats, total};
+use super::{at, load_floats, prefetch, store_floats, total};
 use crate::kernels::activations::{Activations, Tile};
 use crate::kernels::blocks::widen;
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
 use crate::kernels::plain;
+use crate::kernels::streams::{STREAMS, by_streams};
 
-/// Rows that are multiplied together.
-const ROWS: usize = 4;
 /// Columns of a step.
 const STEP: usize = 8;
 
@@ -48,15 +47,13 @@ fn gemv_steps<const BYTES: usize>(
     widen_step: impl Fn(&[u8; BYTES]) -> __m256,
 ) {
     let values = &input.values[..row_bytes * STEP / BYTES];
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&products::<ROWS, BYTES>(format, rows, values, &widen_step));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = products::<1, BYTES>(format, [row], values, &widen_step);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| products::<STREAMS, BYTES>(format, rows, values, &widen_step),
+        |row| products::<1, BYTES>(format, [row], values, &widen_step)[0],
+    );
 }
 
 #[inline]
@@ -72,7 +69,7 @@ fn products<const N: usize, const BYTES: usize>(
     let steps = rows.map(|row| row.as_chunks::<BYTES>());
     let (values, rest) = values.as_chunks::<STEP>();
     for (index, values) in values.iter().enumerate() {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
+        rows.iter().for_each(|row| prefetch(row, index * BYTES));
         let values = load_floats(values);
         for (sums, (steps, _)) in sums.iter_mut().zip(&steps) {
             sums[index % 2] = _mm256_fmadd_ps(widen_step(&steps[index]), values, sums[index % 2]);

@@ -17,12 +17,10 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, at, load, load_floats, load_half, load_some_floats, prefetch};
+use super::{at, load, load_floats, load_half, load_some_floats, prefetch};
 use crate::kernels::activations::Tile;
 use crate::kernels::k_quants::{six_bit_pairs, three_bit_scales};
-
-/// Rows that are multiplied together.
-const ROWS: usize = 4;
+use crate::kernels::streams::{STREAMS, by_streams};
 
 /// Groups 0 and 2, 1 and 3, 4 and 6, 5 and 7.
 const BY_TWO: u8 = 0;
@@ -83,15 +81,13 @@ fn gemv_blocks<const BYTES: usize, const ORDER: u8, const HALVES: bool>(
     out: &mut [f32],
     unpack: impl Fn(&[u8; BYTES]) -> Unpacked,
 ) {
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&dots::<ROWS, BYTES, ORDER, HALVES>(rows, input, &unpack));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = dots::<1, BYTES, ORDER, HALVES>([row], input, &unpack);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| dots::<STREAMS, BYTES, ORDER, HALVES>(rows, input, &unpack),
+        |row| dots::<1, BYTES, ORDER, HALVES>([row], input, &unpack)[0],
+    );
 }
 
 #[inline]
@@ -105,7 +101,7 @@ fn dots<const N: usize, const BYTES: usize, const ORDER: u8, const HALVES: bool>
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let lanes = const { lanes(ORDER, HALVES) };
     for index in 0..rows[0].len() / BYTES {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * BYTES, N * BYTES);
+        rows.iter().for_each(|row| prefetch(row, index * BYTES));
         let shared = share::<ORDER, HALVES>(input, index * 8);
         for (sum, blocks) in sums.iter_mut().zip(&blocks) {
             let weights = unpack(&blocks[index]);

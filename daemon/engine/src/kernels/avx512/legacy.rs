@@ -15,11 +15,9 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, Byte, at, load, load_some, load_some_floats, prefetch};
+use super::{Byte, at, load, load_some, load_some_floats, prefetch};
 use crate::kernels::activations::{BLOCK, Tile};
-
-/// Rows that are multiplied together.
-const ROWS: usize = 4;
+use crate::kernels::streams::{STREAMS, by_streams};
 
 /// The bytes of four blocks: the first 64, the next 64 if there are as many, and the last 64.
 struct Bytes {
@@ -97,15 +95,13 @@ fn gemv_quads<const QUAD: usize, const BIAS: i8>(
 ) {
     let blocks = row_bytes / (QUAD / 4);
     let (quants, scales) = (input.quants[..blocks].as_flattened(), &input.scales[..blocks]);
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&dots::<ROWS, QUAD, BIAS>(rows, quants, scales, &quad));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = dots::<1, QUAD, BIAS>([row], quants, scales, &quad);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| dots::<STREAMS, QUAD, BIAS>(rows, quants, scales, &quad),
+        |row| dots::<1, QUAD, BIAS>([row], quants, scales, &quad)[0],
+    );
 }
 
 #[inline]
@@ -121,7 +117,7 @@ fn dots<const N: usize, const QUAD: usize, const BIAS: i8>(
     let (scales, last_scales) = scales.as_chunks::<4>();
     let quads = rows.map(|row| row.as_chunks::<QUAD>());
     for (index, (quants, scales)) in quants.iter().zip(scales).enumerate() {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * QUAD, N * QUAD);
+        rows.iter().for_each(|row| prefetch(row, index * QUAD));
         let (first, last) = (load(at::<64, _>(quants, 0)), load(at::<64, _>(quants, 64)));
         let shared = share::<BIAS>(first, last, load_some_floats(scales));
         for (sum, (quads, _)) in sums.iter_mut().zip(&quads) {

@@ -8,14 +8,13 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{AHEAD, at, load_floats, load_some, load_some_floats, prefetch, store_some_floats};
+use super::{at, load_floats, load_some, load_some_floats, prefetch, store_some_floats};
 use crate::kernels::activations::{Activations, TILE, Tile};
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
 use crate::kernels::plain;
+use crate::kernels::streams::{STREAMS, by_streams};
 
-/// Rows that are multiplied together.
-const ROWS: usize = 4;
 /// Columns of a step.
 const STEP: usize = 16;
 
@@ -45,15 +44,13 @@ fn gemv_steps<const BYTES: usize>(
     widen: impl Fn(__m512i) -> __m512,
 ) {
     let values = &input.values[..row_bytes / BYTES];
-    let mut several = rows.chunks_exact(ROWS * row_bytes);
-    let mut outs = out.chunks_exact_mut(ROWS);
-    for (rows, out) in (&mut several).zip(&mut outs) {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|row| &rows[row * row_bytes..][..row_bytes]);
-        out.copy_from_slice(&dots::<ROWS, BYTES>(rows, values, &widen));
-    }
-    for (row, out) in several.remainder().chunks_exact(row_bytes).zip(outs.into_remainder()) {
-        [*out] = dots::<1, BYTES>([row], values, &widen);
-    }
+    by_streams(
+        rows,
+        row_bytes,
+        out,
+        |rows| dots::<STREAMS, BYTES>(rows, values, &widen),
+        |row| dots::<1, BYTES>([row], values, &widen)[0],
+    );
 }
 
 #[inline]
@@ -67,7 +64,7 @@ fn dots<const N: usize, const BYTES: usize>(
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let (pairs, rest) = values.as_chunks::<{ 2 * STEP }>();
     for (index, values) in pairs.iter().enumerate() {
-        prefetch(rows[0], N * rows[0].len() + AHEAD + index * N * 2 * STEP * BYTES, N * 2 * STEP * BYTES);
+        rows.iter().for_each(|row| prefetch(row, index * 2 * STEP * BYTES));
         for step in 0..2 {
             let values = load_floats(at(values, step * STEP));
             for (sums, row) in sums.iter_mut().zip(&rows) {
