@@ -69,7 +69,9 @@ fn products<const N: usize, const BYTES: usize, const HALVES: bool>(
     let mut sums = [_mm256_setzero_ps(); N];
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     for index in 0..rows[0].len() / BYTES {
-        rows.iter().for_each(|row| prefetch(row, index * BYTES));
+        for row in rows {
+            prefetch(row, index * BYTES);
+        }
         let quants = at::<8, _>(&input.quants, index * 8);
         let scales = load_floats(at(&input.scales, index * 8));
         let (scales, totals) = if HALVES {

@@ -83,7 +83,9 @@ fn products<const N: usize, const BYTES: usize, const SIGNED: bool>(
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let inputs = input.quants.iter().zip(&input.scales).zip(&input.sums);
     for (index, ((quants, scale), input_sum)) in inputs.enumerate().take(blocks[0].len()) {
-        rows.iter().for_each(|row| prefetch(row, index * BYTES));
+        for row in rows {
+            prefetch(row, index * BYTES);
+        }
         let quants = load(quants);
         for row in 0..N {
             let weights = unpack(&blocks[row][index]);

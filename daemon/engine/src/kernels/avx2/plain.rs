@@ -69,7 +69,9 @@ fn products<const N: usize, const BYTES: usize>(
     let steps = rows.map(|row| row.as_chunks::<BYTES>());
     let (values, rest) = values.as_chunks::<STEP>();
     for (index, values) in values.iter().enumerate() {
-        rows.iter().for_each(|row| prefetch(row, index * BYTES));
+        for row in rows {
+            prefetch(row, index * BYTES);
+        }
         let values = load_floats(values);
         for (sums, (steps, _)) in sums.iter_mut().zip(&steps) {
             sums[index % 2] = _mm256_fmadd_ps(widen_step(&steps[index]), values, sums[index % 2]);

@@ -101,7 +101,9 @@ fn dots<const N: usize, const BYTES: usize, const ORDER: u8, const HALVES: bool>
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let lanes = const { lanes(ORDER, HALVES) };
     for index in 0..rows[0].len() / BYTES {
-        rows.iter().for_each(|row| prefetch(row, index * BYTES));
+        for row in rows {
+            prefetch(row, index * BYTES);
+        }
         let shared = share::<ORDER, HALVES>(input, index * 8);
         for (sum, blocks) in sums.iter_mut().zip(&blocks) {
             let weights = unpack(&blocks[index]);

@@ -117,7 +117,9 @@ fn dots<const N: usize, const QUAD: usize, const BIAS: i8>(
     let (scales, last_scales) = scales.as_chunks::<4>();
     let quads = rows.map(|row| row.as_chunks::<QUAD>());
     for (index, (quants, scales)) in quants.iter().zip(scales).enumerate() {
-        rows.iter().for_each(|row| prefetch(row, index * QUAD));
+        for row in rows {
+            prefetch(row, index * QUAD);
+        }
         let (first, last) = (load(at::<64, _>(quants, 0)), load(at::<64, _>(quants, 64)));
         let shared = share::<BIAS>(first, last, load_some_floats(scales));
         for (sum, (quads, _)) in sums.iter_mut().zip(&quads) {

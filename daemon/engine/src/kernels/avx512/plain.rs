@@ -64,7 +64,9 @@ fn dots<const N: usize, const BYTES: usize>(
     let mut sums = [[_mm512_setzero_ps(); 2]; N];
     let (pairs, rest) = values.as_chunks::<{ 2 * STEP }>();
     for (index, values) in pairs.iter().enumerate() {
-        rows.iter().for_each(|row| prefetch(row, index * 2 * STEP * BYTES));
+        for row in rows {
+            prefetch(row, index * 2 * STEP * BYTES);
+        }
         for step in 0..2 {
             let values = load_floats(at(values, step * STEP));
             for (sums, row) in sums.iter_mut().zip(&rows) {
