@@ -11,9 +11,10 @@ use slmscope_engine::model::Model;
 use slmscope_engine::safetensors::SafeTensors;
 use slmscope_engine::sampler::greedy;
 use slmscope_engine::session::Session;
+use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
-use crate::passes::{feed, load, most_over_std, rms_over_std};
+use crate::passes::{feed, load, most_over_std, rms_over_std, setups};
 
 struct Golden {
     ids: Vec<u32>,
@@ -50,12 +51,12 @@ fn tolerance(name: &str) -> f64 {
     if matches!(name, "recurrentgemma" | "minicpm3") { 5e-4 } else { 2e-4 }
 }
 
-fn check(folder: &Path, config: &str) {
+fn check(folder: &Path, config: &str, setup: &Setup) {
     let name = folder.file_name().unwrap().to_str().unwrap();
     let golden = golden(&folder.join("golden.safetensors"));
     let limit = tolerance(name);
     let model = open(folder, config, None);
-    let mut session = load(&model, (golden.ids.len() + golden.greedy.len()) as u32);
+    let mut session = load(&model, (golden.ids.len() + golden.greedy.len()) as u32, setup);
     let single = feed(&mut session, &golden.ids, 1);
     let distance = most_over_std(&single, &golden.logits, &golden.logits);
     assert!(distance <= limit, "{name} {config}: {distance} one by one");
@@ -67,7 +68,7 @@ fn check(folder: &Path, config: &str) {
         assert!(distance <= limit, "{name} {config}: {distance} in chunks of {rows}");
     }
     generate(&mut session, &golden, limit, name);
-    eprintln!("{name} {config}: at most {distance:.1e}");
+    eprintln!("{name} {config} {:?} {}: at most {distance:.1e}", setup.executor, setup.isa);
 }
 
 /// Continues the prompt that the session has just read; ids are equal up to the first close decision.
@@ -105,8 +106,8 @@ fn logits_match_transformers_under_both_spellings() {
     let folders = folders();
     assert!(folders.len() >= 27, "{} checkpoints", folders.len());
     for folder in folders {
-        check(&folder, "config.json");
-        check(&folder, "config-old.json");
+        setups().iter().for_each(|setup| check(&folder, "config.json", setup));
+        check(&folder, "config-old.json", &Setup::default());
     }
 }
 
@@ -122,8 +123,10 @@ fn a_checkpoint_is_quantized_while_it_is_loaded() {
             let fits = format.divides(u64::from(tensor.columns));
             assert_eq!(*stored, if fits { format } else { WeightFormat::F16 }, "{}", tensor.name);
         }
-        let mut session = load(&model, golden.ids.len() as u32);
-        let distance = rms_over_std(&feed(&mut session, &golden.ids, 1), &golden.logits);
-        assert!(distance <= limit, "{format}: {distance}");
+        for setup in setups() {
+            let mut session = load(&model, golden.ids.len() as u32, &setup);
+            let distance = rms_over_std(&feed(&mut session, &golden.ids, 1), &golden.logits);
+            assert!(distance <= limit, "{format}, {setup:?}: {distance}");
+        }
     }
 }
