@@ -5,7 +5,6 @@
 
 mod attempt;
 mod ending;
-mod energy;
 mod fitness;
 mod order;
 mod samples;

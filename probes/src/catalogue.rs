@@ -69,6 +69,7 @@ impl Catalogue {
             kind: Kind::Gauge,
             source: source.to_owned(),
             period_ns: None,
+            update_ns: None,
             reason: Some(reason),
             remedy,
         });
@@ -100,6 +101,7 @@ impl Catalogue {
             kind,
             source: entry.source,
             period_ns: Some(entry.group.period(Pace::Workload).as_nanos() as u64),
+            update_ns: None,
             reason: None,
             remedy: None,
         })

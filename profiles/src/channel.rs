@@ -345,6 +345,10 @@ pub struct Channel {
     pub source: String,
     /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
     pub period_ns: Option<u64>,
+    /// Time between two values of the sensor behind it, ns, where that was measured. Reading more often than
+    /// this tells nothing new.
+    #[serde(default)]
+    pub update_ns: Option<u64>,
     /// Why it is unavailable; `None` for every other class.
     pub reason: Option<Reason>,
     /// The command or setting that makes it available, where there is one.

@@ -276,6 +276,15 @@ pub struct PhaseEnergy {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
+    /// Prompt tokens or decode steps of all repetitions.
+    #[serde(default)]
+    pub tokens: u64,
+    /// `joules` divided by them; null without tokens.
+    #[serde(default)]
+    pub joules_per_token: Option<f64>,
+    /// What the phase took beyond the power before the run; null if that was not measured.
+    #[serde(default)]
+    pub above_baseline_joules: Option<f64>,
     /// Power before the run, W; null if it was not measured.
     pub baseline_watts: Option<f64>,
     /// Channel that it was read from.

@@ -288,9 +288,7 @@ fn energy(text: &mut String, result: &RunResult, style: Style) {
             let _ = writeln!(text, "  {name}: {ABSENT} ({reason})");
             continue;
         };
-        let tokens: u64 = result.phases.iter().filter(|b| b.phase == energy.phase).map(|b| b.tokens).sum();
-        let per_token =
-            if tokens > 0 { format::significant(joules / tokens as f64) } else { ABSENT.to_owned() };
+        let per_token = or_absent(energy.joules_per_token, format::significant);
         let scope = or_absent(energy.scope.as_ref(), ToString::to_string);
         let _ = writeln!(
             text,

@@ -8,7 +8,6 @@ use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::finding::findings;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::{JobId, ModelRef};
-use slmscope_profiles::op::Phase;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
@@ -16,7 +15,7 @@ use slmscope_profiles::result::{
 };
 use slmscope_profiles::workload::OverheadMode;
 
-use super::{Order, energy};
+use super::Order;
 use crate::worker::protocol::Loaded;
 
 /// Machine and own CPU time at one moment. Both are differences in the end, so they are taken together: what
@@ -157,7 +156,7 @@ impl Draft {
             roofs: Roofs::default(),
             summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load_ns)),
             memory: self.memory(),
-            energy: energy::of_phases(self.profile.spans(), self.idle, samples, channels),
+            energy: slmscope_profiles::energy::of_phases(self.profile.spans(), self.idle, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             phases,
             ops,
@@ -223,6 +222,3 @@ impl Draft {
 fn run_id(job: JobId) -> String {
     format!("{:x}-{:x}-{job}", crate::clock::wall_ns() / 1_000_000, std::process::id())
 }
-
-/// Phases that energy is told for.
-pub(super) const MEASURED: [Phase; 2] = [Phase::Prefill, Phase::Decode];

@@ -143,6 +143,7 @@ pub(super) fn channel(number: u16, id: &str, quantity: Quantity, unit: Unit, sco
         kind: Kind::Gauge,
         source: format!("/sys/class/{id}"),
         period_ns: Some(100_000_000),
+        update_ns: None,
         reason: None,
         remedy: None,
     }
