@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use slmscope_engine::export::{self, ExportError};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
+use slmscope_profiles::channel::Sample;
 use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Header;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,9 +73,9 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let samples = Arc::new(SampleLog::new(&inventory.channels));
     let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
     let (publish, keep) = (hub.clone(), samples.clone());
-    let sink = Arc::new(move |sample| {
-        keep.add(&sample);
-        publish.sample(&sample);
+    let sink = Arc::new(move |sample: &Sample| {
+        keep.add(sample);
+        publish.sample(sample);
     });
     let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
     let sampler = Arc::new(sampler);

@@ -1,5 +1,7 @@
 //! Channels that are one small file each: a number, a unit factor and the limits of what can be true.
 
+use std::sync::Arc;
+
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Value};
 
 use crate::root::{Handle, Root};
@@ -138,14 +140,14 @@ impl Slot {
 /// A source of such files.
 pub(crate) struct Files {
     /// Kept to reopen what went away; `None` where nothing can.
-    root: Option<Root>,
+    root: Option<Arc<Root>>,
     slots: Vec<Slot>,
 }
 
 impl Files {
     /// `None` if there is nothing to read.
     pub(crate) fn new(root: &Root, slots: Vec<Slot>) -> Option<Self> {
-        let live = if root.is_live() { Root::live().ok() } else { None };
+        let live = if root.is_live() { Root::live().ok().map(Arc::new) } else { None };
         (!slots.is_empty()).then_some(Self { root: live, slots })
     }
 }
@@ -157,9 +159,14 @@ impl Source for Files {
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         for slot in &mut self.slots {
-            let value = slot.read(self.root.as_ref());
+            let value = slot.read(self.root.as_deref());
             values.extend(slot.channels.iter().map(|&channel| (channel, value)));
         }
+    }
+
+    fn parts(&mut self) -> Option<Vec<Box<dyn Source>>> {
+        let part = |slot| Box::new(Self { root: self.root.clone(), slots: vec![slot] }) as Box<dyn Source>;
+        (self.slots.len() > 1).then(|| self.slots.drain(..).map(part).collect())
     }
 }
 

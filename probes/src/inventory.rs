@@ -73,13 +73,19 @@ pub fn discover(root: &Root) -> Inventory {
         ("probe-medium", Group::Medium, medium),
         ("probe-slow", Group::Slow, slow),
     ];
+    let apart = own_thread.map(|(name, group, sources)| (name, group, parts(sources)));
     let lanes = shared
         .into_iter()
-        .chain(own_thread)
+        .chain(apart)
         .filter(|(.., sources)| !sources.is_empty())
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
     Inventory { channels: catalogue.finish(), board: board(root), lanes, worker }
+}
+
+/// Sensors behind a driver that may hang, each for itself.
+fn parts(sources: Vec<Box<dyn Source>>) -> Vec<Box<dyn Source>> {
+    sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

@@ -44,5 +44,5 @@ mod topology;
 pub use doctor::doctor;
 pub use inventory::{Board, Inventory, discover};
 pub use root::{Handle, Root};
-pub use sampler::{Sampler, Sink};
+pub use sampler::{ChannelState, Sampler, Sink};
 pub use source::Pace;

@@ -151,4 +151,8 @@ impl Source for Powercap {
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read())));
     }
+
+    fn bears_khz(&self) -> bool {
+        true
+    }
 }
