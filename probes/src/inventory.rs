@@ -13,7 +13,7 @@ use crate::powercap::Powercap;
 use crate::pressure::Pressure;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
-use crate::{cards, frequency, hwmon, membw, npu, thermal, throttle};
+use crate::{cards, frequency, hwmon, membw, npu, remedy, thermal, throttle};
 
 /// The catalogue of one machine with the sources behind it.
 pub struct Inventory {
@@ -80,12 +80,26 @@ pub fn discover(root: &Root) -> Inventory {
         .filter(|(.., sources)| !sources.is_empty())
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
-    Inventory { channels: catalogue.finish(), board: board(root), lanes, worker }
+    let mut channels = catalogue.finish();
+    remedy::complete(&mut channels, root, &group());
+    Inventory { channels, board: board(root), lanes, worker }
 }
 
 /// Sensors behind a driver that may hang, each for itself.
 fn parts(sources: Vec<Box<dyn Source>>) -> Vec<Box<dyn Source>> {
     sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
+}
+
+/// Name of this process's group, as in `/etc/group`; the number where it has none.
+fn group() -> String {
+    let gid = rustix::process::getegid().as_raw();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let name = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (number.parse() == Ok(gid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| gid.to_string())
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

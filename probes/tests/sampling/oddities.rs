@@ -1,7 +1,7 @@
 //! Files that are no files, that may not be read, or that go away: the rest is sampled on.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::{Arc, Mutex, mpsc};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -110,7 +110,10 @@ fn what_was_seen_of_each_channel_can_be_asked_for() {
     let sampled = Sampled::start(&tree);
     sampled.sampler.set_counters_hz(1000);
     for joules in 1..6 {
-        tree.file("sys/class/powercap/intel-rapl:0/energy_uj", &format!("{joules}000000"));
+        // Written over, not anew: a reader never finds it empty.
+        let path = tree.path().join("sys/class/powercap/intel-rapl:0/energy_uj");
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(format!("{joules}000000").as_bytes(), 0).unwrap();
         sampled.wait("energy.package-0", Value::Present(f64::from(joules)));
     }
     let channel = sampled.channel("energy.package-0");
