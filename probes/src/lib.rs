@@ -13,6 +13,7 @@
 //! Rates are never sampled: whoever reads derives them from the counters.
 
 mod battery;
+pub mod bundle;
 mod cards;
 mod catalogue;
 mod clock;
