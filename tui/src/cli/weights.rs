@@ -13,10 +13,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::WeightFormat;
 
-use crate::source::unknown;
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
 use crate::format;
+use crate::source::unknown;
 
 /// How often progress is shown.
 const EVERY: Duration = Duration::from_millis(100);

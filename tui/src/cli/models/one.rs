@@ -10,10 +10,10 @@ use slmscope_profiles::plan::Plan;
 use slmscope_profiles::plan::site::{Module, OpSite};
 
 use super::{json, words};
-use crate::source::unknown;
 use crate::failure::{Failure, print, print_json};
 use crate::format::{self, ABSENT};
 use crate::report::Style;
+use crate::source::unknown;
 use crate::table::{Align, Table};
 
 /// Rows of a prefill chunk that scratch memory is shown for, as many as in the survey's runs.
