@@ -252,4 +252,6 @@ fn decode(pace: u8) -> Pace {
 }
 
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
 mod tests;
