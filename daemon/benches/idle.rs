@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const BAR: f64 = 0.002;
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
     let dir = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use slmscope_probes::{Pace, Root, Sampler, discover};
-use slmscope_profiles::channel::Sample;
+use slmscope_profiles::channel::{ChannelId, Sample};
 
 const TICK_BAR_US: f64 = 30.0;
 const KHZ_BAR: f64 = 0.02;
@@ -49,7 +49,9 @@ fn main() -> ExitCode {
 fn by_source() {
     let inventory = discover(&Root::live().unwrap());
     let names: Vec<String> = inventory.channels.iter().map(|channel| channel.id.clone()).collect();
-    let costs: Arc<Mutex<BTreeMap<u16, (usize, Vec<u64>)>>> = Arc::default();
+    // Channels, and the cost of each reading, by the first channel.
+    type Costs = BTreeMap<ChannelId, (usize, Vec<u64>)>;
+    let costs: Arc<Mutex<Costs>> = Arc::default();
     let seen = Arc::clone(&costs);
     let sink = move |sample: &Sample| {
         let Some(&(first, _)) = sample.values.first() else { return };

@@ -277,8 +277,8 @@ mod tests {
         findings(result).into_iter().map(|finding| finding.code).collect()
     }
 
-    fn split(tokens: u64, tokens_per_s: f64) -> Option<Split> {
-        Some(Split { tokens, tokens_per_s, token_ns: 1 })
+    fn split(tokens: u64, tokens_per_s: f64) -> Split {
+        Split { tokens, tokens_per_s, token_ns: 1 }
     }
 
     #[test]
@@ -295,15 +295,17 @@ mod tests {
             throttled: Some(throttled),
         };
         result.conditions.tokens = vec![stamp(6, false), stamp(7, true)];
-        (result.conditions.clean, result.conditions.throttled) = (split(90, 20.0), split(10, 12.5));
-        (result.conditions.burst, result.conditions.sustained) = (split(50, 20.0), split(50, 12.0));
+        (result.conditions.clean, result.conditions.throttled) =
+            (Some(split(90, 20.0)), Some(split(10, 12.5)));
+        (result.conditions.burst, result.conditions.sustained) =
+            (Some(split(50, 20.0)), Some(split(50, 12.0)));
         let found = findings(&result);
         assert_eq!(
             found[0].reason,
             "throttled from token 7 of repetition 1 on, 10 of 100 tokens: 12.5 tokens/s instead of 20.0"
         );
         assert_eq!(found[1].code, FindingCode::SustainedSlower);
-        result.conditions.sustained = split(50, 19.5);
+        result.conditions.sustained = Some(split(50, 19.5));
         assert_eq!(codes(&result), [FindingCode::Throttled]);
     }
 

@@ -83,17 +83,14 @@ impl Redactor {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let begins = at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_hexdigit);
-            match Some(id_length(rest)).filter(|&length| begins && length > 0) {
-                Some(length) => {
-                    let word = self.word(rest.get(..length).unwrap_or_default());
-                    out.extend(word);
-                    at += length;
-                }
-                None => {
-                    out.extend(rest.first());
-                    at += 1;
-                }
+            let length = if begins { id_length(rest) } else { 0 };
+            if length > 0 {
+                let word = self.word(rest.get(..length).unwrap_or_default());
+                out.extend(word);
+            } else {
+                out.extend(rest.first());
             }
+            at += length.max(1);
         }
         out
     }

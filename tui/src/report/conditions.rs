@@ -44,14 +44,11 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
             format!("{} tokens/s over {} tokens", format::significant(split.tokens_per_s), split.tokens)
         })
     };
-    match &conditions.reason {
-        Some(reason) => {
-            let _ = writeln!(text, "  throttling {ABSENT} ({reason})");
-        }
-        None => {
-            let (clean, throttled) = (split(conditions.clean), split(conditions.throttled));
-            let _ = writeln!(text, "  clean {clean}; throttled {throttled}");
-        }
+    if let Some(reason) = &conditions.reason {
+        let _ = writeln!(text, "  throttling {ABSENT} ({reason})");
+    } else {
+        let (clean, throttled) = (split(conditions.clean), split(conditions.throttled));
+        let _ = writeln!(text, "  clean {clean}; throttled {throttled}");
     }
     let (burst, sustained) = (split(conditions.burst), split(conditions.sustained));
     let _ = writeln!(text, "  first 10 s {burst}; after 60 s {sustained}");
