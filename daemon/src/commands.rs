@@ -4,7 +4,7 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,7 +12,9 @@ use anyhow::{Context, bail};
 use slmscope_engine::export::{self, ExportError};
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
+use slmscope_probes::bundle::{self, Captured};
 use slmscope_probes::{Root, Sampler, host};
+use slmscope_profiles::channel::Sample;
 use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Header;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,11 +78,12 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let samples = Arc::new(SampleLog::new(&inventory.channels));
     let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
     let (publish, keep) = (hub.clone(), samples.clone());
-    let sink = Arc::new(move |sample| {
-        keep.add(&sample);
-        publish.sample(&sample);
+    let sink = Arc::new(move |sample: &Sample| {
+        keep.add(sample);
+        publish.sample(sample);
     });
     let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
+    sampler.set_counters_hz(config.energy_hz);
     let sampler = Arc::new(sampler);
     let runner =
         Runner::start(hub.clone(), sampler.clone(), samples, root).context("cannot start the runner")?;
@@ -169,13 +172,39 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     worker::run(UnixStream::from(standard_input()?), &setup)
 }
 
-/// Reads every probe of a tree, or of this machine.
-pub fn doctor(root: Option<&std::path::Path>) -> anyhow::Result<DoctorReport> {
+/// Reads every probe of a tree, of a captured one in a file, or of this machine.
+///
+/// # Errors
+/// If it cannot be read at all.
+pub fn doctor(root: Option<&Path>) -> anyhow::Result<DoctorReport> {
+    Ok(match root {
+        Some(path) if path.is_file() => {
+            let unpacked = bundle::unpack(path)
+                .with_context(|| format!("cannot read the capture {}", path.display()))?;
+            let report = slmscope_probes::doctor(&tree(unpacked.path())?);
+            DoctorReport { root: path.display().to_string(), ..report }
+        }
+        Some(path) => slmscope_probes::doctor(&tree(path)?),
+        None => slmscope_probes::doctor(&Root::live().context("cannot read this machine")?),
+    })
+}
+
+fn tree(path: &Path) -> anyhow::Result<Root> {
+    Root::tree(path).with_context(|| format!("cannot read the tree {}", path.display()))
+}
+
+/// Writes what the probes read, of this machine or a tree, into a file that [`doctor`] reads as well.
+///
+/// # Errors
+/// If it cannot be read, or the file not be written.
+pub fn capture(root: Option<&Path>, file: &Path) -> anyhow::Result<Captured> {
     let root = match root {
-        Some(path) => Root::tree(path).with_context(|| format!("cannot read the tree {}", path.display()))?,
+        Some(path) => tree(path)?,
         None => Root::live().context("cannot read this machine")?,
     };
-    Ok(slmscope_probes::doctor(&root))
+    let writing = || format!("cannot write the capture {}", file.display());
+    let out = std::fs::File::create(file).with_context(writing)?;
+    bundle::capture(&root, std::io::BufWriter::new(out)).with_context(writing)
 }
 
 /// Writes synthetic weights as a GGUF file, with all cores; see [`slmscope_engine::export`].

@@ -6,13 +6,21 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// The configuration file; every field has a default, unknown ones are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folders under which a client may name model files by path, instead of passing them open.
     pub model_folders: Vec<PathBuf>,
     /// Users outside of group `slmscope` who can reach the socket may watch.
     pub read_for_others: bool,
+    /// How often energy counters that bear it are read while a job runs, 1 to 1000 Hz.
+    pub energy_hz: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { model_folders: Vec::new(), read_for_others: false, energy_hz: 100 }
+    }
 }
 
 impl Config {
@@ -23,7 +31,15 @@ impl Config {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("the configuration {} is wrong", path.display()))?;
+        anyhow::ensure!(
+            (1..=1000).contains(&config.energy_hz),
+            "the configuration {} is wrong: energy_hz is {}, and can be from 1 to 1000",
+            path.display(),
+            config.energy_hz
+        );
+        Ok(config)
     }
 
     /// Whether a model at `path` may be opened for a client: it lies, all links followed, under a folder

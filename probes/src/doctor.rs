@@ -1,4 +1,6 @@
 //! The report on every channel: one reading, or two where a difference is needed.
+//!
+//! Between the two, sources that cost little are read on, to see how often they have something new to say.
 
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -9,10 +11,11 @@ use slmscope_profiles::channel::{
 };
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
-use crate::clock::monotonic_ns;
+use crate::clock::{monotonic_ns, thread_cpu_ns};
 use crate::inventory::{discover, plain_reason};
 use crate::root::Root;
-use crate::source::{Lane, Pace};
+use crate::sampler::track::Track;
+use crate::source::{Lane, Pace, Source};
 
 /// Time between the two readings.
 const APART: Duration = Duration::from_millis(250);
@@ -20,17 +23,35 @@ const APART: Duration = Duration::from_millis(250);
 /// The whole report takes no longer; sources that have not answered by then are absent.
 const BUDGET: Duration = Duration::from_millis(1900);
 
-/// One reading of a channel: when (CLOCK_MONOTONIC, ns) and what.
-type Reading = (u64, Value);
+/// Sources that take no longer than this are read every so often in between.
+const CHEAP: Duration = Duration::from_micros(200);
+const OFTEN: Duration = Duration::from_millis(2);
+
+/// What was seen of a channel.
+#[derive(Default, Clone)]
+struct Seen {
+    /// When (CLOCK_MONOTONIC, ns) and what, oldest first; at most one for each round.
+    readings: Vec<(u64, Value)>,
+    cost_ns: Option<u64>,
+    update_ns: Option<u64>,
+}
+
+/// What a source's thread tells of one round.
+struct Told {
+    t_ns: u64,
+    cost_ns: u64,
+    values: Vec<(ChannelId, Value)>,
+    periods: Vec<(ChannelId, u64)>,
+}
 
 /// Reads every channel of the machine twice, 250 ms apart; under a tree, where nothing moves, once.
 pub fn doctor(root: &Root) -> DoctorReport {
     let end = Instant::now() + BUDGET;
     let inventory = discover(root);
     let rounds = if root.is_live() { 2 } else { 1 };
-    let readings = read(inventory.lanes, inventory.channels.len(), rounds, end);
+    let seen = read(inventory.lanes, inventory.channels.len(), rounds, end);
     let now = monotonic_ns();
-    let row = |channel| row(channel, &inventory.channels, &readings, root.is_live().then_some(now));
+    let row = |channel| row(channel, &inventory.channels, &seen, root.is_live().then_some(now));
     DoctorReport {
         schema: SCHEMA.to_owned(),
         root: root.path().display().to_string(),
@@ -40,48 +61,81 @@ pub fn doctor(root: &Root) -> DoctorReport {
     }
 }
 
-/// Readings of every channel, oldest first; at most one for each round.
-fn read(lanes: Vec<Lane>, channels: usize, rounds: u32, end: Instant) -> Vec<Vec<Reading>> {
+/// A thread for each source: one that hangs leaves its own channels without an answer.
+fn read(lanes: Vec<Lane>, channels: usize, rounds: u32, end: Instant) -> Vec<Seen> {
     let (sender, receiver) = mpsc::channel();
-    for mut lane in lanes {
+    for mut source in lanes.into_iter().flat_map(|lane| lane.sources) {
         let sender = sender.clone();
-        let body = move || read_lane(&mut lane, rounds, &sender);
+        let body = move || read_source(source.as_mut(), rounds, &sender);
         if let Err(error) = thread::Builder::new().name("doctor".to_owned()).spawn(body) {
-            tracing::warn!(%error, "cannot start a thread; its channels are absent");
+            tracing::warn!(%error, "Cannot start a thread; its channels are absent.");
         }
     }
     drop(sender);
-    let mut readings = vec![Vec::new(); channels];
-    while let Ok((t_ns, values)) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        for (channel, value) in values {
-            if let Some(list) = readings.get_mut(usize::from(channel)) {
-                list.push((t_ns, value));
+    let mut seen = vec![Seen::default(); channels];
+    while let Ok(told) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        for (channel, value) in told.values {
+            if let Some(seen) = seen.get_mut(usize::from(channel)) {
+                seen.readings.push((told.t_ns, value));
+                // The second reading costs what all later ones do.
+                seen.cost_ns = Some(told.cost_ns);
+            }
+        }
+        for (channel, period_ns) in told.periods {
+            if let Some(seen) = seen.get_mut(usize::from(channel)) {
+                seen.update_ns = Some(period_ns);
             }
         }
     }
-    readings
+    seen
 }
 
-fn read_lane(lane: &mut Lane, rounds: u32, sender: &Sender<(u64, Vec<(ChannelId, Value)>)>) {
-    for source in &mut lane.sources {
-        source.set_pace(Pace::Workload);
-    }
+fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Told>) {
+    source.set_pace(Pace::Workload);
+    let mut tracks: Vec<Track> = source.channels().into_iter().map(Track::new).collect();
     let begin = Instant::now();
     for round in 0..rounds {
         thread::sleep((begin + APART * round).saturating_duration_since(Instant::now()));
-        for source in &mut lane.sources {
-            let mut values = Vec::new();
-            source.read(&mut values);
-            if sender.send((monotonic_ns(), values)).is_err() {
-                return;
+        let (started, cpu) = (Instant::now(), thread_cpu_ns());
+        let mut values = Vec::new();
+        source.read(&mut values);
+        let (t_ns, cost_ns) = (monotonic_ns(), thread_cpu_ns().saturating_sub(cpu));
+        let is_cheap = started.elapsed() <= CHEAP;
+        let periods = tracks.iter().filter_map(|track| Some((track.channel, track.update_ns()?))).collect();
+        if sender.send(Told { t_ns, cost_ns, values, periods }).is_err() {
+            return;
+        }
+        if is_cheap && round + 1 < rounds {
+            watch(source, &mut tracks, begin + APART * (round + 1));
+        }
+    }
+}
+
+/// Reads the source again and again until shortly before `until`.
+fn watch(source: &mut dyn Source, tracks: &mut [Track], until: Instant) {
+    let mut values = Vec::new();
+    while Instant::now() + OFTEN < until {
+        values.clear();
+        source.read(&mut values);
+        let t_ns = monotonic_ns();
+        for &(channel, value) in &values {
+            if let Some(track) = tracks.iter_mut().find(|track| track.channel == channel) {
+                track.see(t_ns, value);
             }
         }
+        thread::sleep(OFTEN);
     }
 }
 
 /// `now` is given where readings have an age.
-fn row(channel: &Channel, all: &[Channel], readings: &[Vec<Reading>], now: Option<u64>) -> DoctorRow {
-    let of = |id: ChannelId| readings.get(usize::from(id)).map_or(&[][..], Vec::as_slice);
+fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> DoctorRow {
+    let of = |id: ChannelId| seen.get(usize::from(id)).map_or(&[][..], |seen| &seen.readings);
+    // A rate costs what its counter costs, and is new when that is.
+    let behind = match channel.kind {
+        Kind::Rate { of } => of,
+        Kind::Gauge | Kind::Counter { .. } => channel.channel,
+    };
+    let behind = seen.get(usize::from(behind)).filter(|_| now.is_some());
     let read = match (&channel.reason, channel.kind) {
         (Some(reason), _) => Err(reason.clone()),
         (None, Kind::Rate { of: counter }) => {
@@ -110,6 +164,8 @@ fn row(channel: &Channel, all: &[Channel], readings: &[Vec<Reading>], now: Optio
         class,
         source: channel.source.clone(),
         period_ns: channel.period_ns,
+        update_ns: behind.and_then(|seen| seen.update_ns),
+        cost_ns: behind.and_then(|seen| seen.cost_ns),
         age_ns: now.and_then(|now| Some(now.saturating_sub(time?))),
         value,
         reason,
@@ -117,7 +173,7 @@ fn row(channel: &Channel, all: &[Channel], readings: &[Vec<Reading>], now: Optio
     }
 }
 
-fn latest(readings: &[Reading], channel: &Channel) -> Result<(u64, f64), Reason> {
+fn latest(readings: &[(u64, Value)], channel: &Channel) -> Result<(u64, f64), Reason> {
     match readings.last() {
         Some(&(time, Value::Present(value))) => Ok((time, value)),
         Some((_, Value::Absent(ReasonCode::NoSuchInterface))) if channel.scope == Scope::Process => {
@@ -128,7 +184,11 @@ fn latest(readings: &[Reading], channel: &Channel) -> Result<(u64, f64), Reason>
     }
 }
 
-fn difference(readings: &[Reading], range: Option<f64>, channel: &Channel) -> Result<(u64, f64), Reason> {
+fn difference(
+    readings: &[(u64, Value)],
+    range: Option<f64>,
+    channel: &Channel,
+) -> Result<(u64, f64), Reason> {
     let (time, newer) = latest(readings, channel)?;
     let Some(&(older_time, older)) = readings.first().filter(|_| readings.len() > 1) else {
         return Err(plain_reason(ReasonCode::NeedsTwoReadings, &channel.source));

@@ -14,8 +14,8 @@ use crate::pressure::Pressure;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
 use crate::{
-    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, pmic, thermal, threads,
-    throttle, total,
+    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, pmic, remedy, thermal,
+    threads, throttle, total,
 };
 
 /// The catalogue of one machine with the sources behind it.
@@ -92,18 +92,33 @@ pub fn discover(root: &Root) -> Inventory {
         ("probe-medium", Group::Medium, medium),
         ("probe-slow", Group::Slow, slow),
     ];
+    let apart = own_thread.map(|(name, group, sources)| (name, group, parts(sources)));
     let lanes = shared
         .into_iter()
-        .chain(own_thread)
+        .chain(apart)
         .filter(|(.., sources)| !sources.is_empty())
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
-    Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
+    let mut channels = catalogue.finish();
+    remedy::complete(&mut channels, root, &group());
+    Inventory { channels, board: board::describe(root, profile), lanes, worker }
 }
 
 /// Sensors behind a driver that may hang, each for itself.
 fn parts(sources: impl IntoIterator<Item = Box<dyn Source>>) -> Vec<Box<dyn Source>> {
     sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
+}
+
+/// Name of this process's group, as in `/etc/group`; the number where it has none.
+fn group() -> String {
+    let gid = rustix::process::getegid().as_raw();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let name = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (number.parse() == Ok(gid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| gid.to_string())
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

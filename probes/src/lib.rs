@@ -14,6 +14,7 @@
 
 mod battery;
 mod board;
+pub mod bundle;
 mod cards;
 mod catalogue;
 mod cgroup;
@@ -41,9 +42,11 @@ mod pmic;
 mod powercap;
 mod pressure;
 pub mod process;
+mod remedy;
 mod root;
 mod sampler;
 mod source;
+mod system;
 mod thermal;
 mod threads;
 mod throttle;
@@ -57,5 +60,5 @@ mod tests;
 pub use doctor::doctor;
 pub use inventory::{Board, Inventory, discover};
 pub use root::{Handle, Root};
-pub use sampler::{Sampler, Sink};
+pub use sampler::{ChannelState, Sampler, Sink};
 pub use source::Pace;

@@ -2,21 +2,31 @@
 //!
 //! An open library keeps a laptop's card awake, and so would every reading. So nothing is asked while a card
 //! sleeps, and when nobody looks the library is closed on machines whose cards may sleep.
+//!
+//! Energy is counted by the driver since it was loaded (Volta and later) and does not miss what happens between
+//! two readings; power is a gauge, on many cards the mean of the last second. Where the driver counts, the
+//! counter tells the energy of a run.
 
+use std::ffi::OsStr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
-use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
+use slmscope_profiles::channel::{ChannelId, Reason, ReasonCode, Value};
 
 use crate::catalogue::{Catalogue, Entry, missing};
-use crate::files::Limits;
 use crate::pci::NvidiaCard;
 use crate::root::Root;
-use crate::source::{Group, Pace, Source};
+use crate::source::{Pace, Source};
+
+mod field;
+
+use field::{Field, code, is_final};
+
+/// Found by the dynamic linker; the name without a number belongs to the development files.
+const LIBRARY: &str = "libnvidia-ml.so.1";
 
 /// What the library may take to open; a driver that hangs here would hang the start of the daemon.
 const OPEN_DEADLINE: Duration = Duration::from_millis(1200);
@@ -27,92 +37,25 @@ const REOPEN_EVERY: u32 = 16;
 /// Processors that are listed.
 const MAX_DEVICES: u32 = 64;
 
-#[derive(Debug, Clone, Copy)]
-enum Field {
-    Busy,
-    VramUsed,
-    Clock,
-    Power,
-    Energy,
-    Temperature,
-}
-
-impl Field {
-    const ALL: [Self; 6] =
-        [Self::Busy, Self::VramUsed, Self::Clock, Self::Power, Self::Energy, Self::Temperature];
-
-    fn entry(self, gpu: u32) -> Entry {
-        let (id, quantity, unit, call) = match self {
-            Self::Busy => {
-                (format!("gpu{gpu}.busy"), Quantity::Gpu, Unit::Ratio, "nvmlDeviceGetUtilizationRates")
-            }
-            Self::VramUsed => {
-                (format!("gpu{gpu}.vram_used"), Quantity::Gpu, Unit::Bytes, "nvmlDeviceGetMemoryInfo")
-            }
-            Self::Clock => (format!("gpu{gpu}.clock"), Quantity::Gpu, Unit::Hertz, "nvmlDeviceGetClockInfo"),
-            Self::Power => {
-                (format!("gpu{gpu}.power"), Quantity::Power, Unit::Watts, "nvmlDeviceGetPowerUsage")
-            }
-            Self::Energy => (
-                format!("gpu{gpu}.energy"),
-                Quantity::Energy,
-                Unit::Joules,
-                "nvmlDeviceGetTotalEnergyConsumption",
-            ),
-            Self::Temperature => {
-                (format!("temp.gpu{gpu}"), Quantity::Temperature, Unit::Celsius, "nvmlDeviceGetTemperature")
-            }
-        };
-        let scope = if matches!(self, Self::Power | Self::Energy) { Scope::Gpu } else { Scope::GpuN(gpu) };
-        Entry {
-            id,
-            quantity,
-            unit,
-            scope,
-            class: Class::Measured,
-            source: call.to_owned(),
-            group: Group::Gpu,
-        }
-    }
-
-    /// The value in the channel's unit.
-    fn read(self, device: &Device<'_>) -> Result<Value, NvmlError> {
-        let (value, limits) = match self {
-            Self::Busy => (f64::from(device.utilization_rates()?.gpu) / 100.0, Limits::new(0.0, 1.0)),
-            Self::VramUsed => (device.memory_info()?.used as f64, Limits::new(0.0, 1e15)),
-            Self::Clock => (f64::from(device.clock_info(Clock::SM)?) * 1e6, Limits::new(0.0, 1e10)),
-            Self::Power => (f64::from(device.power_usage()?) / 1e3, Limits::new(0.0, 1e4)),
-            Self::Energy => (device.total_energy_consumption()? as f64 / 1e3, Limits::new(0.0, 1e15)),
-            Self::Temperature => {
-                (f64::from(device.temperature(TemperatureSensor::Gpu)?), Limits::new(-60.0, 126.0))
-            }
-        };
-        Ok(limits.check(value))
-    }
-}
-
-fn code(error: &NvmlError) -> ReasonCode {
-    match error {
-        NvmlError::NotSupported => ReasonCode::NotSupported,
-        NvmlError::NoPermission => ReasonCode::Permission,
-        NvmlError::GpuLost => ReasonCode::Vanished,
-        NvmlError::Timeout => ReasonCode::Deadline,
-        NvmlError::LibloadingError(_) | NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound => {
-            ReasonCode::NoSuchInterface
-        }
-        _ => ReasonCode::ReadError,
-    }
-}
-
 /// Reads all NVIDIA processors.
 pub(crate) struct Nvidia {
+    library: &'static OsStr,
     root: Root,
     nvml: Option<Nvml>,
     cards: Vec<NvidiaCard>,
     may_suspend: bool,
     resting: bool,
     failures: u32,
-    channels: Vec<(ChannelId, u32, Field)>,
+    fields: Vec<Wanted>,
+}
+
+/// A field of one processor.
+struct Wanted {
+    channel: ChannelId,
+    gpu: u32,
+    field: Field,
+    /// The driver said that it has none; it is not asked again.
+    never: Option<ReasonCode>,
 }
 
 impl Nvidia {
@@ -122,51 +65,33 @@ impl Nvidia {
         if !root.is_live() {
             return Err(missing("the NVIDIA library answers only on the machine itself"));
         }
-        let cards = NvidiaCard::list(root);
-        if cards.iter().any(|card| card.is_suspended(root)) {
+        let own = Root::live().map_err(|error| Reason::new(ReasonCode::ReadError, error.to_string()))?;
+        Self::with_library(OsStr::new(LIBRARY), own, catalogue)
+    }
+
+    fn with_library(
+        library: &'static OsStr,
+        root: Root,
+        catalogue: &mut Catalogue,
+    ) -> Result<(Self, u32), Reason> {
+        let cards = NvidiaCard::list(&root);
+        if cards.iter().any(|card| card.is_suspended(&root)) {
             return Err(Reason::new(
                 ReasonCode::GatedOrAsleep,
                 "the NVIDIA card is powered down; reading would wake it",
             ));
         }
-        let (nvml, count) = open_in_time()?;
-        let mut channels = Vec::new();
+        let (nvml, count) = open_in_time(library)?;
+        let mut fields = Vec::new();
         for gpu in 0..count {
-            let device = match nvml.device_by_index(gpu) {
-                Ok(device) => device,
-                Err(error) => {
-                    let entry = Field::Busy.entry(gpu);
-                    let reason = Reason::new(code(&error), error.to_string());
-                    catalogue.absent(
-                        (&entry.id, entry.quantity, entry.unit, entry.scope),
-                        "NVML",
-                        reason,
-                        None,
-                    );
-                    continue;
-                }
-            };
-            for field in Field::ALL {
-                let entry = field.entry(gpu);
-                match field.read(&device) {
-                    Err(error @ (NvmlError::NotSupported | NvmlError::NoPermission)) => {
-                        let reason = Reason::new(code(&error), format!("the driver: {error}"));
-                        let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
-                        catalogue.absent(channel, &entry.source, reason, None);
-                    }
-                    _ if matches!(field, Field::Energy) => {
-                        channels.push((catalogue.counter(entry, None), gpu, field));
-                    }
-                    _ => channels.push((catalogue.gauge(entry), gpu, field)),
-                }
+            match nvml.device_by_index(gpu) {
+                Ok(device) => fields.extend(enter(&device, gpu, catalogue)),
+                Err(error) => absent(Field::Busy.entry(gpu), &error, catalogue),
             }
         }
-        let may_suspend = cards.iter().any(|card| card.may_suspend(root));
-        let root = Root::live().map_err(|error| Reason::new(ReasonCode::ReadError, error.to_string()))?;
-        Ok((
-            Self { root, nvml: Some(nvml), cards, may_suspend, resting: false, failures: 0, channels },
-            count,
-        ))
+        let may_suspend = cards.iter().any(|card| card.may_suspend(&root));
+        let (nvml, resting) = (Some(nvml), false);
+        Ok((Self { library, root, nvml, cards, may_suspend, resting, failures: 0, fields }, count))
     }
 
     /// The library, opened if need be.
@@ -178,21 +103,50 @@ impl Nvidia {
             let attempt = self.failures.is_multiple_of(REOPEN_EVERY);
             self.failures = self.failures.wrapping_add(1);
             if attempt {
-                self.nvml = Some(Nvml::init().map_err(|error| code(&error))?);
+                let opened = Nvml::builder().lib_path(self.library).init();
+                self.nvml = Some(opened.map_err(|error| code(&error))?);
                 self.failures = 0;
             }
         }
-        self.nvml.as_ref().ok_or(ReasonCode::ReadError)
+        self.nvml.as_ref().ok_or(ReasonCode::Vanished)
     }
 }
 
+/// Enters the fields of a processor that it has.
+fn enter(device: &Device<'_>, gpu: u32, catalogue: &mut Catalogue) -> Vec<Wanted> {
+    let mut fields = Vec::new();
+    let has_instant = Field::PowerInstant.read(device).is_ok();
+    for field in Field::ALL {
+        let other = if has_instant { Field::PowerUsage } else { Field::PowerInstant };
+        if field == other {
+            continue;
+        }
+        let entry = field.entry(gpu);
+        let channel = match field.read(device) {
+            Err(error) if is_final(&error) => {
+                absent(entry, &error, catalogue);
+                continue;
+            }
+            _ if field == Field::Energy => catalogue.counter(entry, None),
+            _ => catalogue.gauge(entry),
+        };
+        fields.push(Wanted { channel, gpu, field, never: None });
+    }
+    fields
+}
+
+fn absent(entry: Entry, error: &NvmlError, catalogue: &mut Catalogue) {
+    let reason = Reason::new(code(error), format!("the driver: {error}"));
+    catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &entry.source, reason, None);
+}
+
 /// Opens the library in a thread that is left behind if it hangs.
-fn open_in_time() -> Result<(Nvml, u32), Reason> {
+fn open_in_time(library: &'static OsStr) -> Result<(Nvml, u32), Reason> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let open = move || {
-        let opened = Nvml::init().and_then(|nvml| nvml.device_count().map(|count| (nvml, count)));
+        let opened = Nvml::builder().lib_path(library).init();
         // Nobody listens any more after the deadline; the library is then closed here.
-        let _ = sender.send(opened);
+        let _ = sender.send(opened.and_then(|nvml| nvml.device_count().map(|count| (nvml, count))));
     };
     let failed = |error: std::io::Error| Reason::new(ReasonCode::ReadError, error.to_string());
     thread::Builder::new().name("probe-nvml".to_owned()).spawn(open).map_err(failed)?;
@@ -207,37 +161,53 @@ fn open_in_time() -> Result<(Nvml, u32), Reason> {
 
 impl Source for Nvidia {
     fn channels(&self) -> Vec<ChannelId> {
-        self.channels.iter().map(|&(channel, ..)| channel).collect()
+        self.fields.iter().map(|wanted| wanted.channel).collect()
     }
 
     fn set_pace(&mut self, pace: Pace) {
         self.resting = pace == Pace::Idle && self.may_suspend;
         if self.resting {
             self.nvml = None;
+            self.failures = 0;
         }
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        let channels = std::mem::take(&mut self.channels);
+        let mut fields = std::mem::take(&mut self.fields);
         let library = if self.resting { Err(ReasonCode::GatedOrAsleep) } else { self.library() };
+        let mut lost = false;
         let mut device: Option<(u32, Result<Device<'_>, ReasonCode>)> = None;
-        for &(channel, gpu, field) in &channels {
-            if device.as_ref().is_none_or(|(index, _)| *index != gpu) {
+        for wanted in &mut fields {
+            if device.as_ref().is_none_or(|(index, _)| *index != wanted.gpu) {
                 let opened = match &library {
-                    Ok(nvml) => nvml.device_by_index(gpu).map_err(|error| code(&error)),
+                    Ok(nvml) => nvml.device_by_index(wanted.gpu).map_err(|error| {
+                        lost |= matches!(error, NvmlError::GpuLost);
+                        code(&error)
+                    }),
                     Err(code) => Err(*code),
                 };
-                device = Some((gpu, opened));
+                device = Some((wanted.gpu, opened));
             }
-            let value = match &device {
-                Some((_, Ok(device))) => {
-                    field.read(device).unwrap_or_else(|error| Value::Absent(code(&error)))
-                }
-                Some((_, Err(code))) => Value::Absent(*code),
-                None => Value::Absent(ReasonCode::ReadError),
+            let value = match (&device, wanted.never) {
+                (_, Some(code)) => Value::Absent(code),
+                (Some((_, Ok(device))), None) => wanted.field.read(device).unwrap_or_else(|error| {
+                    lost |= matches!(error, NvmlError::GpuLost);
+                    wanted.never = is_final(&error).then(|| code(&error));
+                    Value::Absent(code(&error))
+                }),
+                (Some((_, Err(code))), None) => Value::Absent(*code),
+                (None, None) => Value::Absent(ReasonCode::ReadError),
             };
-            values.push((channel, value));
+            values.push((wanted.channel, value));
         }
-        self.channels = channels;
+        self.fields = fields;
+        if lost {
+            // A library that has lost a processor does not find it again; a new one may, a while later.
+            self.nvml = None;
+            self.failures = 1;
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,6 +158,10 @@ impl Source for Powercap {
         let now = Instant::now();
         values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read(now))));
     }
+
+    fn bears_khz(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! regular file, and is read up to a bound; so a pipe, a device or an endless file costs one system call and
 //! becomes a [`Reason`]. Under a tree, paths and links are resolved by the kernel inside that tree.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
@@ -28,6 +29,8 @@ pub struct Root {
     dir: Arc<OwnedFd>,
     path: PathBuf,
     live: bool,
+    /// Paths that were asked for, if that is of interest.
+    noted: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
 impl Root {
@@ -37,7 +40,7 @@ impl Root {
     /// If `/` cannot be opened.
     pub fn live() -> io::Result<Self> {
         let dir = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { dir: Arc::new(dir), path: PathBuf::from("/"), live: true })
+        Ok(Self { dir: Arc::new(dir), path: PathBuf::from("/"), live: true, noted: None })
     }
 
     /// A captured tree with `sys` and `proc` in it.
@@ -46,12 +49,23 @@ impl Root {
     /// If `path` is not a directory, or the kernel is older than 5.6 and cannot confine paths to it.
     pub fn tree(path: &Path) -> io::Result<Self> {
         let dir = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let root = Self { dir: Arc::new(dir), path: path.to_owned(), live: false };
+        let root = Self { dir: Arc::new(dir), path: path.to_owned(), live: false, noted: None };
         match root.open_flags(".", OFlags::PATH | OFlags::DIRECTORY) {
             Ok(_) => Ok(root),
             Err(Errno::NOSYS) => Err(io::Error::other("reading a tree needs openat2 (Linux 5.6 or later)")),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// The same root, which notes what is asked for from now on.
+    pub(crate) fn noting(&self) -> Self {
+        Self { noted: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Paths that were asked for since [`noting`](Self::noting), found or not.
+    pub(crate) fn noted(&self) -> BTreeSet<String> {
+        let noted = self.noted.as_ref().map(|noted| noted.lock().unwrap_or_else(PoisonError::into_inner));
+        noted.map(|noted| noted.clone()).unwrap_or_default()
     }
 
     /// Whether this is the machine we run on.
@@ -147,6 +161,9 @@ impl Root {
     }
 
     fn resolve(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if let Some(noted) = &self.noted {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
         match self.open_flags(path, flags) {
             Err(Errno::NOTDIR) if !self.live => textlink::open(self, path, flags),
             other => other,

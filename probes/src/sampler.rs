@@ -3,38 +3,49 @@
 //! ```text
 //! lane thread ── park until due ─▶ read source ─▶ Sample ─▶ sink      (one per lane; due times are absolute)
 //!                                     │ since when
-//! watcher ────────────────────────────┴─ longer than the deadline: "deadline" for its channels, once
+//! watcher ────────────────────────────┴─ longer than the deadline: "deadline" for its channels, once,
+//!                                        and a new thread for the other sources of its lane
 //! ```
 //!
-//! Sources that may hang in a driver have a lane of their own, so they stall nobody. A lane that is stuck is
-//! left alone; when its read comes back, it goes on.
+//! Sources that may hang in a driver share lanes with none that cannot. A source that hangs keeps the thread
+//! it hangs in, which is the only one; when its read comes back, the lane reads it again.
+//!
+//! A lane that has seen each of its sources once allocates nothing more: files are open, and a sample is
+//! handed out by reference and filled again.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{convert::Infallible, io};
 
-use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
+use slmscope_profiles::channel::Sample;
 
 use crate::clock::monotonic_ns;
 use crate::inventory::Inventory;
 use crate::own::WorkerPid;
-use crate::source::{Lane, Pace};
+use crate::source::{Group, Lane, Pace};
 
 mod lane;
+pub(crate) mod track;
+
+use lane::Seat;
+pub use track::ChannelState;
 
 /// Where samples go. Called from several threads; it must not wait for anybody.
-pub type Sink = Arc<dyn Fn(Sample) + Send + Sync>;
+pub type Sink = Arc<dyn Fn(&Sample) + Send + Sync>;
 
 /// How long a reading may take before its channels are reported absent.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often counters that bear it are read under a workload, unless asked otherwise, and at most, Hz.
+const USUAL_HZ: u32 = 100;
+const MOST_HZ: u32 = 1000;
 
 /// Reads the sources of an inventory until it is stopped or dropped.
 pub struct Sampler {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
     /// Disconnected once every lane has ended.
     ended: Mutex<Receiver<Infallible>>,
     watcher: Option<JoinHandle<()>>,
@@ -53,33 +64,36 @@ impl Sampler {
     fn with_lanes(lanes: Vec<Lane>, worker: WorkerPid, sink: Sink, deadline: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             pace: AtomicU8::new(0),
+            counters_hz: AtomicU32::new(USUAL_HZ),
             late: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             sink: RwLock::new(Some(sink)),
             deadline,
-            watched: lanes.iter().map(Watched::new).collect(),
+            lanes: lanes.into_iter().map(Watched::new).collect(),
+            threads: Mutex::new(Vec::new()),
         });
         let (running, ended) = mpsc::channel();
-        let mut sampler =
-            Self { shared, threads: Vec::new(), ended: Mutex::new(ended), watcher: None, worker };
-        for (index, lane) in lanes.into_iter().enumerate() {
-            let (shared, running) = (Arc::clone(&sampler.shared), running.clone());
-            let body = move || {
-                lane::run(lane, &shared, index);
-                drop(running);
-            };
-            sampler.threads.push(thread::Builder::new().name(sampler.name(index)).spawn(body)?);
+        let mut sampler = Self { shared, ended: Mutex::new(ended), watcher: None, worker };
+        for lane in 0..sampler.shared.lanes.len() {
+            Shared::start_lane(&sampler.shared, lane, running.clone())?;
         }
         let shared = Arc::clone(&sampler.shared);
-        let watch = thread::Builder::new().name("probe-watch".to_owned()).spawn(move || shared.watch())?;
-        sampler.watcher = Some(watch);
+        let watch = move || Shared::watch(&shared, &running);
+        sampler.watcher = Some(thread::Builder::new().name("probe-watch".to_owned()).spawn(watch)?);
         Ok(sampler)
     }
 
     /// Changes how often everything is read, at once.
     pub fn set_pace(&self, pace: Pace) {
         self.shared.pace.store(encode(pace), Ordering::Relaxed);
-        self.wake();
+        self.shared.wake();
+    }
+
+    /// Changes how often energy counters that bear it are read under a workload, 1 to 1000 Hz; 100 Hz unless
+    /// asked. RAPL makes a value each millisecond, so more tells nothing.
+    pub fn set_counters_hz(&self, hz: u32) {
+        self.shared.counters_hz.store(hz.clamp(1, MOST_HZ), Ordering::Relaxed);
+        self.shared.wake();
     }
 
     /// Names the worker process that the `worker` channels are about; `None` when it ended.
@@ -92,33 +106,33 @@ impl Sampler {
         self.shared.late.load(Ordering::Relaxed)
     }
 
+    /// What was seen so far of every channel that is sampled. A source that is being read at the moment is
+    /// left out.
+    pub fn states(&self) -> Vec<ChannelState> {
+        let now_ns = monotonic_ns();
+        let seats = self.shared.lanes.iter().flat_map(|lane| &lane.seats);
+        seats.filter_map(|seat| seat.states(now_ns)).flatten().collect()
+    }
+
     /// Ends all threads and waits for them; one that is stuck in a driver is left behind. No sample comes
     /// after this.
     pub fn stop(mut self) {
         self.end();
     }
 
-    fn name(&self, lane: usize) -> String {
-        self.shared.watched.get(lane).map_or("probe", |watched| watched.name).to_owned()
-    }
-
-    fn wake(&self) {
-        self.threads.iter().for_each(|thread| thread.thread().unpark());
-    }
-
     fn end(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
-        self.wake();
-        // Nothing is ever sent: this returns when the last lane has ended, or not in time.
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv_timeout(self.shared.deadline);
-        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
-            // A panic in a source has been reported by its thread.
-            let _ = thread.join();
-        }
+        self.shared.wake();
         if let Some(watcher) = self.watcher.take() {
             watcher.thread().unpark();
             let _ = watcher.join();
+        }
+        // Nothing is ever sent: this returns when the last lane has ended, or not in time.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(self.shared.deadline);
+        for thread in self.shared.threads().drain(..).filter(JoinHandle::is_finished) {
+            // A panic in a source has been reported by its thread.
+            let _ = thread.join();
         }
         *self.shared.sink.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -133,39 +147,29 @@ impl Drop for Sampler {
 /// What the threads share.
 struct Shared {
     pace: AtomicU8,
+    counters_hz: AtomicU32,
     late: AtomicU64,
     stopping: AtomicBool,
     /// `None` after the end, so that a thread which was stuck cannot deliver late.
     sink: RwLock<Option<Sink>>,
     deadline: Duration,
-    watched: Vec<Watched>,
+    lanes: Vec<Watched>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the watcher knows of a lane.
+/// A lane as its threads and the watcher see it.
 struct Watched {
     name: &'static str,
-    channels: Vec<ChannelId>,
-    /// When the reading at work began, ns; 0 between readings.
-    reading_since: AtomicU64,
-    /// Whether its absence has been reported.
-    stuck: AtomicBool,
+    group: Group,
+    seats: Vec<Seat>,
+    /// Only the thread that was started last goes on after its reading.
+    newest: AtomicU32,
 }
 
 impl Watched {
-    fn new(lane: &Lane) -> Self {
-        Self {
-            name: lane.name,
-            channels: lane.sources.iter().flat_map(|source| source.channels()).collect(),
-            reading_since: AtomicU64::new(0),
-            stuck: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether it has been reading for longer than `deadline_ns` and nobody knows yet.
-    fn newly_overdue(&self, now_ns: u64, deadline_ns: u64) -> bool {
-        let since = self.reading_since.load(Ordering::Acquire);
-        let overdue = since != 0 && now_ns.saturating_sub(since) > deadline_ns;
-        overdue && !self.stuck.swap(true, Ordering::AcqRel)
+    fn new(lane: Lane) -> Self {
+        let seats = lane.sources.into_iter().map(Seat::new).collect();
+        Self { name: lane.name, group: lane.group, seats, newest: AtomicU32::new(0) }
     }
 }
 
@@ -178,23 +182,54 @@ impl Shared {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn deliver(&self, sample: Sample) {
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.threads().iter().for_each(|thread| thread.thread().unpark());
+    }
+
+    /// Starts a thread for a lane; the one before, if there is one, ends after its reading.
+    fn start_lane(shared: &Arc<Self>, lane: usize, running: Sender<Infallible>) -> io::Result<()> {
+        let Some(watched) = shared.lanes.get(lane) else { return Ok(()) };
+        let thread = watched.newest.fetch_add(1, Ordering::AcqRel) + 1;
+        let own = Arc::clone(shared);
+        let body = move || {
+            lane::run(&own, lane, thread);
+            drop(running);
+        };
+        let started = thread::Builder::new().name(watched.name.to_owned()).spawn(body)?;
+        let mut threads = shared.threads();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(started);
+        Ok(())
+    }
+
+    fn deliver(&self, sample: &Sample) {
         if let Some(sink) = &*self.sink.read().unwrap_or_else(PoisonError::into_inner) {
             sink(sample);
         }
     }
 
     /// The watcher's thread.
-    fn watch(&self) {
-        let deadline_ns = self.deadline.as_nanos() as u64;
-        while !self.is_stopping() {
-            thread::park_timeout(self.deadline / 2);
-            let now = monotonic_ns();
-            for lane in self.watched.iter().filter(|lane| lane.newly_overdue(now, deadline_ns)) {
-                tracing::warn!(lane = lane.name, "a sensor does not answer; its channels are absent");
-                let absent = Value::Absent(ReasonCode::Deadline);
-                let values = lane.channels.iter().map(|&channel| (channel, absent)).collect();
-                self.deliver(Sample { t_ns: now, cost_ns: 0, values });
+    fn watch(shared: &Arc<Self>, running: &Sender<Infallible>) {
+        let deadline_ns = shared.deadline.as_nanos() as u64;
+        while !shared.is_stopping() {
+            thread::park_timeout(shared.deadline / 2);
+            for (index, lane) in shared.lanes.iter().enumerate() {
+                let now_ns = monotonic_ns();
+                let Some(seat) = lane.seats.iter().find(|seat| seat.is_newly_overdue(now_ns, deadline_ns))
+                else {
+                    continue;
+                };
+                tracing::warn!(lane = lane.name, "A sensor does not answer; its channels are absent.");
+                shared.deliver(&seat.absent(now_ns));
+                if lane.seats.len() > 1
+                    && let Err(error) = Self::start_lane(shared, index, running.clone())
+                {
+                    tracing::warn!(%error, lane = lane.name, "No thread for the lane's other sensors.");
+                }
             }
         }
     }
@@ -216,5 +251,7 @@ fn decode(pace: u8) -> Pace {
     }
 }
 
+#[cfg(test)]
+mod chain;
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,12 @@ pub(crate) trait Source: Send {
     /// Told when the pace changes; a source that keeps a device awake lets go of it when idle.
     fn set_pace(&mut self, _pace: Pace) {}
 
+    /// Whether it can be read a thousand times a second: a counter in memory or a register, no bus and no
+    /// mailbox.
+    fn bears_khz(&self) -> bool {
+        false
+    }
+
     /// Takes a source of several sensors apart, so that one that hangs does not silence the others. `None` if
     /// it is whole.
     fn parts(&mut self) -> Option<Vec<Box<dyn Source>>> {

@@ -62,7 +62,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         let mode = root.open(&format!("{folder}/mode")).ok().map(|mode| Arc::new(Gate::Disabled(mode)));
         slots.push(slot.behind(mode));
     }
-    let files = Files::new(root, slots)?;
+    let files = Files::boxed(root, slots)?;
     Some(Box::new(Zones { files, margins }))
 }
 
@@ -87,7 +87,7 @@ struct Margin {
 }
 
 struct Zones {
-    files: Files,
+    files: Box<dyn Source>,
     margins: Vec<Margin>,
 }
 
@@ -111,5 +111,18 @@ impl Source for Zones {
                 values.push((margin.channel, value));
             }
         }
+    }
+
+    fn parts(&mut self) -> Option<Vec<Box<dyn Source>>> {
+        let files = self.files.parts()?;
+        let mut margins = std::mem::take(&mut self.margins);
+        let zone = |files: Box<dyn Source>| {
+            let channels = files.channels();
+            let (of_zone, rest) =
+                std::mem::take(&mut margins).into_iter().partition(|it| channels.contains(&it.of));
+            margins = rest;
+            Box::new(Zones { files, margins: of_zone }) as Box<dyn Source>
+        };
+        Some(files.into_iter().map(zone).collect())
     }
 }

@@ -289,6 +289,10 @@ impl Source for WithTotal {
         values.push((self.to, total.map_or_else(Value::Absent, Value::Present)));
     }
 
+    fn bears_khz(&self) -> bool {
+        self.inner.iter().all(|source| source.bears_khz())
+    }
+
     fn set_pace(&mut self, pace: Pace) {
         self.inner.iter_mut().for_each(|source| source.set_pace(pace));
     }

@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use slmscope_probes::{Pace, Root, Sampler, discover, doctor, host, hygiene};
-use slmscope_profiles::channel::{Kind, Quantity};
+use slmscope_profiles::channel::{Kind, Quantity, Sample};
 
 #[test]
 fn the_report_of_this_machine_is_complete() {
@@ -29,8 +29,8 @@ fn samples_name_channels_that_are_sampled() {
     let channels = inventory.channels.clone();
     let (sender, samples) = channel();
     let sender = Mutex::new(sender);
-    let sink = move |sample| {
-        let _ = sender.lock().unwrap().send(sample);
+    let sink = move |sample: &Sample| {
+        let _ = sender.lock().unwrap().send(sample.clone());
     };
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
@@ -52,8 +52,8 @@ fn every_sample_tells_its_cost() {
     let channels = inventory.channels.clone();
     let (sender, samples) = channel();
     let sender = Mutex::new(sender);
-    let sink = move |sample| {
-        let _ = sender.lock().unwrap().send(sample);
+    let sink = move |sample: &Sample| {
+        let _ = sender.lock().unwrap().send(sample.clone());
     };
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);

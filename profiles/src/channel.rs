@@ -384,12 +384,15 @@ impl Value {
 }
 
 /// One reading of one source: the values that share a time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// CLOCK_MONOTONIC, ns, read next to the values.
     pub t_ns: u64,
     /// CPU time that the reading cost, ns.
     pub cost_ns: u64,
+    /// How long all values have been what they are, ns; a sensor that is slower than its reader repeats itself.
+    #[serde(default)]
+    pub age_ns: u64,
     /// Channel and value.
     pub values: Vec<(ChannelId, Value)>,
 }

@@ -59,6 +59,13 @@ pub struct DoctorRow {
     pub source: String,
     /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
     pub period_ns: Option<u64>,
+    /// Time between two values of the sensor, ns, where the two readings and what lay between them showed it.
+    #[serde(default)]
+    pub update_ns: Option<u64>,
+    /// CPU time of one reading of the source, with all channels of that, ns. `None` if it is not read, and for
+    /// captured trees.
+    #[serde(default)]
+    pub cost_ns: Option<u64>,
     /// Time from the reading to the report, ns. `None` without a value, and for captured trees.
     pub age_ns: Option<u64>,
     /// The value. `None` where there is none; then `reason` says why.

@@ -104,44 +104,85 @@ impl Series {
     }
 }
 
+/// How much a counter counted in some windows, or a gauge adds up to over their time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Total {
+    /// In the channel's unit; for gauges, times seconds.
+    pub amount: f64,
+    /// At least.
+    pub low: f64,
+    /// At most.
+    pub high: f64,
+}
+
+/// What `channel` counted in all windows together.
+///
+/// # Errors
+/// Why that is not known, for a person.
+pub fn total(channel: &Channel, samples: &[Sample], windows: &[Window]) -> Result<Total, String> {
+    let series = Series::new(channel, samples);
+    Seen::of(&series, windows).total(&series)
+}
+
+/// What a series says about some windows.
+struct Seen {
+    updates: u64,
+    coverage: Option<f64>,
+    parts: Option<Vec<Part>>,
+}
+
+impl Seen {
+    fn of(series: &Series, windows: &[Window]) -> Self {
+        let windows = || windows.iter().copied();
+        let total_ns: u64 = windows().map(Window::ns).sum();
+        let covered_ns: u64 = windows().map(|window| series.covered_ns(window)).sum();
+        Self {
+            updates: windows().map(|window| series.updates(window)).sum(),
+            coverage: (total_ns > 0).then(|| covered_ns as f64 / total_ns as f64),
+            parts: windows().map(|window| series.energy(window)).collect(),
+        }
+    }
+
+    fn total(self, series: &Series) -> Result<Total, String> {
+        let Self { updates, coverage, parts } = self;
+        if updates < LEAST_UPDATES {
+            return Err(format!("{updates} new readings in the phase, at least {LEAST_UPDATES} are needed"));
+        }
+        if matches!(series, Series::Gauge(_)) && coverage < Some(LEAST_COVERAGE) {
+            let share = coverage.unwrap_or(0.0) * 100.0;
+            return Err(format!("the sensor was read during {share:.0} % of the phase only"));
+        }
+        let parts = parts.ok_or("readings do not reach both ends of every repetition")?;
+        Ok(parts.iter().fold(Total { amount: 0.0, low: 0.0, high: 0.0 }, |sum, part| Total {
+            amount: sum.amount + part.joules,
+            low: sum.low + part.low,
+            high: sum.high + part.high,
+        }))
+    }
+}
+
 /// Energy of a stretch, read from `channel`.
 pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]) -> PhaseEnergy {
     let series = Series::new(channel, samples);
-    let windows = || stretch.windows.iter().copied();
-    let updates: u64 = windows().map(|window| series.updates(window)).sum();
-    let total_ns: u64 = windows().map(Window::ns).sum();
-    let covered_ns: u64 = windows().map(|window| series.covered_ns(window)).sum();
-    let coverage = (total_ns > 0).then(|| covered_ns as f64 / total_ns as f64);
+    let total_ns: u64 = stretch.windows.iter().copied().map(Window::ns).sum();
     let baseline_watts = stretch
         .idle
         .filter(|&idle| series.updates(idle) >= LEAST_UPDATES)
         .and_then(|idle| Some(series.energy(idle)?.joules / (idle.ns() as f64 / 1e9)));
-    let parts: Option<Vec<Part>> = windows().map(|window| series.energy(window)).collect();
-    let found =
-        match parts.filter(|parts| !parts.is_empty()) {
-            _ if updates < LEAST_UPDATES => {
-                Err(format!("{updates} new readings in the phase, at least {LEAST_UPDATES} are needed"))
-            }
-            Some(_) if matches!(series, Series::Gauge(_)) && coverage < Some(LEAST_COVERAGE) => {
-                let share = coverage.unwrap_or(0.0) * 100.0;
-                Err(format!("power was read during {share:.0} % of the phase only"))
-            }
-            Some(parts) => Ok(parts.iter().fold(Part { joules: 0.0, low: 0.0, high: 0.0 }, |sum, part| {
-                Part { joules: sum.joules + part.joules, low: sum.low + part.low, high: sum.high + part.high }
-            })),
-            None => Err("readings do not reach both ends of every repetition".to_owned()),
-        };
+    let seen = Seen::of(&series, stretch.windows);
+    let (updates, coverage) = (seen.updates, seen.coverage);
+    let found = seen.total(&series);
     let part = found.as_ref().ok();
     PhaseEnergy {
         phase: stretch.phase,
-        joules: part.map(|part| part.joules),
+        joules: part.map(|part| part.amount),
         low: part.map(|part| part.low),
         high: part.map(|part| part.high),
         tokens: stretch.tokens,
-        joules_per_token: part.and_then(|part| per_token(part.joules, stretch.tokens)),
+        joules_per_token: part.and_then(|part| per_token(part.amount, stretch.tokens)),
         above_baseline_joules: part
             .zip(baseline_watts)
-            .map(|(part, watts)| part.joules - watts * total_ns as f64 / 1e9),
+            .map(|(part, watts)| part.amount - watts * total_ns as f64 / 1e9),
         baseline_watts,
         source: Some(channel.id.clone()),
         scope: Some(channel.scope.clone()),

@@ -4,10 +4,12 @@
 //! Everything here is data and pure functions. This crate opens no file, no socket and knows no clock; the
 //! model descriptions it ships are embedded in the binary.
 
+pub mod bandwidth;
 pub mod board;
 pub mod books;
 pub mod catalogue;
 pub mod channel;
+pub mod conditions;
 pub mod doctor;
 pub mod energy;
 pub mod finding;

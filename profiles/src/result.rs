@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bandwidth::PhaseBandwidth;
 use crate::channel::{Class, Scope};
+use crate::conditions::Conditions;
 use crate::finding::Finding;
 use crate::format::WeightFormat;
 use crate::host::Host;
@@ -53,6 +55,12 @@ pub struct RunResult {
     pub memory: Memory,
     /// Energy, or why there is none.
     pub energy: Energy,
+    /// Memory traffic of the measured phases, counted beside derived.
+    #[serde(default)]
+    pub bandwidth: Vec<PhaseBandwidth>,
+    /// Clock, heat and throttling under which decode ran.
+    #[serde(default)]
+    pub conditions: Conditions,
     /// What the measuring cost.
     pub overhead: Overhead,
     /// What stands out, and what to do about it.
@@ -120,11 +128,37 @@ pub struct EngineInfo {
     pub isa: String,
 }
 
+/// How fit a machine was to measure on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Nothing speaks against the figures.
+    Clean,
+    /// Something was not as it should be; the figures may be off by a few percent.
+    Fair,
+    /// The figures are of this machine at this time, not of the model.
+    Poor,
+}
+
+impl Grade {
+    /// The grade as it is spelled in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Fair => "fair",
+            Self::Poor => "poor",
+        }
+    }
+}
+
 /// Whether the machine was fit to measure on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hygiene {
     /// No reason speaks against the figures; null if the run ended before that was known.
     pub clean: Option<bool>,
+    /// The worst of the reasons; null as above.
+    #[serde(default)]
+    pub grade: Option<Grade>,
     /// What speaks against them.
     pub reasons: Vec<String>,
 }
@@ -349,6 +383,8 @@ impl RunResult {
             ops: Vec::new(),
             memory: Memory::default(),
             energy: Energy::default(),
+            bandwidth: Vec::new(),
+            conditions: Conditions::default(),
             overhead: Overhead { reason: Some(error.to_owned()), ..Overhead::default() },
             findings: Vec::new(),
             prompt_ids: Vec::new(),

@@ -49,6 +49,12 @@ mod present {
         }
     }
 
+    /// Writes what the probes read into a file; how many files, and how many values were replaced.
+    pub fn capture(root: Option<&Path>, file: &Path) -> Result<(usize, usize), Failure> {
+        let captured = slmscope_daemon::commands::capture(root, file)?;
+        Ok((captured.files, captured.redacted))
+    }
+
     /// Starts this program as a daemon for the client at the other end of `socket`.
     pub fn spawn_private(socket: UnixStream, log: Stdio) -> Result<Child, Failure> {
         let child = Command::new("/proc/self/exe")
@@ -80,6 +86,12 @@ fn absent<T>(what: &str) -> Result<T, Failure> {
 #[cfg(not(feature = "embedded-daemon"))]
 pub fn doctor(_root: Option<&Path>) -> Result<DoctorReport, Failure> {
     absent("reading probes in process")
+}
+
+/// Refused: this build has no probes.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize), Failure> {
+    absent("capturing what probes read")
 }
 
 /// Refused: this build has no daemon.

@@ -1,12 +1,13 @@
 //! The report of a run, for a terminal or a file.
 
+mod conditions;
 mod ops;
 
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::result::{ModelSource, PhaseBooks, RunResult, RunStatus};
+use slmscope_profiles::result::{Grade, ModelSource, PhaseBooks, RunResult, RunStatus};
 use slmscope_profiles::stats::Estimate;
 
 use crate::format::{self, ABSENT, or_absent};
@@ -72,6 +73,7 @@ pub fn render(result: &RunResult, style: Style) -> String {
     ops::ops(&mut text, result, style);
     memory(&mut text, result, style);
     energy(&mut text, result, style);
+    conditions::render(&mut text, result, style);
     overhead(&mut text, result, style);
     findings(&mut text, result, style);
     text
@@ -146,7 +148,10 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     );
     match result.hygiene.clean {
         Some(true) => line("hygiene", "clean".to_owned()),
-        Some(false) => line("hygiene", style.warn(&format!("dirty: {}", result.hygiene.reasons.join("; ")))),
+        Some(false) => {
+            let grade = result.hygiene.grade.map_or("dirty", Grade::as_str);
+            line("hygiene", style.warn(&format!("{grade}: {}", result.hygiene.reasons.join("; "))));
+        }
         None => line("hygiene", format!("{ABSENT} (the run ended before it was known)")),
     }
 }

@@ -33,6 +33,8 @@ const TURN: Duration = Duration::from_millis(25);
 const GRACE: Duration = Duration::from_secs(2);
 /// Power is observed for so long before anything runs, where it can be observed at all.
 const BASELINE: Duration = Duration::from_secs(2);
+/// Power is observed for so long after the last repetition.
+const SETTLE: Duration = Duration::from_millis(300);
 /// Automatic repetitions: at least so many, then until the interval is this narrow or the time is up.
 const LEAST_RUNS: u32 = 5;
 const NARROW: f64 = 0.02;
@@ -155,15 +157,19 @@ impl<'a> Attempt<'a> {
 
     /// Power before the run; nothing to wait for on machines that do not measure it.
     fn baseline(&mut self) -> Result<(), Stop> {
-        let measures_power = self.shared.hub.channels().iter().any(|channel| {
-            channel.reason.is_none() && matches!(channel.quantity, Quantity::Energy | Quantity::Power)
-        });
-        if measures_power {
+        if self.measures_power() {
             let begin = now_ns();
             self.wait(BASELINE)?;
             self.draft.idle = Some((begin, now_ns()));
         }
         Ok(())
+    }
+
+    fn measures_power(&self) -> bool {
+        let channels = self.shared.hub.channels();
+        channels.iter().any(|channel| {
+            channel.reason.is_none() && matches!(channel.quantity, Quantity::Energy | Quantity::Power)
+        })
     }
 
     fn load(&mut self) -> Result<(), Stop> {
@@ -237,6 +243,10 @@ impl<'a> Attempt<'a> {
         self.draft.after = Some(self.moment());
         let pid = self.worker.as_ref().map(WorkerProcess::pid);
         self.draft.process = pid.map(process::memory);
+        if self.measures_power() {
+            // The last phase is known up to its end only with a reading from after it.
+            self.wait(SETTLE)?;
+        }
         Ok(())
     }
 
@@ -397,7 +407,13 @@ impl<'a> Attempt<'a> {
 
     fn deliver(&mut self, status: RunStatus, error: Option<String>) {
         let samples = self.shared.samples.take();
-        let result = self.draft.result(status, error, self.job, &samples, &self.shared.hub.channels());
+        let mut channels = self.shared.hub.channels();
+        for state in self.shared.sampler.states() {
+            if let Some(channel) = channels.get_mut(usize::from(state.channel)) {
+                channel.update_ns = state.update_ns;
+            }
+        }
+        let result = self.draft.result(status, error, self.job, &samples, &channels);
         let frame = Frame::Result { job: self.job, result: Box::new(result) };
         self.shared.hub.send(self.order.source.client, &frame);
     }

@@ -5,17 +5,19 @@ use slmscope_probes::Root;
 use slmscope_probes::hygiene::{self, Readings};
 use slmscope_probes::process::{self, ProcessMemory};
 use slmscope_profiles::channel::{Channel, Sample};
+use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::finding::findings;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
-    EngineInfo, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Roofs, RunResult, RunStatus,
+    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Roofs, RunResult, RunStatus,
 };
 use slmscope_profiles::workload::OverheadMode;
+use slmscope_profiles::{bandwidth, energy};
 
-use super::Order;
+use super::{Order, fitness};
 use crate::worker::protocol::Loaded;
 
 /// Machine and own CPU time at one moment. Both are differences in the end, so they are taken together: what
@@ -141,6 +143,7 @@ impl Draft {
         }
         model.hash.clone_from(&self.hash);
         let (phases, ops) = (self.profile.phases(), self.profile.ops());
+        let spans = self.profile.spans();
         let emits = self.workload.generate > 0;
         let tokenize_ns = loaded.map_or(0, |loaded| loaded.tokenize_ns);
         let mut result = RunResult {
@@ -157,7 +160,9 @@ impl Draft {
             roofs: Roofs::default(),
             summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load_ns)),
             memory: self.memory(),
-            energy: slmscope_profiles::energy::of_phases(self.profile.spans(), self.idle, samples, channels),
+            energy: energy::of_phases(spans, self.idle, samples, channels),
+            bandwidth: bandwidth::of_phases(spans, &ops, samples, channels),
+            conditions: Conditions::of(spans, self.engine.threads, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             phases,
             ops,
@@ -211,11 +216,11 @@ impl Draft {
     fn hygiene(&self) -> Hygiene {
         let (Some(before), Some(after)) = (&self.before, &self.after) else { return Hygiene::default() };
         let own_ns = after.all.saturating_sub(before.all);
-        let mut reasons = super::fitness::reasons(&before.readings, &after.readings, own_ns);
+        let mut objections = fitness::objections(&before.readings, &after.readings, own_ns);
         if self.file_changed {
-            reasons.push("the model file was changed while it was in use".to_owned());
+            objections.push((Grade::Poor, "the model file was changed while it was in use".to_owned()));
         }
-        Hygiene { clean: Some(reasons.is_empty()), reasons }
+        fitness::judged(objections)
     }
 }
 

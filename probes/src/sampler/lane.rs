@@ -1,42 +1,160 @@
-//! The thread of one lane.
+//! The threads of one lane, and the seats that its sources have in it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use slmscope_profiles::channel::Sample;
+use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
+use super::track::{ChannelState, Track};
 use super::{Shared, Watched};
 use crate::clock::{monotonic_ns, thread_cpu_ns};
-use crate::source::{Lane, Pace, Source};
+use crate::source::{Group, Pace, Source};
 
-/// Reads the lane's sources at the pace of its group until the sampler stops.
-pub(super) fn run(mut lane: Lane, shared: &Shared, index: usize) {
-    let Some(watched) = shared.watched.get(index) else { return };
-    let mut pace = None;
-    let mut due = monotonic_ns();
-    while !shared.is_stopping() {
-        let wanted = shared.pace();
-        if pace != Some(wanted) {
-            adopt(&mut lane, wanted, watched);
-            pace = Some(wanted);
-            due = monotonic_ns();
+/// One source of a lane.
+pub(super) struct Seat {
+    channels: Vec<ChannelId>,
+    bears_khz: bool,
+    /// When the reading at work began, ns; 0 between readings.
+    reading_since: AtomicU64,
+    /// Whether its absence has been reported. Such a seat is passed over until its reading comes back.
+    stuck: AtomicBool,
+    /// Held while it is read.
+    occupant: Mutex<Occupant>,
+}
+
+/// The source with what it was read into.
+struct Occupant {
+    source: Box<dyn Source>,
+    pace: Option<Pace>,
+    sample: Sample,
+    tracks: Vec<Track>,
+}
+
+impl Seat {
+    pub(super) fn new(source: Box<dyn Source>) -> Self {
+        let channels = source.channels();
+        let tracks = channels.iter().map(|&channel| Track::new(channel)).collect();
+        Self {
+            bears_khz: source.bears_khz(),
+            channels,
+            reading_since: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
+            occupant: Mutex::new(Occupant { source, pace: None, sample: Sample::default(), tracks }),
         }
-        let now = monotonic_ns();
-        if now < due {
-            thread::park_timeout(Duration::from_nanos(due - now));
-            continue;
+    }
+
+    /// Whether it has been reading for longer than `deadline_ns` and nobody knows yet.
+    pub(super) fn is_newly_overdue(&self, now_ns: u64, deadline_ns: u64) -> bool {
+        let since = self.reading_since.load(Ordering::Acquire);
+        let overdue = since != 0 && now_ns.saturating_sub(since) > deadline_ns;
+        overdue && !self.stuck.swap(true, Ordering::AcqRel)
+    }
+
+    #[cfg(test)]
+    pub(super) fn begin_reading_at(&self, t_ns: u64) {
+        self.reading_since.store(t_ns, Ordering::Release);
+    }
+
+    /// What is told of it while it hangs.
+    pub(super) fn absent(&self, t_ns: u64) -> Sample {
+        let absent = Value::Absent(ReasonCode::Deadline);
+        let values = self.channels.iter().map(|&channel| (channel, absent)).collect();
+        Sample { t_ns, values, ..Sample::default() }
+    }
+
+    /// `None` while it is being read.
+    pub(super) fn states(&self, now_ns: u64) -> Option<Vec<ChannelState>> {
+        let occupant = match self.occupant.try_lock() {
+            Ok(occupant) => occupant,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let state = |track: &Track| track.state(now_ns, occupant.sample.cost_ns);
+        Some(occupant.tracks.iter().map(state).collect())
+    }
+
+    pub(super) fn period_ns(&self, group: Group, pace: Pace, counters_hz: u32) -> u64 {
+        if self.bears_khz && pace == Pace::Workload {
+            return 1_000_000_000 / u64::from(counters_hz.max(1));
         }
-        let period = lane.group.period(wanted).as_nanos() as u64;
-        if now - due > period / 2 {
-            shared.late.fetch_add(1, Ordering::Relaxed);
+        group.period(pace).as_nanos() as u64
+    }
+
+    /// Reads the source and delivers what it says, unless the sampler was stopped meanwhile.
+    fn read(&self, pace: Pace, shared: &Shared, lane: &'static str) {
+        if self.stuck.load(Ordering::Acquire) {
+            return;
         }
-        for source in &mut lane.sources {
-            if let Some(sample) = read(source.as_mut(), shared, watched) {
-                shared.deliver(sample);
+        // Held only by a thread that is stuck in it and has not been noticed yet, or by a look at its state.
+        let mut occupant = match self.occupant.try_lock() {
+            Ok(occupant) => occupant,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let Occupant { source, pace: told, sample, tracks } = &mut *occupant;
+        let begin = monotonic_ns();
+        self.reading_since.store(begin, Ordering::Release);
+        // Sources may close a library here, which may hang as well as a reading.
+        if *told != Some(pace) {
+            *told = Some(pace);
+            source.set_pace(pace);
+        }
+        sample.values.clear();
+        let cpu_begin = thread_cpu_ns();
+        source.read(&mut sample.values);
+        sample.cost_ns = thread_cpu_ns().saturating_sub(cpu_begin);
+        let end = monotonic_ns();
+        self.reading_since.store(0, Ordering::Release);
+        sample.t_ns = begin + end.saturating_sub(begin) / 2;
+        for &(channel, value) in &sample.values {
+            if let Some(track) = tracks.iter_mut().find(|track| track.channel == channel) {
+                track.see(sample.t_ns, value);
             }
         }
-        due = next_due(due, period, monotonic_ns());
+        sample.age_ns = tracks.iter().map(|track| track.age_ns(sample.t_ns)).min().unwrap_or(0);
+        if !shared.is_stopping() {
+            shared.deliver(sample);
+        }
+        if self.stuck.swap(false, Ordering::AcqRel) {
+            tracing::info!(lane, "The sensor answers again.");
+        }
+    }
+}
+
+/// Reads the lane's sources until the sampler stops or another thread takes the lane over.
+pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
+    let Some(Watched { name, group, seats, newest }) = shared.lanes.get(index) else { return };
+    let mut pace = None;
+    let mut due = vec![0; seats.len()];
+    while !shared.is_stopping() {
+        let wanted = (shared.pace(), shared.counters_hz.load(Ordering::Relaxed));
+        let now = monotonic_ns();
+        if pace != Some(wanted) {
+            pace = Some(wanted);
+            due.fill(now);
+        }
+        for (seat, due) in seats.iter().zip(&mut due) {
+            if monotonic_ns() < *due {
+                continue;
+            }
+            let period = seat.period_ns(*group, wanted.0, wanted.1);
+            let begin = monotonic_ns();
+            if begin - *due > period / 2 {
+                shared.late.fetch_add(1, Ordering::Relaxed);
+            }
+            seat.read(wanted.0, shared, name);
+            if newest.load(Ordering::Acquire) != thread {
+                return;
+            }
+            *due = next_due(*due, period, monotonic_ns());
+        }
+        let next = due.iter().copied().min().unwrap_or(u64::MAX);
+        let now = monotonic_ns();
+        if now < next {
+            thread::park_timeout(Duration::from_nanos(next - now));
+        }
     }
 }
 
@@ -44,36 +162,6 @@ pub(super) fn run(mut lane: Lane, shared: &Shared, index: usize) {
 fn next_due(due: u64, period: u64, now: u64) -> u64 {
     let passed = now.saturating_sub(due) / period.max(1);
     due.saturating_add((passed + 1).saturating_mul(period.max(1)))
-}
-
-/// Sources may close a library here, which may hang as well as a reading.
-fn adopt(lane: &mut Lane, pace: Pace, watched: &Watched) {
-    watched.reading_since.store(monotonic_ns(), Ordering::Release);
-    for source in &mut lane.sources {
-        source.set_pace(pace);
-    }
-    finished(watched);
-}
-
-/// Reads one source. `None` if the sampler was stopped meanwhile.
-fn read(source: &mut dyn Source, shared: &Shared, watched: &Watched) -> Option<Sample> {
-    let mut values = Vec::with_capacity(watched.channels.len());
-    let begin = monotonic_ns();
-    watched.reading_since.store(begin, Ordering::Release);
-    let cpu_begin = thread_cpu_ns();
-    source.read(&mut values);
-    let cost_ns = thread_cpu_ns().saturating_sub(cpu_begin);
-    let end = monotonic_ns();
-    finished(watched);
-    let t_ns = begin + end.saturating_sub(begin) / 2;
-    (!shared.is_stopping()).then_some(Sample { t_ns, cost_ns, values })
-}
-
-fn finished(watched: &Watched) {
-    watched.reading_since.store(0, Ordering::Release);
-    if watched.stuck.swap(false, Ordering::AcqRel) {
-        tracing::info!(lane = watched.name, "the sensor answers again");
-    }
 }
 
 #[cfg(test)]

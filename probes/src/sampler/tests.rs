@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
-use super::{Sampler, Sink, Watched};
+use super::{Sampler, Seat, Sink};
 use crate::own::WorkerPid;
 use crate::source::{Group, Lane, Pace, Source};
 
@@ -12,6 +12,7 @@ use crate::source::{Group, Lane, Pace, Source};
 struct Quick {
     channel: ChannelId,
     pace: f64,
+    bears_khz: bool,
 }
 
 impl Source for Quick {
@@ -26,50 +27,63 @@ impl Source for Quick {
     fn set_pace(&mut self, pace: Pace) {
         self.pace = f64::from(super::encode(pace));
     }
+
+    fn bears_khz(&self) -> bool {
+        self.bears_khz
+    }
+}
+
+fn quick(channel: ChannelId) -> Box<dyn Source> {
+    Box::new(Quick { channel, pace: -1.0, bears_khz: false })
 }
 
 /// Hangs like a driver until it is let go.
 struct Stuck {
+    channel: ChannelId,
     entered: Sender<()>,
     release: Receiver<()>,
 }
 
 impl Source for Stuck {
     fn channels(&self) -> Vec<ChannelId> {
-        vec![7]
+        vec![self.channel]
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         self.entered.send(()).unwrap();
         let _ = self.release.recv();
-        values.push((7, Value::Present(1.0)));
+        values.push((self.channel, Value::Present(1.0)));
     }
 }
 
-fn quick(channel: ChannelId, group: Group) -> Lane {
-    Lane { name: "quick", group, sources: vec![Box::new(Quick { channel, pace: -1.0 })] }
+/// The source, what tells that somebody is in it, and what lets them go.
+fn stuck(channel_id: ChannelId) -> (Box<dyn Source>, Receiver<()>, Sender<()>) {
+    let ((entered, is_in), (let_go, release)) = (channel(), channel());
+    (Box::new(Stuck { channel: channel_id, entered, release }), is_in, let_go)
+}
+
+fn lane(group: Group, sources: Vec<Box<dyn Source>>) -> Lane {
+    Lane { name: "lane", group, sources }
 }
 
 fn start(lanes: Vec<Lane>) -> (Sampler, Receiver<Sample>) {
     let (sender, samples) = channel();
     let sender = Mutex::new(sender);
-    let sink: Sink = Arc::new(move |sample| {
-        let _ = sender.lock().unwrap().send(sample);
+    let sink: Sink = Arc::new(move |sample: &Sample| {
+        let _ = sender.lock().unwrap().send(sample.clone());
     });
     let deadline = Duration::from_millis(20);
     (Sampler::with_lanes(lanes, WorkerPid::default(), sink, deadline).unwrap(), samples)
 }
 
-fn wait_for(samples: &Receiver<Sample>, channel: ChannelId, value: Value) {
-    while !samples.recv().unwrap().values.contains(&(channel, value)) {}
+fn wait_for(samples: &Receiver<Sample>, channel: ChannelId, value: Value) -> Sample {
+    samples.iter().find(|sample| sample.values.contains(&(channel, value))).unwrap()
 }
 
 #[test]
 fn a_stuck_source_stalls_nobody_and_is_reported_and_returns() {
-    let ((entered, is_in), (let_go, release)) = (channel(), channel());
-    let stuck =
-        Lane { name: "stuck", group: Group::Slow, sources: vec![Box::new(Stuck { entered, release })] };
-    let (sampler, samples) = start(vec![stuck, quick(1, Group::Fast)]);
+    let (source, is_in, let_go) = stuck(7);
+    let (sampler, samples) = start(vec![lane(Group::Slow, vec![source]), lane(Group::Fast, vec![quick(1)])]);
     sampler.set_pace(Pace::Workload);
     is_in.recv().unwrap();
     wait_for(&samples, 7, Value::Absent(ReasonCode::Deadline));
@@ -83,11 +97,30 @@ fn a_stuck_source_stalls_nobody_and_is_reported_and_returns() {
 }
 
 #[test]
+fn sources_that_share_a_lane_with_two_stuck_ones_are_read_on() {
+    let ((first, in_first, let_first), (second, in_second, let_second)) = (stuck(7), stuck(8));
+    let (sampler, samples) = start(vec![lane(Group::Fast, vec![quick(1), first, second, quick(2)])]);
+    sampler.set_pace(Pace::Workload);
+    in_first.recv().unwrap();
+    wait_for(&samples, 7, Value::Absent(ReasonCode::Deadline));
+    in_second.recv().unwrap();
+    wait_for(&samples, 8, Value::Absent(ReasonCode::Deadline));
+    for _ in 0..3 {
+        wait_for(&samples, 1, Value::Present(2.0));
+        wait_for(&samples, 2, Value::Present(2.0));
+    }
+    assert!(in_first.try_recv().is_err(), "a source that hangs is not entered again");
+    drop((let_first, let_second));
+    for channel in [7, 8, 1, 2] {
+        wait_for(&samples, channel, Value::Present(if channel > 2 { 1.0 } else { 2.0 }));
+    }
+    sampler.stop();
+}
+
+#[test]
 fn stopping_does_not_wait_for_a_stuck_source_and_nothing_comes_after() {
-    let ((entered, is_in), (let_go, release)) = (channel(), channel());
-    let stuck =
-        Lane { name: "stuck", group: Group::Slow, sources: vec![Box::new(Stuck { entered, release })] };
-    let (sampler, samples) = start(vec![stuck]);
+    let (source, is_in, let_go) = stuck(7);
+    let (sampler, samples) = start(vec![lane(Group::Slow, vec![source])]);
     is_in.recv().unwrap();
     sampler.stop();
     drop(let_go);
@@ -98,7 +131,7 @@ fn stopping_does_not_wait_for_a_stuck_source_and_nothing_comes_after() {
 #[test]
 fn a_new_pace_takes_effect_at_once() {
     // Idle, this group is read every 5 s.
-    let (sampler, samples) = start(vec![quick(3, Group::Slow)]);
+    let (sampler, samples) = start(vec![lane(Group::Slow, vec![quick(3)])]);
     wait_for(&samples, 3, Value::Present(0.0));
     sampler.set_pace(Pace::Client);
     wait_for(&samples, 3, Value::Present(1.0));
@@ -107,11 +140,34 @@ fn a_new_pace_takes_effect_at_once() {
 }
 
 #[test]
-fn a_lane_is_overdue_once() {
-    let watched = Watched::new(&quick(0, Group::Fast));
-    assert!(!watched.newly_overdue(1_000, 10));
-    watched.reading_since.store(500, std::sync::atomic::Ordering::Release);
-    assert!(!watched.newly_overdue(505, 10));
-    assert!(watched.newly_overdue(600, 10));
-    assert!(!watched.newly_overdue(700, 10));
+fn a_repeated_value_comes_with_its_age() {
+    let (sampler, samples) = start(vec![lane(Group::Fast, vec![quick(3)])]);
+    sampler.set_pace(Pace::Workload);
+    let first = wait_for(&samples, 3, Value::Present(2.0));
+    let later = wait_for(&samples, 3, Value::Present(2.0));
+    assert_eq!(first.age_ns, 0);
+    assert_eq!(later.age_ns, later.t_ns - first.t_ns);
+}
+
+#[test]
+fn only_what_bears_it_is_read_a_thousand_times_a_second_and_only_on_request() {
+    let counter = Quick { channel: 1, pace: 0.0, bears_khz: true };
+    let seat = Seat::new(Box::new(counter));
+    let other = Seat::new(quick(2));
+    let period_ms = |seat: &Seat, pace, hz| seat.period_ns(Group::Fast, pace, hz) / 1_000_000;
+    assert_eq!(period_ms(&seat, Pace::Workload, 1000), 1);
+    assert_eq!(period_ms(&seat, Pace::Workload, 100), 10);
+    assert_eq!(period_ms(&other, Pace::Workload, 1000), 10);
+    assert_eq!(period_ms(&seat, Pace::Client, 1000), 100);
+    assert_eq!(period_ms(&seat, Pace::Idle, 1000), 1000);
+}
+
+#[test]
+fn a_source_is_overdue_once() {
+    let seat = Seat::new(quick(0));
+    assert!(!seat.is_newly_overdue(1_000, 10));
+    seat.begin_reading_at(500);
+    assert!(!seat.is_newly_overdue(505, 10));
+    assert!(seat.is_newly_overdue(600, 10));
+    assert!(!seat.is_newly_overdue(700, 10));
 }

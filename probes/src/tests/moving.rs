@@ -384,3 +384,29 @@ fn a_battery_that_discharges_at_a_weak_charger_is_not_the_board() {
     assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(3.0));
     assert!(machine.channel("power.board").reason.is_some());
 }
+
+#[test]
+fn zones_taken_apart_keep_their_margins() {
+    let zone = |number: u32, file: &str| format!("sys/class/thermal/thermal_zone{number}/{file}");
+    let board = Board::new(&[]);
+    for number in 0..2 {
+        board.set(&zone(number, "type"), &format!("zone{number}"));
+        board.set(&zone(number, "temp"), "40000");
+        board.set(&zone(number, "trip_point_0_type"), "passive");
+        board.set(&zone(number, "trip_point_0_temp"), &format!("{}000", 80 + number));
+    }
+    let mut catalogue = crate::catalogue::Catalogue::default();
+    let mut zones = crate::thermal::discover(&board.root(), &mut catalogue).unwrap();
+    let mut parts = zones.parts().unwrap();
+    assert_eq!(parts.len(), 2);
+    for (number, part) in parts.iter_mut().enumerate() {
+        let mut values = Vec::new();
+        part.read(&mut values);
+        let of = |(channel, value): &(u16, Value)| (catalogue.get(*channel).unwrap().id.clone(), *value);
+        let expected = [
+            (format!("temp.zone{number}"), Value::Present(40.0)),
+            (format!("throttle.zone{number}.margin"), Value::Present(40.0 + number as f64)),
+        ];
+        assert_eq!(values.iter().map(of).collect::<Vec<_>>(), expected);
+    }
+}

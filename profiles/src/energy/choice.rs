@@ -59,7 +59,8 @@ pub fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c C
         .filter(|channel| channel.class != Class::Unavailable && !matches!(channel.kind, Kind::Rate { .. }))
         .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
         .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts))
-        .filter(|channel| rank(&channel.scope).is_some())
+        // The board's total repeats what is listed already.
+        .filter(|channel| rank(&channel.scope).is_some() && !channel.is_board_total())
         .collect();
     if usable.iter().any(|channel| is_read(channel)) {
         usable.retain(|channel| is_read(channel));
@@ -200,7 +201,7 @@ mod tests {
             .map(|tick| {
                 let ms = tick * 10;
                 let values = vec![(0, value(5, ms)), (1, value(7, ms))];
-                Sample { t_ns: ms * 1_000_000, cost_ns: 0, values }
+                Sample { t_ns: ms * 1_000_000, cost_ns: 0, age_ns: 0, values }
             })
             .collect()
     }
@@ -230,11 +231,11 @@ mod tests {
     #[test]
     fn two_sensors_of_the_input_are_the_same_watts_and_rails_are_parts() {
         let inputs = [
-            channel(1, "energy.board#2", Scope::BoardInput, Unit::Joules),
-            channel(0, "energy.board", Scope::BoardInput, Unit::Joules),
+            channel(1, "energy.input#2", Scope::BoardInput, Unit::Joules),
+            channel(0, "energy.input", Scope::BoardInput, Unit::Joules),
             channel(0, "energy.rail.CPU", Scope::Rail("CPU".to_owned()), Unit::Joules),
         ];
-        assert_eq!(told(&inputs), [("energy.board#2".to_owned(), 7.0)]);
+        assert_eq!(told(&inputs), [("energy.input#2".to_owned(), 7.0)]);
         assert_eq!(told(&inputs[2..]), [("energy.rail.CPU".to_owned(), 5.0)]);
     }
 

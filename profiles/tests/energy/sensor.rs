@@ -124,7 +124,12 @@ impl Sensor {
             .step_by(every_ns as usize)
             .map(|due_ns| {
                 let t_ns = due_ns + random.below(jitter_ns as usize + 1) as u64;
-                Sample { t_ns, cost_ns: 0, values: vec![(3, Value::Present(self.value(wave, t_ns)))] }
+                Sample {
+                    t_ns,
+                    cost_ns: 0,
+                    age_ns: 0,
+                    values: vec![(3, Value::Present(self.value(wave, t_ns)))],
+                }
             })
             .collect()
     }

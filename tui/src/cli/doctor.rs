@@ -19,15 +19,21 @@ use crate::{connect, embedded, format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "A running daemon is asked, because what it may read decides what is recorded; without \
-one, and for --root, this process reads.
+one, and for --root, this process reads. Period: how often a workload has it read. New every: how often the \
+sensor made a new value while it was watched. Cost: CPU time of one reading of its source.
 
 Exit codes: 0 done, 1 could not run, 4 something that --require names is missing."
 )]
 pub struct DoctorArgs {
-    /// Read the tree under this folder, which has the layout of /, instead of this machine
-    #[arg(long, value_name = "DIR")]
+    /// Read the tree under this folder, which has the layout of /, or a capture, instead of this machine
+    #[arg(long, value_name = "DIR|FILE")]
     root: Option<PathBuf>,
+    /// Write the files that probes read into a tar archive for --root elsewhere; serial numbers, hardware
+    /// addresses, the names of host and users are replaced
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["require", "json"])]
+    bundle: Option<PathBuf>,
     /// Fail if one of these families has no reading: cpu freq mem membw energy power temp fan throttle psi gpu
+    /// npu
     #[arg(long, value_name = "FAMILIES", value_delimiter = ',')]
     require: Vec<String>,
     /// Print the report as one JSON object
@@ -44,6 +50,14 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
         ["cpu", "freq", "mem", "membw", "energy", "power", "temp", "fan", "throttle", "psi", "gpu", "npu"];
     if let Some(unknown) = args.require.iter().find(|family| !FAMILIES.contains(&family.as_str())) {
         return Err(Failure::usage(format!("--require {unknown}: the families are {}", FAMILIES.join(" "))));
+    }
+    if let Some(file) = &args.bundle {
+        let (files, redacted) = embedded::capture(args.root.as_deref(), file)?;
+        let file = file.display();
+        print(&format!(
+            "{file}: {files} files, {redacted} values replaced; look into it before you pass it on\n"
+        ))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let report = report(args, target)?;
     if args.json {
@@ -89,6 +103,8 @@ fn render(report: &DoctorReport, style: Style) -> String {
             ("class", Align::Left),
             ("scope", Align::Left),
             ("period", Align::Right),
+            ("new every", Align::Right),
+            ("cost", Align::Right),
             ("source", Align::Left),
         ]);
         for row in &rows {
@@ -103,6 +119,8 @@ fn render(report: &DoctorReport, style: Style) -> String {
                 class(row.class).to_owned(),
                 row.scope.to_string(),
                 format::or_absent(row.period_ns, format::duration),
+                format::or_absent(row.update_ns, format::duration),
+                format::or_absent(row.cost_ns, format::duration),
                 source,
             ]);
         }

@@ -1,0 +1,179 @@
+//! What sampling costs. `cargo bench -p slmscope-probes`; ends with an error where a bar is not kept.
+//!
+//! - CPU time of one reading, by source, on this machine: what every sample carries as `cost_ns`.
+//! - A tick of the fast group, wake-up and hand-over included, while two threads compute: at most 30 µs.
+//! - Energy counters at 1 kHz: at most 2 % of a core on an idle machine.
+//!
+//! The last two read files of a folder (RAPL and cpufreq of a small server), because not every machine has
+//! such; the kernel's own work behind a real one comes on top: about 1 µs for a RAPL register.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use slmscope_probes::{Pace, Root, Sampler, discover};
+use slmscope_profiles::channel::{ChannelId, Sample};
+
+const TICK_BAR_US: f64 = 30.0;
+const KHZ_BAR: f64 = 0.02;
+
+fn main() -> ExitCode {
+    by_source();
+    let fixture = fixture();
+    let tick_us = {
+        let computing = Computing::start(2);
+        let (ns, ticks, _) = lane_time(fixture.path(), 100, Duration::from_secs(5));
+        drop(computing);
+        ns as f64 / 1e3 / ticks as f64
+    };
+    println!("fast group, 2 threads compute: {tick_us:.1} µs a tick (at most {TICK_BAR_US})");
+    let (ns, ticks, wall) = lane_time(fixture.path(), 1000, Duration::from_secs(5));
+    let share = ns as f64 / wall.as_nanos() as f64;
+    println!(
+        "counters at 1 kHz: {:.2} % of a core (at most {:.0} %), {:.1} µs a tick, {:.0} ticks/s",
+        share * 100.0,
+        KHZ_BAR * 100.0,
+        ns as f64 / 1e3 / ticks as f64,
+        ticks as f64 / wall.as_secs_f64()
+    );
+    if tick_us <= TICK_BAR_US && share <= KHZ_BAR { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every source of this machine, by the first of its channels.
+fn by_source() {
+    let inventory = discover(&Root::live().unwrap());
+    let names: Vec<String> = inventory.channels.iter().map(|channel| channel.id.clone()).collect();
+    // Channels, and the cost of each reading, by the first channel.
+    type Costs = BTreeMap<ChannelId, (usize, Vec<u64>)>;
+    let costs: Arc<Mutex<Costs>> = Arc::default();
+    let seen = Arc::clone(&costs);
+    let sink = move |sample: &Sample| {
+        let Some(&(first, _)) = sample.values.first() else { return };
+        let mut seen = seen.lock().unwrap();
+        let entry = seen.entry(first).or_default();
+        entry.0 = sample.values.len();
+        entry.1.push(sample.cost_ns);
+    };
+    let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
+    sampler.set_pace(Pace::Workload);
+    sampler.set_worker(Some(std::process::id()));
+    thread::sleep(Duration::from_secs(5));
+    sampler.stop();
+    println!(
+        "{:32} {:>8} {:>12} {:>12} {:>8}",
+        "source, by its first channel", "channels", "median ns", "p95 ns", "reads"
+    );
+    for (first, (channels, costs)) in costs.lock().unwrap().iter_mut() {
+        costs.sort_unstable();
+        let at = |q: usize| costs[(costs.len() - 1) * q / 100];
+        println!(
+            "{:32} {channels:>8} {:>12} {:>12} {:>8}",
+            names[usize::from(*first)],
+            at(50),
+            at(95),
+            costs.len()
+        );
+    }
+}
+
+/// CPU time of the fast lane's thread and its ticks while it reads `tree` for a time.
+fn lane_time(tree: &std::path::Path, hz: u32, time: Duration) -> (u64, u64, Duration) {
+    let inventory = discover(&Root::tree(tree).unwrap());
+    let energy = inventory.channels.iter().find(|channel| channel.id == "energy.package-0").unwrap().channel;
+    let ticks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&ticks);
+    let sink = move |sample: &Sample| {
+        if sample.values.iter().any(|(id, _)| *id == energy) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
+    sampler.set_pace(Pace::Workload);
+    sampler.set_counters_hz(hz);
+    thread::sleep(Duration::from_millis(200));
+    let (begin, cpu_ns, before) = (Instant::now(), thread_ns("probe-fast"), ticks.load(Ordering::Relaxed));
+    thread::sleep(time);
+    let result = (thread_ns("probe-fast") - cpu_ns, ticks.load(Ordering::Relaxed) - before, begin.elapsed());
+    sampler.stop();
+    result
+}
+
+/// What the scheduler counted for this process's thread of that name, ns.
+fn thread_ns(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let of_name =
+        tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name));
+    of_name
+        .filter_map(|task| {
+            fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+/// Two packages with memory and cores, and two cpufreq policies.
+fn fixture() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    for (folder, name) in [
+        ("intel-rapl:0", "package-0"),
+        ("intel-rapl:0:0", "core"),
+        ("intel-rapl:0:1", "dram"),
+        ("intel-rapl:1", "package-1"),
+        ("intel-rapl:1:0", "core"),
+        ("intel-rapl:1:1", "dram"),
+    ] {
+        let folder = format!("sys/class/powercap/{folder}");
+        file(&format!("{folder}/name"), name);
+        file(&format!("{folder}/energy_uj"), "123456789012");
+        file(&format!("{folder}/max_energy_range_uj"), "262143328850");
+    }
+    file("sys/devices/system/cpu/present", "0-1");
+    for cpu in 0..2 {
+        let policy = format!("sys/devices/system/cpu/cpufreq/policy{cpu}");
+        file(&format!("{policy}/scaling_cur_freq"), "2400000");
+        file(&format!("{policy}/related_cpus"), &cpu.to_string());
+    }
+    dir
+}
+
+/// Threads that do nothing but compute, until this is dropped.
+struct Computing {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<u64>>,
+}
+
+impl Computing {
+    fn start(count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let body = |stop: Arc<AtomicBool>| {
+            move || {
+                let mut x = 1_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    for _ in 0..10_000 {
+                        x = std::hint::black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+                    }
+                }
+                x
+            }
+        };
+        let threads = (0..count).map(|_| thread::spawn(body(Arc::clone(&stop)))).collect();
+        Self { stop, threads }
+    }
+}
+
+impl Drop for Computing {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}

@@ -1,0 +1,184 @@
+//! Memory traffic of the phases: what the model must have moved, beside what the memory controllers counted.
+//!
+//! The two answer different questions. Derived traffic is the plan's bytes by the time: weights that are
+//! multiplied, cache read and written. Measured traffic is everything that went through the controllers,
+//! whoever asked for it; it lies above where something else runs or caches miss more than they must, and below
+//! where the caches hold part of the weights.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit};
+use crate::energy::{Window, total};
+use crate::job::Span;
+use crate::op::Phase;
+use crate::result::OpRow;
+
+/// Memory traffic of one phase, all repetitions together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseBandwidth {
+    /// Which phase.
+    pub phase: Phase,
+    /// Bytes by the plan's rules, by the time of the recorded ops, B/s; null where the plan counts none.
+    pub derived_bytes_per_s: Option<f64>,
+    /// What was counted, by the phase's time, B/s; null with a reason.
+    pub measured_bytes_per_s: Option<f64>,
+    /// Channels that counted.
+    pub source: Option<String>,
+    /// What they cover.
+    pub scope: Option<Scope>,
+    /// How far to trust them.
+    pub class: Class,
+    /// Why there is no measured figure.
+    pub reason: Option<String>,
+}
+
+/// Traffic of the measured phases.
+pub fn of_phases(
+    spans: &[Span],
+    ops: &[OpRow],
+    samples: &[Sample],
+    channels: &[Channel],
+) -> Vec<PhaseBandwidth> {
+    let phases = [Phase::Prefill, Phase::Decode].into_iter();
+    phases
+        .filter(|phase| spans.iter().any(|span| span.phase == *phase))
+        .map(|phase| of_phase(phase, spans, ops, samples, channels))
+        .collect()
+}
+
+fn of_phase(
+    phase: Phase,
+    spans: &[Span],
+    ops: &[OpRow],
+    samples: &[Sample],
+    channels: &[Channel],
+) -> PhaseBandwidth {
+    let rows = || ops.iter().filter(|op| op.phase == phase);
+    let (bytes, time_ns) = rows().fold((0, 0), |(bytes, ns), op| (bytes + op.bytes, ns + op.time_ns));
+    let per_second = |bytes: f64, ns: u64| bytes / (ns as f64 / 1e9);
+    let windows: Vec<Window> = spans
+        .iter()
+        .filter(|span| span.phase == phase)
+        .map(|span| Window { begin_ns: span.begin_ns, end_ns: span.end_ns })
+        .collect();
+    let wall_ns: u64 = windows.iter().map(|window| window.end_ns.saturating_sub(window.begin_ns)).sum();
+    let sources = counters(channels);
+    let counted: Result<Vec<f64>, String> =
+        sources.iter().map(|channel| total(channel, samples, &windows).map(|total| total.amount)).collect();
+    let measured = match counted {
+        _ if sources.is_empty() => Err(why_none(channels)),
+        Ok(counted) if wall_ns > 0 => Ok(per_second(counted.iter().sum(), wall_ns)),
+        Ok(_) => Err("no time passed".to_owned()),
+        Err(reason) => Err(reason),
+    };
+    let names: Vec<&str> = sources.iter().map(|channel| channel.id.as_str()).collect();
+    PhaseBandwidth {
+        phase,
+        derived_bytes_per_s: (bytes > 0 && time_ns > 0).then(|| per_second(bytes as f64, time_ns)),
+        measured_bytes_per_s: measured.as_ref().ok().copied(),
+        source: (!names.is_empty()).then(|| names.join(" + ")),
+        scope: sources.first().map(|channel| channel.scope.clone()),
+        class: sources.iter().map(|channel| channel.class).max().unwrap_or(Class::Unavailable),
+        reason: measured.err(),
+    }
+}
+
+/// Byte counters of the best class that there is. Reads and writes of all controllers add up; a counter of both
+/// together stands alone.
+fn counters(channels: &[Channel]) -> Vec<&Channel> {
+    let counts = |channel: &&Channel| {
+        let is_counter = matches!(channel.kind, Kind::Counter { .. });
+        let is_traffic = channel.quantity == Quantity::MemoryBandwidth && channel.unit == Unit::Bytes;
+        is_counter && is_traffic && channel.class != Class::Unavailable
+    };
+    let best = channels.iter().filter(counts).map(|channel| (channel.class, channel.scope.clone())).min();
+    let Some((class, scope)) = best else { return Vec::new() };
+    let of_best = || channels.iter().filter(counts).filter(|it| it.class == class && it.scope == scope);
+    let parts: Vec<&Channel> = of_best().filter(|channel| is_part(&channel.id)).collect();
+    if parts.is_empty() { of_best().take(1).collect() } else { parts }
+}
+
+/// Whether a counter holds reads or writes alone.
+fn is_part(id: &str) -> bool {
+    id.split(['.', '_', '-', '#']).any(|word| matches!(word, "read" | "write" | "reads" | "writes"))
+}
+
+fn why_none(channels: &[Channel]) -> String {
+    let family = channels.iter().filter(|channel| channel.quantity == Quantity::MemoryBandwidth);
+    match family.into_iter().find_map(|channel| channel.reason.as_ref()) {
+        Some(reason) => format!("nothing counts memory traffic here: {reason}; see `slmscope doctor`"),
+        None => "nothing counts memory traffic here; see `slmscope doctor`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Reason, ReasonCode, Value};
+
+    fn channel(number: u16, id: &str, class: Class) -> Channel {
+        Channel {
+            channel: number,
+            id: id.to_owned(),
+            quantity: Quantity::MemoryBandwidth,
+            unit: Unit::Bytes,
+            scope: Scope::Dram,
+            class,
+            kind: Kind::Counter { range: None },
+            source: String::new(),
+            period_ns: None,
+            update_ns: None,
+            reason: None,
+            remedy: None,
+        }
+    }
+
+    fn decode() -> Span {
+        Span {
+            job: 1,
+            run: 0,
+            phase: Phase::Decode,
+            begin_ns: 1_000_000_000,
+            end_ns: 3_000_000_000,
+            tokens: 1,
+            sample_ns: 0,
+            token_ends_ns: vec![],
+        }
+    }
+
+    /// 10 GB/s read, 2 GB/s written, 9 GB/s of cache misses.
+    fn samples() -> Vec<Sample> {
+        (0..400)
+            .map(|tick| {
+                let seconds = f64::from(tick) / 100.0;
+                let values = [10e9, 2e9, 9e9].map(|rate| Value::Present(rate * seconds));
+                let values = (0..).zip(values).collect();
+                Sample { t_ns: (seconds * 1e9) as u64, cost_ns: 0, age_ns: 0, values }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn reads_and_writes_add_up_and_proxies_stand_back() {
+        let channels = [
+            channel(2, "membw.llc_misses", Class::Modelled),
+            channel(0, "membw.dram.read", Class::Measured),
+            channel(1, "membw.dram.write", Class::Measured),
+        ];
+        let found = &of_phases(&[decode()], &[], &samples(), &channels)[0];
+        assert!((found.measured_bytes_per_s.unwrap() / 12e9 - 1.0).abs() < 1e-6, "{found:?}");
+        assert_eq!(found.source.as_deref(), Some("membw.dram.read + membw.dram.write"));
+        let found = &of_phases(&[decode()], &[], &samples(), &channels[..1])[0];
+        assert!((found.measured_bytes_per_s.unwrap() / 9e9 - 1.0).abs() < 1e-6);
+        assert_eq!(found.class, Class::Modelled);
+    }
+
+    #[test]
+    fn without_a_counter_there_is_a_reason_and_no_number() {
+        let mut none = channel(0, "membw.dram", Class::Unavailable);
+        none.reason = Some(Reason::new(ReasonCode::Permission, "perf"));
+        let found = &of_phases(&[decode()], &[], &samples(), &[none])[0];
+        assert_eq!((found.measured_bytes_per_s, found.derived_bytes_per_s), (None, None));
+        assert!(found.reason.as_ref().unwrap().contains("permission: perf"));
+    }
+}

@@ -1,0 +1,312 @@
+//! Under which conditions tokens were made: clock, heat and throttling at each of them, and what of the speed
+//! is left once the machine is warm.
+//!
+//! | split | which tokens |
+//! |---|---|
+//! | clean, throttled | by the throttle channels, over the time that the token took |
+//! | burst | the first [`BURST_NS`] of measured decode |
+//! | sustained | what comes after [`WARM_NS`] of it |
+//!
+//! Time between repetitions does not count: a machine cools then, but hardly.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Channel, ChannelId, Kind, Quantity, Sample, Unit};
+use crate::job::Span;
+use crate::op::Phase;
+use crate::stats::percentile;
+
+/// Decode that counts as a burst, ns.
+pub const BURST_NS: u64 = 10_000_000_000;
+
+/// Decode after which a machine counts as warm, ns.
+pub const WARM_NS: u64 = 60_000_000_000;
+
+/// A reading that is older than this says nothing about a token, ns.
+const FRESH_NS: u64 = 3_000_000_000;
+
+/// Tokens that are stamped one by one; of more, the first.
+const MOST_STAMPS: usize = 1 << 16;
+
+/// Sensors that are not near what computes.
+const ELSEWHERE: [&str; 8] = ["nvme", "iwlwifi", "wifi", "phy", "eth", "battery", "bat", "ssd"];
+
+/// The conditions of a run's decode.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Conditions {
+    /// One for each decode step, in the order in which they ran.
+    pub tokens: Vec<TokenStamp>,
+    /// Tokens during which nothing throttled; null where the machine does not tell.
+    pub clean: Option<Split>,
+    /// Tokens during which something did.
+    pub throttled: Option<Split>,
+    /// Tokens of the first 10 s.
+    pub burst: Option<Split>,
+    /// Tokens after the first 60 s; null for shorter runs.
+    pub sustained: Option<Split>,
+    /// Why there is no split by throttling.
+    pub reason: Option<String>,
+}
+
+/// The conditions of one decode step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TokenStamp {
+    /// Repetition, from 0.
+    pub run: u32,
+    /// Step of the repetition, from 0.
+    pub token: u32,
+    /// When it was done, CLOCK_MONOTONIC ns.
+    pub end_ns: u64,
+    /// What it took, ns.
+    pub duration_ns: u64,
+    /// Mean clock of as many of the fastest CPUs as there are engine threads, Hz.
+    pub frequency_hz: Option<f64>,
+    /// The hottest sensor near what computes, °C.
+    pub celsius: Option<f64>,
+    /// Whether anything throttled; null where no channel tells.
+    pub throttled: Option<bool>,
+}
+
+/// The speed of some of the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// How many.
+    pub tokens: u64,
+    /// Steps by their time.
+    pub tokens_per_s: f64,
+    /// Median time of a step, ns.
+    pub token_ns: u64,
+}
+
+impl Split {
+    fn of<'s>(stamps: impl Iterator<Item = &'s TokenStamp>) -> Option<Self> {
+        let mut times: Vec<u64> = stamps.map(|stamp| stamp.duration_ns).collect();
+        let (tokens, total_ns) = (times.len() as u64, times.iter().sum::<u64>());
+        let token_ns = percentile(&mut times, 0.5).filter(|_| total_ns > 0)?;
+        Some(Self { tokens, tokens_per_s: tokens as f64 / (total_ns as f64 / 1e9), token_ns })
+    }
+}
+
+impl Conditions {
+    /// Stamps the decode steps of `spans`, computed by `threads` threads, with the readings of `samples`.
+    pub fn of(spans: &[Span], threads: u32, samples: &[Sample], channels: &[Channel]) -> Self {
+        let gauges = |wanted: &dyn Fn(&Channel) -> bool| -> Vec<Steps> {
+            let wanted = channels.iter().filter(|channel| channel.reason.is_none() && wanted(channel));
+            wanted.map(|channel| Steps::of(channel, samples)).filter(|steps| !steps.0.is_empty()).collect()
+        };
+        let clocks =
+            gauges(&|channel| channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz);
+        let heats = gauges(&|channel| channel.quantity == Quantity::Temperature && computes(&channel.id));
+        let is_throttle = |channel: &Channel| channel.quantity == Quantity::Throttle;
+        let counts = gauges(&|channel| is_throttle(channel) && matches!(channel.kind, Kind::Counter { .. }));
+        let flags = gauges(&|channel| is_throttle(channel) && channel.kind == Kind::Gauge);
+        let mut tokens = Vec::new();
+        for span in spans.iter().filter(|span| span.phase == Phase::Decode) {
+            let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
+            for (token, (&end_ns, &begin_ns)) in span.token_ends_ns.iter().zip(begins).enumerate() {
+                tokens.push(TokenStamp {
+                    run: span.run,
+                    token: token as u32,
+                    end_ns,
+                    duration_ns: end_ns.saturating_sub(begin_ns),
+                    frequency_hz: mean_of_fastest(
+                        clocks.iter().filter_map(|steps| steps.at(end_ns)),
+                        threads,
+                    ),
+                    celsius: heats.iter().filter_map(|steps| steps.at(end_ns)).max_by(f64::total_cmp),
+                    throttled: throttled(&counts, &flags, begin_ns, end_ns),
+                });
+            }
+        }
+        let mut sum_ns = 0;
+        let since: Vec<u64> = tokens
+            .iter()
+            .map(|stamp| {
+                sum_ns += stamp.duration_ns;
+                sum_ns
+            })
+            .collect();
+        let by_time = |is_in: &dyn Fn(u64) -> bool| {
+            Split::of(tokens.iter().zip(&since).filter(|&(_, &since)| is_in(since)).map(|(stamp, _)| stamp))
+        };
+        let by_throttling = |state| Split::of(tokens.iter().filter(|stamp| stamp.throttled == Some(state)));
+        let told = tokens.iter().any(|stamp| stamp.throttled.is_some());
+        let mut conditions = Self {
+            clean: by_throttling(false),
+            throttled: by_throttling(true),
+            burst: by_time(&|since| since <= BURST_NS),
+            sustained: by_time(&|since| since > WARM_NS),
+            reason: (!told && !tokens.is_empty())
+                .then(|| "this machine has no channel that tells of throttling".to_owned()),
+            tokens,
+        };
+        conditions.tokens.truncate(MOST_STAMPS);
+        conditions
+    }
+
+    /// The first decode step during which something throttled.
+    pub fn first_throttled(&self) -> Option<&TokenStamp> {
+        self.tokens.iter().find(|stamp| stamp.throttled == Some(true))
+    }
+}
+
+/// Readings of one channel, in order.
+struct Steps(Vec<(u64, f64)>);
+
+impl Steps {
+    fn of(channel: &Channel, samples: &[Sample]) -> Self {
+        let value = |sample: &Sample, id: ChannelId| {
+            sample.values.iter().find(|(found, _)| *found == id).and_then(|(_, value)| value.get())
+        };
+        let mut steps: Vec<_> = samples
+            .iter()
+            .filter_map(|sample| Some((sample.t_ns, value(sample, channel.channel)?)))
+            .collect();
+        steps.sort_by_key(|&(t_ns, _)| t_ns);
+        Self(steps)
+    }
+
+    /// The last value at or before a time, if it is fresh.
+    fn at(&self, t_ns: u64) -> Option<f64> {
+        let after = self.0.partition_point(|&(at, _)| at <= t_ns);
+        let &(at, value) = self.0.get(after.checked_sub(1)?)?;
+        (t_ns - at <= FRESH_NS).then_some(value)
+    }
+
+    /// The first value at or after a time, if it comes soon.
+    fn after(&self, t_ns: u64) -> Option<f64> {
+        let at = self.0.partition_point(|&(at, _)| at < t_ns);
+        self.0.get(at).filter(|&&(at, _)| at - t_ns <= FRESH_NS).map(|&(_, value)| value)
+    }
+}
+
+/// Counters that moved between the readings around the token, or flags that were up at its begin or end.
+fn throttled(counts: &[Steps], flags: &[Steps], begin_ns: u64, end_ns: u64) -> Option<bool> {
+    let moved = counts.iter().filter_map(|steps| {
+        let (before, after) = (steps.at(begin_ns)?, steps.after(end_ns).or_else(|| steps.at(end_ns))?);
+        Some(after > before)
+    });
+    let up = flags.iter().filter_map(|steps| {
+        let ends = [steps.at(begin_ns), steps.at(end_ns)];
+        ends.into_iter().flatten().reduce(f64::max).map(|flag| flag > 0.0)
+    });
+    moved.chain(up).reduce(|a, b| a || b)
+}
+
+fn mean_of_fastest(clocks: impl Iterator<Item = f64>, threads: u32) -> Option<f64> {
+    let mut clocks: Vec<f64> = clocks.collect();
+    clocks.sort_by(|a, b| b.total_cmp(a));
+    clocks.truncate(threads.max(1) as usize);
+    (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64)
+}
+
+/// Whether a temperature channel is near what computes.
+fn computes(id: &str) -> bool {
+    let words = || id.split(|c: char| !c.is_ascii_alphabetic());
+    !words().any(|word| ELSEWHERE.iter().any(|other| word.eq_ignore_ascii_case(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Class, Scope, Value};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn channel(number: u16, id: &str, quantity: Quantity, unit: Unit, kind: Kind) -> Channel {
+        Channel {
+            channel: number,
+            id: id.to_owned(),
+            quantity,
+            unit,
+            scope: Scope::Machine,
+            class: Class::Measured,
+            kind,
+            source: String::new(),
+            period_ns: None,
+            update_ns: None,
+            reason: None,
+            remedy: None,
+        }
+    }
+
+    fn channels() -> Vec<Channel> {
+        vec![
+            channel(0, "freq.cpu0", Quantity::Frequency, Unit::Hertz, Kind::Gauge),
+            channel(1, "freq.cpu1", Quantity::Frequency, Unit::Hertz, Kind::Gauge),
+            channel(2, "temp.cpu", Quantity::Temperature, Unit::Celsius, Kind::Gauge),
+            channel(3, "temp.nvme.Composite", Quantity::Temperature, Unit::Celsius, Kind::Gauge),
+            channel(4, "throttle.cpu0.core", Quantity::Throttle, Unit::Count, Kind::Counter { range: None }),
+        ]
+    }
+
+    /// Ten steps a second for 100 s, five after 80 s; the throttle counter moves all the time from then on.
+    fn run() -> (Vec<Span>, Vec<Sample>) {
+        let mut ends = Vec::new();
+        let mut at = 0;
+        while at < 100 * SECOND {
+            at += if at < 80 * SECOND { SECOND / 10 } else { SECOND / 5 };
+            ends.push(at);
+        }
+        let span = Span {
+            job: 1,
+            run: 0,
+            phase: Phase::Decode,
+            begin_ns: 0,
+            end_ns: at,
+            tokens: ends.len() as u32,
+            sample_ns: 0,
+            token_ends_ns: ends,
+        };
+        let samples = (0..202)
+            .map(|half| {
+                let t_ns = half * SECOND / 2;
+                let (clock, heat) = if half < 160 { (2e9, 70.0) } else { (1e9, 95.0) };
+                let throttles = half.saturating_sub(160) as f64;
+                let values = [clock, 4e8, heat, 99.0, 7.0 + throttles];
+                let values = (0..).zip(values.map(Value::Present)).collect();
+                Sample { t_ns, cost_ns: 0, age_ns: 0, values }
+            })
+            .collect();
+        (vec![span], samples)
+    }
+
+    #[test]
+    fn tokens_are_stamped_and_split() {
+        let (spans, samples) = run();
+        let conditions = Conditions::of(&spans, 1, &samples, &channels());
+        let first = conditions.tokens[0];
+        assert_eq!((first.frequency_hz, first.celsius), (Some(2e9), Some(70.0)));
+        assert_eq!(first.throttled, Some(false));
+        let last = conditions.tokens.last().unwrap();
+        assert_eq!((last.frequency_hz, last.celsius, last.throttled), (Some(1e9), Some(95.0), Some(true)));
+        let rate = |split: Option<Split>| split.unwrap().tokens_per_s;
+        assert!((rate(conditions.burst) - 10.0).abs() < 1e-6);
+        assert!((rate(conditions.sustained) - 7.5).abs() < 0.05, "200 steps in 20 s, 100 in 20 s");
+        assert!((rate(conditions.clean) - 10.0).abs() < 0.1);
+        assert!((rate(conditions.throttled) - 5.0).abs() < 0.1);
+        assert_eq!(conditions.first_throttled().unwrap().end_ns / SECOND, 80);
+        assert_eq!(Conditions::of(&spans, 2, &samples, &channels()).tokens[0].frequency_hz, Some(1.2e9));
+    }
+
+    #[test]
+    fn without_channels_there_are_times_and_no_conditions() {
+        let (spans, _) = run();
+        let conditions = Conditions::of(&spans, 1, &[], &[]);
+        let first = conditions.tokens[0];
+        assert_eq!((first.frequency_hz, first.celsius, first.throttled), (None, None, None));
+        assert_eq!((conditions.clean, conditions.throttled), (None, None));
+        assert!(conditions.burst.is_some() && conditions.reason.is_some());
+        assert_eq!(Conditions::of(&[], 1, &[], &[]), Conditions::default());
+    }
+
+    #[test]
+    fn old_readings_say_nothing() {
+        let (spans, mut samples) = run();
+        samples.truncate(3);
+        let conditions = Conditions::of(&spans, 1, &samples, &channels());
+        assert!(conditions.tokens[0].celsius.is_some());
+        assert!(conditions.tokens[100].celsius.is_none());
+        assert_eq!(conditions.tokens[100].throttled, None);
+    }
+}
