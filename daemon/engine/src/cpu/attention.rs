@@ -110,10 +110,10 @@ impl Attention {
         let values = &mut out[..rows * shape.width];
         match &caches[op.cache as usize] {
             Cache::F32(cache) if rows == 1 => {
-                step.one(workers, cache, &mut self.values, &mut self.weights, values)
+                step.one(workers, cache, &mut self.values, &mut self.weights, values);
             }
             Cache::F16(cache) if rows == 1 => {
-                step.one(workers, cache, &mut self.values, &mut self.weights, values)
+                step.one(workers, cache, &mut self.values, &mut self.weights, values);
             }
             Cache::F32(cache) => step.many(workers, cache, rows, values),
             Cache::F16(cache) => step.many(workers, cache, rows, values),
@@ -243,13 +243,13 @@ impl Step<'_> {
                 let (mut most, mut sum) = ([0.0; ROWS], [0.0; ROWS]);
                 let mut mixed = Mixed { values: &mut lane.mixed, most: &mut most, sum: &mut sum };
                 attend(simd, &job, &head_cache, &mut lane.scores, &mut mixed);
-                for row in 0..count {
+                for (row, sum) in sum.iter().enumerate().take(count) {
                     let values = &lane.mixed[row * stride..][..value_dim];
                     let start = ((first + row) * q_heads + head) * value_dim;
                     #[expect(unsafe_code, reason = "jobs write parts of their own")]
                     // SAFETY: a job has its rows of its head to itself.
                     let out = unsafe { parts.part(start..start + value_dim) };
-                    finish(values, sum[row], out);
+                    finish(values, *sum, out);
                 }
             }
         });

@@ -131,6 +131,7 @@ impl Recurrences {
     }
 
     /// `Op::Scan`; `gates` are those of input and recurrence.
+    #[expect(clippy::too_many_arguments, reason = "the step's own slots and weights")]
     pub(super) fn scan(
         &mut self,
         simd: Simd,

@@ -63,7 +63,9 @@ impl LaneSize {
                     size.widest_row(plan, *weight);
                 }
                 Op::BlockMatMul { parts, .. } => {
-                    parts.iter().for_each(|part| size.widest_row(plan, part.weight))
+                    for part in parts {
+                        size.widest_row(plan, part.weight);
+                    }
                 }
                 _ => {}
             }

@@ -66,18 +66,24 @@ fn dot_body(a: &[f32], b: &[f32], out: &mut f32) {
 
 #[inline(always)]
 fn scale_body(values: &mut [f32], factor: f32) {
-    values.iter_mut().for_each(|value| *value *= factor);
+    for value in values {
+        *value *= factor;
+    }
 }
 
 #[inline(always)]
 fn clip_body(values: &mut [f32], limit: f32) {
-    values.iter_mut().for_each(|value| *value = value.clamp(-limit, limit));
+    for value in values {
+        *value = value.clamp(-limit, limit);
+    }
 }
 
 #[inline(always)]
 fn softcap_body(values: &mut [f32], factor: f32, cap: f32) {
     let inner = factor / cap;
-    values.iter_mut().for_each(|value| *value = cap * tanh(*value * inner));
+    for value in values {
+        *value = cap * tanh(*value * inner);
+    }
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ mod x86 {
     use super::Vector;
 
     #[expect(unsafe_code, reason = "intrinsics and raw pointers in the inner loops of attention")]
+    #[expect(clippy::cast_ptr_alignment, reason = "loads at any address")]
     // SAFETY of each block: the caller promises the CPU's features and the pointer's elements.
     impl Vector for __m256 {
         const LANES: usize = 8;
@@ -224,6 +225,7 @@ mod x86 {
     }
 
     #[expect(unsafe_code, reason = "intrinsics and raw pointers in the inner loops of attention")]
+    #[expect(clippy::cast_ptr_alignment, reason = "loads at any address")]
     // SAFETY of each block: the caller promises the CPU's features and the pointer's elements.
     impl Vector for __m512 {
         const LANES: usize = 16;

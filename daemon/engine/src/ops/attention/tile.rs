@@ -65,7 +65,7 @@ unsafe fn rows<V: Vector, E: Element, const R: usize>(
                 let line = &mut scores[row * TILE..row * TILE + keys];
                 let factor =
                     soften(&job.queries[row], job, at, line, &mut mixed.most[row], &mut mixed.sum[row]);
-                if factor != 1.0 {
+                if factor < 1.0 {
                     mixed.values[row * stride..][..stride].iter_mut().for_each(|value| *value *= factor);
                 }
             }
@@ -169,17 +169,17 @@ unsafe fn product<V: Vector, E: Element, const R: usize, const N: usize>(
         for k in 0..depth {
             let row = b.add(k * b_stride);
             let vectors: [V; N] = std::array::from_fn(|column| E::load(row.add(columns[column])));
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*a.add(r * a_stride + k));
-                for n in 0..N {
-                    sums[r][n] = factor.mul_add(vectors[n], sums[r][n]);
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = factor.mul_add(vector, *sum);
                 }
             }
         }
-        for r in 0..R {
-            for n in 0..N {
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
                 let place = out.add(r * out_stride + n * V::LANES);
-                let sum = if add { V::splat(1.0).mul_add(V::load(place), sums[r][n]) } else { sums[r][n] };
+                let sum = if add { V::splat(1.0).mul_add(V::load(place), sum) } else { sum };
                 sum.store(place);
             }
         }
@@ -202,7 +202,9 @@ fn soften(query: &Query, job: &Job<'_>, at: usize, line: &mut [f32], most: &mut 
     match job.softcap {
         Some(cap) => {
             let inner = scale / cap;
-            seen.iter_mut().for_each(|score| *score = cap * tanh(*score * inner));
+            for score in &mut *seen {
+                *score = cap * tanh(*score * inner);
+            }
         }
         None => seen.iter_mut().for_each(|score| *score *= scale),
     }
