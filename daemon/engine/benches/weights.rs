@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rayon::prelude::*;
+use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_engine::{quantize, synthetic, threads};
 use slmscope_profiles::format::WeightFormat;
@@ -21,8 +22,9 @@ const COLUMNS: u32 = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let count = arguments.next().map_or_else(|| Ok(threads::default_count()), |count| count.parse())?;
-    threads::configure(NonZeroUsize::max(count, NonZeroUsize::MIN))?;
+    let default = threads::default_count(ExecutorKind::Cpu);
+    let threads: NonZeroUsize = arguments.next().map_or(Ok(default), |count| count.parse())?;
+    threads::configure(&Setup { threads, ..Setup::default() })?;
     fill();
     for format in WeightFormat::ALL {
         generate(format)?;

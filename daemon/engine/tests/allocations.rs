@@ -1,6 +1,5 @@
 //! A pass of the `cpu` executor allocates nothing, whatever the model, once the model is loaded.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(unsafe_code, reason = "counts what the allocator is asked for")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -36,17 +36,16 @@ impl Index {
                     check_name(json, at, &tensor)?;
                     let shard_at = json.offset();
                     let shard = json.string(&format!("the file of tensor {tensor}"))?;
-                    let number = match numbers.get(shard.as_ref()) {
-                        Some(&number) => number,
-                        None => {
-                            if let Some(problem) = refused(&shard, index.shards.len()) {
-                                return Err(json.error_at(shard_at, problem));
-                            }
-                            index.shards.push(shard.to_string());
-                            numbers.insert(shard.into_owned(), index.shards.len() - 1);
-                            index.shards.len() - 1
+                    let next = index.shards.len();
+                    let known = numbers.get(shard.as_ref()).copied();
+                    if known.is_none() {
+                        if let Some(problem) = refused(&shard, next) {
+                            return Err(json.error_at(shard_at, problem));
                         }
-                    };
+                        index.shards.push(shard.to_string());
+                        numbers.insert(shard.into_owned(), next);
+                    }
+                    let number = known.unwrap_or(next);
                     if index.map.insert(tensor.as_ref().into(), number).is_some() {
                         let tensor = tensor.into_owned();
                         return Err(json.error_at(at, Problem::Duplicate { tensor }));
