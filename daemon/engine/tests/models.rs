@@ -283,7 +283,7 @@ fn figures_that_cannot_be_are_refused() {
 /// The error that loading gives, as people read it.
 fn load_error(draft: &Draft) -> String {
     let never = AtomicBool::new(false);
-    match draft.open().unwrap().load(8, &mut Loading::new(&never, &mut |_, _| ())) {
+    match draft.open().unwrap().load(8, &Setup::default(), &mut Loading::new(&never, &mut |_, _| ())) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),
     }

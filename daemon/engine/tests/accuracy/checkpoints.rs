@@ -106,7 +106,9 @@ fn logits_match_transformers_under_both_spellings() {
     let folders = folders();
     assert!(folders.len() >= 27, "{} checkpoints", folders.len());
     for folder in folders {
-        setups().iter().for_each(|setup| check(&folder, "config.json", setup));
+        for setup in setups() {
+            check(&folder, "config.json", &setup);
+        }
         check(&folder, "config-old.json", &Setup::default());
     }
 }

@@ -93,7 +93,9 @@ fn logits_match_the_golden_files() {
         files.sort();
         assert!(!files.is_empty());
         for path in files {
-            setups().iter().for_each(|setup| check(&path, setup));
+            for setup in setups() {
+                check(&path, &setup);
+            }
         }
     }
 }

@@ -212,7 +212,9 @@ fn recurrent_models_go_back_to_kept_places() {
     let mut spec = draw.spec();
     spec.layers[1].mixer = Mixer::Recurrent(Recurrent { width: 12, conv: 4, blocks: 3 });
     let model = Model::synthetic(spec, WeightFormat::F32, 5, KvFormat::F32).unwrap();
-    setups().iter().for_each(|setup| goes_back(load(&model, TOKENS, setup)));
+    for setup in setups() {
+        goes_back(load(&model, TOKENS, &setup));
+    }
 }
 
 fn goes_back(mut session: Session) {
