@@ -334,7 +334,8 @@ impl Section<'_> {
     }
 }
 
-/// Parts of a phase's wall time for the bars of the Live screen: modules, then what is no op.
+/// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
+/// no op.
 pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];
@@ -348,7 +349,9 @@ pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static s
     }
     let unnamed = books.ops_ns.saturating_sub(known);
     let other = books.other_ns.iter().fold(unnamed, |sum, &ns| sum.saturating_add(ns));
-    let named = Module::ALL.iter().map(|module| module.as_str()).zip(modules);
+    let has = |module: Module| plan.is_some_and(|plan| plan.sites.iter().any(|site| site.module == module));
+    let named = Module::ALL.iter().zip(modules).filter(|(module, _)| has(**module));
+    let named = named.map(|(module, ns)| (module.as_str(), ns));
     named.chain([("other", other), ("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]).collect()
 }
 
