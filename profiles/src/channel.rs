@@ -388,7 +388,7 @@ impl Value {
 pub struct Sample {
     /// CLOCK_MONOTONIC, ns, read next to the values.
     pub t_ns: u64,
-    /// CPU time that the reading cost, ns.
+    /// CPU time that a reading of this source cost when it was last timed, ns.
     pub cost_ns: u64,
     /// How long all values have been what they are, ns; a sensor that is slower than its reader repeats itself.
     #[serde(default)]
