@@ -11,7 +11,7 @@ use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
 use crate::topology;
 
-/// Readings between two looks for new threads.
+/// Readings between two looks for new threads, where the kernel does not tell how many there are.
 const LOOK_EVERY: u32 = 10;
 
 /// Threads that have a channel of their own; the sums are over all.
@@ -62,6 +62,10 @@ struct Threads {
     /// Of threads that ended.
     ended: Account,
     readings: u32,
+    /// `/proc/PID/stat`, which tells how many threads there are: the folder is listed only when that changes.
+    stat: Option<Handle>,
+    /// One of them could not be read.
+    missed: bool,
     wait: ChannelId,
     slices: ChannelId,
     shown: Vec<ChannelId>,
@@ -97,6 +101,8 @@ impl Threads {
             accounts: BTreeMap::new(),
             ended: Account::default(),
             readings: 0,
+            stat: None,
+            missed: false,
             wait,
             slices,
             shown,
@@ -134,20 +140,36 @@ impl Threads {
             self.accounts.clear();
             self.ended = Account::default();
             self.readings = 0;
+            self.stat = self.root.open(&format!("proc/{pid}/stat")).ok();
         }
-        if self.readings.is_multiple_of(LOOK_EVERY) {
+        let mut line = [0; 1024];
+        let count = self.stat.as_ref().and_then(|stat| thread_count(stat.read(&mut line).ok()?));
+        let changed = match count {
+            Some(count) => self.missed || count.min(MAX_THREADS) != self.accounts.len(),
+            None => self.readings.is_multiple_of(LOOK_EVERY),
+        };
+        if changed {
             self.look(pid);
         }
+        self.missed = false;
         self.readings = self.readings.wrapping_add(1);
         let mut buffer = [0; 96];
         for (handle, account) in self.accounts.values_mut() {
             // One that ended keeps its last account until it is missed.
-            if let Some(fresh) = handle.read(&mut buffer).ok().and_then(parse) {
-                *account = fresh;
+            match handle.read(&mut buffer) {
+                Ok(text) => *account = parse(text).unwrap_or(*account),
+                Err(_) => self.missed = true,
             }
         }
         if self.accounts.is_empty() { Err(ReasonCode::Vanished) } else { Ok(()) }
     }
+}
+
+/// The 20th field of `stat`. The name before it may hold any bytes, brackets too.
+fn thread_count(stat: &[u8]) -> Option<usize> {
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(17)?.parse().ok()
 }
 
 /// Three numbers. All zeros mean that the kernel does not keep them.
@@ -217,6 +239,13 @@ mod tests {
         assert_eq!(values[..3], [0.006, 16.0, 1.5].map(Value::Present));
         worker.set(Some(8));
         assert!(read(&mut source).iter().all(|&value| value == Value::Absent(ReasonCode::Vanished)));
+    }
+
+    #[test]
+    fn threads_are_counted_behind_the_name() {
+        let stat = b"7 (a) b) S 1 7 7 0 -1 4194304 150 0 7 0 5 6 0 0 20 0 12 0 999";
+        assert_eq!(thread_count(stat), Some(12));
+        assert_eq!(thread_count(b"7 (a) S 1"), None);
     }
 
     #[test]

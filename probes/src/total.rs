@@ -240,16 +240,10 @@ struct WithTotal {
 
 impl WithTotal {
     fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
-        let mut now = Vec::with_capacity(self.parts.len());
+        let mut plain = 0.0;
         for part in &self.parts {
-            let value = values.iter().find(|(channel, _)| *channel == part.channel);
-            match value {
-                Some((_, Value::Present(value))) => now.push(*value),
-                Some((_, Value::Absent(code))) => return Err(*code),
-                None => return Err(ReasonCode::ReadError),
-            }
+            plain += value_of(part.channel, values)?;
         }
-        let plain: f64 = now.iter().sum();
         if !self.counter {
             // A battery that is charged says nothing about what the machine draws.
             return if self.only_while_positive && plain <= 0.0 {
@@ -263,7 +257,8 @@ impl WithTotal {
         }
         let mut sum = self.sum.unwrap_or(plain);
         let mut reset = false;
-        for (part, value) in self.parts.iter_mut().zip(now) {
+        for part in &mut self.parts {
+            let value = value_of(part.channel, values)?;
             if let Some(last) = part.last.replace(value) {
                 match difference(last, value, part.range) {
                     Some(step) => sum += step,
@@ -274,6 +269,14 @@ impl WithTotal {
         self.sum = Some(sum);
         // What a counter lost is not known, so this interval has no figure; the next one has.
         if reset { Err(ReasonCode::Implausible) } else { Ok(sum) }
+    }
+}
+
+fn value_of(channel: ChannelId, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
+    match values.iter().find(|(of, _)| *of == channel) {
+        Some((_, Value::Present(value))) => Ok(*value),
+        Some((_, Value::Absent(code))) => Err(*code),
+        None => Err(ReasonCode::ReadError),
     }
 }
 
