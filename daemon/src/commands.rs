@@ -1,4 +1,5 @@
-//! What the binaries offer of the daemon: to serve, and to be a worker; and the probes' report.
+//! What the binaries offer of the daemon: to serve, and to be a worker; the probes' report, and the comparison
+//! with reference logits.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::runner::{Runner, SampleLog};
 use crate::server::{self, Daemon, Entrance, listener};
+pub use crate::verify::{VerifyOptions, VerifyStep, verify};
 use crate::{clock, worker};
 
 pub use slmscope_engine::export::{Exported, Order};

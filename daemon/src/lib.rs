@@ -17,6 +17,7 @@ mod ring;
 mod runner;
 mod server;
 mod supervisor;
+mod verify;
 mod worker;
 
 /// Version of this build.

@@ -25,6 +25,7 @@ pub use samples::SampleLog;
 use crate::hub::{ClientId, Hub};
 use crate::supervisor::WorkerProcess;
 use attempt::Attempt;
+pub(crate) use attempt::available_memory;
 
 /// An idle worker is kept for so long.
 const WORKER_IDLE: Duration = Duration::from_secs(30);

@@ -25,5 +25,6 @@ pub mod spec;
 pub mod stats;
 pub mod status;
 pub mod summary;
+pub mod verify;
 pub mod wire;
 pub mod workload;

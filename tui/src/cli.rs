@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod models;
 pub mod run;
 pub mod status;
+pub mod verify;
 #[cfg(feature = "embedded-daemon")]
 pub mod weights;
 
@@ -49,6 +50,8 @@ pub enum Command {
     /// Write a model's synthetic weights as a GGUF file that other engines load
     #[cfg(feature = "embedded-daemon")]
     Weights(weights::WeightsArgs),
+    /// Compare the engine with reference logits
+    Verify(verify::VerifyArgs),
     /// Show what every probe reads on this machine, or why it does not and what would help
     Doctor(doctor::DoctorArgs),
     /// Show the daemon's own figures and its jobs

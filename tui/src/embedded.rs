@@ -18,7 +18,8 @@ mod present {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use anyhow::Context;
-    pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, WorkerArgs};
+    pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs};
+    use slmscope_profiles::verify::VerifyReport;
 
     /// Runs the daemon in the foreground.
     pub fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
@@ -55,6 +56,14 @@ mod present {
         Ok((captured.files, captured.redacted))
     }
 
+    /// Compares a model with reference logits, in this process.
+    pub fn verify(
+        options: VerifyOptions,
+        progress: &mut dyn FnMut(VerifyStep),
+    ) -> Result<VerifyReport, Failure> {
+        Ok(slmscope_daemon::commands::verify(options, progress)?)
+    }
+
     /// Starts this program as a daemon for the client at the other end of `socket`.
     pub fn spawn_private(socket: UnixStream, log: Stdio) -> Result<Child, Failure> {
         let child = Command::new("/proc/self/exe")
@@ -76,7 +85,7 @@ mod present {
 pub use present::*;
 
 #[cfg(not(feature = "embedded-daemon"))]
-fn absent<T>(what: &str) -> Result<T, Failure> {
+pub fn absent<T>(what: &str) -> Result<T, Failure> {
     Err(Failure::usage(format!(
         "{what} is not in this build, which is a light client: start slmscoped and try again"
     )))

@@ -49,6 +49,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Model(args)) => cli::models::show(&args),
         #[cfg(feature = "embedded-daemon")]
         Some(Command::Weights(args)) => cli::weights::write(&args),
+        Some(Command::Verify(args)) => cli::verify::run(&args),
         Some(Command::Doctor(args)) => cli::doctor::run(&args, &target),
         Some(Command::Status(args)) => cli::status::status(&args, &target),
         Some(Command::Jobs(args)) => cli::status::jobs(&args, &target),

@@ -27,6 +27,7 @@ mod shown;
 pub mod synthetic;
 pub mod threads;
 pub mod tokenizer;
+pub mod verify;
 pub mod weights;
 
 #[cfg(test)]

@@ -426,7 +426,7 @@ fn path(loaded: &Loaded) -> String {
 
 /// Memory that can still be had, bytes: by the kernel's estimate and this control group's limit. `None` if
 /// neither says.
-fn available_memory() -> Option<u64> {
+pub(crate) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let free = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10;

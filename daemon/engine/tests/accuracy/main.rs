@@ -9,3 +9,4 @@ mod random;
 mod real;
 mod reference;
 mod synthetic;
+mod verify;

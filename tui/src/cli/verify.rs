@@ -1,0 +1,216 @@
+//! `slmscope verify`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use slmscope_profiles::format::KvFormat;
+use slmscope_profiles::workload::ExecutorKind;
+
+use crate::failure::Failure;
+
+/// What is compared with what.
+#[derive(Debug, Args)]
+#[command(after_help = "Golden files:
+  golden.safetensors   input_ids, logits, greedy: transformers in f32 on the stored values
+  JSON                 ids, logits, greedy, perhaps exact: llama.cpp
+  JSON                 cases with text, ids, top, exact, greedy, greedy_margin: real text
+
+Exit codes: 0 within the tolerances, 1 error, 2 wrong flags, 4 out of tolerance.")]
+pub struct VerifyArgs {
+    /// A .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
+    model: String,
+    /// Reference logits of this model
+    #[arg(long, value_name = "FILE")]
+    golden: PathBuf,
+    /// Format of keys and values: f16, f32; tolerances hold for f32
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    kv: KvFormat,
+    /// Who computes: cpu (own kernels), candle
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    executor: ExecutorKind,
+    /// Engine threads [default: physical cores, with candle one less]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares, and says with the exit code whether the distances are within the tolerances.
+///
+/// # Errors
+/// If model or golden file cannot be used.
+#[cfg(feature = "embedded-daemon")]
+pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    present::run(args)
+}
+
+/// Refused: this build has no engine.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn run(_: &VerifyArgs) -> Result<ExitCode, Failure> {
+    crate::embedded::absent("computing logits in process")
+}
+
+#[cfg(feature = "embedded-daemon")]
+mod present {
+    use std::io::{IsTerminal, Write as _};
+    use std::time::{Duration, Instant};
+
+    use slmscope_profiles::job::ModelRef;
+    use slmscope_profiles::verify::{VerifyCase, VerifyReport};
+
+    use super::{ExitCode, Failure, VerifyArgs};
+    use crate::embedded::{self, VerifyOptions, VerifyStep};
+    use crate::failure::{print, print_json};
+    use crate::format::{self, ABSENT, or_absent};
+    use crate::report::Style;
+    use crate::source;
+    use crate::table::{Align, Table};
+
+    pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+        let chosen = source::choose(Some(&args.model))?;
+        if let ModelRef::Catalogue(id) = &chosen.model {
+            return Err(Failure::error(format!(
+                "{id} names a model of the catalogue, whose weights are made up: no reference has computed with \
+                 them; name the .gguf file or the directory that the golden file was made of"
+            )));
+        }
+        let options = VerifyOptions {
+            model: chosen.model,
+            files: chosen.files,
+            golden: args.golden.clone(),
+            kv: args.kv,
+            executor: args.executor,
+            threads: args.threads,
+        };
+        let mut meter = Meter::new();
+        let report = embedded::verify(options, &mut |step| meter.show(step));
+        meter.clear();
+        let report = report?;
+        if args.json {
+            print_json(&report)?;
+        } else {
+            print(&render(&report, Style::of_stdout()))?;
+        }
+        Ok(ExitCode::from(if report.pass { 0 } else { 4 }))
+    }
+
+    /// One line on a terminal that says how far it is.
+    struct Meter {
+        on_terminal: bool,
+        shown: Option<Instant>,
+    }
+
+    impl Meter {
+        fn new() -> Self {
+            Self { on_terminal: std::io::stderr().is_terminal(), shown: None }
+        }
+
+        fn show(&mut self, step: VerifyStep) {
+            let recent = self.shown.is_some_and(|shown| shown.elapsed() < Duration::from_millis(100));
+            if !self.on_terminal || recent {
+                return;
+            }
+            let share = |done: u64, total: u64| format::share(done as f64 / total.max(1) as f64);
+            let text = match step {
+                VerifyStep::Loading(done, total) => {
+                    format!("loading: {} of {}", share(done, total), format::bytes(total))
+                }
+                VerifyStep::Computing(done, total) => {
+                    format!("computing: {} of {}", share(done, total), format::plural(total, "token"))
+                }
+            };
+            eprint!("\r\x1b[K{text}");
+            let _ = std::io::stderr().flush();
+            self.shown = Some(Instant::now());
+        }
+
+        fn clear(&mut self) {
+            if self.shown.take().is_some() {
+                eprint!("\r\x1b[K");
+                let _ = std::io::stderr().flush();
+            }
+        }
+    }
+
+    fn render(report: &VerifyReport, style: Style) -> String {
+        let mut table = Table::new(&[
+            ("case", Align::Left),
+            ("tokens", Align::Right),
+            ("distance", Align::Left),
+            ("found", Align::Right),
+            ("limit", Align::Right),
+            ("verdict", Align::Left),
+        ]);
+        for case in &report.cases {
+            for (index, [what, found, limit]) in distances(case).into_iter().enumerate() {
+                let first = |text: String| if index == 0 { text } else { String::new() };
+                table.row([
+                    first(printable(&case.name)),
+                    first(case.tokens.to_string()),
+                    what,
+                    found,
+                    limit,
+                    first(verdict(case.pass).to_owned()),
+                ]);
+            }
+        }
+        let mut text = table.render(style);
+        let least = report
+            .top1_least
+            .map_or_else(String::new, |least| format!(", at least {} are needed", format::share(least)));
+        text.push_str(&format!(
+            "\n  best id agrees at {} of the positions{least}\n",
+            format::share(report.top1)
+        ));
+        let end =
+            if report.pass { style.bold("within the tolerances") } else { style.bad("out of tolerance") };
+        text.push_str(&format!("  {end}\n"));
+        text
+    }
+
+    /// What was found and what is allowed, in words.
+    fn distances(case: &VerifyCase) -> Vec<[String; 3]> {
+        let mut rows = Vec::new();
+        let limits = &case.tolerances;
+        for (what, found, limit) in [
+            ("greatest difference / std", case.max_abs_over_std, limits.max_abs_over_std),
+            ("rms difference / std", case.rms_over_std, limits.rms_over_std),
+            ("divergence, nats", case.kl_mean, limits.kl_mean),
+            ("rms from exact / std", case.exact_rms_over_std, limits.exact_rms_over_std),
+            ("log-probability from exact, nats", case.mean_abs_logprob, limits.mean_abs_logprob),
+        ] {
+            if found.is_some() || limit.is_some() {
+                rows.push([what.to_owned(), small(found), small(limit)]);
+            }
+        }
+        let decides = limits.max_abs_over_std.or(limits.rms_over_std).or(limits.mean_abs_logprob);
+        for check in &case.prefill {
+            let what = format!("chunks of {} from token by token", check.rows);
+            rows.push([what, small(check.distance), small(decides)]);
+        }
+        let equal = |equal: bool| if equal { "equal" } else { "different" }.to_owned();
+        let what = format!("generated ids, {} compared", case.greedy_compared);
+        rows.push([what, equal(case.greedy_equal), "equal".to_owned()]);
+        if let Some(ids) = case.ids_equal {
+            rows.push(["ids of the text".to_owned(), equal(ids), "equal".to_owned()]);
+        }
+        rows
+    }
+
+    fn verdict(pass: bool) -> &'static str {
+        if pass { "pass" } else { "FAIL" }
+    }
+
+    fn small(value: Option<f64>) -> String {
+        or_absent(value, |value| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") })
+    }
+
+    /// A name of a file, without what would steer the terminal.
+    fn printable(text: &str) -> String {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        if text.is_empty() { ABSENT.to_owned() } else { text }
+    }
+}
