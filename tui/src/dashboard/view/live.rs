@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::wire::PlanFrame;
 
 use super::ops::{self, UNATTRIBUTED_LIMIT};
 use super::table::fit;
@@ -233,7 +234,7 @@ fn hottest(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 fn time(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("where the time goes, share of wall time (measured)", palette, &mut rest, buf);
-    put(names(palette), 0, take_top(&mut rest, 1), buf);
+    put(names(data.plan.as_ref(), palette), 0, take_top(&mut rest, 1), buf);
     for phase in [Phase::Decode, Phase::Prefill] {
         let Some(sum) = data.totals.phase(phase) else { continue };
         let parts = parts(data.plan.as_ref(), sum);
@@ -251,10 +252,10 @@ fn time(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 }
 
 /// Names of the parts with their colours, in the order of [`parts`].
-fn names(palette: Palette) -> Line<'static> {
+fn names(plan: Option<&PlanFrame>, palette: Palette) -> Line<'static> {
     let none = PhaseSum::default();
     let mut spans = vec![Span::raw(" ".repeat(usize::from(LABEL)))];
-    for (index, (name, _)) in parts(None, &none).into_iter().enumerate() {
+    for (index, (name, _)) in parts(plan, &none).into_iter().enumerate() {
         let (style, filling) = palette.part(index);
         spans.push(Span::styled(filling, style));
         spans.push(Span::raw(fit(name, part_width(name) - 1, false)));
