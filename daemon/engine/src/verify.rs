@@ -17,7 +17,7 @@ use crate::clock::Monotonic;
 use crate::error::EngineError;
 use crate::recorder::Recorder;
 use crate::session::Session;
-use golden::{Content, Logits, Reference, Text};
+use golden::{Content, Passage, Prompt, Reference};
 pub use golden::{Golden, GoldenError};
 use metrics::{best, deviation, divergence, log_probabilities, most, rms};
 use tolerance::tolerances;
@@ -49,15 +49,15 @@ pub fn verify(
 ) -> Result<VerifyReport, EngineError> {
     let tokens = |ids: &[u32], greedy: &[u32]| (3 * ids.len() + greedy.len()) as u64;
     let total = match &golden.content {
-        Content::Logits(case) => tokens(&case.ids, &case.greedy),
+        Content::Prompt(case) => tokens(&case.ids, &case.greedy),
         Content::Texts(cases) => cases.iter().map(|case| tokens(&case.ids, &case.greedy)).sum(),
     };
     let recorder = Recorder::new(session.plan().steps.len());
     let mut feeder = Feeder { session, recorder, cancel, progress, done: 0, total };
     let (cases, top1_least) = match &golden.content {
-        Content::Logits(case) => (vec![feeder.logits(&golden.file, case)?], None),
+        Content::Prompt(case) => (vec![feeder.logits(&golden.file, case)?], None),
         Content::Texts(texts) => {
-            let check = |(index, text): (usize, &Text)| {
+            let check = |(index, text): (usize, &Passage)| {
                 feeder.begin_case(texts[..index].iter().map(|text| tokens(&text.ids, &text.greedy)).sum());
                 feeder.text(&format!("text {}", index + 1), text, encode)
             };
@@ -149,7 +149,7 @@ impl Feeder<'_> {
         Ok((true, ids.len() as u64))
     }
 
-    fn logits(&mut self, name: &str, case: &Logits) -> Result<VerifyCase, EngineError> {
+    fn logits(&mut self, name: &str, case: &Prompt) -> Result<VerifyCase, EngineError> {
         let tolerances = tolerances(Some(case.reference), self.session.plan());
         let expected: Vec<_> = case.logits.iter().collect();
         let std = deviation(&expected);
@@ -195,7 +195,7 @@ impl Feeder<'_> {
     fn text(
         &mut self,
         name: &str,
-        case: &Text,
+        case: &Passage,
         encode: Option<&Encode<'_>>,
     ) -> Result<VerifyCase, EngineError> {
         let tolerances = tolerances(None, self.session.plan());

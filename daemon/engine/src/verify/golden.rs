@@ -41,8 +41,8 @@ pub struct Golden {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Logits(Logits),
-    Texts(Vec<Text>),
+    Prompt(Prompt),
+    Texts(Vec<Passage>),
 }
 
 /// What made the logits of a prompt.
@@ -52,9 +52,9 @@ pub(super) enum Reference {
     LlamaCpp,
 }
 
-/// Logits of one prompt.
+/// A prompt and the logits of each of its positions.
 #[derive(Debug)]
-pub(super) struct Logits {
+pub(super) struct Prompt {
     pub(super) reference: Reference,
     pub(super) ids: Vec<u32>,
     pub(super) logits: Rows<f32>,
@@ -64,7 +64,7 @@ pub(super) struct Logits {
 
 /// A text and what a model makes of it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Text {
+pub(super) struct Passage {
     pub(super) text: String,
     pub(super) ids: Vec<u32>,
     pub(super) top: Rows<(u32, f64)>,
@@ -79,7 +79,7 @@ struct Json {
     logits: Option<Rows<f32>>,
     exact: Option<Rows<f32>>,
     greedy: Option<Vec<u32>>,
-    cases: Option<Vec<Text>>,
+    cases: Option<Vec<Passage>>,
 }
 
 impl Golden {
@@ -100,7 +100,7 @@ impl Golden {
     /// Tokens of the longest prompt and what is generated after it.
     pub fn capacity(&self) -> usize {
         let lengths: Vec<_> = match &self.content {
-            Content::Logits(case) => vec![case.ids.len() + case.greedy.len()],
+            Content::Prompt(case) => vec![case.ids.len() + case.greedy.len()],
             Content::Texts(cases) => cases.iter().map(|case| case.ids.len() + case.greedy.len()).collect(),
         };
         lengths.into_iter().max().unwrap_or(0)
@@ -119,11 +119,11 @@ impl Golden {
         let fail =
             |problem: String| Err(GoldenError { file: self.file.clone(), problem, remedy: OTHER_MODEL });
         let (width, ids): (_, Box<dyn Iterator<Item = u32> + '_>) = match &self.content {
-            Content::Logits(case) => {
+            Content::Prompt(case) => {
                 (case.logits.columns(), Box::new(case.ids.iter().chain(&case.greedy).copied()))
             }
             Content::Texts(cases) => {
-                let of = |case: &'_ Text| {
+                let of = |case: &'_ Passage| {
                     let top: Vec<u32> = case.top.values().iter().map(|(id, _)| *id).collect();
                     case.ids.iter().chain(&case.greedy).copied().chain(top).collect::<Vec<_>>()
                 };
@@ -145,7 +145,7 @@ impl Golden {
 
     fn check(&self) -> Result<(), String> {
         match &self.content {
-            Content::Logits(case) => {
+            Content::Prompt(case) => {
                 check_prompt(&case.ids, case.logits.count(), "logits")?;
                 check_numbers(case.logits.values().iter().map(|value| f64::from(*value)), "logits")?;
                 if let Some(exact) = &case.exact {
@@ -174,7 +174,7 @@ impl Golden {
     }
 }
 
-impl Text {
+impl Passage {
     fn check(&self) -> Result<(), String> {
         check_prompt(&self.ids, self.top.count(), "top")?;
         let (found, expected) =
@@ -215,7 +215,7 @@ fn json(bytes: &[u8]) -> Result<Content, String> {
     match json {
         Json { cases: Some(cases), .. } => Ok(Content::Texts(cases)),
         Json { ids: Some(ids), logits: Some(logits), greedy: Some(greedy), exact, .. } => {
-            Ok(Content::Logits(Logits { reference: Reference::LlamaCpp, ids, logits, exact, greedy }))
+            Ok(Content::Prompt(Prompt { reference: Reference::LlamaCpp, ids, logits, exact, greedy }))
         }
         _ => Err("the JSON has neither cases nor all of ids, logits and greedy".to_owned()),
     }
@@ -242,7 +242,7 @@ fn safetensors(bytes: &[u8], name: &str) -> Result<Content, String> {
     let values = file.data(logits).as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));
     let logits = Rows::new(values.collect(), logits.shape()[1] as usize)
         .ok_or_else(|| "logits has no columns".to_owned())?;
-    Ok(Content::Logits(Logits {
+    Ok(Content::Prompt(Prompt {
         reference: Reference::Transformers,
         ids: ids("input_ids")?,
         logits,

@@ -2,7 +2,7 @@
 
 /// Mean over all elements.
 fn mean<R: AsRef<[f32]>>(rows: &[R], of: impl Fn(f64) -> f64) -> f64 {
-    let values = || rows.iter().flat_map(|row| row.as_ref()).map(|&value| f64::from(value));
+    let values = || rows.iter().flat_map(AsRef::as_ref).map(|&value| f64::from(value));
     values().map(of).sum::<f64>() / values().count() as f64
 }
 
