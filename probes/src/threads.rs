@@ -187,7 +187,8 @@ impl Source for Threads {
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         if let Err(code) = self.update() {
-            values.extend(self.channels().into_iter().map(|channel| (channel, Value::Absent(code))));
+            let channels = [self.wait, self.slices].into_iter().chain(self.shown.iter().copied());
+            values.extend(channels.map(|channel| (channel, Value::Absent(code))));
             return;
         }
         let accounts = self.accounts.values().map(|(_, account)| account);
