@@ -85,7 +85,7 @@ impl CpuExecutor {
         })
     }
 
-    fn run(&mut self, plan: &Plan, step: &Step) {
+    fn run(&mut self, step: &Step) {
         let Self { workers, weights, state, ids, context, .. } = self;
         let State { slots, inputs, caches, attention, recurrences, ropes } = state;
         let simd = workers.simd;
@@ -131,7 +131,6 @@ impl CpuExecutor {
             }
             Op::ScaleLogits { slot, scale, softcap } => stage.scale_logits(*slot, *scale, *softcap),
         }
-        let _ = plan;
     }
 }
 
@@ -159,7 +158,7 @@ impl Executor for CpuExecutor {
     }
 
     fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError> {
-        self.run(plan, &plan.steps[index]);
+        self.run(&plan.steps[index]);
         if index + 1 == plan.steps.len() {
             self.filled = self.context + self.ids.len() as u32;
             self.state.recurrences.end_pass(self.filled);
