@@ -22,7 +22,7 @@ const FORGIVEN: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(super) struct Bench {
     /// When everybody may work again; `None` while nobody is benched.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     /// The last time that somebody was late, and how long the penalty was.
     last: Option<(Instant, Duration)>,
 }

@@ -113,9 +113,11 @@ fn a_worker_that_let_the_issuer_wait_is_benched_and_comes_back() {
     assert!(pool.bench.all_away(&shared, 1));
     assert!(!pool.bench.all_away(&shared, 2));
     // Alone meanwhile; and both again once its time is over.
-    while pool.bench.all_away(&shared, 1) {
+    pool.bench.until = Some(Instant::now() + Duration::from_hours(1));
+    for _ in 0..100 {
         pool.run(4, |_, lane| assert_eq!(lane, 0));
     }
+    pool.bench.until = Some(Instant::now());
     let barrier = Barrier::new(2);
     pool.run(2, |_, _| {
         barrier.wait();
