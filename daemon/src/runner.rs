@@ -7,6 +7,7 @@ mod attempt;
 mod ending;
 mod fitness;
 mod order;
+mod roofs;
 mod samples;
 
 use std::collections::VecDeque;

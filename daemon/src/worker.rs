@@ -9,6 +9,7 @@ mod measure;
 mod model;
 mod prompt;
 pub mod protocol;
+mod roofs;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -143,6 +144,7 @@ impl Worker {
             Command::Repeat { run, measured } => self.repeat(run, measured),
             Command::Overhead { limit_ns, least_tokens } => self.overhead(limit_ns, least_tokens),
             Command::Identify => self.identify(),
+            Command::Look(order) => self.look(order),
             Command::Cancel => Ok(()),
         };
         match result {
@@ -151,6 +153,10 @@ impl Worker {
             Err(End::Failed(message)) => self.send(&Event::Failed { message })?,
         }
         Ok(())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
     }
 
     fn identify(&mut self) -> Result<(), End> {

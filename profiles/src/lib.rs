@@ -21,6 +21,7 @@ pub mod overhead;
 pub mod plan;
 pub mod profile;
 pub mod result;
+pub mod roofline;
 pub mod spec;
 pub mod stats;
 pub mod status;

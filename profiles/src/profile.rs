@@ -8,6 +8,7 @@ use crate::job::{JobId, Span};
 use crate::op::{OpBatch, OtherSpan, Phase};
 use crate::plan::site::OpSite;
 use crate::result::{Figures, OpRow, OtherRow, PhaseBooks, TokenTimes};
+use crate::roofline::Roofs;
 use crate::stats::{Estimate, median, percentile};
 
 /// Collects a run's records and makes its tables.
@@ -157,8 +158,8 @@ impl Profile {
             .collect()
     }
 
-    /// Every site in every measured phase, in the order of the plan.
-    pub fn ops(&self) -> Vec<OpRow> {
+    /// Every site in every measured phase, in the order of the plan, held against `roofs`.
+    pub fn ops(&self, roofs: &Roofs) -> Vec<OpRow> {
         let mut walls: BTreeMap<Phase, u64> = BTreeMap::new();
         for books in self.phases() {
             *walls.entry(books.phase).or_default() += books.recorded_wall_ns;
@@ -185,6 +186,7 @@ impl Profile {
                 bytes: totals.bytes,
                 flops: totals.flops,
                 share: if wall > 0 { totals.time_ns as f64 / wall as f64 } else { 0.0 },
+                roof: roofs.judge(site, totals.bytes, totals.flops, totals.time_ns),
             }));
         }
         rows
@@ -338,7 +340,7 @@ mod tests {
     #[test]
     fn shares_and_rates_follow_from_the_events() {
         let profile = profile(None);
-        let ops = profile.ops();
+        let ops = profile.ops(&Roofs::default());
         assert_eq!(ops.len(), plan().sites.len());
         assert!(ops.iter().all(|op| op.count == 24 && op.runs == 3 && op.time_ns == 2_400));
         let wall = (ops.len() as u64) * 120 + 500;

@@ -14,6 +14,7 @@ use crate::op::Phase;
 use crate::plan::SiteId;
 use crate::plan::site::{Module, OpKind};
 use crate::spec::tensors::ParamCounts;
+use crate::roofline::{OpRoof, Roofs};
 use crate::stats::Estimate;
 use crate::workload::Workload;
 
@@ -43,7 +44,7 @@ pub struct RunResult {
     pub workload: Workload,
     /// Whether the machine was fit to measure on.
     pub hygiene: Hygiene,
-    /// What the machine can do at most; null where it was not sampled.
+    /// What the machine can do at most; null with a reason where it was not looked at.
     pub roofs: Roofs,
     /// Measured phases of every repetition.
     pub phases: Vec<PhaseBooks>,
@@ -163,17 +164,6 @@ pub struct Hygiene {
     pub reasons: Vec<String>,
 }
 
-/// What the machine can do at most, with the same threads.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Roofs {
-    /// Reading memory, B/s.
-    pub read_bytes_per_s: Option<Estimate>,
-    /// f32 multiply-add, FLOP/s.
-    pub f32_flops_per_s: Option<Estimate>,
-    /// int8 dot products, op/s.
-    pub int8_ops_per_s: Option<Estimate>,
-}
-
 /// The books of one phase of one repetition. ops + gap + Σ other + unattributed = recorded wall.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseBooks {
@@ -265,6 +255,9 @@ pub struct OpRow {
     pub flops: u64,
     /// Of the phase's recorded wall time, 0 to 1.
     pub share: f64,
+    /// How near the roofs it came; null without roofs, or where the plan counts neither bytes nor FLOPs.
+    #[serde(default)]
+    pub roof: Option<OpRoof>,
 }
 
 /// Where the worker's memory went, bytes. Null where it is not known.
@@ -377,7 +370,7 @@ impl RunResult {
             engine: EngineInfo { executor: String::new(), threads: 0, isa: String::new() },
             workload: Workload::default(),
             hygiene: Hygiene::default(),
-            roofs: Roofs::default(),
+            roofs: Roofs::absent(error),
             phases: Vec::new(),
             summary: Figures::default(),
             ops: Vec::new(),

@@ -24,6 +24,7 @@ use crate::job::{Job, JobId, ModelRef, Progress, Span};
 use crate::op::{BatchHead, OpBatch, OpEvent};
 use crate::plan::site::OpSite;
 use crate::result::RunResult;
+use crate::roofline::Roofs;
 use crate::summary::Summary;
 use crate::workload::Workload;
 
@@ -246,6 +247,9 @@ pub struct PlanFrame {
     pub threads: u32,
     /// Which kernels run.
     pub path: String,
+    /// What the machine can do at most, as far as it was looked at: the plan comes again when it was.
+    #[serde(default)]
+    pub roofs: Roofs,
     /// Indexed by site id.
     pub sites: Vec<OpSite>,
 }

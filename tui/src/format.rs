@@ -52,6 +52,11 @@ pub fn flops_per_second(rate: f64) -> String {
     scaled(rate, 1000.0, &["FLOP/s", "kFLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s"])
 }
 
+/// int8 operations per second: `3.07 TOP/s`.
+pub fn ops_per_second(rate: f64) -> String {
+    scaled(rate, 1000.0, &["OP/s", "kOP/s", "MOP/s", "GOP/s", "TOP/s", "POP/s"])
+}
+
 /// A large number: whole up to 99,999, then `134 M`.
 pub fn count(count: u64) -> String {
     if count < 100_000 {

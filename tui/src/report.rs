@@ -2,6 +2,7 @@
 
 mod conditions;
 mod ops;
+mod roofs;
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -71,6 +72,7 @@ pub fn render(result: &RunResult, style: Style) -> String {
     phases(&mut text, result, style);
     ops::modules(&mut text, result, style);
     ops::ops(&mut text, result, style);
+    roofs::render(&mut text, result, style);
     memory(&mut text, result, style);
     energy(&mut text, result, style);
     conditions::render(&mut text, result, style);

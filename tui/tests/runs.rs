@@ -47,7 +47,14 @@ fn a_run_without_a_daemon_reports_every_part() {
     let op = &result["ops"][0];
     assert!(op["count"].as_u64().unwrap() > 0 && op["share"].as_f64().unwrap() > 0.0);
     // Absent is null with a reason, and no key is missing.
-    assert!(result["roofs"]["read_bytes_per_s"].is_null());
+    let roofs = &result["roofs"];
+    for roof in ["read_bytes_per_s", "f32_flops_per_s", "int8_ops_per_s"] {
+        let at = |end: &str| roofs[roof][end].as_f64().unwrap();
+        assert!(0.0 < at("low") && at("low") <= at("median") && at("median") <= at("high"), "{roofs}");
+    }
+    assert_eq!((roofs["looks"].as_u64(), roofs["age_ns"].as_u64()), (Some(10), Some(0)));
+    let product = result["ops"].as_array().unwrap().iter().find(|op| op["kind"] == "matmul").unwrap();
+    assert!(product["roof"]["share"].as_f64().unwrap() > 0.0 && product["roof"]["bound"].is_string());
     assert!(result["overhead"]["recording"].is_null() && result["overhead"]["reason"].is_string());
     assert!(result["text"].is_null());
     let report = text(&output(&short(&tiny, &[])).stdout);

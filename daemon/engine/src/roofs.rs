@@ -44,8 +44,9 @@ impl Buffer {
 }
 
 impl Roofs {
-    /// Takes each roof for `duration` on `threads` threads, the calling one being one of them.
-    pub fn take(kernels: Kernels, threads: usize, buffer: &Buffer, duration: Duration) -> Self {
+    /// Looks at the roofs for `look` in all, most of it at memory, on `threads` threads, the calling one being
+    /// one of them.
+    pub fn take(kernels: Kernels, threads: usize, buffer: &Buffer, look: Duration) -> Self {
         let share = (buffer.words.len() / threads.max(1)).max(1);
         let parts: Vec<&[u64]> = buffer.words.chunks(share).take(threads.max(1)).collect();
         let read = |thread: usize| {
@@ -54,9 +55,9 @@ impl Roofs {
             move || stretches.next().map_or(0, |stretch| read(kernels, stretch))
         };
         Self {
-            read_bytes: rate(threads, duration, read),
-            f32_flops: rate(threads, duration, |_| || multiply_add(kernels)),
-            int8_ops: rate(threads, duration, |_| || int8_dot(kernels)),
+            read_bytes: rate(threads, look * 3 / 5, read),
+            f32_flops: rate(threads, look / 5, |_| || multiply_add(kernels)),
+            int8_ops: rate(threads, look / 5, |_| || int8_dot(kernels)),
         }
     }
 }

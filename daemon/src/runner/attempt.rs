@@ -134,6 +134,8 @@ impl<'a> Attempt<'a> {
             self.state(JobState::Loading);
             self.load()?;
             self.state(JobState::Warmup);
+            self.look()?;
+            self.announce();
             for run in 0..self.order.submit.workload.warmup {
                 self.repeat(run, false)?;
             }
@@ -141,6 +143,7 @@ impl<'a> Attempt<'a> {
         self.state(JobState::Measuring);
         self.measure()?;
         if first {
+            self.look()?;
             self.state(JobState::Overhead);
             self.overhead()?;
         }
@@ -210,16 +213,32 @@ impl<'a> Attempt<'a> {
         let Event::Loaded(loaded) = self.answer()? else {
             return Err(Stop::Failed("the worker answered out of turn".to_owned()));
         };
+        self.draft.profile = Profile::new(loaded.sites.clone(), path(&loaded));
+        self.draft.loaded = Some(*loaded);
+        Ok(())
+    }
+
+    /// Looks at the machine's roofs; twice a job, however many turns it has.
+    fn look(&mut self) -> Result<(), Stop> {
+        let setup = self.order.setup();
+        let mut looks = std::mem::take(&mut self.draft.looks);
+        looks.add(setup, || self.wish_to_stop().is_some());
+        self.draft.looks = looks;
+        self.wish_to_stop().map_or(Ok(()), Err)
+    }
+
+    /// Tells what is going to run, and on what machine.
+    fn announce(&self) {
+        let Some(loaded) = &self.draft.loaded else { return };
+        let setup = self.order.setup();
         self.shared.hub.set_plan(PlanFrame {
             plan: self.job as u32,
             model: self.order.model_id(),
             threads: setup.threads.get() as u32,
-            path: path(&loaded),
+            path: path(loaded),
+            roofs: self.draft.looks.roofs(setup, now_ns()),
             sites: loaded.sites.clone(),
         });
-        self.draft.profile = Profile::new(loaded.sites.clone(), path(&loaded));
-        self.draft.loaded = Some(*loaded);
-        Ok(())
     }
 
     /// The measured repetitions: as many as asked for, or until the figures are narrow enough.

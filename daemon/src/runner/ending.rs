@@ -1,5 +1,6 @@
 //! What is known of a job so far, and the result that is made of it at any time.
 
+use slmscope_engine::setup::Setup;
 use slmscope_engine::threads::is_engine_thread;
 use slmscope_probes::Root;
 use slmscope_probes::hygiene::{self, Readings};
@@ -12,11 +13,12 @@ use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
-    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Roofs, RunResult, RunStatus,
+    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus,
 };
 use slmscope_profiles::workload::OverheadMode;
 use slmscope_profiles::{bandwidth, energy};
 
+use super::roofs::Looks;
 use super::{Order, fitness};
 use crate::worker::protocol::Loaded;
 
@@ -54,6 +56,7 @@ pub(super) struct Draft {
     host: Host,
     model: ModelInfo,
     engine: EngineInfo,
+    setup: Setup,
     workload: slmscope_profiles::workload::Workload,
     pub(super) profile: Profile,
     pub(super) loaded: Option<Loaded>,
@@ -63,6 +66,7 @@ pub(super) struct Draft {
     /// Begin and end of the idle baseline, ns.
     pub(super) idle: Option<(u64, u64)>,
     pub(super) process: Option<ProcessMemory>,
+    pub(super) looks: Looks,
     /// Times of tokens with the recorder on and off, ns.
     pub(super) recording: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) hash: Option<String>,
@@ -100,6 +104,7 @@ impl Draft {
                 threads: setup.threads.get() as u32,
                 isa: "unknown".to_owned(),
             },
+            setup,
             workload,
             profile: Profile::default(),
             loaded: None,
@@ -107,6 +112,7 @@ impl Draft {
             after: None,
             idle: None,
             process: None,
+            looks: Looks::default(),
             recording: None,
             hash: None,
             file_changed: false,
@@ -142,7 +148,9 @@ impl Draft {
             engine.isa.clone_from(&loaded.isa);
         }
         model.hash.clone_from(&self.hash);
-        let (phases, ops) = (self.profile.phases(), self.profile.ops());
+        let ended_ns = self.after.as_ref().map_or_else(crate::clock::now_ns, |after| after.at_ns);
+        let roofs = self.looks.roofs(self.setup, ended_ns);
+        let (phases, ops) = (self.profile.phases(), self.profile.ops(&roofs));
         let spans = self.profile.spans();
         let emits = self.workload.generate > 0;
         let tokenize_ns = loaded.map_or(0, |loaded| loaded.tokenize_ns);
@@ -157,7 +165,7 @@ impl Draft {
             engine,
             workload: self.workload.clone(),
             hygiene: self.hygiene(),
-            roofs: Roofs::default(),
+            roofs,
             summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load_ns)),
             memory: self.memory(),
             energy: energy::of_phases(spans, self.idle, samples, channels),

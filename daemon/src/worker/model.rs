@@ -28,6 +28,8 @@ pub(super) struct Workbench {
     key: Key,
     origin: Origin,
     pub(super) order: Load,
+    /// Tokens that there is room for.
+    capacity: u32,
     pub(super) session: Session,
     pub(super) recorder: Recorder,
     pub(super) prompt: Vec<u32>,
@@ -89,8 +91,15 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     let capacity = capacity(&order, &prompt, model.spec().max_context)?;
     let held = worker.bench.take().filter(|bench| bench.key == key);
     let reused = held.is_some();
+    // What the last job filled the context with is what this one would.
+    let is_filled = held.as_ref().is_some_and(|bench| {
+        let of = |order: &Load| (order.depth, order.seed);
+        bench.capacity == capacity && of(&bench.order) == of(&order)
+    });
     let session = if let Some(mut bench) = held {
-        bench.session.reserve(capacity)?;
+        if !is_filled {
+            bench.session.reserve(capacity)?;
+        }
         bench.session
     } else {
         let needed = model.requirements(capacity, &order.setup).total();
@@ -118,8 +127,8 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
-    let mut bench = Workbench { key, origin, order, session, recorder, prompt, start_id, tokenizer };
-    fill(worker, &mut bench)?;
+    let mut bench = Workbench { key, origin, order, capacity, session, recorder, prompt, start_id, tokenizer };
+    fill(worker, &mut bench, is_filled)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),
         executor: bench.order.setup.executor.name().to_owned(),
@@ -225,12 +234,16 @@ fn capacity(order: &Load, prompt: &[u32], max_context: u32) -> Result<u32, End> 
     }
 }
 
-/// Fills the context to the depth that was asked for, once; repetitions go back to it.
-fn fill(worker: &Worker, bench: &mut Workbench) -> Result<(), End> {
+/// Fills the context to the depth that was asked for, once; repetitions go back to it, and so do later jobs that
+/// ask for the same.
+fn fill(worker: &Worker, bench: &mut Workbench, is_filled: bool) -> Result<(), End> {
     let vocab = bench.session.plan().vocab;
     let ids = prompt::random_ids(bench.order.seed ^ 0x5eed, bench.order.depth, vocab);
     if let Some(&last) = ids.last() {
         bench.start_id = last;
+    }
+    if is_filled && bench.session.rewind(bench.order.depth) == bench.order.depth {
+        return Ok(());
     }
     bench.session.rewind(0);
     bench.recorder.set_on(false);

@@ -8,6 +8,7 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::OpSite;
+use slmscope_profiles::roofline::Look;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
 
@@ -36,8 +37,23 @@ pub enum Command {
     },
     /// Takes the identity of the weights; answered by [`Event::Identity`].
     Identify,
+    /// Looks at the machine's roofs; answered by [`Event::Looks`].
+    Look(LookOrder),
     /// Ends the command that runs, which then answers [`Event::Cancelled`].
     Cancel,
+}
+
+/// How to look at the machine's roofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookOrder {
+    /// Threads and instructions to look with.
+    pub setup: Setup,
+    /// Memory to read, bytes.
+    pub buffer_bytes: u64,
+    /// How often.
+    pub looks: u32,
+    /// What a look takes, ns.
+    pub look_ns: u64,
 }
 
 /// A model and what to do with it.
@@ -150,6 +166,8 @@ pub enum Event {
         /// The file changed since it was opened.
         changed: bool,
     },
+    /// What the machine can do at most, look by look.
+    Looks(Vec<Look>),
     /// The running command was cancelled.
     Cancelled,
     /// The running command failed; the worker is of no further use.

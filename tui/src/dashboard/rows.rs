@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::roofline::{Bound, Least, Roofs};
 use slmscope_profiles::summary::SiteSum;
 use slmscope_profiles::wire::PlanFrame;
 
@@ -84,6 +85,8 @@ pub(super) struct Row {
     pub(super) max_ns: Option<u64>,
     pub(super) bytes: Option<u64>,
     pub(super) flops: Option<u64>,
+    /// What the roofs leave for it at least; nothing without roofs.
+    least: Least,
     /// Wall time of the phase.
     wall_ns: u64,
     /// Tokens of the phase.
@@ -122,7 +125,15 @@ impl Row {
         self.per_second(self.flops)
     }
 
-    fn add(&mut self, site: &OpSite, sum: &SiteSum) {
+    /// Share of the nearer roof, and which that is; `None` without roofs, or where the plan counts nothing.
+    pub(super) fn roof(&self) -> Option<(f64, Bound)> {
+        Some((self.least.share(self.time_ns)?, self.least.bound(self.time_ns)?))
+    }
+
+    fn add(&mut self, site: &OpSite, sum: &SiteSum, roofs: Option<&Roofs>) {
+        if let Some(least) = roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)) {
+            self.least.add(least);
+        }
         let grow = |slot: &mut Option<u64>, more: u64| *slot = Some(slot.unwrap_or(0).saturating_add(more));
         grow(&mut self.count, u64::from(sum.count));
         grow(&mut self.bytes, sum.bytes);
@@ -148,6 +159,7 @@ struct Section<'a> {
     phase: Phase,
     sum: &'a PhaseSum,
     sites: Vec<(&'a OpSite, &'a SiteSum)>,
+    roofs: Option<&'a Roofs>,
     table: &'a OpsTable,
 }
 
@@ -162,7 +174,8 @@ pub(super) fn rows(plan: Option<&PlanFrame>, totals: &Totals, table: &OpsTable) 
         let sites = plan.map_or(&[][..], |plan| &plan.sites);
         let sites =
             sum.sites.iter().filter_map(|(&id, sum)| Some((sites.get(usize::from(id))?, sum))).collect();
-        Section { phase, sum, sites, table }.push_to(&mut rows);
+        let roofs = plan.map(|plan| &plan.roofs);
+        Section { phase, sum, sites, roofs, table }.push_to(&mut rows);
     }
     rows
 }
@@ -185,6 +198,7 @@ impl Section<'_> {
             max_ns: None,
             bytes: None,
             flops: None,
+            least: Least::default(),
             wall_ns: self.sum.books.wall_ns,
             tokens: self.sum.rows,
             place: u16::MAX,
@@ -242,7 +256,7 @@ impl Section<'_> {
                 place: site.id,
                 ..self.row(Level::Op, &format!("{}/{}", site.module.as_str(), site.name), &site.name)
             });
-            row.add(site, sum);
+            row.add(site, sum, self.roofs);
         }
         ops.into_values().collect()
     }
@@ -258,7 +272,7 @@ impl Section<'_> {
                 place: site.id,
                 ..self.row(Level::Layer, &format!("site {}", site.id), &layer)
             };
-            row.add(site, sum);
+            row.add(site, sum, self.roofs);
             row
         });
         rows.collect()
@@ -274,6 +288,7 @@ impl Section<'_> {
                 row.count = sum(row.count, op.count);
                 row.bytes = sum(row.bytes, op.bytes);
                 row.flops = sum(row.flops, op.flops);
+                row.least.add(op.least);
                 row.time_ns = row.time_ns.saturating_add(op.time_ns);
                 row.max_ns = row.max_ns.max(op.max_ns);
                 row.place = row.place.min(op.place);
@@ -304,7 +319,12 @@ impl Section<'_> {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
             format!("{} in all (shown: {})", self.phase.as_str(), crate::format::share(share))
         };
+        let mut least = Least::default();
+        for (site, sum) in &self.sites {
+            least.add(self.roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)).unwrap_or_default());
+        }
         Row {
+            least,
             time_ns: self.sum.books.wall_ns,
             bytes: Some(self.sum.bytes),
             flops: Some(self.sum.flops),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{OpRow, RunResult};
+use slmscope_profiles::roofline::{Bound, Least};
 
 use super::{Style, section};
 use crate::format;
@@ -20,6 +21,7 @@ struct Sum {
     bytes: u64,
     flops: u64,
     share: f64,
+    least: Least,
 }
 
 impl Sum {
@@ -30,6 +32,18 @@ impl Sum {
         self.bytes += op.bytes;
         self.flops += op.flops;
         self.share += op.share;
+        if let Some(roof) = op.roof {
+            let (memory_ns, compute_ns) = (roof.memory_ns as f64, roof.compute_ns as f64);
+            self.least.add(Least { memory_ns, compute_ns, ns: memory_ns.max(compute_ns) });
+        }
+    }
+
+    /// Share of the nearer roof, and which that is.
+    fn roof(&self) -> [String; 2] {
+        [
+            format::or_absent(self.least.share(self.time_ns), format::share),
+            format::or_absent(self.least.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
+        ]
     }
 
     fn rate(&self, amount: u64) -> String {
@@ -55,14 +69,19 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
             ("time", Align::Right),
             ("GB/s", Align::Right),
             ("GFLOP/s", Align::Right),
+            ("of roof", Align::Right),
+            ("bound", Align::Left),
         ]);
         for (name, sum) in &sums {
+            let [roof, bound] = sum.roof();
             table.row([
                 name.clone(),
                 format::share(sum.share),
                 format::duration(sum.time_ns),
                 sum.rate(sum.bytes),
                 sum.rate(sum.flops),
+                roof,
+                bound,
             ]);
         }
         for (name, ns, share) in rest(result, phase) {
@@ -89,8 +108,11 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
             ("mean", Align::Right),
             ("GB/s", Align::Right),
             ("GFLOP/s", Align::Right),
+            ("of roof", Align::Right),
+            ("bound", Align::Left),
         ]);
         for (name, sum) in &sums {
+            let [roof, bound] = sum.roof();
             table.row([
                 name.clone(),
                 sum.kind.to_owned(),
@@ -99,6 +121,8 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
                 format::duration(sum.time_ns / sum.count.max(1)),
                 sum.rate(sum.bytes),
                 sum.rate(sum.flops),
+                roof,
+                bound,
             ]);
         }
         text.push_str(&table.render(style));

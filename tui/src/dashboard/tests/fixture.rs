@@ -10,6 +10,7 @@ use slmscope_profiles::job::{Job, JobState, ModelRef};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Rows;
 use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite, SiteWeight};
+use slmscope_profiles::roofline::{Look, Roofs};
 use slmscope_profiles::summary::{SiteSum, Summary};
 use slmscope_profiles::wire::{Frame, Hello, PlanFrame, Submit};
 use slmscope_profiles::workload::Workload;
@@ -89,7 +90,9 @@ pub(super) fn plan() -> PlanFrame {
         site(6, Some(1), Module::Ffn, "ffn.gate_up_proj", OpKind::Matmul),
         site(7, None, Module::LmHead, "lm_head", OpKind::Matmul),
     ];
-    PlanFrame { plan: 3, model: "smollm2-135m".to_owned(), threads: 2, path: "avx2".to_owned(), sites }
+    let look = Look { at_ns: 1, read_bytes: 2e9, f32_flops: 1e9, int8_ops: 1.2e9 };
+    let roofs = Roofs::of(&[look], 2, "avx2", 1);
+    PlanFrame { plan: 3, model: "smollm2-135m".to_owned(), threads: 2, path: "avx2".to_owned(), roofs, sites }
 }
 
 /// Ten tokens of 10 ms: 9.6 ms in ops, 0.1 ms between them, 0.25 ms sampling, 0.05 ms unattributed.

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
+use slmscope_profiles::roofline::Bound;
 
 use super::table::{self, Column};
 use super::{put, take_bottom, take_top};
@@ -19,13 +20,14 @@ pub(super) const UNATTRIBUTED_LIMIT: f64 = 0.01;
 type Field = (Column, fn(&Row) -> String);
 
 /// Columns by falling importance; a narrow screen shows the first of them, in this order.
-const COLUMNS: [Field; 12] = [
+const COLUMNS: [Field; 13] = [
     (column("phase", 7, false), |row| row.phase.as_str().to_owned()),
     (column("op", 24, false), name),
     (column("share", 7, true), |row| or_absent(row.share(), format::share)),
     (column("time/tok", 9, true), |row| or_absent(row.time_per_token(), format::duration)),
     (column("max", 8, true), |row| or_absent(row.max_ns, format::duration)),
     (column("memory", 9, true), |row| or_absent(row.bytes_per_second(), format::bytes_per_second)),
+    (column("roof", 9, true), |row| or_absent(row.roof(), roof)),
     (column("bytes/tok", 9, true), |row| or_absent(row.bytes_per_token(), format::traffic)),
     (column("compute", 12, true), |row| or_absent(row.flops_per_second(), format::flops_per_second)),
     (column("count", 7, true), |row| or_absent(row.count, format::count)),
@@ -36,6 +38,16 @@ const COLUMNS: [Field; 12] = [
 
 const fn column(title: &'static str, width: usize, right: bool) -> Column {
     Column { title, width, right }
+}
+
+/// `62 % mem`; the bound is left out where neither roof explains the time.
+fn roof((share, bound): (f64, Bound)) -> String {
+    let percent = format!("{:.0} %", share * 100.0);
+    match bound {
+        Bound::Memory => percent + " mem",
+        Bound::Compute => percent + " cpu",
+        Bound::Overhead => percent + "    ",
+    }
 }
 
 fn name(row: &Row) -> String {
@@ -61,7 +73,7 @@ pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
     }
     if rest.height > 5 {
         let foot = take_bottom(&mut rest, 1);
-        let line = " times and counts measured; bytes, FLOPs and rates derived from the plan's rules";
+        let line = " times, counts, roofs measured; bytes, FLOPs, rates derived from the plan's rules";
         put(Line::styled(line, palette.dim()), 0, foot, buf);
     }
     let key = table.list.selected.as_ref();
