@@ -64,32 +64,8 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let Opened { entrance, socket, bound_here } = open(&args)?;
-    let origin_ns = clock::now_ns();
     let root = Root::live().context("cannot read this machine")?;
-    let inventory = slmscope_probes::discover(&root);
-    let header = Header {
-        origin_ns,
-        wall_ns: clock::wall_ns(),
-        boottime_offset_ns: clock::boottime_offset_ns(),
-        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .ok()
-            .map(|id| id.trim().to_owned()),
-        version: crate::VERSION.to_owned(),
-        host: host::describe(&root),
-    };
-    let samples = Arc::new(SampleLog::new(&inventory.channels));
-    let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
-    let (publish, keep) = (hub.clone(), samples.clone());
-    let sink = Arc::new(move |sample: &Sample| {
-        keep.add(sample);
-        publish.sample(sample);
-    });
-    let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
-    sampler.set_counters_hz(config.energy_hz);
-    let sampler = Arc::new(sampler);
-    let runner =
-        Runner::start(hub.clone(), sampler.clone(), samples, root).context("cannot start the runner")?;
-    let daemon = Arc::new(Daemon { hub, runner, sampler, config, socket: socket.clone() });
+    let daemon = Arc::new(assemble(&root, config, socket.clone())?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -104,6 +80,34 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(socket);
     }
     result
+}
+
+/// Puts a daemon together that samples the machine under `root` and waits for jobs.
+pub(crate) fn assemble(root: &Root, config: Config, socket: Option<String>) -> anyhow::Result<Daemon> {
+    let inventory = slmscope_probes::discover(root);
+    let header = Header {
+        origin_ns: clock::now_ns(),
+        wall_ns: clock::wall_ns(),
+        boottime_offset_ns: clock::boottime_offset_ns(),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .map(|id| id.trim().to_owned()),
+        version: crate::VERSION.to_owned(),
+        host: host::describe(root),
+    };
+    let samples = Arc::new(SampleLog::new(&inventory.channels));
+    let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
+    let (publish, keep) = (hub.clone(), samples.clone());
+    let sink = Arc::new(move |sample: &Sample| {
+        keep.add(sample);
+        publish.sample(sample);
+    });
+    let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
+    sampler.set_counters_hz(config.energy_hz);
+    let sampler = Arc::new(sampler);
+    let runner = Runner::start(hub.clone(), sampler.clone(), samples, root.clone())
+        .context("cannot start the runner")?;
+    Ok(Daemon { hub, runner, sampler, config, socket })
 }
 
 /// Done when the daemon is asked to end.

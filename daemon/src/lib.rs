@@ -13,6 +13,7 @@ pub mod commands;
 mod config;
 mod descriptors;
 mod hub;
+pub mod own_cost;
 mod ring;
 mod runner;
 mod server;

@@ -3,6 +3,7 @@
 //! The main thread runs one command after the other. A second thread reads commands, raises the cancel flag,
 //! and ends the process at once when the daemon is gone, whatever the engine is doing.
 
+mod budget;
 pub mod channel;
 mod confine;
 mod measure;
@@ -19,10 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use anyhow::Context;
+use slmscope_engine::clock::Ticks;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::setup::Setup;
 use slmscope_engine::threads;
 
+use budget::Purse;
 use channel::Receiver;
 use protocol::{Command, Event};
 
@@ -79,7 +82,23 @@ pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
     // Opened now: afterwards nothing can be.
     let statm = File::open("/proc/self/statm").ok();
     confine::confine();
-    let mut worker = Worker { control, cancel, ring, seq: 0, runtime_rss, statm, bench: None };
+    let mut clock = Ticks::default();
+    let event_price_ns = budget::event_price_ns(&mut clock);
+    let purse = Purse::new(None, 0.0, 0.0);
+    let mut worker = Worker {
+        control,
+        cancel,
+        ring,
+        seq: 0,
+        clock,
+        event_price_ns,
+        purses_of: None,
+        chunks: purse.clone(),
+        steps: purse,
+        runtime_rss,
+        statm,
+        bench: None,
+    };
     worker.execute(first, files)?;
     while let Ok((command, files)) = commands.recv() {
         worker.execute(command, files)?;
@@ -127,6 +146,15 @@ struct Worker {
     ring: Producer,
     /// Batches made so far, lost ones included.
     seq: u64,
+    clock: Ticks,
+    /// What recording one event costs.
+    event_price_ns: f64,
+    /// Budget and steps of a token that the purses were made for.
+    purses_of: Option<(Option<f64>, usize)>,
+    /// Which chunks of a prompt are recorded.
+    chunks: Purse,
+    /// Which decode steps are recorded.
+    steps: Purse,
     runtime_rss: Option<u64>,
     /// What the kernel says of this process' memory; `None` without `/proc`.
     statm: Option<File>,
@@ -141,7 +169,7 @@ impl Worker {
     fn execute(&mut self, command: Command, files: Vec<OwnedFd>) -> anyhow::Result<()> {
         let result = match command {
             Command::Load(order) => load(self, *order, files),
-            Command::Repeat { run, measured } => self.repeat(run, measured),
+            Command::Repeat { run, measured, budget } => self.repeat(run, measured, budget),
             Command::Overhead { limit_ns, least_tokens } => self.overhead(limit_ns, least_tokens),
             Command::Identify => self.identify(),
             Command::Look(order) => self.look(order),

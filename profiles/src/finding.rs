@@ -121,7 +121,8 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
             );
         }
         let lost: u64 = books().map(|books| books.tokens - books.recorded_tokens.min(books.tokens)).sum();
-        if lost > 0 {
+        // A budget leaves tokens out on purpose.
+        if lost > 0 && result.workload.overhead_budget.is_none() {
             add(
                 FindingCode::LostTokens,
                 format!("{lost} tokens of {} were not recorded", phase.as_str()),
@@ -129,12 +130,15 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
             );
         }
     }
-    let own = result.overhead.fraction.filter(|&fraction| fraction > OVERHEAD_SHARE);
-    if let Some(fraction) = own {
+    let budget = result.workload.overhead_budget;
+    let limit = budget.unwrap_or(OVERHEAD_SHARE);
+    if let Some(fraction) = result.overhead.fraction.filter(|&fraction| fraction > limit) {
+        let of = budget.map_or_else(String::new, |budget| format!(", its budget is {:.2} %", budget * 100.0));
         add(
             FindingCode::Overhead,
-            format!("measuring cost {:.1} % of the run", fraction * 100.0),
-            "Close dashboards, or read the figures with that in mind.",
+            format!("measuring cost {:.2} % of the run{of}", fraction * 100.0),
+            "Close dashboards, let fewer tokens be recorded with --overhead-budget, or read the figures with that \
+             in mind.",
         );
     }
     let summary = &result.summary;
@@ -328,6 +332,29 @@ mod tests {
         result.bandwidth = vec![traffic(None, Class::Unavailable)];
         result.roofs.read_bytes_per_s = Some(Estimate { median: 40e9, low: None, high: None });
         assert_eq!(codes(&result), [FindingCode::BandwidthBound]);
+    }
+
+    #[test]
+    fn a_budget_is_the_limit_of_the_cost_and_leaves_tokens_out_on_purpose() {
+        let mut result = result();
+        result.overhead.fraction = Some(0.006);
+        result.phases = vec![crate::result::PhaseBooks {
+            phase: Phase::Decode,
+            run: 0,
+            tokens: 10,
+            recorded_tokens: 5,
+            wall_ns: 100,
+            recorded_wall_ns: 50,
+            ops_ns: 50,
+            gap_ns: 0,
+            unattributed_ns: 0,
+            other: Vec::new(),
+        }];
+        assert_eq!(codes(&result), [FindingCode::LostTokens]);
+        result.workload.overhead_budget = Some(0.005);
+        assert_eq!(codes(&result), [FindingCode::Overhead]);
+        result.workload.overhead_budget = Some(0.01);
+        assert!(codes(&result).is_empty());
     }
 
     #[test]

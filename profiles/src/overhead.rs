@@ -43,8 +43,8 @@ impl Stolen {
 
 /// The cost of measuring a run with these phases and ops.
 ///
-/// With a decode phase, recording is the relative difference of a decode step; without one, the cost of one
-/// event times the events of prefill.
+/// With a decode phase, recording is the relative difference of a decode step, times the share of the steps that
+/// were recorded; without one, the cost of one event times the events of prefill.
 pub fn overhead(
     recording: &Recording<'_>,
     stolen: Option<Stolen>,
@@ -52,8 +52,12 @@ pub fn overhead(
     ops: &[OpRow],
 ) -> Overhead {
     let stolen = stolen.and_then(Stolen::share);
+    let decodes = phases.iter().any(|books| books.phase == Phase::Decode);
+    let main = if decodes { Phase::Decode } else { Phase::Prefill };
+    let recorded = recorded_share(phases, main);
     let none = |tokens: usize, reason: &str| Overhead {
         stolen,
+        recorded,
         tokens: tokens as u64,
         reason: Some(reason.to_owned()),
         ..Overhead::default()
@@ -67,7 +71,6 @@ pub fn overhead(
     if tokens < LEAST_OVERHEAD_TOKENS as usize {
         return none(tokens, "too short: fewer than 256 tokens; ask for more tokens, or for --overhead full");
     }
-    let decodes = phases.iter().any(|books| books.phase == Phase::Decode);
     // One ratio for every group of four, in which a drift of the machine's speed cancels out.
     let groups = on_ns.chunks_exact(2).zip(off_ns.chunks_exact(2));
     let shares: Vec<f64> = groups
@@ -77,7 +80,7 @@ pub fn overhead(
             if decodes { on / off - 1.0 } else { (on - off) / 2.0 }
         })
         .collect();
-    let scale = if decodes { 1.0 } else { per_token_to_share(phases, ops) };
+    let scale = if decodes { recorded.unwrap_or(1.0) } else { per_token_to_share(phases, ops) };
     let (Some(middle), Some((low, high))) = (median(&shares), bootstrap_median(&shares)) else {
         return none(tokens, "too short");
     };
@@ -89,14 +92,24 @@ pub fn overhead(
         low: total(low),
         high: total(high),
         tokens: tokens as u64,
+        recorded,
         reason: stolen.is_none().then(|| "the kernel does not tell CPU times".to_owned()),
     }
+}
+
+/// Share of a phase's tokens that were recorded; `None` without any.
+fn recorded_share(phases: &[PhaseBooks], phase: Phase) -> Option<f64> {
+    let sum = |part: fn(&PhaseBooks) -> u64| {
+        phases.iter().filter(|books| books.phase == phase).map(part).sum::<u64>() as f64
+    };
+    let tokens = sum(|books| books.tokens);
+    (tokens > 0.0).then(|| sum(|books| books.recorded_tokens) / tokens)
 }
 
 /// Turns the extra time of one decode step into a share of prefill: by the events of both.
 fn per_token_to_share(phases: &[PhaseBooks], ops: &[OpRow]) -> f64 {
     let events: u64 = ops.iter().map(|op| op.count).sum();
-    let wall: u64 = phases.iter().map(|books| books.recorded_wall_ns).sum();
+    let wall: u64 = phases.iter().map(|books| books.wall_ns).sum();
     let steps = ops.len().max(1) as f64;
     if wall == 0 { 0.0 } else { events as f64 / steps / wall as f64 }
 }
@@ -135,6 +148,17 @@ mod tests {
         assert!((cost.recording.unwrap() - 0.01).abs() < 1e-4, "{cost:?}");
         assert!((cost.fraction.unwrap() - 0.02).abs() < 1e-4, "{cost:?}");
         assert!(cost.low <= cost.fraction && cost.fraction <= cost.high);
+    }
+
+    #[test]
+    fn tokens_that_were_not_recorded_cost_nothing() {
+        let (on_ns, off_ns) = ([102_u32; 200], [100_u32; 200]);
+        let mut phases = decode();
+        (phases[0].tokens, phases[0].recorded_tokens) = (40, 10);
+        let times = Recording::Times { on_ns: &on_ns, off_ns: &off_ns };
+        let cost = overhead(&times, None, &phases, &[]);
+        assert_eq!(cost.recorded, Some(0.25));
+        assert!((cost.recording.unwrap() - 0.005).abs() < 1e-9, "{cost:?}");
     }
 
     #[test]

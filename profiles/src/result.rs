@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::op::Phase;
 use crate::plan::SiteId;
 use crate::plan::site::{Module, OpKind};
-use crate::spec::tensors::ParamCounts;
 use crate::roofline::{OpRoof, Roofs};
+use crate::spec::tensors::ParamCounts;
 use crate::stats::Estimate;
 use crate::workload::Workload;
 
@@ -344,6 +344,10 @@ pub struct Overhead {
     pub high: Option<f64>,
     /// Tokens that `recording` was found with.
     pub tokens: u64,
+    /// Share of the measured tokens whose events were recorded: less than 1 where a budget left some out, or
+    /// the daemon was too slow for them. `recording` is that much of what recording all of them costs.
+    #[serde(default)]
+    pub recorded: Option<f64>,
     /// Why there is no figure.
     pub reason: Option<String>,
 }

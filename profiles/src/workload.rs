@@ -47,6 +47,9 @@ pub struct Workload {
     pub ignore_eos: Option<bool>,
     /// How the cost of recording is found.
     pub overhead: OverheadMode,
+    /// Share of the time that measuring may cost, 0 to 1. So many tokens are recorded, whole and beginning
+    /// anywhere, as recording can afford; a run that still cost more has a finding. `None` records every token.
+    pub overhead_budget: Option<f64>,
     /// Give up after so many seconds.
     pub timeout: Option<u32>,
     /// Start again when done, until cancelled.
@@ -76,6 +79,7 @@ impl Default for Workload {
             seed: 1,
             ignore_eos: None,
             overhead: OverheadMode::Auto,
+            overhead_budget: None,
             timeout: None,
             looped: false,
             pause: 0,
@@ -175,6 +179,11 @@ impl Workload {
         if self.repetitions == Some(0) {
             return fail("repetitions", "0 repetitions measure nothing; leave it out for as many as needed");
         }
+        if self.overhead_budget.is_some_and(|budget| !(budget > 0.0 && budget <= 1.0)) {
+            let problem =
+                "is a share of the time above 0 and up to 1, like 0.005; leave it out to record all";
+            return fail("overhead_budget", problem);
+        }
         if self.timeout == Some(0) {
             return fail("timeout", "0 s is over before anything starts");
         }
@@ -228,6 +237,12 @@ mod tests {
         assert_eq!(check(|w| w.threads = Some(0)), Err("threads"));
         assert_eq!(check(|w| w.isa = Some("sse9".to_owned())), Err("isa"));
         assert_eq!(check(|w| w.isa = Some("avx2".to_owned())), Ok(()));
+        for (budget, found) in [(0.0, Err("overhead_budget")), (1.5, Err("overhead_budget")), (0.01, Ok(()))]
+        {
+            let workload = Workload { overhead_budget: Some(budget), ..Workload::default() };
+            assert_eq!(workload.validate().map_err(|e| e.field), found);
+        }
+        assert_eq!(check(|w| w.overhead_budget = Some(f64::NAN)), Err("overhead_budget"));
         assert_eq!(check(|w| w.repetitions = Some(0)), Err("repetitions"));
         assert_eq!(check(|w| w.prompt_text = Some(String::new())), Err("prompt_text"));
         assert_eq!(check(|w| w.chat = Some(String::new())), Err("chat"));

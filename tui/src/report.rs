@@ -323,6 +323,12 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
         or_absent(overhead.high, signed_share),
         overhead.tokens
     );
+    if let Some(recorded) = overhead.recorded.filter(|&recorded| recorded < 1.0) {
+        let budget = result.workload.overhead_budget;
+        let why =
+            budget.map_or_else(String::new, |share| format!(", for a budget of {}", signed_share(share)));
+        let _ = writeln!(text, "  {} of the tokens were recorded{why}", format::share(recorded));
+    }
     if let Some(reason) = &overhead.reason {
         let _ = writeln!(text, "  {}", style.dim(reason));
     }

@@ -1,5 +1,4 @@
-//! Prefill and decode rates of an executor, the price of an op event, and the speed of the weight
-//! generator, by hand:
+//! Prefill and decode rates of an executor, and the speed of the weight generator, by hand:
 //! `cargo bench -p slmscope-engine --bench passes -- [THREADS] [candle | ISA] [MODEL.gguf ...]`.
 
 use std::collections::BTreeMap;
@@ -22,7 +21,6 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 
 const PROMPT: u32 = 512;
 const GENERATE: u32 = 64;
-const EVENTS: u32 = 4_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
@@ -37,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     setup.threads =
         count.map_or_else(|| Ok(threads::default_count(setup.executor)), |count| count.parse())?;
     threads::configure(&setup)?;
-    eprintln!("{setup:?}; {:.1} ns an op event", event_cost());
+    eprintln!("{setup:?}");
     let model = Model::synthetic(
         catalogue::find("smollm2-135m").expect("an embedded model").spec(),
         WeightFormat::Q4_0,
@@ -50,21 +48,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         passes(&path, &model, &setup)?;
     }
     Ok(())
-}
-
-/// Nanoseconds of two clock reads and one stored event.
-fn event_cost() -> f64 {
-    let (clock, mut recorder) = (Monotonic, Recorder::new(512));
-    let begin = clock.now_ns();
-    for round in 0..EVENTS / 512 {
-        recorder.begin(u64::from(round));
-        for site in 0..512 {
-            let begin = clock.now_ns();
-            recorder.close(std::hint::black_box(site), begin, clock.now_ns());
-        }
-        std::hint::black_box(recorder.recorded());
-    }
-    (clock.now_ns() - begin) as f64 / f64::from(EVENTS)
 }
 
 fn passes(name: &str, model: &Model, setup: &Setup) -> Result<(), Box<dyn Error>> {

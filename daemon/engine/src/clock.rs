@@ -1,5 +1,10 @@
 //! The one clock of a recording: nanoseconds of CLOCK_MONOTONIC, comparable across processes of a machine.
 
+mod counter;
+mod ticks;
+
+pub use ticks::Ticks;
+
 /// Where the recording loop gets its time from. Tests script it.
 pub trait Clock {
     /// Nanoseconds; never less than what the call before answered.

@@ -283,7 +283,8 @@ impl<'a> Attempt<'a> {
     }
 
     fn repeat(&mut self, run: u32, measured: bool) -> Result<(), Stop> {
-        self.command(&Command::Repeat { run, measured })?;
+        let budget = self.order.submit.workload.overhead_budget;
+        self.command(&Command::Repeat { run, measured, budget })?;
         match self.answer()? {
             Event::RunDone { ids, .. } => {
                 if measured && run == 0 {

@@ -1,10 +1,12 @@
 //! The measured part: prefill, decode, and what recording itself costs.
 
-use slmscope_engine::clock::{Clock, Monotonic};
+use slmscope_engine::clock::Clock;
 use slmscope_engine::sampler::greedy;
 use slmscope_profiles::job::Span;
 use slmscope_profiles::op::{BatchHead, OtherSpan, Phase};
+use slmscope_profiles::stats::SplitMix;
 
+use super::budget::Purse;
 use super::model::Workbench;
 use super::protocol::Event;
 use super::{End, Worker};
@@ -22,8 +24,9 @@ struct Label {
 
 impl Worker {
     /// Runs the workload once from the filled context on.
-    pub(super) fn repeat(&mut self, run: u32, measured: bool) -> Result<(), End> {
+    pub(super) fn repeat(&mut self, run: u32, measured: bool, budget: Option<f64>) -> Result<(), End> {
         let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        self.open_purses(&bench, budget);
         let result = self.run_once(&mut bench, run, measured);
         self.bench = Some(bench);
         result
@@ -50,6 +53,20 @@ impl Worker {
         Ok(())
     }
 
+    /// Readies what decides which tokens are recorded, if the budget is another than it was.
+    fn open_purses(&mut self, bench: &Workbench, budget: Option<f64>) {
+        let steps = bench.session.plan().steps.len();
+        if self.purses_of == Some((budget, steps)) {
+            return;
+        }
+        let price_ns = steps as f64 * self.event_price_ns;
+        // Any source of chance will do.
+        let mut chance = SplitMix(self.clock.now_ns());
+        let mut purse = || Purse::new(budget, price_ns, chance.below(1 << 20) as f64 / f64::from(1 << 20));
+        (self.chunks, self.steps) = (purse(), purse());
+        self.purses_of = Some((budget, steps));
+    }
+
     /// The prompt, in chunks; samples the first id if any are asked for.
     fn prefill(
         &mut self,
@@ -62,21 +79,24 @@ impl Worker {
         let chunks = bench.prompt.len().div_ceil(rows);
         let mut ends = Vec::with_capacity(chunks);
         let mut sample_ns = 0;
-        let begin_ns = Monotonic.now_ns();
+        let begin_ns = self.clock.align();
         let mut border = begin_ns;
         for (token, chunk) in bench.prompt.chunks(rows).enumerate() {
             let context = bench.session.context();
-            bench.recorder.begin(border);
-            bench.session.forward(chunk, &mut bench.recorder, &Monotonic, &self.cancel)?;
-            let computed = Monotonic.now_ns();
+            let begun = border;
+            bench.recorder.set_on(self.chunks.pays());
+            bench.recorder.begin(begun);
+            bench.session.forward(chunk, &mut bench.recorder, &self.clock, &self.cancel)?;
+            let computed = self.clock.now_ns();
             border = computed;
             if token + 1 == chunks && bench.order.generate > 0 {
                 ids.push(greedy(bench.session.logits())?);
-                border = Monotonic.now_ns();
+                border = self.clock.align();
                 bench.recorder.span(OtherSpan::Sample, computed, border);
                 sample_ns += border - computed;
             }
             ends.push(border);
+            self.chunks.passed(border - begun);
             let label = Label { phase, run, token: token as u32, rows: chunk.len() as u32, context };
             push(&mut self.ring, &mut self.seq, bench, label, border);
         }
@@ -105,19 +125,22 @@ impl Worker {
         let mut ends = Vec::with_capacity(steps);
         let mut id = ids.last().copied().unwrap_or(bench.start_id);
         let mut sample_ns = 0;
-        let begin_ns = Monotonic.now_ns();
+        let begin_ns = self.clock.align();
         let mut border = begin_ns;
         for token in 0..steps as u32 {
             let context = bench.session.context();
-            bench.recorder.begin(border);
-            bench.session.forward(&[id], &mut bench.recorder, &Monotonic, &self.cancel)?;
-            let computed = Monotonic.now_ns();
+            let begun = border;
+            bench.recorder.set_on(self.steps.pays());
+            bench.recorder.begin(begun);
+            bench.session.forward(&[id], &mut bench.recorder, &self.clock, &self.cancel)?;
+            let computed = self.clock.now_ns();
             id = greedy(bench.session.logits())?;
-            border = Monotonic.now_ns();
+            border = self.clock.align();
             bench.recorder.span(OtherSpan::Sample, computed, border);
             sample_ns += border - computed;
             ids.push(id);
             ends.push(border);
+            self.steps.passed(border - begun);
             push(&mut self.ring, &mut self.seq, bench, Label { phase, run, token, rows: 1, context }, border);
             if bench.ends(id) {
                 break;
@@ -158,22 +181,22 @@ impl Worker {
         // The last position of the cache that is filled: a step as late in the context as the measured ones, or
         // where recurrent state begins again.
         let position = bench.session.rewind(bench.session.context().saturating_sub(1));
-        let begin = Monotonic.now_ns();
+        let begin = self.clock.align();
         let mut token = 0;
         loop {
             for on in [true, false, false, true] {
                 bench.session.rewind(position);
                 bench.recorder.set_on(on);
-                let start = Monotonic.now_ns();
+                let start = self.clock.align();
                 bench.recorder.begin(start);
-                bench.session.forward(&[bench.start_id], &mut bench.recorder, &Monotonic, &self.cancel)?;
+                bench.session.forward(&[bench.start_id], &mut bench.recorder, &self.clock, &self.cancel)?;
                 let label = Label { phase: Phase::Overhead, run: 0, token, rows: 1, context: position };
-                push(&mut self.ring, &mut self.seq, bench, label, Monotonic.now_ns());
-                let ns = u32::try_from(Monotonic.now_ns() - start).unwrap_or(u32::MAX);
+                push(&mut self.ring, &mut self.seq, bench, label, self.clock.align());
+                let ns = u32::try_from(self.clock.align() - start).unwrap_or(u32::MAX);
                 (if on { &mut on_ns } else { &mut off_ns }).push(ns);
                 token += 1;
             }
-            if Monotonic.now_ns() - begin > limit_ns && token >= least_tokens {
+            if self.clock.align() - begin > limit_ns && token >= least_tokens {
                 return Ok((on_ns, off_ns));
             }
         }

@@ -127,7 +127,8 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
-    let mut bench = Workbench { key, origin, order, capacity, session, recorder, prompt, start_id, tokenizer };
+    let mut bench =
+        Workbench { key, origin, order, capacity, session, recorder, prompt, start_id, tokenizer };
     fill(worker, &mut bench, is_filled)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),

@@ -27,6 +27,8 @@ pub enum Command {
         run: u32,
         /// Whether it counts.
         measured: bool,
+        /// Share of the time that recording may take; `None` for all that it takes.
+        budget: Option<f64>,
     },
     /// Measures what recording costs; answered by [`Event::Overhead`].
     Overhead {

@@ -16,8 +16,7 @@ impl Worker {
     /// Looks as often as asked for, and tells.
     pub(super) fn look(&self, order: LookOrder) -> Result<(), End> {
         let Setup { isa, threads, .. } = order.setup;
-        let kernels =
-            Kernels::new(isa).ok_or_else(|| End::Failed(format!("this machine has no {isa}")))?;
+        let kernels = Kernels::new(isa).ok_or_else(|| End::Failed(format!("this machine has no {isa}")))?;
         let buffer = Buffer::new(order.buffer_bytes as usize);
         let mut looks = Vec::with_capacity(order.looks as usize);
         for _ in 0..order.looks {

@@ -118,6 +118,10 @@ struct EngineOptions {
     /// How long to look for the recorder's own cost [default: auto]
     #[arg(long, value_name = "HOW")]
     overhead: Option<Overhead>,
+    /// Share of the time that measuring may cost, like 0.5% or 0.005: as many tokens are recorded as recording
+    /// can afford [default: all]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    overhead_budget: Option<f64>,
     /// A new worker process: nothing is warm from earlier jobs
     #[arg(long)]
     fresh: bool,
@@ -132,6 +136,13 @@ enum Overhead {
     Full,
     /// Not at all
     Off,
+}
+
+/// A share of the whole, as a percentage or a number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
+    let share = number.trim().parse::<f64>().map_err(|error| format!("{error}: like 0.5% or 0.005"))?;
+    Ok(share * scale)
 }
 
 impl RunArgs {
@@ -165,6 +176,7 @@ impl RunArgs {
                 Some(Overhead::Full) => OverheadMode::Full,
                 Some(Overhead::Off) => OverheadMode::Off,
             },
+            overhead_budget: engine.overhead_budget,
             timeout: sizes.timeout,
             looped: sizes.looped,
             pause: sizes.pause.unwrap_or(default.pause),

@@ -321,7 +321,9 @@ impl Section<'_> {
         };
         let mut least = Least::default();
         for (site, sum) in &self.sites {
-            least.add(self.roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)).unwrap_or_default());
+            least.add(
+                self.roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)).unwrap_or_default(),
+            );
         }
         Row {
             least,

@@ -1,0 +1,296 @@
+//! What everything costs: decode of a worker that is recorded, drained, probed and shown to a client, against
+//! the same worker left alone.
+//!
+//! Put together from the daemon's own parts, for the bench of this name. *On* is a daemon with its probes at a
+//! workload's pace, its server, and a client in a process of its own that takes the dashboard's stream. *Off* is
+//! none of that: no probe, no server, no client, and a recorder that records no token. The worker is the same
+//! process throughout, so that neither where its memory lies nor how warm it is tells the two apart.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use slmscope_engine::setup::Setup;
+use slmscope_engine::threads;
+use slmscope_probes::hygiene::CpuSnapshot;
+use slmscope_probes::{Pace, Root, process};
+use slmscope_profiles::catalogue;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::job::Span;
+use slmscope_profiles::profile::Profile;
+use slmscope_profiles::roofline::Roofs;
+use slmscope_profiles::wire::codec::{Codec, Envelope};
+use slmscope_profiles::wire::{Ask, Frame, MAGIC, PlanFrame, Request, Subscribe};
+use tokio::sync::oneshot;
+
+use crate::commands;
+use crate::config::Config;
+use crate::server::{self, Daemon, Entrance};
+use crate::supervisor::WorkerProcess;
+use crate::worker::protocol::{Command, Event, Load, Loaded, Prompt, Source};
+
+/// Word on the command line of a process that is to be a [`client`].
+pub const CLIENT: &str = "client";
+
+/// How often the ring is drained, as the runner does.
+const TURN: Duration = Duration::from_millis(25);
+/// Steps to find out how long one takes.
+const TRIED: u32 = 48;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Decode rates of one stretch each.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair {
+    /// Tokens per second with everything on.
+    pub on: f64,
+    /// Tokens per second with everything off.
+    pub off: f64,
+    /// The larger share of the machine that others, or its host, had in one of the two; 0 to 1.
+    pub disturbed: f64,
+}
+
+/// A worker with a model, to be watched and left alone.
+pub struct OwnCost {
+    worker: WorkerProcess,
+    root: Root,
+    loaded: Loaded,
+    run: u32,
+}
+
+impl OwnCost {
+    /// Starts a worker with a catalogue model in q4_0 or a GGUF file, on which a stretch of decode takes about
+    /// `stretch`.
+    ///
+    /// # Errors
+    /// If there is no such model, or the worker fails.
+    pub fn start(model: &str, stretch: Duration) -> anyhow::Result<Self> {
+        let setup = Setup { threads: threads::default_count(Setup::default().executor), ..Setup::default() };
+        let mut worker = WorkerProcess::spawn(setup)?;
+        let mut longest = u32::MAX;
+        let (source, file) = if Path::new(model).is_file() {
+            let file = std::fs::File::open(model).with_context(|| format!("cannot open {model}"))?;
+            (Source::Gguf { name: model.to_owned() }, Some(file))
+        } else {
+            let Ok(row) = catalogue::find(model) else { bail!("{model} is no model and no file") };
+            let spec = row.spec();
+            longest = spec.max_context - 1;
+            (Source::Synthetic { spec: Box::new(spec), format: WeightFormat::Q4_0, seed: 1 }, None)
+        };
+        let mut load = |worker: &mut WorkerProcess, generate| {
+            let load = Load {
+                job: 1,
+                plan: 1,
+                source: source.clone(),
+                setup,
+                kv: KvFormat::F16,
+                prompt: Prompt::Random(0),
+                generate,
+                depth: 0,
+                seed: 1,
+                stops_at_end: false,
+                memory_limit: None,
+            };
+            let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+            worker.send(&Command::Load(Box::new(load)), &files)?;
+            match answer(worker, TURN, |_, _| ())? {
+                Event::Loaded(loaded) => Ok(*loaded),
+                other => bail!("the worker answered {other:?} to a load"),
+            }
+        };
+        let loaded = load(&mut worker, TRIED)?;
+        let mut own = Self { worker, root: Root::live()?, loaded, run: 0 };
+        own.decode(Some(0.0), |_, _| ())?;
+        let rate = own.decode(Some(0.0), |_, _| ())?;
+        let steps = (rate * stretch.as_secs_f64()).clamp(1.0, f64::from(longest));
+        own.loaded = load(&mut own.worker, steps as u32)?;
+        own.decode(Some(0.0), |_, _| ())?;
+        Ok(own)
+    }
+
+    /// A stretch with everything on and one with everything off, in this order or the other.
+    ///
+    /// # Errors
+    /// If the worker fails or a part cannot be started.
+    pub fn pair(&mut self, on_first: bool) -> anyhow::Result<Pair> {
+        let mut pair = Pair { on: 0.0, off: 0.0, disturbed: 0.0 };
+        for on in [on_first, !on_first] {
+            let (rate, disturbed) = if on { self.on()? } else { self.off()? };
+            *(if on { &mut pair.on } else { &mut pair.off }) = rate;
+            pair.disturbed = pair.disturbed.max(disturbed);
+        }
+        Ok(pair)
+    }
+
+    fn on(&mut self) -> anyhow::Result<(f64, f64)> {
+        let watching = Watching::start(&self.loaded, self.worker.pid())?;
+        let before = self.look(Some(&watching));
+        let mut profile = Profile::new(self.loaded.sites.clone(), self.loaded.isa.clone());
+        let hub = &watching.daemon.hub;
+        let rate = self.decode(None, |worker, event| {
+            while let Ok(Some(batch)) = worker.ring.next() {
+                profile.add_batch(&batch);
+                hub.ops(&batch);
+            }
+            if let Some(Event::Span(span)) = event {
+                hub.publish(&Frame::Span(span.clone()));
+            }
+        })?;
+        let disturbed = before.disturbed_until(&self.look(Some(&watching)));
+        anyhow::ensure!(self.worker.ring.lost() == 0, "tokens were lost: {}", self.worker.ring.lost());
+        watching.stop();
+        Ok((rate, disturbed))
+    }
+
+    fn off(&mut self) -> anyhow::Result<(f64, f64)> {
+        let before = self.look(None);
+        let rate = self.decode(Some(0.0), |_, _| ())?;
+        Ok((rate, before.disturbed_until(&self.look(None))))
+    }
+
+    /// Decodes once and gives the steps per second; `turn` is called with each event, and now and then if
+    /// anything is recorded at all.
+    fn decode(
+        &mut self,
+        budget: Option<f64>,
+        mut turn: impl FnMut(&mut WorkerProcess, Option<&Event>),
+    ) -> anyhow::Result<f64> {
+        self.worker.send(&Command::Repeat { run: self.run, measured: true, budget }, &[])?;
+        self.run += 1;
+        let mut rate = None;
+        // What is left alone is not looked after either.
+        let every = if budget.is_some() { PATIENCE } else { TURN };
+        let done = answer(&mut self.worker, every, |worker, event| {
+            if let Some(Event::Span(span)) = event {
+                rate = Some(f64::from(span.tokens) * 1e9 / Span::wall_ns(span).max(1) as f64);
+            }
+            turn(worker, event);
+        })?;
+        anyhow::ensure!(matches!(done, Event::RunDone { .. }), "the worker answered {done:?} to a run");
+        rate.context("the worker told of no decode")
+    }
+
+    fn look(&self, watching: Option<&Watching>) -> Look {
+        let pids = [Some(std::process::id()), Some(self.worker.pid()), watching.map(|it| it.client.id())];
+        let own_ns = pids.into_iter().flatten().filter_map(process::cpu_ns).sum();
+        Look { cpu: CpuSnapshot::take(&self.root), own_ns }
+    }
+}
+
+/// Waits for the answer to the last command; `turn` is called with each event, and after `every` without one.
+fn answer(
+    worker: &mut WorkerProcess,
+    every: Duration,
+    mut turn: impl FnMut(&mut WorkerProcess, Option<&Event>),
+) -> anyhow::Result<Event> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let event = worker.next_event(every).context("the worker is gone")?;
+        turn(worker, event.as_ref());
+        match event {
+            None | Some(Event::Span(_) | Event::Progress { .. } | Event::Text { .. }) => {}
+            Some(Event::Failed { message }) => bail!(message),
+            Some(answer) => return Ok(answer),
+        }
+    }
+    bail!("the worker did not answer in {} s", PATIENCE.as_secs())
+}
+
+/// Who used the machine up to a moment.
+struct Look {
+    cpu: Option<CpuSnapshot>,
+    own_ns: u64,
+}
+
+impl Look {
+    fn disturbed_until(&self, newer: &Self) -> f64 {
+        let (Some(older), Some(cpu)) = (&self.cpu, &newer.cpu) else { return 0.0 };
+        let foreign = cpu.foreign_share(older, newer.own_ns.saturating_sub(self.own_ns));
+        foreign.unwrap_or(0.0).max(cpu.steal_share(older).unwrap_or(0.0))
+    }
+}
+
+/// A daemon around a worker, and its client.
+struct Watching {
+    daemon: Arc<Daemon>,
+    client: Child,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl Watching {
+    fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
+        let daemon = Arc::new(commands::assemble(&Root::live()?, Config::default(), None)?);
+        daemon.hub.set_plan(PlanFrame {
+            plan: 1,
+            model: "own cost".to_owned(),
+            threads: threads::default_count(Setup::default().executor).get() as u32,
+            path: loaded.isa.clone(),
+            roofs: Roofs::default(),
+            sites: loaded.sites.clone(),
+        });
+        let (ours, theirs) = UnixStream::pair()?;
+        let client = Process::new("/proc/self/exe")
+            .arg0("slmscope")
+            .arg(CLIENT)
+            .stdin(Stdio::from(OwnedFd::from(ours)))
+            .spawn()
+            .context("cannot start a client")?;
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let served = daemon.clone();
+        let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
+            let stopped = async {
+                // Either way it is over.
+                let _ = stopped.await;
+            };
+            // A client that left early leaves too few tokens to compare, which is seen there.
+            let _ = runtime.block_on(server::serve(Entrance::Private(theirs), served, stopped));
+        })?;
+        let until = Instant::now() + PATIENCE;
+        while daemon.hub.streams() == 0 {
+            anyhow::ensure!(Instant::now() < until, "the client did not subscribe");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        daemon.sampler.set_worker(Some(worker));
+        daemon.sampler.set_pace(Pace::Workload);
+        Ok(Self { daemon, client, stop, server })
+    }
+
+    fn stop(self) {
+        let Self { daemon, mut client, stop, server } = self;
+        // It may have ended by itself.
+        let _ = stop.send(());
+        let _ = client.kill();
+        let _ = client.wait();
+        let _ = server.join();
+        drop(daemon);
+    }
+}
+
+/// Takes the stream that a dashboard takes from the socket on standard input, decodes it, and shows nothing.
+///
+/// # Errors
+/// If the socket fails or something else than messages comes.
+pub fn client() -> anyhow::Result<()> {
+    let mut stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    stream.write_all(&MAGIC)?;
+    let ask = Request { id: None, ask: Ask::Subscribe(Subscribe::default()) };
+    stream.write_all(&Codec::MessagePack.encode(Envelope::Request, &ask))?;
+    let (mut buffer, mut part) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        while let Some(message) = Codec::MessagePack.split(&mut buffer)? {
+            std::hint::black_box(Codec::MessagePack.incoming(&message)?);
+        }
+        match stream.read(&mut part)? {
+            0 => return Ok(()),
+            count => buffer.extend_from_slice(&part[..count]),
+        }
+    }
+}
