@@ -1,9 +1,11 @@
-//! Matrix products of every format and instruction set against the machine's roofs, taken in between:
-//! `cargo bench -p slmscope-engine --bench kernels -- [isa=NAME] [format=NAME] [rows=N] [columns=N] [tokens=N]
-//! [seconds=S]`. One thread.
+//! Matrix products of every format and instruction set against the machine's roofs, which are taken with the
+//! same instructions right before and after each: `cargo bench -p slmscope-engine --bench kernels -- [--isa NAME]
+//! [--format NAME] [--rows N] [--columns N] [--tokens N] [--seconds S]`. One thread, one line a kernel.
 //!
 //! Each figure is the best of many short calls, so that what else runs on the machine counts little. The matrix
 //! of one-row products is larger than the caches, as a model is; the one of many rows is a layer's.
+
+#![allow(clippy::print_stdout, reason = "a program for developers")]
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -23,7 +25,7 @@ const CACHED_BYTES: usize = 256 << 10;
 const LOOK: Duration = Duration::from_millis(5);
 
 struct Options {
-    isa: Option<Isa>,
+    isas: Vec<Isa>,
     format: Option<WeightFormat>,
     rows: usize,
     columns: usize,
@@ -34,10 +36,7 @@ struct Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let buffer = Buffer::new(BUFFER_BYTES);
-    for kernels in Isa::ALL.into_iter().filter_map(Kernels::new) {
-        if options.isa.is_some_and(|isa| isa != kernels.isa()) {
-            continue;
-        }
+    for kernels in options.isas.iter().copied().filter_map(Kernels::new) {
         for format in WeightFormat::ALL {
             if options.format.is_none_or(|only| only == format) {
                 measure(kernels, format, &options, &buffer);
@@ -48,18 +47,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options =
-        Options { isa: None, format: None, rows: 256, columns: 2048, tokens: 512, seconds: 0.3 };
-    for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
-        let (name, value) = argument.split_once('=').ok_or("arguments are NAME=VALUE")?;
+    let isas = Isa::ALL.to_vec();
+    let mut options = Options { isas, format: None, rows: 256, columns: 2048, tokens: 512, seconds: 0.3 };
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(name) = arguments.next() {
+        let name = name.strip_prefix("--").ok_or_else(|| format!("`{name}` is no option: --NAME VALUE"))?;
+        let value = arguments.next().ok_or_else(|| format!("--{name} needs a value"))?;
         match name {
-            "isa" => options.isa = Some(value.parse()?),
+            "isa" => {
+                let isa: Isa = value.parse()?;
+                if !isa.is_available() {
+                    return Err(format!("this machine has no {isa}").into());
+                }
+                options.isas = vec![isa];
+            }
             "format" => options.format = Some(value.parse()?),
             "rows" => options.rows = value.parse()?,
             "columns" => options.columns = value.parse()?,
             "tokens" => options.tokens = value.parse()?,
             "seconds" => options.seconds = value.parse()?,
-            _ => return Err(format!("unknown option `{name}`").into()),
+            _ => return Err(format!("unknown option --{name}").into()),
         }
     }
     Ok(options)
@@ -103,7 +110,7 @@ fn measure(kernels: Kernels, format: WeightFormat, options: &Options, buffer: &B
         Form::Plain => ("GFLOP/s", before.f32_flops.max(after.f32_flops)),
         Form::Quantized => ("GOP/s", before.int8_ops.max(after.int8_ops)),
     };
-    eprintln!(
+    println!(
         "{:10} {format:5} 1 row {:6.2} GB/s of {:5.1} ({:3.0} %), {:5.1} in cache; {} rows {:6.0} {unit} of {:5.0} ({:3.0} %)",
         kernels.isa(),
         read / 1e9,
