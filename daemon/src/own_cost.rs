@@ -83,7 +83,7 @@ impl OwnCost {
             longest = spec.max_context - 1;
             (Source::Synthetic { spec: Box::new(spec), format: WeightFormat::Q4_0, seed: 1 }, None)
         };
-        let mut load = |worker: &mut WorkerProcess, generate| {
+        let load = |worker: &mut WorkerProcess, generate| {
             let load = Load {
                 job: 1,
                 plan: 1,

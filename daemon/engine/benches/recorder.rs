@@ -46,9 +46,10 @@ const STEP_WORDS: usize = 2048;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     let count = arguments.next_if(|argument| argument.parse::<NonZeroUsize>().is_ok());
-    let mut setup = Setup::default();
-    setup.threads =
-        count.map_or_else(|| threads::default_count(setup.executor), |count| count.parse().unwrap());
+    let default = Setup::default();
+    let count =
+        count.map_or_else(|| threads::default_count(default.executor), |count| count.parse().unwrap());
+    let setup = Setup { threads: count, ..default };
     threads::configure(&setup).unwrap();
     let spec = catalogue::find("smollm2-135m").unwrap().spec();
     let model = Model::synthetic(spec, WeightFormat::Q4_0, 1, KvFormat::F16).unwrap();

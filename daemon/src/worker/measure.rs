@@ -87,13 +87,13 @@ impl Worker {
             bench.recorder.set_on(self.chunks.pays());
             bench.recorder.begin(begun);
             bench.session.forward(chunk, &mut bench.recorder, &self.clock, &self.cancel)?;
-            let computed = self.clock.now_ns();
+            let computed = self.clock.align();
             border = computed;
             if token + 1 == chunks && bench.order.generate > 0 {
                 ids.push(greedy(bench.session.logits())?);
                 border = self.clock.align();
                 bench.recorder.span(OtherSpan::Sample, computed, border);
-                sample_ns += border - computed;
+                sample_ns += border.saturating_sub(computed);
             }
             ends.push(border);
             self.chunks.passed(border - begun);
@@ -137,7 +137,7 @@ impl Worker {
             id = greedy(bench.session.logits())?;
             border = self.clock.align();
             bench.recorder.span(OtherSpan::Sample, computed, border);
-            sample_ns += border - computed;
+            sample_ns += border.saturating_sub(computed);
             ids.push(id);
             ends.push(border);
             self.steps.passed(border - begun);
