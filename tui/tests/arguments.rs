@@ -28,6 +28,9 @@ fn flags_that_cannot_be_are_told_with_exit_code_2() {
         &["run", "--prompt-text", ""],
         &["run", "--format", "q9_9"],
         &["run", "--repetitions", "0"],
+        &["run", "--overhead-budget", "0"],
+        &["run", "--overhead-budget", "101%"],
+        &["run", "--overhead-budget", "little"],
         &["dance"],
         &["doctor", "--require", "mood"],
     ] {
