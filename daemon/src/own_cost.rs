@@ -43,7 +43,7 @@ pub const CLIENT: &str = "client";
 const TURN: Duration = Duration::from_millis(25);
 /// Steps to find out how long one takes.
 const TRIED: u32 = 48;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Decode rates of one stretch each.
 #[derive(Debug, Clone, Copy)]
