@@ -16,13 +16,35 @@ pub(super) struct Controller {
     pub(super) bytes: Option<f64>,
     /// Processor families (`cpu family` of `/proc/cpuinfo`) for which the terms hold; empty for names.
     pub(super) families: &'static [u32],
+    /// What the PMU's `identifier` must be for the worth of a count to hold, in any case of letters.
+    pub(super) model: Option<&'static str>,
 }
 
-const PLAIN: Controller =
-    Controller { prefix: "", not: None, read: &[], write: &[], total: &[], bytes: None, families: &[] };
+const PLAIN: Controller = Controller {
+    prefix: "",
+    not: None,
+    read: &[],
+    write: &[],
+    total: &[],
+    bytes: None,
+    families: &[],
+    model: None,
+};
+
+/// i.MX 8M counts beats of its memory bus, 4 transfers of 16 or 32 bits each.
+const fn imx8(model: &'static str, bytes: f64) -> Controller {
+    Controller {
+        prefix: "imx8_ddr",
+        read: &[&["read-cycles"]],
+        write: &[&["write-cycles"]],
+        bytes: Some(bytes),
+        model: Some(model),
+        ..PLAIN
+    }
+}
 
 /// In the order in which they are tried.
-pub(super) const CONTROLLERS: [Controller; 10] = [
+pub(super) const CONTROLLERS: [Controller; 18] = [
     // Intel servers and, with other names, clients up to Coffee Lake.
     Controller {
         prefix: "uncore_imc",
@@ -72,7 +94,51 @@ pub(super) const CONTROLLERS: [Controller; 10] = [
     Controller { prefix: "ali_drw", read: &[&["hif_rd"]], write: &[&["hif_wr"]], bytes: Some(64.0), ..PLAIN },
     Controller { prefix: "rockchip_ddr", read: &[&["read-bytes"]], write: &[&["write-bytes"]], ..PLAIN },
     Controller { prefix: "meson_ddr_bw", total: &[&["total_rw_bytes"]], ..PLAIN },
-    // Counted in beats of a width that only the board knows: listed, and not read unless sysfs gives a scale.
+    // NVIDIA's server after Grace counts bytes, to memory of its own socket and of others.
+    Controller {
+        prefix: "nvidia_ucf_pmu",
+        read: &[&["mem_bytes_rd"]],
+        write: &[&["mem_bytes_wr"]],
+        bytes: Some(1.0),
+        ..PLAIN
+    },
+    // Arm's controller in Ampere Altra: bursts of 8 on a bus of 64 bits, told apart by a filter.
+    Controller {
+        prefix: "arm_dmc620",
+        read: &[&["clkdiv2_rdwr,mask=0x1,match=0x0"]],
+        write: &[&["clkdiv2_rdwr,mask=0x1,match=0x1"]],
+        bytes: Some(64.0),
+        ..PLAIN
+    },
+    // HiSilicon's: bursts of 32 B on Kunpeng 920 and its successor. Caches have the same beginning and no flux.
+    Controller {
+        prefix: "hisi_sccl",
+        read: &[&["flux_rd"]],
+        write: &[&["flux_wr"]],
+        bytes: Some(32.0),
+        ..PLAIN
+    },
+    // i.MX 8M Plus counts bytes behind a filter by master, which lets all of them pass.
+    Controller {
+        prefix: "imx8_ddr",
+        read: &[&["axid-read,axi_mask=0xffff,axi_id=0x0"]],
+        write: &[&["axid-write,axi_mask=0xffff,axi_id=0x0"]],
+        bytes: Some(1.0),
+        model: Some("i.MX8MP"),
+        ..PLAIN
+    },
+    imx8("i.MX8MQ", 16.0),
+    imx8("i.MX8MM", 16.0),
+    imx8("i.MX8MN", 8.0),
+    Controller {
+        prefix: "imx9_ddr",
+        read: &[&["eddrtq_pm_rd_beat_filt0,axi_mask=0x0,axi_id=0x0"]],
+        write: &[&["eddrtq_pm_wr_beat_filt,axi_mask=0x0,axi_id=0x0"]],
+        bytes: Some(32.0),
+        model: Some("imx95"),
+        ..PLAIN
+    },
+    // Others of that family: beats of a width that only the board knows, unless sysfs gives a scale.
     Controller { prefix: "imx", read: &[&["read-cycles"]], write: &[&["write-cycles"]], ..PLAIN },
 ];
 
@@ -80,4 +146,4 @@ pub(super) const CONTROLLERS: [Controller; 10] = [
 pub(super) const GRACE_WRITES: (&str, &str) = ("nvidia_scf_pmu", "cmem_wr_total_bytes");
 
 /// PMUs of memory controllers whose counts have no known size.
-pub(super) const UNSIZED: [&str; 4] = ["arm_dmc620", "hisi_sccl", "nvidia_ucf_pmu", "qcom_llcc"];
+pub(super) const UNSIZED: [&str; 3] = ["imx8_ddr", "imx9_ddr", "qcom_llcc"];

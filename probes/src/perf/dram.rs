@@ -83,6 +83,10 @@ fn find(root: &Root, controller: &Controller, pmus: &[String]) -> Vec<(Pmu, Vec<
     pmus.iter()
         .filter(fits)
         .filter_map(|name| Pmu::find(root, name).ok())
+        .filter(|pmu| {
+            let is = |model: &str| pmu.identifier(root).is_some_and(|own| own.eq_ignore_ascii_case(model));
+            controller.model.is_none_or(is)
+        })
         .map(|pmu| {
             let counters = counters(root, controller, &pmu);
             (pmu, counters)
@@ -111,7 +115,8 @@ fn counters(root: &Root, controller: &Controller, pmu: &Pmu) -> Vec<Counter> {
 }
 
 fn counter(root: &Root, controller: &Controller, pmu: &Pmu, event: &str, way: Way) -> Option<Counter> {
-    let described = if event.contains('=') {
+    // Terms alone, where the kernel gives the event no name.
+    let described = if event.split(',').next().is_some_and(|first| first.contains('=')) {
         Described { event: pmu.encode(root, event)?, scale: None, unit: None }
     } else {
         pmu.event(root, event)?
@@ -330,6 +335,71 @@ mod tests {
         assert_eq!(refused.1.code, ReasonCode::NoSuchInterface);
         assert!(refused.1.detail.contains("uncore_imc_free_running_0"));
         assert!(catalogue.finish().is_empty());
+    }
+
+    #[test]
+    fn the_worth_of_a_count_depends_on_the_model_where_the_kernel_gives_one() {
+        let board = |model: &str| {
+            let file = |path: &str, text: &str| (format!("{PMUS}/imx8_ddr0/{path}"), text.to_owned());
+            let files = [
+                file("type", "33"),
+                file("identifier", model),
+                file("format/event", "config:0-7"),
+                file("format/axi_mask", "config1:0-15"),
+                file("format/axi_id", "config1:16-31"),
+                file("events/read-cycles", "event=0x2a"),
+                file("events/write-cycles", "event=0x2b"),
+                file("events/axid-read", "event=0x41"),
+            ];
+            let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+            let (_dir, root) = tree(&files);
+            let counters = found(&root);
+            let refused = discover(&root, &mut Catalogue::default()).err().unwrap().1;
+            (counters.into_iter().next().map(|(_, ways)| ways), refused.code)
+        };
+        let no_counter_in_a_tree = ReasonCode::NoSuchInterface;
+        let cycles = |bytes| (Some(vec![(Way::Read, bytes), (Way::Write, bytes)]), no_counter_in_a_tree);
+        assert_eq!(board("i.MX8MN\n"), cycles(8.0));
+        assert_eq!(board("i.mx8mm"), cycles(16.0));
+        assert_eq!(board("i.MX8MP"), (Some(vec![(Way::Read, 1.0)]), no_counter_in_a_tree));
+        assert_eq!(board("i.MX8QM"), (None, ReasonCode::NotSupported));
+    }
+
+    #[test]
+    fn filters_stand_behind_the_name_of_an_event() {
+        let file = |path: &str, text: &str| (format!("{PMUS}/{path}"), text.to_owned());
+        let files = [
+            file("arm_dmc620_10008c000/type", "40"),
+            file("arm_dmc620_10008c000/format/mask", "config:0-44"),
+            file("arm_dmc620_10008c000/format/match", "config1:0-44"),
+            file("arm_dmc620_10008c000/format/event", "config2:3-8"),
+            file("arm_dmc620_10008c000/format/clkdiv2", "config2:9"),
+            file("arm_dmc620_10008c000/events/clkdiv2_rdwr", "event=0x12,clkdiv2=0x1"),
+            file("hisi_sccl1_ddrc0/type", "41"),
+            file("hisi_sccl1_ddrc0/format/event", "config:0-4"),
+            file("hisi_sccl1_ddrc0/events/flux_rd", "config=0x1"),
+            file("hisi_sccl1_ddrc0/events/flux_wr", "config=0x0"),
+            file("hisi_sccl1_l3c0/type", "42"),
+            file("hisi_sccl1_l3c0/events/rd_hit_cpipe", "config=0x29"),
+            file("nvidia_ucf_pmu_0/type", "43"),
+            file("nvidia_ucf_pmu_0/format/event", "config:0-8"),
+            file("nvidia_ucf_pmu_0/events/mem_bytes_rd", "event=0x123"),
+            file("nvidia_ucf_pmu_0/events/mem_bytes_wr", "event=0x124"),
+        ];
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let (_dir, root) = tree(&files);
+        let both = |bytes| vec![(Way::Read, bytes), (Way::Write, bytes)];
+        assert_eq!(
+            found(&root),
+            [
+                ("nvidia_ucf_pmu_0".to_owned(), both(1.0)),
+                ("arm_dmc620_10008c000".to_owned(), both(64.0)),
+                ("hisi_sccl1_ddrc0".to_owned(), both(32.0)),
+            ]
+        );
+        let pmu = Pmu::find(&root, "arm_dmc620_10008c000").unwrap();
+        let write = pmu.event(&root, "clkdiv2_rdwr,mask=0x1,match=0x1").unwrap().event;
+        assert_eq!((write.config, write.config1, write.config2), (1, 1, 0x12 << 3 | 1 << 9));
     }
 
     #[test]

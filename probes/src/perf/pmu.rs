@@ -54,13 +54,20 @@ impl Pmu {
         Ok(Self { name: name.to_owned(), kind, cpus })
     }
 
-    /// An event that the kernel names; `None` if it has none of this name or describes it wrongly.
-    pub(super) fn event(&self, root: &Root, name: &str) -> Option<Described> {
+    /// An event that the kernel names, with further terms after a comma; `None` if it has none of this name or
+    /// describes it wrongly.
+    pub(super) fn event(&self, root: &Root, event: &str) -> Option<Described> {
+        let (name, terms) = event.split_once(',').unwrap_or((event, ""));
         let path = format!("{FOLDER}/{}/events/{name}", self.name);
-        let event = self.encode(root, &root.text(&path).ok()?)?;
+        let event = self.encode(root, &format!("{},{terms}", root.text(&path).ok()?))?;
         let scale = root.text(&format!("{path}.scale")).ok().and_then(|text| text.parse::<f64>().ok());
         let scale = scale.filter(|scale| scale.is_finite() && *scale > 0.0);
         Some(Described { event, scale, unit: root.text(&format!("{path}.unit")).ok() })
+    }
+
+    /// Which hardware this is, where the kernel tells.
+    pub(super) fn identifier(&self, root: &Root) -> Option<String> {
+        root.text(&format!("{FOLDER}/{}/identifier", self.name)).ok()
     }
 
     /// Puts terms such as `event=0x04,umask=0x03` where the PMU's formats say.
