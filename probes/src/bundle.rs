@@ -2,7 +2,8 @@
 //!
 //! The archive keeps the shape of the tree, links included, so that it can be read in place of the machine.
 //! What identifies the machine or its users is replaced ([`redact`]). Nothing of single processes is in it.
-//! Files that could not be read are left out, so they count as missing where the capture is read.
+//! Files that could not be read are empty in it; a list at its top says how each failed, and they fail alike
+//! where the capture is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -13,6 +14,7 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use crate::doctor::doctor;
 use crate::root::Root;
+use crate::root::failures::{self as failed, Failure};
 use redact::Redactor;
 
 mod redact;
@@ -32,6 +34,8 @@ const MAX_HOPS: usize = 40;
 pub struct Captured {
     /// Files.
     pub files: usize,
+    /// Of these, files that could not be read.
+    pub failed: usize,
     /// Values that were replaced.
     pub redacted: usize,
 }
@@ -43,18 +47,28 @@ pub struct Captured {
 pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     let noting = root.noting();
     // What is read during a report is what a report of the capture needs.
-    doctor(&noting);
+    doctor(&noting, None);
     crate::host::describe(&noting);
     let mut redactor = Redactor::of(root);
     let (mut links, mut folders, mut files) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let mut failures = BTreeMap::new();
     for path in noting.noted() {
         let Some(real) = resolve(root, &path, &mut links).filter(|real| is_wanted(real)) else { continue };
-        if root.open(&real).is_ok() {
+        if let Some(failure) = root.failure(&real) {
+            failures.insert(real, failure);
+        } else if root.open(&real).is_ok() {
             files.insert(real);
         } else if root.list(&real).is_ok() {
             folders.insert(real);
         }
     }
+    let holds_others = |path: &String| {
+        let below = format!("{path}/");
+        failures.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below))
+    };
+    let of_folders = |(path, failure): &(&String, &Failure)| failure.is_folder || holds_others(path);
+    let (closed, unread): (Vec<_>, Vec<_>) = failures.iter().partition(of_folders);
+    folders.extend(closed.into_iter().map(|(path, _)| path.clone()));
     let mut archive = Builder::new(out);
     for folder in folders.iter().filter(|folder| !folder.is_empty()) {
         let mut header = header(EntryType::Directory, 0o755);
@@ -64,7 +78,19 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
         let mut header = header(EntryType::Symlink, 0o777);
         archive.append_link(&mut header, redactor.path(link), redactor.path(target))?;
     }
-    let mut taken = 0;
+    for (path, _) in &unread {
+        archive.append_data(&mut header(EntryType::Regular, 0o644), redactor.path(path), io::empty())?;
+    }
+    let mut list = String::new();
+    for (path, failure) in &failures {
+        list.push_str(&format!("{failure} {}\n", redactor.path(path)));
+    }
+    if !list.is_empty() {
+        let mut header = header(EntryType::Regular, 0o644);
+        header.set_size(list.len() as u64);
+        archive.append_data(&mut header, failed::FILE, list.as_bytes())?;
+    }
+    let mut taken = unread.len();
     for file in &files {
         let Ok(bytes) = root.read(file, FILE_CAP) else { continue };
         let bytes = redactor.contents(file, &bytes);
@@ -74,7 +100,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
         taken += 1;
     }
     archive.into_inner()?.flush()?;
-    Ok(Captured { files: taken, redacted: redactor.replaced() })
+    Ok(Captured { files: taken, failed: failures.len(), redacted: redactor.replaced() })
 }
 
 /// Unpacks a capture into a folder of its own, which goes away with the returned value.

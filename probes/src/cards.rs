@@ -16,6 +16,7 @@ use std::sync::Arc;
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
 use crate::catalogue::{Catalogue, Entry};
+use crate::fdinfo::worker::Sign;
 use crate::files::{self, Files, Formula, Gate, Input, Kind, Limits, Slot};
 use crate::pci;
 use crate::root::Root;
@@ -24,6 +25,7 @@ use crate::source::{Group, Source};
 mod amd;
 mod devfreq;
 mod intel;
+mod metrics;
 mod soc;
 
 const DRM: &str = "sys/class/drm";
@@ -41,8 +43,8 @@ pub(crate) struct Cards {
     pub(crate) sources: Vec<Box<dyn Source>>,
     /// Monitors (`hwmon4`) whose power is entered here.
     pub(crate) monitors: HashSet<String>,
-    /// Number and PCI address of each card that has one.
-    pub(crate) addresses: Vec<(u32, String)>,
+    /// Number of each processor, and what tells its clients from those of others.
+    pub(crate) signs: Vec<(u32, Sign)>,
 }
 
 /// Enters the processors, numbered from `first`.
@@ -58,18 +60,19 @@ pub(crate) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue) -> Ca
         let folder = format!("{drm}/device");
         let mut card = Card::new(root, folder, next, catalogue);
         if amd::is(&card) {
-            amd::enter(&mut card, &mut found.monitors);
+            found.sources.extend(amd::enter(&mut card, &mut found.monitors));
         } else if intel::is(&card, &drm) {
-            found.sources.extend(intel::enter(&mut card, &drm, &mut found.monitors));
+            let address = address(root, &drm);
+            found.sources.extend(intel::enter(&mut card, &drm, address.as_deref(), &mut found.monitors));
         } else {
             continue;
         }
         slots.append(&mut card.slots);
-        found.addresses.extend(address(root, &drm).map(|address| (next, address)));
+        found.signs.extend(address(root, &drm).map(|address| (next, Sign::Address(address))));
         next += 1;
     }
-    next = devfreq::discover(root, next, catalogue, &mut slots);
-    soc::discover(root, next, catalogue, &mut slots, &mut found.sources);
+    next = devfreq::discover(root, next, catalogue, &mut slots, &mut found.signs);
+    soc::discover(root, next, catalogue, &mut slots, &mut found);
     found.sources.extend(Files::boxed(root, slots));
     found
 }

@@ -13,15 +13,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::root::Root;
-
+mod clients;
 pub(crate) mod worker;
+
+pub use clients::Clients;
 
 /// Longest `fdinfo`; xe prints some 60 lines.
 const CAP: usize = 8192;
-
-/// Descriptors of one process that are looked at.
-const MAX_DESCRIPTORS: usize = 4096;
 
 /// Names of one client that are kept.
 const MAX_NAMES: usize = 64;
@@ -80,47 +78,44 @@ impl Memory {
 }
 
 impl Client {
+    /// Takes a new reading of the same file; nothing is allocated for names that are known. Whether it is that of
+    /// a client of a graphics device.
+    fn update(&mut self, text: &[u8]) -> bool {
+        let mut id = None;
+        self.driver.clear();
+        for line in text.split(|&byte| byte == b'\n') {
+            let Some((key, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':'))
+            else {
+                continue;
+            };
+            let (Some(key), value) = (key.strip_prefix("drm-"), value.trim()) else { continue };
+            match key {
+                "driver" => value.clone_into(&mut self.driver),
+                "pdev" if self.device.as_deref() != Some(value) => self.device = Some(value.to_owned()),
+                "pdev" => {}
+                "client-id" => id = value.parse().ok(),
+                _ => detail(self, key, value),
+            }
+        }
+        self.id = id.unwrap_or(0);
+        id.is_some() && !self.driver.is_empty()
+    }
+
+    /// Whether both are one client of one device.
+    fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.device == other.device && self.driver == other.driver
+    }
+
     /// Memory of all regions that the client uses for itself, bytes. `None` if the driver tells none.
     pub fn memory_bytes(&self) -> Option<u64> {
         self.memory.values().filter_map(Memory::own).reduce(u64::saturating_add)
     }
 }
 
-/// The clients of some processes, each once, in the order of device and number. Descriptors that are no
-/// graphics device, or may not be read, are left out.
-pub fn clients(root: &Root, pids: &[u32]) -> Vec<Client> {
-    let mut found: BTreeMap<(String, u64), Client> = BTreeMap::new();
-    for pid in pids {
-        let folder = format!("proc/{pid}/fdinfo");
-        for name in root.list(&folder).unwrap_or_default().into_iter().take(MAX_DESCRIPTORS) {
-            let Ok(text) = root.read(&format!("{folder}/{name}"), CAP) else { continue };
-            if let Some(client) = parse(&text) {
-                let device = client.device.clone().unwrap_or_else(|| client.driver.clone());
-                found.entry((device, client.id)).or_insert(client);
-            }
-        }
-    }
-    found.into_values().collect()
-}
-
 /// Reads one `fdinfo`. `None` if it is that of no graphics device, or names no client.
 pub fn parse(text: &[u8]) -> Option<Client> {
     let mut client = Client::default();
-    let mut id = None;
-    for line in text.split(|&byte| byte == b'\n') {
-        let Some((key, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
-            continue;
-        };
-        let (Some(key), value) = (key.strip_prefix("drm-"), value.trim()) else { continue };
-        match key {
-            "driver" => value.clone_into(&mut client.driver),
-            "pdev" => client.device = Some(value.to_owned()),
-            "client-id" => id = value.parse().ok(),
-            _ => detail(&mut client, key, value),
-        }
-    }
-    client.id = id?;
-    (!client.driver.is_empty()).then_some(client)
+    client.update(text).then_some(client)
 }
 
 fn detail(client: &mut Client, key: &str, value: &str) {
@@ -158,10 +153,13 @@ fn detail(client: &mut Client, key: &str, value: &str) {
 }
 
 fn entry<'m, T: Default>(map: &'m mut BTreeMap<String, T>, name: &str) -> Option<&'m mut T> {
-    if map.len() >= MAX_NAMES && !map.contains_key(name) {
-        return None;
+    if !map.contains_key(name) {
+        if map.len() >= MAX_NAMES {
+            return None;
+        }
+        map.insert(name.to_owned(), T::default());
     }
-    Some(map.entry(name.to_owned()).or_default())
+    map.get_mut(name)
 }
 
 /// `192 KiB`, `16 MiB`, or bare bytes.
@@ -196,6 +194,9 @@ mod tests {
         assert!(!client.engines.contains_key("gfx"), "percent is not time");
         assert_eq!(parse(b"pos:\t0\nflags:\t02\n"), None);
         assert_eq!(parse(b"drm-driver:\tv3d\n"), None, "no client");
+        let mut again = client.clone();
+        assert!(again.update(text) && again == client);
+        assert!(!again.update(b"pos:\t0\n"), "its number belongs to another file now");
     }
 
     #[test]

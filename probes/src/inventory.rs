@@ -14,7 +14,7 @@ use crate::pressure::Pressure;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
 use crate::{
-    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, pmic, remedy, thermal,
+    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, perf, pmic, remedy, thermal,
     threads, throttle, total,
 };
 
@@ -53,6 +53,7 @@ pub fn discover(root: &Root) -> Inventory {
             Group::Slow | Group::Bus | Group::Gpu => slow.push(source),
         }
     }
+    medium.extend(perf::cycles::discover(root, &mut catalogue));
     slow.extend(MemInfo::discover(root, &mut catalogue).map(boxed));
     let traffic = membw::discover(root, &mut catalogue, &worker);
     fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
@@ -70,7 +71,7 @@ pub fn discover(root: &Root) -> Inventory {
     slow.extend(Pressure::discover(root, &mut catalogue).map(boxed));
     medium.extend(npu::discover(root, &mut catalogue));
     let mut processors = cards.sources;
-    processors.extend(fdinfo::worker::discover(root, &cards.addresses, &worker, &mut catalogue));
+    processors.extend(fdinfo::worker::discover(root, &cards.signs, &worker, &mut catalogue));
     let lists = &mut [&mut battery, &mut node, &mut bus, &mut fast, &mut processors];
     total::discover(root, &mut catalogue, profile, discharging, lists);
     fill(&mut catalogue);

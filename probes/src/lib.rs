@@ -34,6 +34,7 @@ mod ipmi;
 mod membw;
 mod meminfo;
 mod npu;
+mod numbered;
 mod nvidia;
 mod own;
 mod pci;

@@ -11,8 +11,10 @@ use slmscope_profiles::channel::{Reason, ReasonCode};
 use crate::root::code;
 
 mod controllers;
+pub(crate) mod cycles;
 pub(crate) mod dram;
 pub(crate) mod energy;
+pub(crate) mod engines;
 pub(crate) mod misses;
 mod pmu;
 

@@ -70,15 +70,6 @@ pub fn threads_cpu_ns(pid: u32) -> Vec<(u32, String, u64)> {
         .collect()
 }
 
-/// Ids of the threads of a process, in the order of their creation. Empty if it is gone.
-pub(crate) fn threads(pid: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let id = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    let mut threads: Vec<u32> = entries.take(MAX_THREADS).filter_map(id).collect();
-    threads.sort_unstable();
-    threads
-}
-
 /// First field of `schedstat`: time on a CPU. All zeros mean that the kernel does not keep it.
 fn scheduled_ns(schedstat: &str) -> Option<u64> {
     let mut fields = schedstat.split_ascii_whitespace().map(str::parse::<u64>);

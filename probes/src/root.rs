@@ -13,9 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::DecInt;
 use slmscope_profiles::channel::{Reason, ReasonCode};
 
+pub(crate) mod failures;
 mod textlink;
+
+use failures::{Failure, Failures, Stage};
 
 /// Entries of one directory that are looked at; more means that this is not a directory of ours.
 const MAX_ENTRIES: usize = 8192;
@@ -29,6 +33,8 @@ pub struct Root {
     dir: Arc<OwnedFd>,
     path: PathBuf,
     live: bool,
+    /// What cannot be read, although it is there.
+    failures: Arc<Failures>,
     /// Paths that were asked for, if that is of interest.
     noted: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
@@ -40,7 +46,13 @@ impl Root {
     /// If `/` cannot be opened.
     pub fn live() -> io::Result<Self> {
         let dir = fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { dir: Arc::new(dir), path: PathBuf::from("/"), live: true, noted: None })
+        Ok(Self {
+            dir: Arc::new(dir),
+            path: PathBuf::from("/"),
+            live: true,
+            failures: Arc::default(),
+            noted: None,
+        })
     }
 
     /// A captured tree with `sys` and `proc` in it.
@@ -49,9 +61,18 @@ impl Root {
     /// If `path` is not a directory, or the kernel is older than 5.6 and cannot confine paths to it.
     pub fn tree(path: &Path) -> io::Result<Self> {
         let dir = fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let root = Self { dir: Arc::new(dir), path: path.to_owned(), live: false, noted: None };
+        let mut root = Self {
+            dir: Arc::new(dir),
+            path: path.to_owned(),
+            live: false,
+            failures: Arc::default(),
+            noted: None,
+        };
         match root.open_flags(".", OFlags::PATH | OFlags::DIRECTORY) {
-            Ok(_) => Ok(root),
+            Ok(_) => {
+                root.failures = Arc::new(Failures::of(&root));
+                Ok(root)
+            }
             Err(Errno::NOSYS) => Err(io::Error::other("reading a tree needs openat2 (Linux 5.6 or later)")),
             Err(errno) => Err(errno.into()),
         }
@@ -87,9 +108,22 @@ impl Root {
         let fd = self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(absent)?;
         let stat = fs::fstat(&fd).map_err(absent)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Handle { fd, path: path.to_owned() }),
+            FileType::RegularFile => {
+                let fails = self.failures.check(&fd, Stage::Read).err();
+                Ok(Handle { fd, path: path.to_owned(), fails })
+            }
             kind => Err(Reason::new(ReasonCode::NotAFile, format!("/{path} is {}", describe(kind)))),
         }
+    }
+
+    /// Opens a folder whose entries are listed again and again.
+    pub(crate) fn folder(&self, path: &str) -> Result<OwnedFd, Reason> {
+        self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| reason(path, errno))
+    }
+
+    /// How reading what is at a path fails. `None` if it does not, or nothing is there.
+    pub(crate) fn failure(&self, path: &str) -> Option<Failure> {
+        failures::find(self, path)
     }
 
     /// Reads the beginning of a regular file, at most `cap` bytes.
@@ -131,7 +165,7 @@ impl Root {
     /// The reason why there is no such directory.
     pub fn list(&self, path: &str) -> Result<Vec<String>, Reason> {
         let absent = |errno| reason(path, errno);
-        let fd = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(absent)?;
+        let fd = self.folder(path)?;
         let mut names = Vec::new();
         for entry in fs::Dir::new(fd).map_err(absent)?.take(MAX_ENTRIES) {
             let entry = entry.map_err(absent)?;
@@ -177,7 +211,12 @@ impl Root {
             fs::openat(&*self.dir, path, flags, Mode::empty())
         } else {
             let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            fs::openat2(&*self.dir, path, flags, Mode::empty(), inside)
+            let found = fs::openat2(&*self.dir, path, flags, Mode::empty(), inside)?;
+            self.failures.check(&found, Stage::Reach)?;
+            if !flags.contains(OFlags::PATH) {
+                self.failures.check(&found, Stage::Open)?;
+            }
+            Ok(found)
         }
     }
 }
@@ -187,14 +226,30 @@ impl Root {
 pub struct Handle {
     fd: OwnedFd,
     path: String,
+    /// What every read fails with, in a tree where it did.
+    fails: Option<Errno>,
 }
 
 impl Handle {
+    /// Opens a file that is called by its number in an open folder. Does not allocate, so it knows no path.
+    pub(crate) fn below(folder: &OwnedFd, number: u32) -> Result<Self, ReasonCode> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(folder, DecInt::new(number), flags, Mode::empty()).map_err(code)?;
+        let stat = fs::fstat(&fd).map_err(code)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(ReasonCode::NotAFile);
+        }
+        Ok(Self { fd, path: String::new(), fails: None })
+    }
+
     /// Reads from the start into `buffer`. Does not allocate.
     ///
     /// # Errors
     /// What the error number means; an empty file counts as asleep.
     pub fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ReasonCode> {
+        if let Some(errno) = self.fails {
+            return Err(code(errno));
+        }
         loop {
             match rustix::io::pread(&self.fd, &mut *buffer, 0) {
                 Ok(0) => return Err(ReasonCode::GatedOrAsleep),
@@ -219,6 +274,9 @@ impl Handle {
 
     /// Reads until the buffer is full or the file ends.
     fn fill(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if let Some(errno) = self.fails {
+            return Err(errno);
+        }
         let mut length = 0;
         while length < buffer.len() {
             let free = buffer.get_mut(length..).unwrap_or_default();

@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use slmscope_profiles::channel::ReasonCode;
+
 use super::*;
 
 fn board() -> tempfile::TempDir {
@@ -54,14 +56,57 @@ fn a_capture_says_the_same_as_the_machine() {
     assert!(captured.files >= 6 && captured.redacted >= 3, "{captured:?}");
     let copy = unpacked(&bytes).unwrap();
     let rows = |path: &Path| {
-        let report = doctor(&Root::tree(path).unwrap());
+        let report = doctor(&Root::tree(path).unwrap(), None);
         let rows = report.channels.into_iter().map(|row| (row.quantity, row.unit, row.value, row.class));
         (report.board, rows.collect::<Vec<_>>())
     };
     assert_eq!(rows(copy.path()), rows(dir.path()));
-    let report = doctor(&Root::tree(copy.path()).unwrap());
+    let report = doctor(&Root::tree(copy.path()).unwrap(), None);
     assert!(report.channels.iter().any(|row| row.value == Some(48.0)));
     assert!(report.channels.iter().any(|row| row.value == Some(7.0)), "{:?}", report.channels);
+}
+
+/// As whoever runs the tests may read all files, the failures come from a capture's list.
+#[test]
+fn what_cannot_be_read_fails_alike_in_a_capture() {
+    let dir = board();
+    let file = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    file("sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    file("sys/class/powercap/intel-rapl:0/energy_uj", "");
+    file("proc/pressure/cpu", "");
+    file("sys/devices/virtual/thermal/thermal_zone1/type", "gpu-thermal\n");
+    file("sys/devices/virtual/thermal/thermal_zone1/temp", "");
+    symlink(
+        "../../devices/virtual/thermal/thermal_zone1",
+        dir.path().join("sys/class/thermal/thermal_zone1"),
+    )
+    .unwrap();
+    fs::create_dir_all(dir.path().join("sys/kernel/debug")).unwrap();
+    file(
+        failed::FILE,
+        "open 13 sys/class/powercap/intel-rapl:0/energy_uj\nread 95 proc/pressure/cpu\nnonsense\n\
+         read 11 sys/class/thermal/thermal_zone1/temp\nopen 13 sys/kernel/debug\nread 0 proc/stat\n\
+         open 13 sys/not/there\n",
+    );
+    let reasons = |path: &Path| {
+        let report = doctor(&Root::tree(path).unwrap(), None);
+        let reason = |id: &str| {
+            let row = report.channels.iter().find(|row| row.id == id);
+            row.unwrap_or_else(|| panic!("no {id}")).reason.as_ref().map(|reason| reason.code)
+        };
+        ["energy.package-0", "psi.cpu.some", "temp.gpu-thermal", "temp.cpu-thermal"].map(reason)
+    };
+    let expected =
+        [Some(ReasonCode::Permission), Some(ReasonCode::NotSupported), Some(ReasonCode::GatedOrAsleep), None];
+    assert_eq!(reasons(dir.path()), expected);
+    let (captured, bytes) = captured(&dir);
+    assert!(captured.failed >= 3, "{captured:?}");
+    let copy = unpacked(&bytes).unwrap();
+    assert_eq!(reasons(copy.path()), expected);
 }
 
 #[test]

@@ -5,17 +5,22 @@ use std::collections::HashSet;
 
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit};
 
-use super::{BYTES, Card, HERTZ, SHARE, WATTS};
+use super::{BYTES, Card, HERTZ, SHARE, WATTS, metrics};
 use crate::files::{Formula, Input, Slot, scaled};
+use crate::source::Source;
 
 pub(super) fn is(card: &Card<'_>) -> bool {
     card.has("gpu_busy_percent") || card.has("mem_info_vram_used")
 }
 
-pub(super) fn enter(card: &mut Card<'_>, monitors: &mut HashSet<String>) {
+pub(super) fn enter(card: &mut Card<'_>, monitors: &mut HashSet<String>) -> Option<Box<dyn Source>> {
     let folder = card.folder.clone();
     let file = |name: &str| format!("{folder}/{name}");
-    card.number("busy", &file("gpu_busy_percent"), (Unit::Ratio, 0.01, SHARE));
+    // On some integrated ones the file is there and every read of it fails.
+    let has_busy = card.is_asleep() || card.root.integer(&file("gpu_busy_percent")).is_ok();
+    if has_busy || !card.has("gpu_metrics") {
+        card.number("busy", &file("gpu_busy_percent"), (Unit::Ratio, 0.01, SHARE));
+    }
     card.number("memory_busy", &file("mem_busy_percent"), (Unit::Ratio, 0.01, SHARE));
     for what in ["vram_used", "vram_total", "gtt_used", "gtt_total"] {
         card.number(what, &file(&format!("mem_info_{what}")), (Unit::Bytes, 1.0, BYTES));
@@ -38,6 +43,7 @@ pub(super) fn enter(card: &mut Card<'_>, monitors: &mut HashSet<String>) {
         }
         None => levels(card),
     }
+    metrics::enter(card)
 }
 
 fn clocks(card: &mut Card<'_>, monitor: &str) {

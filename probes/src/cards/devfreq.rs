@@ -14,6 +14,7 @@ use slmscope_profiles::channel::{Class, Quantity, ReasonCode, Unit};
 
 use super::{Card, HERTZ, SHARE};
 use crate::catalogue::Catalogue;
+use crate::fdinfo::worker::Sign;
 use crate::files::{Formula, Slot, percent, scaled};
 use crate::root::Root;
 
@@ -23,7 +24,16 @@ const FOLDER: &str = "sys/class/devfreq";
 const NAMES: [&str; 9] =
     ["gpu", "gv11b", "gp10b", "ga10b", "gm20b", "gb10b", "gpu-gpc-0", "mali", "gpu-panthor"];
 
-pub(super) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue, slots: &mut Vec<Slot>) -> u32 {
+/// Drivers of such processors that tell the share of each client.
+const DRIVERS: [&str; 3] = ["panfrost", "panthor", "msm"];
+
+pub(super) fn discover(
+    root: &Root,
+    first: u32,
+    catalogue: &mut Catalogue,
+    slots: &mut Vec<Slot>,
+    signs: &mut Vec<(u32, Sign)>,
+) -> u32 {
     let mut next = first;
     let mut seen = HashSet::new();
     for device in root.list(FOLDER).unwrap_or_default() {
@@ -35,6 +45,10 @@ pub(super) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue, slots
         busy(&mut card, &folder);
         card.number("clock", &format!("{folder}/cur_freq"), (Unit::Hertz, 1.0, HERTZ));
         slots.append(&mut card.slots);
+        // nvgpu and Mali's vendor tell nothing of single processes.
+        if !root.exists(&format!("{folder}/device/load")) && !root.exists(&format!("{folder}/load")) {
+            signs.push((next, Sign::Driver(&DRIVERS)));
+        }
         next += 1;
     }
     next

@@ -1,5 +1,5 @@
-//! xe and i915. Neither has a file with the busy share: the time that the graphics engine was awake is what
-//! passed less its idle residency.
+//! xe and i915. Neither has a file with the busy share. The engines' own counters tell it, to whom may open
+//! them; otherwise the time that the graphics engine was awake, which is what passed less its idle residency.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::{Card, HERTZ, WATTS};
 use crate::catalogue::Entry;
 use crate::clock::monotonic_ns;
 use crate::files::{Gate, Input, integer, scaled};
+use crate::perf::engines::Engines;
 use crate::root::Root;
 use crate::source::Source;
 
@@ -28,6 +29,7 @@ pub(super) fn is(card: &Card<'_>, drm: &str) -> bool {
 pub(super) fn enter(
     card: &mut Card<'_>,
     drm: &str,
+    address: Option<&str>,
     monitors: &mut HashSet<String>,
 ) -> Option<Box<dyn Source>> {
     let xe = format!("{}/{XE}", card.folder);
@@ -59,6 +61,10 @@ pub(super) fn enter(
         {
             card.throttle(what, &path);
         }
+    }
+    if let Some((engines, pmu)) = Engines::open(card.root, address) {
+        let busy = card.busy_time(&format!("perf {pmu} (render and compute engines)"));
+        return Some(Box::new(Counted { gate: card.gate.clone(), engines, busy }));
     }
     let Some(path) = existing(card, &idle) else {
         card.absent("busy", "", ReasonCode::NoSuchInterface, "the driver shows no idle residency");
@@ -93,6 +99,25 @@ fn power(card: &mut Card<'_>, monitor: &str) {
     if !inputs.is_empty() {
         // The first is the card's, the second the package's; on some cards the first stays at zero.
         card.energy(inputs);
+    }
+}
+
+/// Busy time that the engines count.
+struct Counted {
+    gate: Option<Arc<Gate>>,
+    engines: Engines,
+    busy: ChannelId,
+}
+
+impl Source for Counted {
+    fn channels(&self) -> Vec<ChannelId> {
+        vec![self.busy]
+    }
+
+    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+        let closed = self.gate.as_ref().and_then(|gate| gate.closed());
+        let busy = closed.map_or_else(|| self.engines.busy_s(), Err);
+        values.push((self.busy, busy.map_or_else(Value::Absent, Value::Present)));
     }
 }
 

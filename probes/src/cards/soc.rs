@@ -2,8 +2,9 @@
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Unit, Value};
 
-use super::{Card, HERTZ, SHARE};
+use super::{Card, Cards, HERTZ, SHARE};
 use crate::catalogue::Catalogue;
+use crate::fdinfo::worker::Sign;
 use crate::files::{Formula, Slot, percent};
 use crate::root::{Handle, Root};
 use crate::source::Source;
@@ -20,7 +21,7 @@ pub(super) fn discover(
     first: u32,
     catalogue: &mut Catalogue,
     slots: &mut Vec<Slot>,
-    sources: &mut Vec<Box<dyn Source>>,
+    found: &mut Cards,
 ) {
     let mut next = first;
     if root.exists(ADRENO) {
@@ -35,7 +36,8 @@ pub(super) fn discover(
         let folder = path.trim_end_matches("/gpu_stats").to_owned();
         let mut card = Card::new(root, folder, next, catalogue);
         let busy = card.busy_time(&format!("/{path}"));
-        sources.push(Box::new(Queues { handle, busy }));
+        found.sources.push(Box::new(Queues { handle, busy }));
+        found.signs.push((next, Sign::Driver(&["v3d"])));
     }
 }
 

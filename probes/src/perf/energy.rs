@@ -10,6 +10,7 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, Scope, Unit, Value}
 use super::pmu::{Pmu, names};
 use super::{Group, Target, Total};
 use crate::catalogue::{Catalogue, Entry};
+use crate::powercap::UPDATE_NS;
 use crate::root::Root;
 use crate::topology;
 
@@ -75,6 +76,9 @@ impl PerfEnergy {
                     group: crate::source::Group::Fast,
                 };
                 let channel = catalogue.counter(entry, None);
+                if scope != Scope::Platform {
+                    catalogue.set_update(channel, UPDATE_NS);
+                }
                 catalogue.rate(&format!("power.{label}"), channel, Quantity::Power, Unit::Watts);
                 energy.domains.push(Domain { channel, groups });
             }

@@ -13,6 +13,7 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, 
 use super::pmu::{Pmu, names};
 use super::{Event, Group, Target, Total, refusal};
 use crate::catalogue::{Catalogue, Entry};
+use crate::numbered::Numbered;
 use crate::own::WorkerPid;
 use crate::root::Root;
 use crate::source::{Pace, Source};
@@ -63,8 +64,11 @@ pub(crate) fn discover(
     catalogue.rate(id, channel, Quantity::MemoryBandwidth, Unit::BytesPerSecond);
     Some(Box::new(Misses {
         events,
+        root: root.clone(),
         worker: worker.clone(),
         pid: None,
+        tasks: None,
+        present: Vec::new(),
         threads: HashMap::new(),
         ended: 0.0,
         readings: 0,
@@ -93,8 +97,12 @@ fn events(root: &Root) -> Vec<Event> {
 
 struct Misses {
     events: Vec<Event>,
+    root: Root,
     worker: WorkerPid,
     pid: Option<u32>,
+    /// Its threads, and which there were at the last look.
+    tasks: Option<Numbered>,
+    present: Vec<u32>,
     threads: HashMap<u32, Vec<(Group, Total)>>,
     /// Misses of threads that ended.
     ended: f64,
@@ -104,19 +112,19 @@ struct Misses {
 }
 
 impl Misses {
-    fn look(&mut self, pid: u32) -> Result<(), ReasonCode> {
-        let tasks = crate::process::threads(pid);
-        if tasks.is_empty() {
-            return Err(ReasonCode::Vanished);
-        }
-        let gone: Vec<u32> = self.threads.keys().filter(|thread| !tasks.contains(thread)).copied().collect();
-        for thread in gone {
-            for (group, mut total) in self.threads.remove(&thread).unwrap_or_default() {
+    fn look(&mut self) -> Result<(), ReasonCode> {
+        let Self { tasks, present, threads, ended, .. } = self;
+        tasks.as_ref().ok_or(ReasonCode::Vanished)?.list(present)?;
+        threads.retain(|thread, groups| {
+            let stays = present.binary_search(thread).is_ok();
+            if !stays {
                 // Counters outlive their thread.
-                self.ended += count(&group, &mut total).unwrap_or(0.0);
+                let rest = groups.iter_mut().map(|(group, total)| count(group, total).unwrap_or(0.0));
+                *ended += rest.sum::<f64>();
             }
-        }
-        for thread in tasks.into_iter().take(MAX_THREADS) {
+            stays
+        });
+        for &thread in &self.present {
             if self.threads.contains_key(&thread) {
                 continue;
             }
@@ -140,10 +148,11 @@ impl Misses {
         if self.pid != Some(pid) {
             self.pid = Some(pid);
             self.threads.clear();
+            self.tasks = Numbered::open(&self.root, &format!("proc/{pid}/task"), MAX_THREADS).ok();
             self.readings = 0;
         }
         if self.readings.is_multiple_of(LOOK_EVERY) {
-            self.look(pid)?;
+            self.look()?;
         }
         self.readings = self.readings.wrapping_add(1);
         let groups = self.threads.values_mut().flatten();

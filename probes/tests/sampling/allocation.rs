@@ -3,8 +3,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 
+use slmscope_probes::fdinfo::Clients;
 use slmscope_probes::{Pace, Root, Sampler, discover};
 use slmscope_profiles::channel::{ChannelId, Sample};
 
@@ -48,7 +50,7 @@ const WARM: u32 = 3;
 const READINGS: usize = 200;
 
 /// Allocations between two samples of a thread, by the sample's first channel.
-fn allocations(root: &Root) -> HashMap<String, u64> {
+fn allocations(root: &Root, worker: Option<u32>) -> HashMap<String, u64> {
     let inventory = discover(root);
     let names: Vec<String> = inventory.channels.iter().map(|channel| channel.id.clone()).collect();
     let (sender, counts) = mpsc::channel::<(ChannelId, u64)>();
@@ -62,6 +64,7 @@ fn allocations(root: &Root) -> HashMap<String, u64> {
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_counters_hz(1000);
+    sampler.set_worker(worker);
     let mut readings: HashMap<ChannelId, u32> = HashMap::new();
     let mut found: HashMap<String, u64> = HashMap::new();
     // A channel is heard of first when it is new to its lane; then every later one is warm.
@@ -78,10 +81,38 @@ fn allocations(root: &Root) -> HashMap<String, u64> {
 
 #[test]
 fn nothing_is_allocated_on_this_machine() {
-    let found = allocations(&Root::live().unwrap());
+    // Its threads stay the same, unlike those of whoever runs tests.
+    let mut worker = Command::new("sleep").arg("60").spawn().unwrap();
+    let found = allocations(&Root::live().unwrap(), Some(worker.id()));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
     println!("{found:?}");
-    assert!(!found.is_empty());
+    assert!(found.contains_key("cpu.worker.wait.time"), "{found:?}");
     assert!(found.values().all(|&count| count == 0), "{found:?}");
+}
+
+#[test]
+fn nothing_is_allocated_for_clients_of_graphics_devices() {
+    let other = "pos:\t0\nflags:\t02100000\n";
+    let client = |id: u32| {
+        format!(
+            "drm-driver:\txe\ndrm-client-id:\t{id}\ndrm-pdev:\t0000:03:00.0\ndrm-resident-vram0:\t24 MiB\n\
+             drm-cycles-ccs:\t10\ndrm-total-cycles-ccs:\t40\ndrm-engine-capacity-ccs:\t4\n"
+        )
+    };
+    let tree = Tree::new(&[
+        ("proc/7/fdinfo/0", other),
+        ("proc/7/fdinfo/3", &client(1)),
+        ("proc/7/fdinfo/4", &client(1)),
+        ("proc/7/fdinfo/12", &client(2)),
+    ]);
+    let mut clients = Clients::of(&Root::tree(tree.path()).unwrap(), &[7]).unwrap();
+    assert_eq!(clients.read().unwrap().count(), 2, "two descriptors of one client count once");
+    let before = ALLOCATIONS.get();
+    for _ in 0..50 {
+        assert_eq!(clients.read().unwrap().filter_map(|client| client.memory_bytes()).sum::<u64>(), 48 << 20);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
 #[test]
@@ -105,7 +136,7 @@ fn nothing_is_allocated_on_a_board_with_many_sensors() {
         ("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "1800000"),
         ("sys/devices/system/cpu/cpufreq/policy0/related_cpus", "0"),
     ]);
-    let found = allocations(&Root::tree(tree.path()).unwrap());
+    let found = allocations(&Root::tree(tree.path()).unwrap(), None);
     println!("{found:?}");
     assert!(found.contains_key("energy.package-0"), "{found:?}");
     assert!(found.values().all(|&count| count == 0), "{found:?}");

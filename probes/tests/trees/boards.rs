@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use slmscope_probes::{Root, discover, doctor, fdinfo};
+use slmscope_probes::fdinfo::Clients;
+use slmscope_probes::{Root, discover, doctor};
 use slmscope_profiles::channel::Kind;
 use slmscope_profiles::doctor::DoctorReport;
 
@@ -19,7 +20,7 @@ fn boards() -> Option<PathBuf> {
 }
 
 fn report(folder: &Path, board: &str) -> DoctorReport {
-    doctor(&Root::tree(&folder.join(board)).unwrap())
+    doctor(&Root::tree(&folder.join(board)).unwrap(), None)
 }
 
 #[test]
@@ -30,7 +31,7 @@ fn every_board_has_every_family_and_no_value_from_nothing() {
         if !path.is_dir() {
             continue;
         }
-        let report = doctor(&Root::tree(&path).unwrap());
+        let report = doctor(&Root::tree(&path).unwrap(), None);
         check(&report);
         for row in report.channels.iter().filter(|row| row.value.is_some()) {
             // Every number comes from a file that can be read there; a product names its first factor.
@@ -111,10 +112,14 @@ fn cores_and_boards_are_recognised() {
 fn clients_of_graphics_devices_count_once() {
     let Some(folder) = boards() else { return };
     let root = Root::tree(&folder.join("drm-fdinfo-samples")).unwrap();
+    let all = |pids: &[u32]| {
+        let mut clients = Clients::of(&root, pids).unwrap();
+        clients.read().unwrap().cloned().collect::<Vec<_>>()
+    };
     let one = |pid| {
-        let mut clients = fdinfo::clients(&root, &[pid]);
+        let clients = all(&[pid]);
         assert_eq!(clients.len(), 1, "{pid}");
-        clients.remove(0)
+        clients.into_iter().next().unwrap()
     };
     // Two descriptors of one client.
     assert_eq!(one(2217).engines["gfx"].busy_ns, Some(107_322_799));
@@ -127,8 +132,8 @@ fn clients_of_graphics_devices_count_once() {
     assert_eq!(one(4200).engines["video"].count(), 2);
     assert_eq!(one(4300).device, None);
     assert_eq!(one(4600).engines["csd"].busy_ns, Some(998_000_000));
-    assert!(fdinfo::clients(&root, &[5000]).is_empty(), "no graphics device");
-    assert_eq!(fdinfo::clients(&root, &[2217, 2217, 4600, 5000]).len(), 2, "forks share their clients");
+    assert!(all(&[5000]).is_empty(), "no graphics device");
+    assert_eq!(all(&[2217, 2217, 4600, 5000]).len(), 2, "forks share their clients");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use slmscope_probes::{Root, discover};
 use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, rate};
 
 mod boards;
+mod errors;
 mod expected;
 mod tree;
 use tree::{Tree, has, reason, row, value};

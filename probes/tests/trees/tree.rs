@@ -41,7 +41,7 @@ impl Tree {
     }
 
     pub(crate) fn doctor(&self) -> DoctorReport {
-        let report = doctor(&Root::tree(self.path()).unwrap());
+        let report = doctor(&Root::tree(self.path()).unwrap(), None);
         check(&report);
         report
     }
