@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{Channel, ChannelId, Kind, Quantity, Sample, Unit};
+use crate::channel::{Channel, ChannelId, Class, Kind, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
 use crate::op::Phase;
 use crate::stats::percentile;
@@ -94,8 +94,13 @@ impl Conditions {
             let wanted = channels.iter().filter(|channel| channel.reason.is_none() && wanted(channel));
             wanted.map(|channel| Steps::of(channel, samples)).filter(|steps| !steps.0.is_empty()).collect()
         };
-        let clocks =
-            gauges(&|channel| channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz);
+        // Memory has a clock too. What counters tell of a CPU goes before what its driver reports.
+        let of_cpu = |channel: &Channel| {
+            let is_clock = channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz;
+            is_clock && matches!(channel.scope, Scope::CpuN(_))
+        };
+        let counted = gauges(&|channel| of_cpu(channel) && channel.class == Class::Derived);
+        let clocks = if counted.is_empty() { gauges(&of_cpu) } else { counted };
         let heats = gauges(&|channel| channel.quantity == Quantity::Temperature && computes(&channel.id));
         let is_throttle = |channel: &Channel| channel.quantity == Quantity::Throttle;
         let counts = gauges(&|channel| is_throttle(channel) && matches!(channel.kind, Kind::Counter { .. }));
@@ -209,7 +214,7 @@ fn computes(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Class, Scope, Value};
+    use crate::channel::Value;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -219,8 +224,11 @@ mod tests {
             id: id.to_owned(),
             quantity,
             unit,
-            scope: Scope::Machine,
-            class: Class::Measured,
+            scope: match id.strip_prefix("freq.cpu").and_then(|rest| rest[..1].parse().ok()) {
+                Some(cpu) => Scope::CpuN(cpu),
+                None => Scope::Machine,
+            },
+            class: if id.ends_with(".active") { Class::Derived } else { Class::Measured },
             kind,
             source: String::new(),
             period_ns: None,
@@ -237,6 +245,7 @@ mod tests {
             channel(2, "temp.cpu", Quantity::Temperature, Unit::Celsius, Kind::Gauge),
             channel(3, "temp.nvme.Composite", Quantity::Temperature, Unit::Celsius, Kind::Gauge),
             channel(4, "throttle.cpu0.core", Quantity::Throttle, Unit::Count, Kind::Counter { range: None }),
+            channel(5, "freq.emc", Quantity::Frequency, Unit::Hertz, Kind::Gauge),
         ]
     }
 
@@ -263,9 +272,9 @@ mod tests {
                 let t_ns = half * SECOND / 2;
                 let (clock, heat) = if half < 160 { (2e9, 70.0) } else { (1e9, 95.0) };
                 let throttles = half.saturating_sub(160) as f64;
-                let values = [clock, 4e8, heat, 99.0, 7.0 + throttles];
+                let values = [clock, 4e8, heat, 99.0, 7.0 + throttles, 3.2e9];
                 let values = (0..).zip(values.map(Value::Present)).collect();
-                Sample { t_ns, cost_ns: 0, age_ns: 0, values }
+                Sample { t_ns, values, ..Sample::default() }
             })
             .collect();
         (vec![span], samples)
@@ -287,6 +296,18 @@ mod tests {
         assert!((rate(conditions.throttled) - 5.0).abs() < 0.1);
         assert_eq!(conditions.first_throttled().unwrap().end_ns / SECOND, 80);
         assert_eq!(Conditions::of(&spans, 2, &samples, &channels()).tokens[0].frequency_hz, Some(1.2e9));
+    }
+
+    #[test]
+    fn counted_clocks_go_before_reported_ones() {
+        let (spans, mut samples) = run();
+        let mut channels = channels();
+        channels.push(channel(6, "freq.cpu1.active", Quantity::Frequency, Unit::Hertz, Kind::Gauge));
+        assert_eq!(Conditions::of(&spans, 1, &samples, &channels).tokens[0].frequency_hz, Some(2e9));
+        for sample in &mut samples {
+            sample.values.push((6, Value::Present(1.5e9)));
+        }
+        assert_eq!(Conditions::of(&spans, 1, &samples, &channels).tokens[0].frequency_hz, Some(1.5e9));
     }
 
     #[test]
