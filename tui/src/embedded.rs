@@ -35,7 +35,7 @@ mod present {
 
     /// Reads every probe of this machine or of a tree.
     pub fn doctor(root: Option<&Path>) -> Result<DoctorReport, Failure> {
-        Ok(slmscope_daemon::commands::doctor(root)?)
+        Ok(slmscope_daemon::commands::doctor(root, None)?)
     }
 
     /// Writes synthetic weights as a GGUF file.
@@ -50,10 +50,11 @@ mod present {
         }
     }
 
-    /// Writes what the probes read into a file; how many files, and how many values were replaced.
-    pub fn capture(root: Option<&Path>, file: &Path) -> Result<(usize, usize), Failure> {
+    /// Writes what the probes read into a file; how many files, how many of them could not be read, and how many
+    /// values were replaced.
+    pub fn capture(root: Option<&Path>, file: &Path) -> Result<(usize, usize, usize), Failure> {
         let captured = slmscope_daemon::commands::capture(root, file)?;
-        Ok((captured.files, captured.redacted))
+        Ok((captured.files, captured.failed, captured.redacted))
     }
 
     /// Compares a model with reference logits, in this process.
@@ -99,7 +100,7 @@ pub fn doctor(_root: Option<&Path>) -> Result<DoctorReport, Failure> {
 
 /// Refused: this build has no probes.
 #[cfg(not(feature = "embedded-daemon"))]
-pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize), Failure> {
+pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize, usize), Failure> {
     absent("capturing what probes read")
 }
 

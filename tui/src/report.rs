@@ -27,6 +27,13 @@ impl Style {
         Self { colours: wanted && std::io::stdout().is_terminal() }
     }
 
+    /// Columns of the terminal that standard output is; text that goes elsewhere may be as wide as it is.
+    pub fn width_of_stdout() -> usize {
+        let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
+        // Some terminals do not know their size.
+        if columns == 0 { usize::MAX } else { usize::from(columns) }
+    }
+
     /// No colours.
     #[cfg(test)]
     pub fn plain() -> Self {

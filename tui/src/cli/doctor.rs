@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::channel::{Class, Quantity};
-use slmscope_profiles::doctor::{DoctorReport, DoctorRow};
+use slmscope_profiles::channel::{Class, Quantity, ReasonCode};
+use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::wire::Ask;
 
 use crate::cli::Target;
@@ -52,10 +52,11 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("--require {unknown}: the families are {}", FAMILIES.join(" "))));
     }
     if let Some(file) = &args.bundle {
-        let (files, redacted) = embedded::capture(args.root.as_deref(), file)?;
+        let (files, failed, redacted) = embedded::capture(args.root.as_deref(), file)?;
         let file = file.display();
         print(&format!(
-            "{file}: {files} files, {redacted} values replaced; look into it before you pass it on\n"
+            "{file}: {files} files, of which {failed} could not be read and say so; {redacted} values replaced. \
+             Look into it before you pass it on.\n"
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -63,7 +64,7 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&render(&report, Style::of_stdout()))?;
+        print(&render(&report, Style::of_stdout(), Style::width_of_stdout()))?;
     }
     let is_missing = |family: &&String| {
         let of_family = |row: &&DoctorRow| {
@@ -91,47 +92,113 @@ fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
     embedded::doctor(args.root.as_deref())
 }
 
-fn render(report: &DoctorReport, style: Style) -> String {
+/// Where the source would get less room than this, columns that matter less are left out.
+const LEAST_SOURCE: usize = 32;
+
+/// Columns in the order in which they are shown, each with its place in the order in which they go.
+const COLUMNS: [(&str, Align, usize); 8] = [
+    ("channel", Align::Left, 9),
+    ("reading", Align::Right, 9),
+    ("class", Align::Left, 9),
+    ("scope", Align::Left, 3),
+    ("period", Align::Right, 2),
+    ("new every", Align::Right, 0),
+    ("cost", Align::Right, 1),
+    ("source", Align::Left, 9),
+];
+
+/// As wide as `width` characters allow.
+fn render(report: &DoctorReport, style: Style, width: usize) -> String {
     let board = report.board.name.as_deref().or(report.board.id.as_deref()).unwrap_or("unknown board");
     let mut text = format!("{} — {}, read as {}\n", style.bold(board), report.root, report.user);
+    let facts = facts(&report.board);
+    if !facts.is_empty() {
+        text.push_str(&format!("{}\n", style.dim(&facts)));
+    }
+    let mut is_narrow = false;
     for quantity in Quantity::ALL {
         let rows: Vec<_> = report.channels.iter().filter(|row| row.quantity == quantity).collect();
         text.push_str(&format!("\n{}\n", style.bold(quantity.title())));
-        let mut table = Table::new(&[
-            ("channel", Align::Left),
-            ("reading", Align::Right),
-            ("class", Align::Left),
-            ("scope", Align::Left),
-            ("period", Align::Right),
-            ("new every", Align::Right),
-            ("cost", Align::Right),
-            ("source", Align::Left),
-        ]);
-        for row in &rows {
-            let reading = format::or_absent(row.value, |value| format::value(value, row.unit));
-            let source = match &row.reason {
-                Some(reason) => reason.to_string(),
-                None => row.source.clone(),
-            };
-            table.row([
-                row.id.clone(),
-                reading,
-                class(row.class).to_owned(),
-                row.scope.to_string(),
-                format::or_absent(row.period_ns, format::duration),
-                format::or_absent(row.update_ns, format::duration),
-                format::or_absent(row.cost_ns, format::duration),
-                source,
-            ]);
-        }
-        text.push_str(&table.render(style));
+        let lines = lines(&rows);
+        let fits = |dropped: &usize| {
+            let begin = table(&lines, *dropped).begin_of_last();
+            width.saturating_sub(begin) >= LEAST_SOURCE
+        };
+        let dropped = (0..4).find(fits).unwrap_or(4);
+        is_narrow |= dropped > 0;
+        text.push_str(&table(&lines, dropped).render_within(style, width));
         let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();
         remedies.dedup();
         for remedy in remedies {
             text.push_str(&format!("  {} {remedy}\n", style.warn("to have it:")));
         }
     }
+    if is_narrow {
+        let note = "a wider terminal, a pipe and --json show scope, period, true period and cost too";
+        text.push_str(&format!("\n{}\n", style.dim(note)));
+    }
     text
+}
+
+/// What decides how fast the board may be, in a line; empty where nobody says.
+fn facts(board: &Board) -> String {
+    let named = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
+    let governors = (!board.governors.is_empty()).then(|| board.governors.join(", "));
+    let cores = board.cores.iter().map(|kind| format!("{} × {}", kind.cpus.len(), kind.name));
+    let cores = Some(cores.collect::<Vec<_>>().join(" + ")).filter(|cores| !cores.is_empty());
+    let parts =
+        [cores, board.release.clone(), named("power mode", &board.power_mode), named("governor", &governors)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// The table without the columns that go first.
+fn table(lines: &[[String; COLUMNS.len()]], dropped: usize) -> Table {
+    let is_kept = |column: usize| COLUMNS[column].2 >= dropped;
+    let kept: Vec<_> = (0..COLUMNS.len()).filter(|&column| is_kept(column)).collect();
+    let columns: Vec<_> = kept.iter().map(|&column| (COLUMNS[column].0, COLUMNS[column].1)).collect();
+    let mut table = Table::new(&columns);
+    for line in lines {
+        table.row(kept.iter().map(|&column| line[column].clone()));
+    }
+    table
+}
+
+/// A line for each row; channels next to each other that are missing for the same reason share one.
+fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
+    let alike = |a: &&DoctorRow, b: &&DoctorRow| {
+        a.value.is_none() && a.reason == b.reason && a.class == b.class && stem(&a.id) == stem(&b.id)
+    };
+    let groups = rows.chunk_by(alike);
+    groups
+        .filter_map(|group| {
+            let row = group.first()?;
+            let id = match group.len() {
+                1 => row.id.clone(),
+                count => format!("{}.* ({count})", stem(&row.id)),
+            };
+            Some([
+                id,
+                format::or_absent(row.value, |value| format::value(value, row.unit)),
+                class(row.class).to_owned(),
+                row.scope.to_string(),
+                format::or_absent(row.period_ns, format::duration),
+                format::or_absent(row.update_ns, format::duration),
+                format::or_absent(row.cost_ns, format::duration),
+                match &row.reason {
+                    Some(reason) if reason.code == ReasonCode::NeedsTwoReadings => {
+                        format!("{}: {}", reason.code, row.source)
+                    }
+                    Some(reason) => reason.to_string(),
+                    None => row.source.clone(),
+                },
+            ])
+        })
+        .collect()
+}
+
+/// The first two words of an id: `cpu.worker` of `cpu.worker.wait`.
+fn stem(id: &str) -> &str {
+    id.match_indices('.').nth(1).map_or(id, |(at, _)| id.get(..at).unwrap_or(id))
 }
 
 fn class(class: Class) -> &'static str {
@@ -141,5 +208,67 @@ fn class(class: Class) -> &'static str {
         Class::Modelled => "modelled",
         Class::Reported => "reported",
         Class::Unavailable => "unavailable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slmscope_profiles::channel::{Reason, Scope, Unit};
+
+    use super::*;
+
+    fn row(id: &str, value: Option<f64>, detail: &str) -> DoctorRow {
+        DoctorRow {
+            id: id.to_owned(),
+            quantity: Quantity::Cpu,
+            unit: Unit::Ratio,
+            scope: Scope::Machine,
+            class: if value.is_some() { Class::Measured } else { Class::Unavailable },
+            source: "/proc/stat".to_owned(),
+            period_ns: Some(100_000_000),
+            update_ns: None,
+            cost_ns: Some(12_000),
+            age_ns: None,
+            value,
+            reason: value.is_none().then(|| Reason::new(ReasonCode::NoSuchInterface, detail)),
+            remedy: None,
+        }
+    }
+
+    fn report() -> DoctorReport {
+        DoctorReport {
+            schema: String::new(),
+            root: "/".to_owned(),
+            user: "me".to_owned(),
+            board: Board::default(),
+            channels: vec![
+                row("cpu.machine", Some(0.5), ""),
+                row("cpu.worker", None, "no worker process runs at the moment"),
+                row("cpu.worker.wait", None, "no worker process runs at the moment"),
+                row("cpu.worker.slices", None, "something else"),
+            ],
+        }
+    }
+
+    #[test]
+    fn what_is_missing_for_one_reason_takes_one_line() {
+        let text = render(&report(), Style::plain(), usize::MAX);
+        assert!(text.contains("cpu.worker.* (2)"), "{text}");
+        assert!(text.contains("cpu.worker.slices"), "{text}");
+        assert!(text.contains("100 ms") && text.contains("12.0 µs"), "{text}");
+        assert!(!text.contains("wider terminal"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_readings_and_reasons() {
+        for width in [0, 40, 60, 80, 100] {
+            let text = render(&report(), Style::plain(), width);
+            let readable = width.max(72);
+            assert!(text.lines().all(|line| line.chars().count() <= readable.max(81)), "{width}: {text}");
+            for word in ["50", "process", "moment", "/proc/stat", "measured"] {
+                assert!(text.contains(word), "{width}, {word}: {text}");
+            }
+        }
+        assert!(render(&report(), Style::plain(), 80).contains("wider terminal"));
     }
 }
