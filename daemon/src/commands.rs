@@ -178,20 +178,20 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     worker::run(UnixStream::from(standard_input()?), &setup)
 }
 
-/// Reads every probe of a tree, of a captured one in a file, or of this machine.
+/// Reads every probe of a tree, of a captured one in a file, or of this machine with what its `worker` does.
 ///
 /// # Errors
 /// If it cannot be read at all.
-pub fn doctor(root: Option<&Path>) -> anyhow::Result<DoctorReport> {
+pub fn doctor(root: Option<&Path>, worker: Option<u32>) -> anyhow::Result<DoctorReport> {
     Ok(match root {
         Some(path) if path.is_file() => {
             let unpacked = bundle::unpack(path)
                 .with_context(|| format!("cannot read the capture {}", path.display()))?;
-            let report = slmscope_probes::doctor(&tree(unpacked.path())?);
+            let report = slmscope_probes::doctor(&tree(unpacked.path())?, None);
             DoctorReport { root: path.display().to_string(), ..report }
         }
-        Some(path) => slmscope_probes::doctor(&tree(path)?),
-        None => slmscope_probes::doctor(&Root::live().context("cannot read this machine")?),
+        Some(path) => slmscope_probes::doctor(&tree(path)?, None),
+        None => slmscope_probes::doctor(&Root::live().context("cannot read this machine")?, worker),
     })
 }
 

@@ -62,6 +62,13 @@ impl Catalogue {
         }
     }
 
+    /// Notes how often the sensor makes a value, where its maker tells.
+    pub(crate) fn set_update(&mut self, channel: ChannelId, update_ns: u64) {
+        if let Some(channel) = self.channels.get_mut(usize::from(channel)) {
+            channel.update_ns = Some(update_ns);
+        }
+    }
+
     /// Adds the rate of a counter that is in the catalogue: same scope and source, other name and unit.
     /// It is derived, or modelled where the counter is.
     pub(crate) fn rate(&mut self, id: &str, of: ChannelId, quantity: Quantity, unit: Unit) {

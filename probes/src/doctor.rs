@@ -44,10 +44,12 @@ struct Told {
     periods: Vec<(ChannelId, u64)>,
 }
 
-/// Reads every channel of the machine twice, 250 ms apart; under a tree, where nothing moves, once.
-pub fn doctor(root: &Root) -> DoctorReport {
+/// Reads every channel of the machine twice, 250 ms apart; under a tree, where nothing moves, once. `worker` is
+/// the process that the worker's channels are about, if one runs.
+pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
     let end = Instant::now() + BUDGET;
     let inventory = discover(root);
+    inventory.worker.set(worker);
     let rounds = if root.is_live() { 2 } else { 1 };
     let seen = read(inventory.lanes, inventory.channels.len(), rounds, end);
     let now = monotonic_ns();
@@ -178,6 +180,9 @@ fn latest(readings: &[(u64, Value)], channel: &Channel) -> Result<(u64, f64), Re
         Some(&(time, Value::Present(value))) => Ok((time, value)),
         Some((_, Value::Absent(ReasonCode::NoSuchInterface))) if channel.scope == Scope::Process => {
             Err(Reason::new(ReasonCode::NoSuchInterface, "no worker process runs at the moment"))
+        }
+        Some((_, Value::Absent(ReasonCode::NotSupported))) if channel.scope == Scope::Cgroup => {
+            Err(Reason::new(ReasonCode::NotSupported, "no limit is set for this group or above it"))
         }
         Some(&(_, Value::Absent(code))) => Err(plain_reason(code, &channel.source)),
         None => Err(plain_reason(ReasonCode::Deadline, &channel.source)),

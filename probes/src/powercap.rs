@@ -21,6 +21,9 @@ const FOLDER: &str = "sys/class/powercap";
 /// AMD's counters have this range; used to know them in captures without `/proc/cpuinfo`.
 const AMD_RANGE_UJ: i64 = 65_532_610_987;
 
+/// Intel and AMD tell that the registers behind these counters are new about every millisecond.
+pub(crate) const UPDATE_NS: u64 = 1_000_000;
+
 /// A counter of a running CPU moves every millisecond; one that stands still for longer does not count.
 const STALE_S: u64 = 10;
 
@@ -101,7 +104,12 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
                 source,
                 group: Group::Fast,
             };
+            let is_platform = entry.scope == Scope::Platform;
             let channel = catalogue.counter(entry, range_uj.map(|range| range as f64 / 1e6));
+            // What feeds `psys` is the board maker's choice.
+            if !is_platform {
+                catalogue.set_update(channel, UPDATE_NS);
+            }
             catalogue.rate(&power, channel, Quantity::Power, Unit::Watts);
             Some(Zone { channel, handle, last_uj: None, changed: Instant::now() })
         }

@@ -101,6 +101,11 @@ impl Sampler {
         self.worker.set(pid);
     }
 
+    /// The worker process that was named last, while it runs.
+    pub fn worker(&self) -> Option<u32> {
+        self.worker.get()
+    }
+
     /// Readings that began more than half a period late, since the start.
     pub fn late_ticks(&self) -> u64 {
         self.shared.late.load(Ordering::Relaxed)

@@ -8,7 +8,7 @@ use slmscope_profiles::channel::{Kind, Quantity, Sample};
 
 #[test]
 fn the_report_of_this_machine_is_complete() {
-    let report = doctor(&Root::live().unwrap());
+    let report = doctor(&Root::live().unwrap(), None);
     for quantity in Quantity::ALL {
         assert!(report.channels.iter().any(|row| row.quantity == quantity), "no row for {quantity:?}");
     }

@@ -153,7 +153,7 @@ mod tests {
                 let seconds = f64::from(tick) / 100.0;
                 let values = [10e9, 2e9, 9e9].map(|rate| Value::Present(rate * seconds));
                 let values = (0..).zip(values).collect();
-                Sample { t_ns: (seconds * 1e9) as u64, cost_ns: 0, age_ns: 0, values }
+                Sample { t_ns: (seconds * 1e9) as u64, values, ..Sample::default() }
             })
             .collect()
     }

@@ -345,8 +345,8 @@ pub struct Channel {
     pub source: String,
     /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
     pub period_ns: Option<u64>,
-    /// Time between two values of the sensor behind it, ns, where that was measured. Reading more often than
-    /// this tells nothing new.
+    /// Time between two values of the sensor behind it, ns, where that was measured or its maker tells. Reading
+    /// more often than this tells nothing new.
     #[serde(default)]
     pub update_ns: Option<u64>,
     /// Why it is unavailable; `None` for every other class.
@@ -356,6 +356,16 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// Takes the time between two new values that readings every [`period_ns`](Self::period_ns) or more often
+    /// have shown. A sensor that was new at every reading may be faster than its reader, so what is known of it
+    /// gives way only to one that was seen to be slower.
+    pub fn see_update(&mut self, seen_ns: Option<u64>) {
+        let read_ns = self.period_ns.unwrap_or(0);
+        if self.update_ns.is_none() || seen_ns.is_some_and(|seen| seen > read_ns.saturating_mul(3) / 2) {
+            self.update_ns = seen_ns;
+        }
+    }
+
     /// Whether this is the total of the board, which repeats other channels of the catalogue: whoever adds up
     /// power or energy leaves it out.
     pub fn is_board_total(&self) -> bool {
@@ -393,6 +403,10 @@ pub struct Sample {
     /// How long all values have been what they are, ns; a sensor that is slower than its reader repeats itself.
     #[serde(default)]
     pub age_ns: u64,
+    /// Median time between two new values of the liveliest of its channels, ns; `None` until three changes were
+    /// seen. It cannot be shorter than the time between two readings.
+    #[serde(default)]
+    pub update_ns: Option<u64>,
     /// Channel and value.
     pub values: Vec<(ChannelId, Value)>,
 }
@@ -438,6 +452,33 @@ mod tests {
         assert_eq!(rate((5, 1.0), (5, 2.0), None), None);
         assert_eq!(rate((6, 1.0), (5, 2.0), None), None);
         assert_eq!(difference(500.0, 5.0, Some(100.0)), None);
+    }
+
+    #[test]
+    fn a_period_that_is_known_gives_way_to_a_longer_one_that_was_seen() {
+        let mut channel = Channel {
+            channel: 0,
+            id: "energy.package-0".to_owned(),
+            quantity: Quantity::Energy,
+            unit: Unit::Joules,
+            scope: Scope::Package,
+            class: Class::Measured,
+            kind: Kind::Counter { range: None },
+            source: String::new(),
+            period_ns: Some(10),
+            update_ns: None,
+            reason: None,
+            remedy: None,
+        };
+        let mut see = |known, seen| {
+            channel.update_ns = known;
+            channel.see_update(seen);
+            channel.update_ns
+        };
+        assert_eq!(see(None, Some(10)), Some(10));
+        assert_eq!(see(Some(1), Some(10)), Some(1), "new at every reading");
+        assert_eq!(see(Some(1), Some(70)), Some(70));
+        assert_eq!(see(Some(1), None), Some(1));
     }
 
     #[test]

@@ -86,6 +86,7 @@ fn frames_and_replies_survive_both_codecs() {
         t_ns: 1,
         cost_ns: 2,
         age_ns: 7,
+        update_ns: Some(4),
         values: vec![(0, Value::Present(3.0)), (1, Value::Absent(ReasonCode::Offline))],
     };
     for codec in CODECS {

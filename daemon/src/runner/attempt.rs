@@ -430,7 +430,7 @@ impl<'a> Attempt<'a> {
         let mut channels = self.shared.hub.channels();
         for state in self.shared.sampler.states() {
             if let Some(channel) = channels.get_mut(usize::from(state.channel)) {
-                channel.update_ns = state.update_ns;
+                channel.see_update(state.update_ns);
             }
         }
         let result = self.draft.result(status, error, self.job, &samples, &channels);

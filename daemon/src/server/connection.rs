@@ -208,11 +208,15 @@ impl Guest {
             }
             Ask::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
             Ask::Status {} => serde_json::to_value(daemon.status()).map_err(|error| internal(&error)),
-            Ask::Doctor {} => match tokio::task::spawn_blocking(|| crate::commands::doctor(None)).await {
-                Ok(Err(error)) => Err(internal(&format!("{error:#}"))),
-                Ok(Ok(report)) => serde_json::to_value(report).map_err(|error| internal(&error)),
-                Err(error) => Err(internal(&error)),
-            },
+            Ask::Doctor {} => {
+                let worker = daemon.sampler.worker();
+                let read = move || crate::commands::doctor(None, worker);
+                match tokio::task::spawn_blocking(read).await {
+                    Ok(Err(error)) => Err(internal(&format!("{error:#}"))),
+                    Ok(Ok(report)) => serde_json::to_value(report).map_err(|error| internal(&error)),
+                    Err(error) => Err(internal(&error)),
+                }
+            }
             Ask::Submit(_) | Ask::Cancel { .. } if !self.rights.submit => Err(WireError {
                 code: "forbidden".to_owned(),
                 message: "only root, the daemon's user and members of group slmscope may run jobs".to_owned(),

@@ -13,7 +13,7 @@ use crate::clock::{monotonic_ns, thread_cpu_ns};
 use crate::source::{Group, Pace, Source};
 
 /// The clock of a thread's CPU time is a system call, as dear as a small file; so one reading in so many is
-/// timed, and the others carry its cost.
+/// timed, and the others carry its cost. The period of updates is found as often.
 const COST_EVERY: u32 = 16;
 
 /// One source of a lane.
@@ -120,15 +120,23 @@ impl Seat {
         } else {
             source.read(&mut sample.values);
         }
-        *readings = readings.wrapping_add(1);
         let end = monotonic_ns();
         self.reading_since.store(0, Ordering::Release);
         sample.t_ns = begin + end.saturating_sub(begin) / 2;
-        for &(channel, value) in &sample.values {
-            if let Some(track) = tracks.iter_mut().find(|track| track.channel == channel) {
+        for (at, &(channel, value)) in sample.values.iter().enumerate() {
+            // Sources answer in the order of their channels, as a rule.
+            let place = match tracks.get(at) {
+                Some(track) if track.channel == channel => Some(at),
+                _ => tracks.iter().position(|track| track.channel == channel),
+            };
+            if let Some(track) = place.and_then(|at| tracks.get_mut(at)) {
                 track.see(sample.t_ns, value);
             }
         }
+        if readings.is_multiple_of(COST_EVERY) {
+            sample.update_ns = tracks.iter().filter_map(Track::update_ns).min();
+        }
+        *readings = readings.wrapping_add(1);
         sample.age_ns = tracks.iter().map(|track| track.age_ns(sample.t_ns)).min().unwrap_or(0);
         if !shared.is_stopping() {
             shared.deliver(sample);

@@ -201,7 +201,7 @@ mod tests {
             .map(|tick| {
                 let ms = tick * 10;
                 let values = vec![(0, value(5, ms)), (1, value(7, ms))];
-                Sample { t_ns: ms * 1_000_000, cost_ns: 0, age_ns: 0, values }
+                Sample { t_ns: ms * 1_000_000, values, ..Sample::default() }
             })
             .collect()
     }

@@ -15,12 +15,7 @@ fn channel(kind: Kind) -> Channel {
 fn samples(every_ms: u64, until_ms: u64, value: impl Fn(u64) -> f64) -> Vec<Sample> {
     (0..=until_ms / every_ms)
         .map(|index| index * every_ms)
-        .map(|ms| Sample {
-            t_ns: ms * MS,
-            cost_ns: 0,
-            age_ns: 0,
-            values: vec![(3, Value::Present(value(ms)))],
-        })
+        .map(|ms| Sample { t_ns: ms * MS, values: vec![(3, Value::Present(value(ms)))], ..Sample::default() })
         .collect()
 }
 

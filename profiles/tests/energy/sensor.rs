@@ -126,9 +126,8 @@ impl Sensor {
                 let t_ns = due_ns + random.below(jitter_ns as usize + 1) as u64;
                 Sample {
                     t_ns,
-                    cost_ns: 0,
-                    age_ns: 0,
                     values: vec![(3, Value::Present(self.value(wave, t_ns)))],
+                    ..Sample::default()
                 }
             })
             .collect()

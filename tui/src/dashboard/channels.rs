@@ -25,13 +25,17 @@ pub(super) struct Track {
     pub(super) read_ns: Option<u64>,
     /// Why the last reading had no value.
     pub(super) absent: Option<ReasonCode>,
+    /// CPU time of a reading of its source, ns, and how often that has something new; see [`Sample`].
+    pub(super) cost_ns: Option<u64>,
+    pub(super) update_ns: Option<u64>,
     /// Time and value, oldest first; `None` is a gap.
     history: VecDeque<(u64, Option<f64>)>,
 }
 
 impl Track {
     fn new(channel: Channel) -> Self {
-        Self { channel, read_ns: None, absent: None, history: VecDeque::new() }
+        let update_ns = channel.update_ns;
+        Self { channel, read_ns: None, absent: None, cost_ns: None, update_ns, history: VecDeque::new() }
     }
 
     fn push(&mut self, t_ns: u64, value: Option<f64>) {
@@ -40,6 +44,11 @@ impl Track {
         }
         self.history.push_back((t_ns, value));
         self.read_ns = Some(t_ns);
+    }
+
+    fn see_source(&mut self, sample: &Sample) {
+        self.cost_ns = Some(sample.cost_ns).filter(|&ns| ns > 0);
+        self.update_ns = sample.update_ns.or(self.update_ns);
     }
 
     fn gap(&mut self) {
@@ -133,6 +142,7 @@ impl Channels {
                 Value::Present(_) => None,
                 Value::Absent(code) => Some(code),
             };
+            track.see_source(sample);
             let absent = track.absent;
             track.push(sample.t_ns, value.get().filter(|value| value.is_finite()));
             let Some(rates) = self.rates.get(&number) else { continue };
@@ -140,6 +150,7 @@ impl Channels {
             for &at in rates {
                 if let Some(track) = self.tracks.get_mut(at) {
                     track.push(sample.t_ns, rate);
+                    track.see_source(sample);
                     track.absent = match rate {
                         Some(_) => None,
                         None => absent.or(Some(ReasonCode::NeedsTwoReadings)),
@@ -190,14 +201,16 @@ impl Channels {
             .filter(|track| track.channel.class != Class::Unavailable)
     }
 
-    /// The power that covers most of the machine: board before package before single rails.
+    /// The power that covers most of the machine: the board's total where there is one, which is chosen and
+    /// named by the probes; else board before package before single rails.
     pub(super) fn power(&self) -> Option<&Track> {
         let rank = |track: &&Track| match track.channel.scope {
-            Scope::BoardInput => 0,
-            Scope::Platform => 1,
-            Scope::Package => 2,
-            Scope::Battery => 3,
-            _ => 4,
+            _ if track.channel.is_board_total() => 0,
+            Scope::BoardInput => 1,
+            Scope::Platform => 2,
+            Scope::Package => 3,
+            Scope::Battery => 4,
+            _ => 5,
         };
         self.available(Quantity::Power).filter(|track| track.channel.unit == Unit::Watts).min_by_key(rank)
     }

@@ -188,7 +188,7 @@ pub(super) fn catalogue() -> Vec<Channel> {
 pub(super) fn sample(t: u64) -> Sample {
     let values = [(0, 0.95), (1, 0.5), (2, 12.5 * t as f64), (4, 54.0), (5, 312.0 * 1024.0 * 1024.0)];
     let values = values.into_iter().map(|(channel, value)| (channel, Value::Present(value))).collect();
-    Sample { t_ns: t * 1_000_000_000, cost_ns: 0, age_ns: 0, values }
+    Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() }
 }
 
 pub(super) fn frame(state: &mut State, frame: Frame) -> Vec<Effect> {

@@ -182,7 +182,7 @@ fn unknown_sites_and_hostile_numbers_are_survived() {
     }
     let values = [(0, f64::NAN), (1, f64::INFINITY), (4, -f64::MAX), (2, f64::MAX), (777, 1.0)];
     let values = values.into_iter().map(|(channel, value)| (channel, Value::Present(value))).collect();
-    frame(&mut state, Frame::Sample(Sample { t_ns: 0, cost_ns: 0, age_ns: 0, values }));
+    frame(&mut state, Frame::Sample(Sample { t_ns: 0, values, ..Sample::default() }));
     frame(&mut state, Frame::Loss { batches: u64::MAX });
     frame(&mut state, Frame::Loss { batches: u64::MAX });
     let mut unnamed = plan();

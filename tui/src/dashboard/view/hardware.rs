@@ -131,6 +131,12 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
     };
     let scope = &channel.scope;
     let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
+    if let Some(update_ns) = track.update_ns {
+        facts = format!("{facts}, new every {}", format::duration(update_ns));
+    }
+    if let Some(cost_ns) = track.cost_ns {
+        facts = format!("{facts}, a reading costs {}", format::duration(cost_ns));
+    }
     if age != ABSENT {
         facts = format!("{facts}, stale for {age}");
     }
