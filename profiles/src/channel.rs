@@ -10,10 +10,13 @@
 //! | counter | a running total since some origin; only differences mean anything |
 //! | rate | nothing: derived from the counter it names, by [`rate`] |
 
-use std::borrow::Cow;
-use std::fmt;
+mod reason;
+mod scope;
 
 use serde::{Deserialize, Serialize};
+
+pub use reason::{Reason, ReasonCode};
+pub use scope::Scope;
 
 /// Index of a channel in the catalogue of one daemon run.
 pub type ChannelId = u16;
@@ -32,87 +35,6 @@ pub enum Class {
     Reported,
     /// There is no value here; the reason says why.
     Unavailable,
-}
-
-/// Why a value is absent. A closed list, so that machines can act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReasonCode {
-    /// The kernel or the board has no such file, device or driver.
-    NoSuchInterface,
-    /// It exists, but this user may not read it.
-    Permission,
-    /// The read failed with an error number.
-    ReadError,
-    /// Powered down; reading would wake it or fails while it sleeps.
-    GatedOrAsleep,
-    /// The sensor exists, its input is not connected.
-    NotWired,
-    /// The driver or kernel configuration does not implement it.
-    NotSupported,
-    /// Read, but the number cannot be true.
-    Implausible,
-    /// Has not changed for longer than such a source may stand still.
-    Stale,
-    /// Was there and went away.
-    Vanished,
-    /// The CPU it belongs to is offline.
-    Offline,
-    /// A directory, pipe or device stands where a file belongs.
-    NotAFile,
-    /// The read did not come back in time.
-    Deadline,
-    /// A difference of two readings, and there is only one.
-    NeedsTwoReadings,
-}
-
-impl ReasonCode {
-    /// The code as it is spelled in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoSuchInterface => "no_such_interface",
-            Self::Permission => "permission",
-            Self::ReadError => "read_error",
-            Self::GatedOrAsleep => "gated_or_asleep",
-            Self::NotWired => "not_wired",
-            Self::NotSupported => "not_supported",
-            Self::Implausible => "implausible",
-            Self::Stale => "stale",
-            Self::Vanished => "vanished",
-            Self::Offline => "offline",
-            Self::NotAFile => "not_a_file",
-            Self::Deadline => "deadline",
-            Self::NeedsTwoReadings => "needs_two_readings",
-        }
-    }
-}
-
-impl fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A reason with the particulars: which file, which error number, which limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// What kind of absence this is.
-    pub code: ReasonCode,
-    /// One line for a person.
-    pub detail: String,
-}
-
-impl Reason {
-    /// A reason of the given kind.
-    pub fn new(code: ReasonCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.detail.is_empty() { self.code.fmt(f) } else { write!(f, "{}: {}", self.code, self.detail) }
-    }
 }
 
 /// What is quantified. The first word of a channel's id follows from it, except for accelerators.
@@ -209,100 +131,6 @@ pub enum Unit {
     Rpm,
     /// a plain number
     Count,
-}
-
-/// What a reading covers. Watts of different scopes are never added.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope {
-    /// The whole board at its input.
-    BoardInput,
-    /// The platform as the firmware sums it (`psys`).
-    Platform,
-    /// A processor package.
-    Package,
-    /// The cores of a package.
-    Cores,
-    /// Memory modules.
-    Dram,
-    /// A graphics processor, for power and energy.
-    Gpu,
-    /// One supply rail.
-    Rail(String),
-    /// A battery.
-    Battery,
-    /// The whole machine.
-    Machine,
-    /// One logical CPU.
-    CpuN(u32),
-    /// One graphics processor, for everything but power and energy.
-    GpuN(u32),
-    /// A process of this tool.
-    Process,
-    /// This process's control group.
-    Cgroup,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BoardInput => f.write_str("board-input"),
-            Self::Platform => f.write_str("platform"),
-            Self::Package => f.write_str("package"),
-            Self::Cores => f.write_str("cores"),
-            Self::Dram => f.write_str("dram"),
-            Self::Gpu => f.write_str("gpu"),
-            Self::Rail(name) => write!(f, "rail:{name}"),
-            Self::Battery => f.write_str("battery"),
-            Self::Machine => f.write_str("machine"),
-            Self::CpuN(n) => write!(f, "cpu{n}"),
-            Self::GpuN(n) => write!(f, "gpu{n}"),
-            Self::Process => f.write_str("process"),
-            Self::Cgroup => f.write_str("cgroup"),
-        }
-    }
-}
-
-impl std::str::FromStr for Scope {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let indexed = |prefix: &str| text.strip_prefix(prefix).and_then(|n| n.parse().ok());
-        Ok(match text {
-            "board-input" => Self::BoardInput,
-            "platform" => Self::Platform,
-            "package" => Self::Package,
-            "cores" => Self::Cores,
-            "dram" => Self::Dram,
-            "gpu" => Self::Gpu,
-            "battery" => Self::Battery,
-            "machine" => Self::Machine,
-            "process" => Self::Process,
-            "cgroup" => Self::Cgroup,
-            _ => {
-                if let Some(name) = text.strip_prefix("rail:") {
-                    Self::Rail(name.to_owned())
-                } else if let Some(n) = indexed("cpu") {
-                    Self::CpuN(n)
-                } else if let Some(n) = indexed("gpu") {
-                    Self::GpuN(n)
-                } else {
-                    return Err(format!("unknown scope `{text}`"));
-                }
-            }
-        })
-    }
-}
-
-impl Serialize for Scope {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scope {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// How the values of a channel are to be read.

@@ -1,0 +1,100 @@
+//! What a reading covers, and how that is spelled.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a reading covers. Watts of different scopes are never added.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// The whole board at its input.
+    BoardInput,
+    /// The platform as the firmware sums it (`psys`).
+    Platform,
+    /// A processor package.
+    Package,
+    /// The cores of a package.
+    Cores,
+    /// Memory modules.
+    Dram,
+    /// A graphics processor, for power and energy.
+    Gpu,
+    /// One supply rail.
+    Rail(String),
+    /// A battery.
+    Battery,
+    /// The whole machine.
+    Machine,
+    /// One logical CPU.
+    CpuN(u32),
+    /// One graphics processor, for everything but power and energy.
+    GpuN(u32),
+    /// A process of this tool.
+    Process,
+    /// This process's control group.
+    Cgroup,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BoardInput => f.write_str("board-input"),
+            Self::Platform => f.write_str("platform"),
+            Self::Package => f.write_str("package"),
+            Self::Cores => f.write_str("cores"),
+            Self::Dram => f.write_str("dram"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Rail(name) => write!(f, "rail:{name}"),
+            Self::Battery => f.write_str("battery"),
+            Self::Machine => f.write_str("machine"),
+            Self::CpuN(n) => write!(f, "cpu{n}"),
+            Self::GpuN(n) => write!(f, "gpu{n}"),
+            Self::Process => f.write_str("process"),
+            Self::Cgroup => f.write_str("cgroup"),
+        }
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let indexed = |prefix: &str| text.strip_prefix(prefix).and_then(|n| n.parse().ok());
+        Ok(match text {
+            "board-input" => Self::BoardInput,
+            "platform" => Self::Platform,
+            "package" => Self::Package,
+            "cores" => Self::Cores,
+            "dram" => Self::Dram,
+            "gpu" => Self::Gpu,
+            "battery" => Self::Battery,
+            "machine" => Self::Machine,
+            "process" => Self::Process,
+            "cgroup" => Self::Cgroup,
+            _ => {
+                if let Some(name) = text.strip_prefix("rail:") {
+                    Self::Rail(name.to_owned())
+                } else if let Some(n) = indexed("cpu") {
+                    Self::CpuN(n)
+                } else if let Some(n) = indexed("gpu") {
+                    Self::GpuN(n)
+                } else {
+                    return Err(format!("unknown scope `{text}`"));
+                }
+            }
+        })
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
