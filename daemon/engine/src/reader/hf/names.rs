@@ -8,6 +8,9 @@ use slmscope_profiles::spec::tensors::TensorSpec;
 
 use super::layout::Part;
 
+/// What a tensor of a block is called in the spec and in the file, and how it lies there.
+type Line = (&'static str, &'static str, Part);
+
 /// The names of one family.
 pub(super) struct Names {
     /// Outside of the blocks.
@@ -15,7 +18,9 @@ pub(super) struct Names {
     /// Begin of a block's names; the number follows.
     pub(super) block: &'static str,
     /// Within a block.
-    pub(super) parts: &'static [(&'static str, &'static str, Part)],
+    pub(super) parts: &'static [Line],
+    /// The same for what `parts` does not name.
+    pub(super) base: &'static [Line],
     /// Ends of names that the computation does not need: masks and tables made anew.
     pub(super) ignored: &'static [&'static str],
 }
@@ -25,40 +30,34 @@ use Part::{GateUp, Qkv, QkvByHead, Turned, TurnedBlocks, TurnedQkv, Whole};
 const LLAMA_TOP: &[(&str, &str)] =
     &[("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
+/// What most families call things since Llama.
+const LLAMA_PARTS: &[Line] = &[
+    ("attn_norm", "input_layernorm", Whole),
+    ("attn_q", "self_attn.q_proj", Whole),
+    ("attn_k", "self_attn.k_proj", Whole),
+    ("attn_v", "self_attn.v_proj", Whole),
+    ("attn_q_norm", "self_attn.q_norm", Whole),
+    ("attn_k_norm", "self_attn.k_norm", Whole),
+    ("attn_output", "self_attn.o_proj", Whole),
+    ("ffn_norm", "post_attention_layernorm", Whole),
+    ("ffn_gate", "mlp.gate_proj", Whole),
+    ("ffn_up", "mlp.up_proj", Whole),
+    ("ffn_down", "mlp.down_proj", Whole),
+];
+
 pub(super) const LLAMA: Names = Names {
     top: LLAMA_TOP,
     block: "model.layers.",
-    parts: &[
-        ("attn_norm", "input_layernorm", Whole),
-        ("attn_q", "self_attn.q_proj", Whole),
-        ("attn_k", "self_attn.k_proj", Whole),
-        ("attn_v", "self_attn.v_proj", Whole),
-        ("attn_q_norm", "self_attn.q_norm", Whole),
-        ("attn_k_norm", "self_attn.k_norm", Whole),
-        ("attn_output", "self_attn.o_proj", Whole),
-        ("ffn_norm", "post_attention_layernorm", Whole),
-        ("ffn_gate", "mlp.gate_proj", Whole),
-        ("ffn_up", "mlp.up_proj", Whole),
-        ("ffn_down", "mlp.down_proj", Whole),
-    ],
+    parts: &[],
+    base: LLAMA_PARTS,
     ignored: &[".rotary_emb.inv_freq"],
 };
 
 /// Norms behind the branches as well.
 pub(super) const GEMMA2: Names = Names {
     parts: &[
-        ("attn_norm", "input_layernorm", Whole),
-        ("attn_q", "self_attn.q_proj", Whole),
-        ("attn_k", "self_attn.k_proj", Whole),
-        ("attn_v", "self_attn.v_proj", Whole),
-        ("attn_q_norm", "self_attn.q_norm", Whole),
-        ("attn_k_norm", "self_attn.k_norm", Whole),
-        ("attn_output", "self_attn.o_proj", Whole),
         ("post_attention_norm", "post_attention_layernorm", Whole),
         ("ffn_norm", "pre_feedforward_layernorm", Whole),
-        ("ffn_gate", "mlp.gate_proj", Whole),
-        ("ffn_up", "mlp.up_proj", Whole),
-        ("ffn_down", "mlp.down_proj", Whole),
         ("post_ffw_norm", "post_feedforward_layernorm", Whole),
     ],
     ..LLAMA
@@ -66,33 +65,23 @@ pub(super) const GEMMA2: Names = Names {
 
 pub(super) const MINICPM3: Names = Names {
     parts: &[
-        ("attn_norm", "input_layernorm", Whole),
         ("attn_q_a", "self_attn.q_a_proj", Whole),
         ("attn_q_a_norm", "self_attn.q_a_layernorm", Whole),
         ("attn_q_b", "self_attn.q_b_proj", Whole),
         ("attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa", Whole),
         ("attn_kv_a_norm", "self_attn.kv_a_layernorm", Whole),
         ("attn_kv_b", "self_attn.kv_b_proj", Whole),
-        ("attn_output", "self_attn.o_proj", Whole),
-        ("ffn_norm", "post_attention_layernorm", Whole),
-        ("ffn_gate", "mlp.gate_proj", Whole),
-        ("ffn_up", "mlp.up_proj", Whole),
-        ("ffn_down", "mlp.down_proj", Whole),
     ],
     ..LLAMA
 };
 
 pub(super) const PHI3: Names = Names {
     parts: &[
-        ("attn_norm", "input_layernorm", Whole),
         ("attn_q", "self_attn.qkv_proj", Qkv(0)),
         ("attn_k", "self_attn.qkv_proj", Qkv(1)),
         ("attn_v", "self_attn.qkv_proj", Qkv(2)),
-        ("attn_output", "self_attn.o_proj", Whole),
-        ("ffn_norm", "post_attention_layernorm", Whole),
         ("ffn_gate", "mlp.gate_up_proj", GateUp(0)),
         ("ffn_up", "mlp.gate_up_proj", GateUp(1)),
-        ("ffn_down", "mlp.down_proj", Whole),
     ],
     ..LLAMA
 };
@@ -104,10 +93,6 @@ pub(super) const PHI: Names = Names {
         ("output", "lm_head"),
     ],
     parts: &[
-        ("attn_norm", "input_layernorm", Whole),
-        ("attn_q", "self_attn.q_proj", Whole),
-        ("attn_k", "self_attn.k_proj", Whole),
-        ("attn_v", "self_attn.v_proj", Whole),
         ("attn_output", "self_attn.dense", Whole),
         ("ffn_up", "mlp.fc1", Whole),
         ("ffn_down", "mlp.fc2", Whole),
@@ -133,6 +118,7 @@ pub(super) const GPT_NEOX: Names = Names {
         ("ffn_up", "mlp.dense_h_to_4h", Whole),
         ("ffn_down", "mlp.dense_4h_to_h", Whole),
     ],
+    base: &[],
     ignored: &[".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"],
 };
 
@@ -154,6 +140,7 @@ pub(super) const GPT2: Names = Names {
         ("ffn_up", "mlp.c_fc", Turned),
         ("ffn_down", "mlp.c_proj", Turned),
     ],
+    base: &[],
     ignored: &[".attn.bias", ".attn.masked_bias"],
 };
 
@@ -175,6 +162,7 @@ pub(super) const BLOOM: Names = Names {
         ("ffn_up", "mlp.dense_h_to_4h", Whole),
         ("ffn_down", "mlp.dense_4h_to_h", Whole),
     ],
+    base: &[],
     ignored: &[],
 };
 
@@ -190,14 +178,12 @@ pub(super) const OPT: Names = Names {
     block: "model.decoder.layers.",
     parts: &[
         ("attn_norm", "self_attn_layer_norm", Whole),
-        ("attn_q", "self_attn.q_proj", Whole),
-        ("attn_k", "self_attn.k_proj", Whole),
-        ("attn_v", "self_attn.v_proj", Whole),
         ("attn_output", "self_attn.out_proj", Whole),
         ("ffn_norm", "final_layer_norm", Whole),
         ("ffn_up", "fc1", Whole),
         ("ffn_down", "fc2", Whole),
     ],
+    base: LLAMA_PARTS,
     ignored: &[],
 };
 
@@ -246,6 +232,7 @@ pub(super) const OPENELM: Names = Names {
         ("ffn_up", "ffn.proj_1", GateUp(1)),
         ("ffn_down", "ffn.proj_2", Whole),
     ],
+    base: &[],
     ignored: &[".rotary_emb.inv_freq", ".pos_embedding.inv_freq"],
 };
 
@@ -264,6 +251,7 @@ pub(super) const QWEN1: Names = Names {
         ("ffn_up", "mlp.w1", Whole),
         ("ffn_down", "mlp.c_proj", Whole),
     ],
+    base: &[],
     ignored: &[".rotary_emb.inv_freq"],
 };
 
@@ -297,7 +285,8 @@ impl Names {
             let names: Vec<_> = names.collect();
             return (!names.is_empty()).then_some(Stored { names, part: Part::Whole, layer });
         };
-        let known = self.parts.iter().find(|(ours, ..)| *ours == rest || *ours == stem);
+        let mut lines = self.parts.iter().chain(self.base);
+        let known = lines.find(|(ours, ..)| *ours == rest || *ours == stem);
         known.map(|(ours, name, part)| {
             let name = full(&format!("{}{index}.{name}", self.block), *ours == rest);
             Stored { names: spellings(&name), part: *part, layer }
