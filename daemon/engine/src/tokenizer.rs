@@ -13,6 +13,7 @@ mod merge;
 mod sentencepiece;
 mod special;
 mod spm;
+mod tiktoken;
 mod vocabulary;
 mod window;
 mod words;
@@ -51,7 +52,7 @@ impl Tokenizer {
     }
 
     /// Builds the tokenizer that a model's directory holds, from `tokenizer.json` or, where there is none,
-    /// from `tokenizer.model`, or from `vocab.json` and `merges.txt`.
+    /// from `tokenizer.model`, from `qwen.tiktoken`, or from `vocab.json` and `merges.txt`.
     ///
     /// # Errors
     /// [`TokenizerError::Missing`] if it holds none; [`TokenizerError::File`] for files that cannot be read.

@@ -1,11 +1,15 @@
-//! Byte-level BPE (GPT-2 and most models since): a ranked list of merges over bytes.
+//! Byte-level BPE (GPT-2 and most models since): merges over bytes, by a ranked list or by the ranks of tokens.
 //!
 //! Text is cut into words ([`super::words`]), every word into its bytes. In the file a byte is spelled as one
 //! printable character, so that vocabularies are readable text: printable Latin-1 stands for itself, the 68
 //! others are U+0100 and up in order (a space is `Ġ`).
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
+
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::error::TokenizerError;
 use super::merge;
@@ -20,10 +24,18 @@ const PRE: &str = "tokenizer.ggml.pre";
 /// Rank and resulting token for the ids of left and right.
 type Merges = HashMap<(u32, u32), (u32, u32)>;
 
+/// Which neighbours merge.
+enum Rule {
+    /// Those that the file lists.
+    Listed(Merges),
+    /// Those that are a token together, by its id; and a word that is one is taken as it is.
+    ByRank,
+}
+
 /// Words, merges and the tokens of single bytes.
 pub(super) struct Bpe {
     words: Words,
-    merges: Merges,
+    rule: Rule,
     /// By byte. `None` where the vocabulary has no token for it.
     bytes: Vec<Option<u32>>,
 }
@@ -37,9 +49,27 @@ impl Bpe {
             pre: shown(pre),
             known: Words::known(),
         })?;
-        let byte_token = |byte| vocabulary.id(character_of(byte).encode_utf8(&mut [0; 4]));
-        let bytes = (0..=255).map(byte_token).collect();
-        Ok(Self { words, merges: merges(gguf, vocabulary)?, bytes })
+        Ok(Self { words, rule: Rule::Listed(merges(gguf, vocabulary)?), bytes: byte_tokens(vocabulary) })
+    }
+
+    /// Merges by the ids of the tokens of `vocabulary`, in words as `pre` cuts them.
+    pub(super) fn by_rank(pre: &str, vocabulary: &Vocabulary) -> Self {
+        let words = Words::named(pre).expect("callers name a way that a test knows");
+        Self { words, rule: Rule::ByRank, bytes: byte_tokens(vocabulary) }
+    }
+
+    /// The text as it is before it is cut.
+    pub(super) fn composed<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if matches!(self.rule, Rule::Listed(_)) || text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        let mut composed = NormalizedString::from(text);
+        // Composing refuses no text.
+        if NFC.normalize(&mut composed).is_ok() {
+            Cow::Owned(composed.get().to_owned())
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 
     /// Whether text begins with BOS if the file does not say.
@@ -49,24 +79,43 @@ impl Bpe {
 
     /// Appends the ids of a text that holds no special tokens. Bytes without a token are left out.
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
+        let whole_words = self.words.prefers_whole_words() || matches!(self.rule, Rule::ByRank);
+        let mut spelling = String::new();
         for word in self.words.split(text) {
-            if self.words.prefers_whole_words()
-                && let Some(token) = vocabulary.id(&word.bytes().map(character_of).collect::<String>())
-            {
+            spelling.clear();
+            spelling.extend(spelled(word.as_bytes()));
+            if whole_words && let Some(token) = vocabulary.id(&spelling) {
                 ids.push(token);
                 continue;
             }
             let mut symbols = Vec::with_capacity(word.len());
-            for byte in word.bytes() {
-                merge::push(&mut symbols, 1, self.bytes.get(usize::from(byte)).copied().flatten());
+            for (byte, character) in word.bytes().zip(spelling.chars()) {
+                let token = self.bytes.get(usize::from(byte)).copied().flatten();
+                merge::push(&mut symbols, character.len_utf8(), token);
             }
-            merge::merge(&mut symbols, |left, right| {
-                let &(rank, token) = self.merges.get(&(left.token?, right.token?))?;
-                Some((Reverse(rank), token))
-            });
+            match &self.rule {
+                Rule::Listed(merges) => merge::merge(&mut symbols, |left, right| {
+                    let &(rank, token) = merges.get(&(left.token?, right.token?))?;
+                    Some((Reverse(rank), token))
+                }),
+                Rule::ByRank => merge::merge(&mut symbols, |left, right| {
+                    let token = vocabulary.id(&spelling[left.start..right.end()])?;
+                    Some((Reverse(token), token))
+                }),
+            }
             ids.extend(symbols.iter().filter(|symbol| symbol.length > 0).filter_map(|symbol| symbol.token));
         }
     }
+}
+
+/// The tokens of the single bytes.
+fn byte_tokens(vocabulary: &Vocabulary) -> Vec<Option<u32>> {
+    (0..=255).map(|byte| vocabulary.id(character_of(byte).encode_utf8(&mut [0; 4]))).collect()
+}
+
+/// The characters that spell `bytes`.
+pub(super) fn spelled(bytes: &[u8]) -> impl Iterator<Item = char> {
+    bytes.iter().map(|&byte| character_of(byte))
 }
 
 fn merges(gguf: &Gguf<'_>, vocabulary: &Vocabulary) -> Result<Merges, TokenizerError> {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `tokenizer.json` | everything that turns text into ids and back |
 //! | `tokenizer.model` | the same as a SentencePiece model, where there is no `tokenizer.json` |
-//! | `vocab.json`, `merges.txt` | the same for GPT-2's way of cutting words, where there is neither |
+//! | `qwen.tiktoken` | the same as the first Qwen brings it, where there is neither |
+//! | `vocab.json`, `merges.txt` | the same for GPT-2's way of cutting words, where there is none of these |
 //! | `tokenizer_config.json` | the texts of BOS and EOS, the chat template |
 //! | `generation_config.json`, `config.json` | the ids of BOS and of the tokens that end a generation |
 
@@ -19,11 +20,12 @@ use super::chat::Templates;
 use super::ends::END_TEXTS;
 use super::error::TokenizerError;
 use super::library::{Library, Marks, fenced};
-use super::sentencepiece;
 use super::{Files, Kind};
+use super::{sentencepiece, tiktoken};
 
 const TOKENIZER: &str = "tokenizer.json";
 const SENTENCE_PIECE: &str = "tokenizer.model";
+const TIKTOKEN: &str = "qwen.tiktoken";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 /// The largest known has 33 MB.
@@ -99,6 +101,9 @@ pub(super) fn read(files: &Files) -> Result<Kind, TokenizerError> {
     } else if let Some((name, bytes)) = find(files, SENTENCE_PIECE) {
         check_size(name, bytes, MOST_TOKENIZER)?;
         return Ok(Kind::Embedded(Box::new(sentencepiece::read(files, &config, name, bytes)?)));
+    } else if let Some((name, bytes)) = find(files, TIKTOKEN) {
+        check_size(name, bytes, MOST_TOKENIZER)?;
+        return Ok(Kind::Embedded(Box::new(tiktoken::read(files, &config, name, bytes)?)));
     } else {
         from_vocabulary(files, &config)?
     };

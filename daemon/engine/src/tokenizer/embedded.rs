@@ -1,4 +1,5 @@
-//! The vocabulary that a GGUF file brings, or a SentencePiece model ([`super::sentencepiece`]).
+//! The vocabulary that a GGUF file brings, a SentencePiece model ([`super::sentencepiece`]), or a file of tiktoken
+//! ([`super::tiktoken`]).
 //!
 //! ```text
 //! text ─▶ special tokens cut out ─▶ SPM: characters, merged by score      ─▶ ids
@@ -6,6 +7,8 @@
 //! ```
 //! The ids are those of llama.cpp for the same file. Everything a file says is checked when it is read; after
 //! that nothing can fail.
+
+use std::borrow::Cow;
 
 use super::bpe::Bpe;
 use super::ends::END_TEXTS;
@@ -102,7 +105,11 @@ impl Embedded {
         let mut ids = Vec::new();
         ids.extend(self.bos.filter(|_| add_special && self.adds_bos));
         let mut after_special = true;
-        for part in self.specials.split(text) {
+        let text = match &self.model {
+            Model::Spm(_) => Cow::Borrowed(text),
+            Model::Bpe(bpe) => bpe.composed(text),
+        };
+        for part in self.specials.split(&text) {
             match part {
                 Part::Token(id) => ids.push(id),
                 Part::Text(text) => self.encode_plain(text, after_special, &mut ids),

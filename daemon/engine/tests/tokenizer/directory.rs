@@ -341,3 +341,99 @@ fn mutated_files_end_in_an_error_or_a_tokenizer() {
     }
     assert!(whole > 20, "only {whole} of 1000 mutations left a tokenizer");
 }
+
+/// What a file of tiktoken writes for a token.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |group: &[u8]| {
+        let bits =
+            group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        let letter = |index: usize| match index <= group.len() {
+            true => char::from(LETTERS[(bits >> (18 - 6 * index)) as usize & 63]),
+            false => '=',
+        };
+        [0, 1, 2, 3].map(letter).into_iter().collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+/// A vocabulary that tiktoken's own trainer made of a few sentences, and the ids that tiktoken 0.14 gives with the
+/// pattern of the first Qwen, on text composed by Unicode's form C as that model's program does.
+#[test]
+fn the_first_qwens_vocabulary_gives_the_ids_of_tiktoken() {
+    let merged: [&[u8]; 40] = [
+        b"th",
+        b" th",
+        b" the",
+        b"at",
+        b" h",
+        b" c",
+        b" w",
+        b"re",
+        b" \xe6",
+        b" \xe6\xbc",
+        b" \xe6\xbc\xa2",
+        b" \xe6\xbc\xa2\xe5",
+        b" \xe6\xbc\xa2\xe5\xad",
+        b" \xe6\xbc\xa2\xe5\xad\x97",
+        b" he",
+        b" hel",
+        b" hell",
+        b" hello",
+        b"the",
+        b" cat",
+        b" tho",
+        b" thou",
+        b" thoug",
+        b" though",
+        b" thought",
+        b" that",
+        b" hat",
+        b" wa",
+        b" was",
+        b" there",
+        b" ca",
+        b" caf",
+        b" caf\xc3",
+        b" caf\xc3\xa9",
+        b" n",
+        b" na",
+        b" na\xc3",
+        b" na\xc3\xaf",
+        b" na\xc3\xafv",
+        b" na\xc3\xafve",
+    ];
+    let single = (0..=255_u8).map(|byte| vec![byte]);
+    let tokens: Vec<_> = single.chain(merged.map(<[u8]>::to_vec)).collect();
+    let lines = tokens.iter().enumerate().map(|(rank, token)| format!("{} {rank}\n", base64(token)));
+    let lines = lines.collect::<String>();
+    let config = r#"{"tokenizer_class": "QWenTokenizer"}"#;
+    let generation = r#"{"eos_token_id": 296}"#;
+    let tokenizer = Tokenizer::from_directory(&files(&[
+        ("qwen.tiktoken", lines.as_str()),
+        ("tokenizer_config.json", config),
+        ("generation_config.json", generation),
+    ]))
+    .unwrap();
+    assert_eq!(tokenizer.vocab_size(), 296 + 3 + 205);
+    for (text, ids) in [
+        (
+            "the cat they're  hello\n\n 12 caf\u{e9}",
+            &[274, 275, 258, 121, 39, 263, 32, 273, 10, 10, 32, 49, 50, 289][..],
+        ),
+        (
+            "cafe\u{301} \u{6f22}\u{5b57}x THEY'RE",
+            &[99, 97, 102, 195, 169, 269, 120, 32, 84, 72, 69, 89, 39, 82, 69],
+        ),
+        ("<|im_start|>the<|im_end|>\nthat <|extra_7|>", &[297, 274, 298, 10, 256, 259, 32, 306]),
+        ("thathatt h  w", &[256, 97, 256, 259, 116, 260, 32, 262]),
+    ] {
+        assert_eq!(tokenizer.encode(text, true).unwrap(), ids, "{text}");
+    }
+    let text = "caf\u{e9} \u{6f22}\u{5b57} the";
+    assert_eq!(tokenizer.decode(&tokenizer.encode(text, true).unwrap()), text);
+    assert!(tokenizer.is_eog(296) && tokenizer.is_eog(298) && !tokenizer.is_eog(297));
+    let cut = Tokenizer::from_directory(&files(&[("qwen.tiktoken", &lines[..lines.len() - 9])]));
+    let error = cut.err().expect("a line is cut").to_string();
+    assert!(error.contains("model/qwen.tiktoken: line 296"), "{error}");
+}
