@@ -6,11 +6,15 @@
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use thiserror::Error;
+
+/// The smallest page of any supported system.
+const PAGE: usize = 4096;
 
 /// Why a file cannot be mapped, or can no longer be trusted. Every message names the file and what helps.
 #[derive(Debug, Error)]
@@ -170,6 +174,18 @@ impl MappedFile {
     /// The whole file. Starts on a page border, so offsets aligned in the file are aligned in memory.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Gives back the memory of the whole pages in `range`, for bytes that were read for the last time. The file
+    /// keeps them: whoever reads them all the same has them fetched again.
+    #[expect(unsafe_code, reason = "this advice loses what was written to private pages")]
+    pub fn release(&self, range: Range<usize>) {
+        let start = range.start.next_multiple_of(PAGE);
+        let end = range.end.min(self.map.len()) / PAGE * PAGE;
+        if start < end {
+            // SAFETY: the map is shared and nobody writes to it, so a page holds the file's bytes before and after.
+            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        }
     }
 
     /// Which file this was when it was mapped.

@@ -200,7 +200,7 @@ pub fn dequantize(format: WeightFormat, bytes: &[u8]) -> Result<Vec<f32>> {
     }
 }
 
-/// The f32 values of a plain tensor, piece by piece.
+/// The f32 values of a tensor, piece by piece.
 fn widen(
     name: &str,
     format: WeightFormat,
@@ -212,7 +212,8 @@ fn widen(
     values
         .try_reserve_exact(elements)
         .map_err(|_| LoadError::Memory { bytes: 4 * elements as u64, what: name.to_owned() })?;
-    for piece in bytes.as_slice().chunks(PIECE) {
+    let block = format.block_bytes() as usize;
+    for piece in bytes.as_slice().chunks(PIECE / block * block) {
         values.extend(dequantize(format, piece).map_err(LoadError::kernel(name))?);
         loading.go_on()?;
     }

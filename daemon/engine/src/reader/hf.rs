@@ -197,7 +197,9 @@ impl Place {
             let end = start + tensor.bytes(self.stored) as usize;
             let aligned = self.file.bytes().as_ptr().wrapping_add(start).align_offset(ALIGNMENT) == 0;
             if aligned && end <= self.range.end {
-                return Ok(TensorBytes::Mapped(Arc::clone(&self.file), start..end));
+                let bytes = TensorBytes::Mapped(Arc::clone(&self.file), start..end);
+                bytes.check(&tensor.name, self.format, loading)?;
+                return Ok(bytes);
             }
         }
         // A file that was cut off meanwhile reads as NaN, which is refused.
@@ -221,6 +223,8 @@ impl Place {
             }
         };
         let bytes = quantize(tensor, self.format, self.file.name(), fill, loading)?;
+        // Else the process would hold the weights twice. Other parts of a fused tensor are fetched again.
+        self.file.release(self.range.clone());
         Ok(TensorBytes::Owned(Arc::new(bytes)))
     }
 }

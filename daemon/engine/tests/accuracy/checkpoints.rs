@@ -5,10 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use slmscope_engine::error::LoadError;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::safetensors::SafeTensors;
+use slmscope_engine::setup::Setup;
+use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
 use crate::passes::{feed, load, rms_over_std, setups, verified};
@@ -67,6 +71,26 @@ fn logits_match_transformers_under_both_spellings() {
     for folder in folders {
         check(&folder, "config.json");
         check(&folder, "config-old.json");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_found_in_every_tensor() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/hf/llama");
+    let whole = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let parsed = SafeTensors::parse(&whole, "whole").unwrap();
+    let damaged = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.join("config.json"), damaged.path().join("config.json")).unwrap();
+    for tensor in parsed.tensors() {
+        let mut bytes = whole.clone();
+        // All bits set are NaN in every plain format.
+        bytes[tensor.range()][..4].fill(0xff);
+        std::fs::write(damaged.path().join("model.safetensors"), bytes).unwrap();
+        let model = open(damaged.path(), "config.json", None);
+        let (never, mut report) = (AtomicBool::new(false), |_, _| ());
+        let loaded = model.load(4, &Setup::default(), &mut Loading::new(&never, &mut report));
+        let error = loaded.err().unwrap_or_else(|| panic!("{} was loaded", tensor.name()));
+        assert!(matches!(error, LoadError::NotFinite { .. }), "{}: {error}", tensor.name());
     }
 }
 
