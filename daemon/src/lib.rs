@@ -19,6 +19,7 @@ mod runner;
 mod server;
 mod supervisor;
 mod verify;
+mod watch;
 mod worker;
 
 /// Version of this build.

@@ -30,6 +30,7 @@ use channel::Receiver;
 use protocol::{Command, Event};
 
 use crate::ring::Producer;
+use crate::watch::Stopped;
 use model::{Workbench, load};
 
 /// Why a command ended early.
@@ -50,6 +51,15 @@ impl From<EngineError> for End {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Cancelled => Self::Cancelled,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Cancelled => Self::Cancelled,
             other => Self::Failed(other.to_string()),
         }
     }

@@ -271,6 +271,8 @@ pub struct Memory {
     pub kv: Option<u64>,
     /// Activations and tables.
     pub scratch: Option<u64>,
+    /// What reading the tokenizer took, measured then; null without text.
+    pub tokenizer: Option<u64>,
     /// The program itself before anything was loaded.
     pub runtime: Option<u64>,
     /// Resident beyond all of these.

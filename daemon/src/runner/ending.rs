@@ -205,13 +205,15 @@ impl Draft {
         let listed = loaded.memory;
         let found = self.process.unwrap_or_default();
         let scratch = listed.scratch + listed.runtime;
-        let explained =
-            loaded.runtime_rss.map(|runtime| listed.weights + listed.packed + listed.kv + scratch + runtime);
+        let tokenizer = loaded.tokenizer_bytes;
+        let listed_all = listed.total() + tokenizer.unwrap_or(0);
+        let explained = loaded.runtime_rss.map(|runtime| listed_all + runtime);
         Memory {
             weights: Some(listed.weights),
             packed: Some(listed.packed),
             kv: Some(listed.kv),
             scratch: Some(scratch),
+            tokenizer,
             runtime: loaded.runtime_rss,
             unexplained: found.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),
             rss: found.rss,

@@ -64,7 +64,7 @@ enum Origin {
 impl Workbench {
     /// Identity of the weights, and whether their file changed under us.
     pub(super) fn identity(&self) -> (String, bool) {
-        match &self.origin {
+        let found = match &self.origin {
             Origin::Synthetic(text) => (identity_hash(text.as_bytes(), text.len()), false),
             Origin::File { file, header_length } => {
                 (identity_hash(file.bytes(), *header_length), file.unchanged().is_err())
@@ -72,6 +72,23 @@ impl Workbench {
             Origin::Directory(files) => {
                 let changed = files.iter().any(|(_, file)| file.unchanged().is_err());
                 (directory_hash(files), changed)
+            }
+        };
+        self.origin.release_headers();
+        found
+    }
+}
+
+impl Origin {
+    /// Gives back the memory of what a run does not read: headers, configuration, tokenizer files.
+    fn release_headers(&self) {
+        match self {
+            Self::Synthetic(_) => {}
+            Self::File { file, header_length } => file.release(0..*header_length),
+            Self::Directory(files) => {
+                for (name, file) in files {
+                    file.release(0..header_length(name, file.bytes()));
+                }
             }
         }
     }
@@ -86,7 +103,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         Origin::File { file, .. } => Some(TextFiles::Gguf(Arc::clone(file))),
         Origin::Directory(files) => Some(TextFiles::Directory(files.clone())),
     };
-    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenize_ns } =
+    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenizer_bytes, tokenize_ns } =
         prompt::ready(worker, &order, text_files, model.spec().vocab)?;
     let capacity = capacity(&order, &prompt, model.spec().max_context)?;
     let held = worker.bench.take().filter(|bench| bench.key == key);
@@ -124,6 +141,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         };
         model.load(capacity, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?
     };
+    origin.release_headers();
     let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
@@ -143,6 +161,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         load_ns,
         reused,
         memory: bench.session.memory(),
+        tokenizer_bytes,
         runtime_rss: worker.runtime_rss,
     };
     worker.bench = Some(bench);
@@ -203,21 +222,23 @@ fn map(descriptor: Option<OwnedFd>, name: &str) -> Result<Arc<MappedFile>, End> 
 /// part of it.
 fn directory_hash(files: &[(String, Arc<MappedFile>)]) -> String {
     let identity = |(name, file): &(String, Arc<MappedFile>)| {
+        let counts = name == "config.json" || name.ends_with(".safetensors");
         let bytes = file.bytes();
-        let header_length = if name == "config.json" {
-            bytes.len()
-        } else if name.ends_with(".safetensors") {
-            let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
-            usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX)
-        } else {
-            return None;
-        };
-        Some(format!("{} {name}\n", identity_hash(bytes, header_length)))
+        counts.then(|| format!("{} {name}\n", identity_hash(bytes, header_length(name, bytes))))
     };
     let mut lines: Vec<String> = files.iter().filter_map(identity).collect();
     lines.sort_unstable();
     let text = lines.concat();
     identity_hash(text.as_bytes(), text.len())
+}
+
+/// Bytes of a file before its weights: all of a file that holds none.
+fn header_length(name: &str, bytes: &[u8]) -> usize {
+    if !name.ends_with(".safetensors") {
+        return bytes.len();
+    }
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX)
 }
 
 /// Tokens that the cache must hold.

@@ -206,6 +206,8 @@ pub struct Loaded {
     pub reused: bool,
     /// Bytes by the engine's own list.
     pub memory: EngineMemory,
+    /// What reading the tokenizer took, bytes; `None` without text, or if the kernel does not say.
+    pub tokenizer_bytes: Option<u64>,
     /// Resident before anything was loaded, bytes.
     pub runtime_rss: Option<u64>,
 }
