@@ -14,30 +14,60 @@ use slmscope_profiles::stats::Estimate;
 use crate::format::{self, ABSENT, or_absent};
 use crate::table::{Align, Table};
 
-/// Whether text may carry colours.
+/// Wrapped text is not made narrower than this.
+const LEAST_ROOM: usize = 20;
+
+/// Whether text may carry colours, and how wide it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     colours: bool,
+    /// Columns of the terminal; `None` where there is none, and lines are as long as they are.
+    columns: Option<usize>,
 }
 
 impl Style {
     /// Colours where standard output is a terminal and NO_COLOR is not set.
     pub fn of_stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { colours: wanted && std::io::stdout().is_terminal() }
+        let is_terminal = std::io::stdout().is_terminal();
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| is_terminal);
+        let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+        Self { colours: wanted && is_terminal, columns }
     }
 
-    /// Columns of the terminal that standard output is; text that goes elsewhere may be as wide as it is.
-    pub fn width_of_stdout() -> usize {
-        let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
-        // Some terminals do not know their size.
-        if columns == 0 { usize::MAX } else { usize::from(columns) }
-    }
-
-    /// No colours.
+    /// No colours, and no terminal.
     #[cfg(test)]
     pub fn plain() -> Self {
-        Self { colours: false }
+        Self { colours: false, columns: None }
+    }
+
+    /// No colours, on a terminal of so many columns.
+    #[cfg(test)]
+    pub fn narrow(columns: usize) -> Self {
+        Self { colours: false, columns: Some(columns) }
+    }
+
+    /// Whether a line of so many characters is longer than the terminal is wide.
+    pub fn overflows(self, characters: usize) -> bool {
+        self.columns.is_some_and(|columns| characters > columns)
+    }
+
+    /// `text`, which begins behind `indent` characters, broken at blanks and after slashes into lines that fit the
+    /// terminal; further lines begin below the first.
+    pub fn wrap(self, text: &str, indent: usize) -> String {
+        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
+        let (mut wrapped, mut used) = (String::new(), 0);
+        for word in text.split_inclusive([' ', '/']) {
+            if used > 0 && used + word.trim_end().chars().count() > room {
+                wrapped.truncate(wrapped.trim_end().len());
+                wrapped.push('\n');
+                wrapped.extend(std::iter::repeat_n(' ', indent));
+                used = 0;
+            }
+            wrapped.push_str(word);
+            used += word.chars().count();
+        }
+        wrapped
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -276,6 +306,7 @@ fn memory(text: &mut String, result: &RunResult, style: Style) {
         ("packed", or_absent(memory.packed, format::bytes), "second layouts that kernels make"),
         ("kv cache", or_absent(memory.kv, format::bytes), ""),
         ("scratch", or_absent(memory.scratch, format::bytes), "activations and tables, at most"),
+        ("tokenizer", or_absent(memory.tokenizer, format::bytes), "measured while it was read"),
         ("runtime", or_absent(memory.runtime, format::bytes), "the program before it loaded anything"),
         ("unexplained", unexplained, "resident less all of these"),
         ("resident", or_absent(memory.rss, format::bytes), "measured"),

@@ -11,6 +11,10 @@ pub enum Align {
     Right,
 }
 
+/// A last column of words goes on below itself rather than be wider than the terminal, and has at least this much room
+/// where columns can be left out for it.
+const LEAST_WORDS: usize = 32;
+
 /// Rows under a header.
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -33,16 +37,44 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table as lines, indented by two.
-    pub fn render(&self, style: Style) -> String {
-        self.render_within(style, usize::MAX)
+    /// Characters of each column.
+    fn widths(&self) -> Vec<usize> {
+        let cell = |row: &[String], column: usize| row.get(column).map_or(0, |text| text.chars().count());
+        let width = |column: usize| {
+            let widest = self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
+            widest.max(self.columns[column].0.chars().count())
+        };
+        (0..self.columns.len()).map(width).collect()
     }
 
-    /// The same with words of the last column on further lines where they do not fit into `width` characters.
-    pub fn render_within(&self, style: Style, width: usize) -> String {
-        let widths: Vec<_> = (0..self.columns.len()).map(|column| self.width(column)).collect();
-        let last_begins = self.begin_of_last();
-        let room = width.saturating_sub(last_begins).max(LEAST_ROOM);
+    /// Leaves columns out, the first of `spare` first, until the table fits the terminal; names those left out.
+    pub fn fit(&mut self, style: Style, spare: &[&'static str]) -> Vec<&'static str> {
+        let mut left_out = Vec::new();
+        for &name in spare {
+            let mut widths = self.widths();
+            if let Some((width, (_, Align::Left))) = widths.last_mut().zip(self.columns.last()) {
+                *width = (*width).min(LEAST_WORDS);
+            }
+            if !style.overflows(widths.iter().sum::<usize>() + 2 * widths.len()) {
+                break;
+            }
+            if let Some(column) = self.columns.iter().position(|(found, _)| *found == name) {
+                self.columns.remove(column);
+                self.rows
+                    .iter_mut()
+                    .filter(|row| column < row.len())
+                    .for_each(|row| drop(row.remove(column)));
+                left_out.push(name);
+            }
+        }
+        left_out
+    }
+
+    /// The table as lines, indented by two.
+    pub fn render(&self, style: Style) -> String {
+        let widths = self.widths();
+        let before = widths.len().saturating_sub(1);
+        let last_begins = 2 + widths[..before].iter().map(|width| width + 2).sum::<usize>();
         let line = |texts: &mut dyn Iterator<Item = &str>| {
             let mut line = String::from(" ");
             for ((text, width), (_, align)) in texts.zip(&widths).zip(&self.columns) {
@@ -58,51 +90,17 @@ impl Table {
         let header = line(&mut self.columns.iter().map(|(name, _)| *name));
         let mut text = format!("{}\n", style.dim(&header));
         for row in &self.rows {
-            let last = row.len().checked_sub(1).filter(|&last| last + 1 == self.columns.len());
-            let wrapped = last.map(|last| wrap(&row[last], room)).unwrap_or_default();
-            let first = wrapped.first().map(String::as_str);
-            let begin = row.iter().map(String::as_str).take(last.unwrap_or(row.len()));
-            text.push_str(&line(&mut begin.chain(first)));
+            let words = self.columns.last().is_some_and(|(_, align)| *align == Align::Left);
+            let last = row.get(before).filter(|_| words).map(|cell| style.wrap(cell, last_begins));
+            let cells = row.iter().enumerate().map(|(column, cell)| match &last {
+                Some(wrapped) if column == before => wrapped.as_str(),
+                _ => cell.as_str(),
+            });
+            text.push_str(&line(&mut cells.into_iter()));
             text.push('\n');
-            for more in wrapped.iter().skip(1) {
-                text.push_str(&format!("{}{more}\n", " ".repeat(last_begins)));
-            }
         }
         text
     }
-
-    /// How many characters stand before the last column.
-    pub fn begin_of_last(&self) -> usize {
-        let before = self.columns.len().saturating_sub(1);
-        2 + (0..before).map(|column| self.width(column) + 2).sum::<usize>()
-    }
-
-    fn width(&self, column: usize) -> usize {
-        let cell = |row: &Vec<String>| row.get(column).map_or(0, |text| text.chars().count());
-        let widest = self.rows.iter().map(cell).max().unwrap_or(0);
-        widest.max(self.columns.get(column).map_or(0, |(name, _)| name.chars().count()))
-    }
-}
-
-/// The last column is not made narrower than this.
-const LEAST_ROOM: usize = 20;
-
-/// Lines of at most so many characters, broken at blanks or, where a word is longer than a line, after slashes.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split_inclusive([' ', '/']) {
-        let wide = word.trim_end().chars().count();
-        if used > 0 && used + wide > room {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            line.push_str(word);
-        }
-        used += word.chars().count();
-    }
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -110,20 +108,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_whatever_they_hold() {
-        let mut table = Table::new(&[("op", Align::Left), ("time", Align::Right)]);
-        table.row(["attn".to_owned(), "1 µs".to_owned()]);
-        table.row(["lm_head".to_owned(), "12 ms".to_owned(), "too much".to_owned()]);
-        table.row(["short".to_owned()]);
-        let lines: Vec<_> = table.render(Style::plain()).lines().map(str::to_owned).collect();
-        assert_eq!(lines, ["  op        time", "  attn      1 µs", "  lm_head  12 ms", "  short"]);
+    fn columns_are_left_out_until_the_rest_fits() {
+        let made = || {
+            let mut table = Table::new(&[("op", Align::Left), ("time", Align::Right), ("note", Align::Left)]);
+            table.row(["attention".to_owned(), "1 µs".to_owned(), "a long note".to_owned()]);
+            table
+        };
+        let spare = ["absent", "note", "time"];
+        let lines = |columns| {
+            let (mut table, style) = (made(), Style::narrow(columns));
+            (table.fit(style, &spare), table.render(style))
+        };
+        assert_eq!(lines(30).0, [""; 0]);
+        assert_eq!(lines(29), (vec!["note"], "  op         time\n  attention  1 µs\n".to_owned()));
+        assert_eq!(lines(5), (vec!["note", "time"], "  op\n  attention\n".to_owned()));
+        assert_eq!(made().fit(Style::plain(), &spare), [""; 0]);
     }
 
     #[test]
     fn the_last_column_goes_on_below_itself() {
         let mut table = Table::new(&[("channel", Align::Left), ("source", Align::Left)]);
         table.row(["temp".to_owned(), "/sys/class/thermal/thermal_zone0/temp of the chip".to_owned()]);
-        let lines: Vec<_> = table.render_within(Style::plain(), 36).lines().map(str::to_owned).collect();
+        let lines: Vec<_> = table.render(Style::narrow(36)).lines().map(str::to_owned).collect();
         assert_eq!(
             lines,
             [
@@ -133,6 +139,16 @@ mod tests {
                 "           chip",
             ]
         );
-        assert_eq!(table.render_within(Style::plain(), 0).lines().count(), 4, "never narrower than readable");
+        assert_eq!(table.render(Style::narrow(0)).lines().count(), 4, "never narrower than readable");
+    }
+
+    #[test]
+    fn columns_line_up_whatever_they_hold() {
+        let mut table = Table::new(&[("op", Align::Left), ("time", Align::Right)]);
+        table.row(["attn".to_owned(), "1 µs".to_owned()]);
+        table.row(["lm_head".to_owned(), "12 ms".to_owned(), "too much".to_owned()]);
+        table.row(["short".to_owned()]);
+        let lines: Vec<_> = table.render(Style::plain()).lines().map(str::to_owned).collect();
+        assert_eq!(lines, ["  op        time", "  attn      1 µs", "  lm_head  12 ms", "  short"]);
     }
 }

@@ -64,7 +64,7 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&render(&report, Style::of_stdout(), Style::width_of_stdout()))?;
+        print(&render(&report, Style::of_stdout()))?;
     }
     let is_missing = |family: &&String| {
         let of_family = |row: &&DoctorRow| {
@@ -92,23 +92,21 @@ fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
     embedded::doctor(args.root.as_deref())
 }
 
-/// Where the source would get less room than this, columns that matter less are left out.
-const LEAST_SOURCE: usize = 32;
-
-/// Columns in the order in which they are shown, each with its place in the order in which they go.
-const COLUMNS: [(&str, Align, usize); 8] = [
-    ("channel", Align::Left, 9),
-    ("reading", Align::Right, 9),
-    ("class", Align::Left, 9),
-    ("scope", Align::Left, 3),
-    ("period", Align::Right, 2),
-    ("new every", Align::Right, 0),
-    ("cost", Align::Right, 1),
-    ("source", Align::Left, 9),
+const COLUMNS: [(&str, Align); 8] = [
+    ("channel", Align::Left),
+    ("reading", Align::Right),
+    ("class", Align::Left),
+    ("scope", Align::Left),
+    ("period", Align::Right),
+    ("new every", Align::Right),
+    ("cost", Align::Right),
+    ("source", Align::Left),
 ];
 
-/// As wide as `width` characters allow.
-fn render(report: &DoctorReport, style: Style, width: usize) -> String {
+/// What matters least, and goes first where the terminal is narrow.
+const SPARE: [&str; 4] = ["new every", "cost", "period", "scope"];
+
+fn render(report: &DoctorReport, style: Style) -> String {
     let board = report.board.name.as_deref().or(report.board.id.as_deref()).unwrap_or("unknown board");
     let mut text = format!("{} — {}, read as {}\n", style.bold(board), report.root, report.user);
     let facts = facts(&report.board);
@@ -119,14 +117,10 @@ fn render(report: &DoctorReport, style: Style, width: usize) -> String {
     for quantity in Quantity::ALL {
         let rows: Vec<_> = report.channels.iter().filter(|row| row.quantity == quantity).collect();
         text.push_str(&format!("\n{}\n", style.bold(quantity.title())));
-        let lines = lines(&rows);
-        let fits = |dropped: &usize| {
-            let begin = table(&lines, *dropped).begin_of_last();
-            width.saturating_sub(begin) >= LEAST_SOURCE
-        };
-        let dropped = (0..4).find(fits).unwrap_or(4);
-        is_narrow |= dropped > 0;
-        text.push_str(&table(&lines, dropped).render_within(style, width));
+        let mut table = Table::new(&COLUMNS);
+        lines(&rows).into_iter().for_each(|line| table.row(line));
+        is_narrow |= !table.fit(style, &SPARE).is_empty();
+        text.push_str(&table.render(style));
         let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();
         remedies.dedup();
         for remedy in remedies {
@@ -149,18 +143,6 @@ fn facts(board: &Board) -> String {
     let parts =
         [cores, board.release.clone(), named("power mode", &board.power_mode), named("governor", &governors)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
-}
-
-/// The table without the columns that go first.
-fn table(lines: &[[String; COLUMNS.len()]], dropped: usize) -> Table {
-    let is_kept = |column: usize| COLUMNS[column].2 >= dropped;
-    let kept: Vec<_> = (0..COLUMNS.len()).filter(|&column| is_kept(column)).collect();
-    let columns: Vec<_> = kept.iter().map(|&column| (COLUMNS[column].0, COLUMNS[column].1)).collect();
-    let mut table = Table::new(&columns);
-    for line in lines {
-        table.row(kept.iter().map(|&column| line[column].clone()));
-    }
-    table
 }
 
 /// A line for each row; channels next to each other that are missing for the same reason share one.
@@ -252,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_for_one_reason_takes_one_line() {
-        let text = render(&report(), Style::plain(), usize::MAX);
+        let text = render(&report(), Style::plain());
         assert!(text.contains("cpu.worker.* (2)"), "{text}");
         assert!(text.contains("cpu.worker.slices"), "{text}");
         assert!(text.contains("100 ms") && text.contains("12.0 µs"), "{text}");
@@ -262,13 +244,13 @@ mod tests {
     #[test]
     fn a_narrow_terminal_keeps_readings_and_reasons() {
         for width in [0, 40, 60, 80, 100] {
-            let text = render(&report(), Style::plain(), width);
+            let text = render(&report(), Style::narrow(width));
             let readable = width.max(72);
             assert!(text.lines().all(|line| line.chars().count() <= readable.max(81)), "{width}: {text}");
             for word in ["50", "process", "moment", "/proc/stat", "measured"] {
                 assert!(text.contains(word), "{width}, {word}: {text}");
             }
         }
-        assert!(render(&report(), Style::plain(), 80).contains("wider terminal"));
+        assert!(render(&report(), Style::narrow(80)).contains("wider terminal"));
     }
 }

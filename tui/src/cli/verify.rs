@@ -136,38 +136,24 @@ mod present {
     }
 
     fn render(report: &VerifyReport, style: Style) -> String {
-        let mut table = Table::new(&[
-            ("case", Align::Left),
-            ("tokens", Align::Right),
-            ("distance", Align::Left),
-            ("found", Align::Right),
-            ("limit", Align::Right),
-            ("verdict", Align::Left),
-        ]);
+        let mut text = String::new();
         for case in &report.cases {
-            for (index, [what, found, limit]) in distances(case).into_iter().enumerate() {
-                let first = |text: String| if index == 0 { text } else { String::new() };
-                table.row([
-                    first(printable(&case.name)),
-                    first(case.tokens.to_string()),
-                    what,
-                    found,
-                    limit,
-                    first(verdict(case.pass).to_owned()),
-                ]);
-            }
+            let verdict = if case.pass { "pass".to_owned() } else { style.bad("FAIL") };
+            let tokens = format::plural(case.tokens, "token");
+            text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&printable(&case.name))));
+            let columns = [("distance", Align::Left), ("found", Align::Right), ("limit", Align::Right)];
+            let mut table = Table::new(&columns);
+            distances(case).into_iter().for_each(|row| table.row(row));
+            text.push_str(&table.render(style));
+            text.push('\n');
         }
-        let mut text = table.render(style);
         let least = report
             .top1_least
             .map_or_else(String::new, |least| format!(", at least {} are needed", format::share(least)));
-        text.push_str(&format!(
-            "\n  best id agrees at {} of the positions{least}\n",
-            format::share(report.top1)
-        ));
+        text.push_str(&format!("best id agrees at {} of the positions{least}\n", format::share(report.top1)));
         let end =
             if report.pass { style.bold("within the tolerances") } else { style.bad("out of tolerance") };
-        text.push_str(&format!("  {end}\n"));
+        text.push_str(&format!("{end}\n"));
         text
     }
 
@@ -198,10 +184,6 @@ mod present {
             rows.push(["ids of the text".to_owned(), equal(ids), "equal".to_owned()]);
         }
         rows
-    }
-
-    fn verdict(pass: bool) -> &'static str {
-        if pass { "pass" } else { "FAIL" }
     }
 
     fn small(value: Option<f64>) -> String {

@@ -1,6 +1,5 @@
 //! `slmscope weights`: synthetic weights as a GGUF file.
 
-use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +15,7 @@ use slmscope_profiles::format::WeightFormat;
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
 use crate::format;
+use crate::report::Style;
 use crate::source::unknown;
 
 /// How often progress is shown.
@@ -65,13 +65,13 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
     let written = embedded::weights(&order, &cancel, &mut |done, total| progress.show(done, total));
     progress.clear();
     let written = written?;
-    print(&describe(args, &row.id, &written, begin.elapsed()))?;
+    print(&describe(args, &row.id, &written, begin.elapsed(), Style::of_stdout()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration) -> String {
-    let mut text = format!(
-        "{}: {id} as {}, {} tensors in {}, {}, seed {}, in {}\n",
+fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration, style: Style) -> String {
+    let mut lines = vec![format!(
+        "{}: {id} as {}, {} tensors in {}, {}, seed {}, in {}",
         args.output.display(),
         written.architecture,
         written.tensors,
@@ -79,15 +79,13 @@ fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration) ->
         format::bytes(written.bytes),
         args.seed,
         format::duration(took.as_nanos() as u64),
-    );
+    )];
     if !written.in_f16.is_empty() {
         let names = grouped(&written.in_f16).join(", ");
-        let _ = writeln!(text, "in f16, because {} blocks do not divide their rows: {names}", args.format);
+        lines.push(format!("in f16, because {} blocks do not divide their rows: {names}", args.format));
     }
-    for note in &written.notes {
-        let _ = writeln!(text, "{note}");
-    }
-    text
+    lines.extend(written.notes.iter().cloned());
+    lines.into_iter().map(|line| style.wrap(&line, 0) + "\n").collect()
 }
 
 /// The names with those of all layers in one: `blk.*.attn_q.weight (30)`.

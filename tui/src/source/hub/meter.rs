@@ -7,7 +7,9 @@ use crate::format;
 
 /// Between two drawings.
 const PACE: Duration = Duration::from_millis(100);
+/// Characters of a bar with room, and of the shortest one that says anything.
 const BAR: usize = 24;
+const LEAST_BAR: usize = 6;
 
 /// Shows the progress of one file on standard error.
 pub(super) struct Meter<'n> {
@@ -41,10 +43,9 @@ impl<'n> Meter<'n> {
         self.drawn = Some(now);
         let seconds = now.duration_since(self.begin).as_secs_f64();
         let rate = done.saturating_sub(first) as f64 / seconds.max(1e-3);
-        let line = line(self.name, done, size, rate);
         let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
-        // A long line would wrap and stay.
-        let line: String = line.chars().take(usize::from(width) - 1).collect();
+        // A line that fills the terminal would wrap and stay.
+        let line = line(self.name, done, size, rate, usize::from(width) - 1);
         eprint!("\r\x1b[K{line}");
         let _ = std::io::stderr().flush();
     }
@@ -66,15 +67,29 @@ impl Drop for Meter<'_> {
     }
 }
 
-fn line(name: &str, done: u64, size: Option<u64>, rate: f64) -> String {
+/// The line in at most `width` characters: the bar gives way first, then the begin of the name.
+fn line(name: &str, done: u64, size: Option<u64>, rate: f64, width: usize) -> String {
     let rate = format::bytes_per_second(rate);
-    let Some(size) = size.filter(|&size| size > 0) else {
-        return format!("{name}  {}, {rate}", format::bytes(done));
+    let size = size.filter(|&size| size > 0);
+    let share = size.map(|size| (done as f64 / size as f64).min(1.0));
+    let figures = match size.zip(share) {
+        Some((size, share)) => format!("{} of {}, {rate}", format::share(share), format::bytes(size)),
+        None => format!("{}, {rate}", format::bytes(done)),
     };
-    let share = (done as f64 / size as f64).min(1.0);
-    let filled = (share * BAR as f64) as usize;
-    let bar = format!("[{}{}]", "=".repeat(filled), " ".repeat(BAR - filled));
-    format!("{name} {bar} {} of {}, {rate}", format::share(share), format::bytes(size))
+    let characters = |text: &str| text.chars().count();
+    let room = width.saturating_sub(characters(name) + 1 + characters(&figures));
+    let bar = share.filter(|_| room >= LEAST_BAR + 3).map_or_else(String::new, |share| {
+        let length = BAR.min(room - 3);
+        let filled = (share * length as f64) as usize;
+        format!("[{}{}] ", "=".repeat(filled), " ".repeat(length - filled))
+    });
+    let excess = (characters(name) + 1 + characters(&figures)).saturating_sub(width);
+    let name: String = if excess == 0 {
+        name.to_owned()
+    } else {
+        "…".chars().chain(name.chars().skip(excess + 1)).collect()
+    };
+    format!("{name} {bar}{figures}").chars().take(width).collect()
 }
 
 #[cfg(test)]
@@ -83,10 +98,22 @@ mod tests {
 
     #[test]
     fn a_bar_fills_with_the_share() {
-        let half = line("a.gguf", 50 << 20, Some(100 << 20), 2e6);
+        let half = line("a.gguf", 50 << 20, Some(100 << 20), 2e6, 79);
         assert!(half.starts_with(&format!("a.gguf [{}{}]", "=".repeat(12), " ".repeat(12))), "{half}");
         assert!(half.contains("of 100"), "{half}");
-        assert!(!line("a", 5, None, 1.0).contains('['));
-        assert!(line("a", 9, Some(5), 1.0).contains(&"=".repeat(BAR)));
+        assert!(!line("a", 5, None, 1.0, 79).contains('['));
+        assert!(line("a", 9, Some(5), 1.0, 79).contains(&"=".repeat(BAR)));
+    }
+
+    #[test]
+    fn a_narrow_terminal_still_shows_the_figures() {
+        let name = "Some-Model-135M-Instruct.Q4_1.gguf";
+        let line = |width| line(name, 50 << 20, Some(100 << 20), 2e6, width);
+        let figures = "50.0 % of 100 MiB, 2.00 MB/s";
+        assert_eq!(line(79), format!("{name} [{}{}] {figures}", "=".repeat(6), " ".repeat(7)));
+        assert_eq!(line(72), format!("{name} [===   ] {figures}"));
+        assert_eq!(line(63), format!("{name} {figures}"));
+        assert_eq!(line(50), format!("…{} {figures}", &name[14..]));
+        assert!((0..100).all(|width| line(width).chars().count() <= width));
     }
 }
