@@ -1,5 +1,5 @@
-//! What the binaries offer of the daemon: to serve, and to be a worker; the probes' report, and the comparison
-//! with reference logits.
+//! What the binaries offer of the daemon: to serve, and to be a worker; the probes' report, a look at a model's
+//! files, and the comparison with reference logits.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::hub::Hub;
+pub use crate::inspect::{Inspected, inspect};
 use crate::runner::{Runner, SampleLog};
 use crate::server::{self, Daemon, Entrance, listener};
 pub use crate::verify::{VerifyOptions, VerifyStep, verify};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folders under which a client may name model files by path, instead of passing them open.
+    /// Folders under which a client may name a model by path, a file or a directory, instead of passing files open.
     pub model_folders: Vec<PathBuf>,
     /// Users outside of group `slmscope` who can reach the socket may watch.
     pub read_for_others: bool,

@@ -13,6 +13,8 @@ pub mod commands;
 mod config;
 mod descriptors;
 mod hub;
+mod inspect;
+mod model_files;
 pub mod own_cost;
 mod ring;
 mod runner;

@@ -9,6 +9,7 @@ pub mod board;
 pub mod books;
 pub mod catalogue;
 pub mod channel;
+pub mod checkpoint;
 pub mod conditions;
 pub mod doctor;
 pub mod energy;

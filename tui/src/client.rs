@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use slmscope_profiles::checkpoint::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
 use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Request, WireError};
-
-/// Most files that travel with a request; a daemon takes no more.
-pub const MAX_FILES: usize = 63;
 
 /// The reading end.
 pub struct Connection {

@@ -15,10 +15,17 @@ mod present {
     use std::os::fd::OwnedFd;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, ExitCode};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::source::ChosenModel;
 
     use anyhow::Context;
     pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs};
+    use slmscope_daemon::commands::{Inspected, inspect as inspect_files};
+    use slmscope_profiles::format::WeightFormat;
+    use slmscope_profiles::plan::Plan;
+    use slmscope_profiles::spec::DecoderSpec;
     use slmscope_profiles::verify::VerifyReport;
 
     /// Runs the daemon in the foreground.
@@ -55,6 +62,15 @@ mod present {
     pub fn capture(root: Option<&Path>, file: &Path) -> Result<(usize, usize, usize), Failure> {
         let captured = slmscope_daemon::commands::capture(root, file)?;
         Ok((captured.files, captured.failed, captured.redacted))
+    }
+
+    /// What a model's files hold: what it computes, and its steps.
+    pub fn inspect(
+        chosen: ChosenModel,
+        format: Option<WeightFormat>,
+    ) -> Result<(DecoderSpec, Arc<Plan>), Failure> {
+        let Inspected { spec, plan } = inspect_files(&chosen.model, chosen.files, format)?;
+        Ok((spec, plan))
     }
 
     /// Compares a model with reference logits, in this process.
@@ -102,6 +118,15 @@ pub fn doctor(_root: Option<&Path>) -> Result<DoctorReport, Failure> {
 #[cfg(not(feature = "embedded-daemon"))]
 pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize, usize), Failure> {
     absent("capturing what probes read")
+}
+
+/// Refused: this build has no engine.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn inspect(
+    _chosen: crate::source::ChosenModel,
+    _format: Option<slmscope_profiles::format::WeightFormat>,
+) -> Result<(slmscope_profiles::spec::DecoderSpec, std::sync::Arc<slmscope_profiles::plan::Plan>), Failure> {
+    absent("reading model files")
 }
 
 /// Refused: this build has no daemon.

@@ -1,6 +1,5 @@
 //! A job as a client ordered it, judged before it is queued.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -9,6 +8,7 @@ use slmscope_engine::kernels::Isa;
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
+use slmscope_profiles::checkpoint::MAX_FILES;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::{Submit, WireError};
@@ -17,10 +17,11 @@ use slmscope_profiles::workload::Workload;
 use crate::config::Config;
 use crate::descriptors::MAX_DESCRIPTORS;
 use crate::hub::ClientId;
+use crate::model_files::{self, Refused};
 use crate::worker::protocol::{Prompt, Source};
 
-/// Most files of a model: the first message to a worker takes the ring along as well.
-const MAX_FILES: usize = MAX_DESCRIPTORS - 1;
+// The first message to a worker takes the ring along as well.
+const _: () = assert!(MAX_FILES < MAX_DESCRIPTORS);
 
 /// A submission with the files that came along.
 pub struct Order {
@@ -81,17 +82,10 @@ impl Order {
                 }
             }
             ModelRef::Path(path) => {
-                if !config.allows(Path::new(path)) {
-                    let message = format!(
-                        "{path} does not exist under the configured model folders: pass the file open (slmscope \
-                         run does), or set model_folders in the daemon's configuration"
-                    );
-                    return Err(error("forbidden", "model", message));
-                }
-                let file = File::open(path).map_err(|problem| {
-                    error("unknown_model", "model", format!("cannot open {path}: {problem}"))
-                })?;
-                self.source.files = vec![file.into()];
+                let refused = |problem: Refused| error(problem.code(), "model", problem.to_string());
+                let (names, files) = model_files::open(config, path).map_err(refused)?;
+                self.source.files = files;
+                self.submit.model = ModelRef::Descriptors(names);
             }
         }
         Ok(self)
@@ -109,6 +103,7 @@ impl Order {
                     seed: self.submit.workload.seed,
                 }
             }
+            // A path is open, and its files are named, since it was checked.
             ModelRef::Descriptors(_) | ModelRef::Path(_) => {
                 let name = self.submit.model.name().to_owned();
                 match self.submit.model.directory_files() {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Row;
+use crate::spec::{DecoderSpec, Mixer};
 
 /// How a model mixes tokens, by the heads that share keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,20 +61,28 @@ impl FromStr for AttentionKind {
     }
 }
 
+impl AttentionKind {
+    /// How the layers of `spec` mix tokens.
+    pub fn of(spec: &DecoderSpec) -> Self {
+        let mixers = || spec.layers.iter().map(|layer| &layer.mixer);
+        let mut attentions = mixers().filter_map(Mixer::attention);
+        if mixers().any(|mixer| matches!(mixer, Mixer::Recurrent(_))) {
+            Self::Recurrent
+        } else if mixers().any(|mixer| matches!(mixer, Mixer::Latent(_))) {
+            Self::Mla
+        } else if attentions.clone().all(|attention| attention.q_heads == attention.kv_heads) {
+            Self::Mha
+        } else if attentions.all(|attention| attention.kv_heads == 1) {
+            Self::Mqa
+        } else {
+            Self::Gqa
+        }
+    }
+}
+
 impl Row {
     /// How it mixes tokens.
     pub fn attention_kind(&self) -> AttentionKind {
-        let attention = &self.attention;
-        if self.recurrent.is_some() {
-            AttentionKind::Recurrent
-        } else if attention.latent.is_some() {
-            AttentionKind::Mla
-        } else if attention.q_heads == attention.kv_heads {
-            AttentionKind::Mha
-        } else if attention.kv_heads.range() == (1, 1) {
-            AttentionKind::Mqa
-        } else {
-            AttentionKind::Gqa
-        }
+        AttentionKind::of(&self.spec())
     }
 }

@@ -1,5 +1,6 @@
 //! `slmscope models` and `slmscope model`.
 
+mod files;
 mod json;
 mod one;
 mod size;
@@ -98,13 +99,13 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
     let mut table = Table::new(&[
         ("id", Align::Left),
         ("family", Align::Left),
-        ("parameters", Align::Right),
+        ("params", Align::Right),
         ("layers", Align::Right),
         ("hidden", Align::Right),
         ("attention", Align::Left),
         ("context", Align::Right),
         ("q4_0", Align::Right),
-        ("KV/token f16", Align::Right),
+        ("KV/token", Align::Right),
         ("notes", Align::Left),
     ]);
     for row in &rows {
@@ -126,6 +127,13 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
             notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
         ]);
     }
-    print(&format!("{}{}\n", table.render(Style::of_stdout()), format::plural(rows.len() as u64, "model")))?;
+    let style = Style::of_stdout();
+    let left_out = table.fit(style, &["notes", "family", "hidden", "layers"]);
+    let mut text = format!("{}{}", table.render(style), format::plural(rows.len() as u64, "model"));
+    if !left_out.is_empty() {
+        text.push_str(&format!("; a wider terminal shows {} as well", left_out.join(", ")));
+    }
+    text.push('\n');
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

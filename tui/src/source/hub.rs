@@ -18,10 +18,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hf_hub::{Cache, CacheRepo, Repo};
+use slmscope_profiles::checkpoint::{self, Content, INDEX};
 
 use self::reference::Reference;
 use self::remote::{Remote, RemoteError};
-use super::directory::{self, Content, INDEX};
+use super::directory;
 use super::{ChosenModel, file};
 use crate::failure::Failure;
 
@@ -113,7 +114,7 @@ fn from_hub(remote: &Remote, cached: &CacheRepo, reference: &Reference) -> Resul
     if let Some(name) = &reference.file {
         return open(name, remote.file(cached, name)?);
     }
-    match directory::select(&remote.names()?).map_err(Stop::Model)? {
+    match checkpoint::select(&remote.names()?).map_err(Stop::Model)? {
         Content::Gguf(name) => open(&name, remote.file(cached, &name)?),
         Content::Directory(mut names) => {
             if names.iter().any(|name| name == INDEX) {
@@ -138,7 +139,7 @@ fn from_cache(cached: &CacheRepo, reference: &Reference) -> Result<Option<Chosen
     // The configuration or a GGUF file leads to the snapshot: the library tells places of files only.
     let Some(snapshot) = snapshot(cached) else { return Ok(None) };
     let names: BTreeSet<String> = directory::names(&snapshot).unwrap_or_default();
-    match directory::select(&names) {
+    match checkpoint::select(&names) {
         Ok(Content::Directory(mut files)) => {
             if names.contains(INDEX) {
                 files.extend(directory::read_shards(&snapshot.join(INDEX)).map_err(Failure::error)?);

@@ -41,9 +41,15 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with more options.
+    pub fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("test.sock");
         let mut child = slmscope(&["daemon", "--socket", &socket.display().to_string()])
+            .args(more)
             .env("SLMSCOPE_LOG", "info")
             .stderr(Stdio::piped())
             .spawn()

@@ -106,9 +106,10 @@ impl Golden {
         lengths.into_iter().max().unwrap_or(0)
     }
 
-    /// Whether it holds texts, whose ids a tokenizer can be compared with.
-    pub fn has_texts(&self) -> bool {
-        matches!(self.content, Content::Texts(_))
+    /// The texts in it, whose ids a tokenizer can be compared with.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let cases: &[Passage] = if let Content::Texts(cases) = &self.content { cases } else { &[] };
+        cases.iter().map(|case| case.text.as_str())
     }
 
     /// Whether it can be of a model with `vocab` logits and a context of `max_context`.

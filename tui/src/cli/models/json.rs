@@ -5,32 +5,35 @@ use slmscope_profiles::catalogue::{AttentionKind, PaperMemory, PerLayer, Row, Su
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
 
+use super::files::Figures;
 use super::words;
 
 #[derive(Serialize)]
 struct Model<'a> {
     id: &'a str,
-    family: &'a str,
+    /// This and the next four are the catalogue's; of a file they are not known.
+    family: Option<&'a str>,
     survey: &'a [SurveyList],
-    hugging_face: &'a str,
-    released: &'a str,
-    published: &'a str,
+    hugging_face: Option<&'a str>,
+    released: Option<&'a str>,
+    published: Option<&'a str>,
     params: ParamCounts,
     layers: u32,
     hidden: u32,
     /// This and the next are null where layers differ: then `per_layer` has them.
     q_heads: Option<u32>,
     kv_heads: Option<u32>,
-    head_dim: u32,
+    head_dim: Option<u32>,
     ffn: Option<u32>,
     per_layer: Option<Layers>,
     vocab: u32,
     max_context: u32,
     tied_head: bool,
     attention: AttentionKind,
-    facts_from: &'a str,
+    facts_from: Option<&'a str>,
     remark: Option<&'a str>,
     uncertain: Option<&'a str>,
     paper_differs: Option<&'a str>,
@@ -41,6 +44,15 @@ struct Layers {
     q_heads: Vec<u32>,
     kv_heads: Vec<u32>,
     ffn: Vec<u32>,
+}
+
+/// Where a model is described.
+#[derive(Clone, Copy)]
+pub enum Which<'a> {
+    /// In the catalogue.
+    Row(&'a Row),
+    /// In files, known by this name.
+    Files(&'a str),
 }
 
 /// `models --json`.
@@ -60,8 +72,11 @@ pub struct One<'a> {
     kv_bytes_per_token: Kv,
     state_bytes: u64,
     contexts: Vec<Context>,
-    paper_memory: PaperMemory,
-    format: WeightFormat,
+    /// Null for files.
+    paper_memory: Option<PaperMemory>,
+    /// That the plan is for; null where files keep the formats that are stored.
+    format: Option<WeightFormat>,
+    weight_bytes: u64,
     depth: u32,
     modules: Vec<Part>,
     plan: Vec<Step<'a>>,
@@ -110,41 +125,86 @@ pub fn list<'a>(rows: &[&'a Row]) -> Models<'a> {
     Models { schema: "slmscope.models/1", models: rows.iter().map(|row| model(row)).collect() }
 }
 
+/// The figure of all layers, if it is one.
+fn same(figures: &PerLayer) -> Option<u32> {
+    Some(figures.range()).filter(|(least, most)| least == most).map(|(figure, _)| figure)
+}
+
 fn model(row: &Row) -> Model<'_> {
     let all = |figures: &PerLayer| (0..row.layers).map(|layer| figures.at(layer)).collect();
-    let same = |figures: &PerLayer| Some(figures.range()).filter(|(least, most)| least == most);
     let (q, kv, ffn) = (&row.attention.q_heads, &row.attention.kv_heads, &row.ffn.dim);
-    let figures = [q, kv, ffn].map(|figures| same(figures).map(|(figure, _)| figure));
+    let figures = [q, kv, ffn].map(same);
     let differ = figures.iter().any(Option::is_none);
     Model {
         id: &row.id,
-        family: &row.family,
+        family: Some(&row.family),
         survey: &row.survey,
-        hugging_face: &row.hugging_face,
-        released: &row.released,
-        published: &row.published,
+        hugging_face: Some(&row.hugging_face),
+        released: Some(&row.released),
+        published: Some(&row.published),
         params: row.params(),
         layers: row.layers,
         hidden: row.hidden,
         q_heads: figures[0],
         kv_heads: figures[1],
-        head_dim: row.attention.head_dim,
+        head_dim: Some(row.attention.head_dim),
         ffn: figures[2],
         per_layer: differ.then(|| Layers { q_heads: all(q), kv_heads: all(kv), ffn: all(ffn) }),
         vocab: row.vocab,
         max_context: row.max_context,
         tied_head: row.head.tied,
         attention: row.attention_kind(),
-        facts_from: &row.facts_from,
+        facts_from: Some(&row.facts_from),
         remark: row.remark.as_deref(),
         uncertain: row.uncertain.as_deref(),
         paper_differs: row.paper_differs.as_deref(),
     }
 }
 
+/// A model in files.
+fn in_files<'a>(name: &'a str, spec: &DecoderSpec) -> Model<'a> {
+    let Figures { q_heads, kv_heads, head_dim, ffn } = Figures::of(spec);
+    let figures = [&q_heads, &kv_heads, &ffn].map(same);
+    let differ = figures.iter().any(Option::is_none);
+    let all = |figures: &PerLayer| (0..spec.layers.len() as u32).map(|layer| figures.at(layer)).collect();
+    Model {
+        id: name,
+        family: None,
+        survey: &[],
+        hugging_face: None,
+        released: None,
+        published: None,
+        params: spec.params(),
+        layers: spec.layers.len() as u32,
+        hidden: spec.hidden,
+        q_heads: figures[0],
+        kv_heads: figures[1],
+        head_dim: same(&head_dim),
+        ffn: figures[2],
+        per_layer: differ.then(|| Layers {
+            q_heads: all(&q_heads),
+            kv_heads: all(&kv_heads),
+            ffn: all(&ffn),
+        }),
+        vocab: spec.vocab,
+        max_context: spec.max_context,
+        tied_head: spec.head.tied,
+        attention: AttentionKind::of(spec),
+        facts_from: None,
+        remark: None,
+        uncertain: None,
+        paper_differs: None,
+    }
+}
+
 /// What `model --json` prints, the plan for weights in `format` and one token after `depth`.
-pub fn one<'a>(row: &'a Row, plan: &'a Plan, format: WeightFormat, depth: u32) -> One<'a> {
-    let spec = row.spec();
+pub fn one<'a>(
+    which: Which<'a>,
+    spec: &DecoderSpec,
+    plan: &'a Plan,
+    format: Option<WeightFormat>,
+    depth: u32,
+) -> One<'a> {
     let kv = |tokens: u64, format: KvFormat| spec.kv_elements_per_token() * format.bytes() * tokens;
     let context = |tokens| Context {
         tokens,
@@ -154,13 +214,20 @@ pub fn one<'a>(row: &'a Row, plan: &'a Plan, format: WeightFormat, depth: u32) -
     let weights = |format| Format { format, weight_bytes: spec.weight_bytes(format) };
     One {
         schema: "slmscope.model/1",
-        model: model(row),
+        model: match which {
+            Which::Row(row) => model(row),
+            Which::Files(name) => in_files(name, spec),
+        },
         formats: WeightFormat::ALL.into_iter().map(weights).collect(),
         kv_bytes_per_token: Kv { f16: kv(1, KvFormat::F16), f32: kv(1, KvFormat::F32) },
         state_bytes: spec.state_bytes(),
-        contexts: words::contexts(row).into_iter().map(context).collect(),
-        paper_memory: row.paper_memory(),
+        contexts: words::contexts(spec).into_iter().map(context).collect(),
+        paper_memory: match which {
+            Which::Row(row) => Some(row.paper_memory()),
+            Which::Files(_) => None,
+        },
         format,
+        weight_bytes: plan.weight_bytes(),
         depth,
         modules: Module::ALL.map(|module| part(plan, module, depth)).into_iter().collect(),
         plan: plan.sites.iter().map(|site| step(site, depth)).collect(),

@@ -4,16 +4,19 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::catalogue::{self, Row};
+use slmscope_profiles::catalogue::{self, PaperMemory, Row};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::plan::Plan;
-use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::plan::site::{Module, OpSite, SiteWeight};
 
-use super::{json, words};
+use super::json::Which;
+use super::{files, json, words};
+use crate::embedded;
 use crate::failure::{Failure, print, print_json};
 use crate::format::{self, ABSENT};
 use crate::report::Style;
-use crate::source::unknown;
+use crate::source::{self, unknown};
 use crate::table::{Align, Table};
 
 /// Rows of a prefill chunk that scratch memory is shown for, as many as in the survey's runs.
@@ -24,11 +27,11 @@ const CONTEXT: u64 = 2048;
 /// Which model, and how.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A catalogue id
+    /// A catalogue id, a .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
     model: String,
-    /// Weight format that the plan is shown for
-    #[arg(long, default_value = "q4_0")]
-    format: WeightFormat,
+    /// Weight format that the plan is shown for [default: q4_0; of files what is stored]
+    #[arg(long)]
+    format: Option<WeightFormat>,
     /// Tokens in the context before the token that is shown
     #[arg(long, default_value_t = 0)]
     depth: u32,
@@ -40,19 +43,41 @@ pub struct ModelArgs {
 /// Shows one model.
 ///
 /// # Errors
-/// If there is none of that name.
+/// If there is none of that name, or its files cannot be read.
 pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
-    let row = catalogue::find(&args.model).map_err(|near| unknown(&args.model, &near, ""))?;
-    let plan = Plan::compile(&row.spec(), KvFormat::F16, |tensor| tensor.format_in(args.format));
+    let chosen = source::choose(Some(&args.model))?;
+    let style = Style::of_stdout();
+    if let ModelRef::Catalogue(id) = &chosen.model {
+        let row = catalogue::find(id).map_err(|near| unknown(id, &near, ""))?;
+        let (spec, format) = (row.spec(), args.format.unwrap_or(WeightFormat::Q4_0));
+        let plan = Plan::compile(&spec, KvFormat::F16, |tensor| tensor.format_in(format));
+        if args.json {
+            print_json(&json::one(Which::Row(row), &spec, &plan, Some(format), args.depth))?;
+        } else {
+            let stored = format.to_string();
+            let memory = memory(&plan, &stored, Some(row.paper_memory()), style);
+            let parts = [
+                facts(row, style),
+                memory,
+                modules(&plan, args.depth, &stored, style),
+                ops(&plan, args.depth, style),
+            ];
+            print(&parts.concat())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = chosen.model.name().to_owned();
+    let (spec, plan) = embedded::inspect(chosen, args.format)?;
     if args.json {
-        print_json(&json::one(row, &plan, args.format, args.depth))?;
+        print_json(&json::one(Which::Files(&name), &spec, &plan, args.format, args.depth))?;
     } else {
-        let style = Style::of_stdout();
-        let mut text = facts(row, style);
-        text.push_str(&memory(row, &plan, args.format, style));
-        text.push_str(&modules(&plan, args, style));
-        text.push_str(&ops(&plan, u64::from(args.depth), style));
-        print(&text)?;
+        let stored = args.format.map_or_else(|| "as stored".to_owned(), |format| format.to_string());
+        let memory = memory(&plan, &stored, None, style);
+        let facts = files::facts(&name, &spec, &plan, style);
+        print(
+            &[facts, memory, modules(&plan, args.depth, &stored, style), ops(&plan, args.depth, style)]
+                .concat(),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +86,7 @@ fn facts(row: &Row, style: Style) -> String {
     let (spec, params) = (row.spec(), row.params());
     let mut text = format!("{} ({}, {})\n", style.bold(&row.id), row.family, row.released);
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {} {value}", style.dim(&format!("{name:<12}")));
+        let _ = writeln!(text, "  {} {}", style.dim(&format!("{name:<12}")), style.wrap(value, 15));
     };
     line("weights of", &row.hugging_face);
     line("shape", &format!("{} layers, hidden {}, context {}", row.layers, row.hidden, row.max_context));
@@ -78,7 +103,7 @@ fn facts(row: &Row, style: Style) -> String {
     line("bytes", &plain.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
     line("", &quantized.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
     let per_token = spec.kv_elements_per_token() * KvFormat::F16.bytes();
-    line("KV cache f16", &words::caches(row, per_token));
+    line("KV cache f16", &words::caches(&spec, per_token));
     if spec.state_bytes() > 0 {
         line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));
     }
@@ -97,9 +122,9 @@ fn facts(row: &Row, style: Style) -> String {
     text
 }
 
-/// The survey's definition of memory beside ours. Both are arithmetic, not measurements.
-fn memory(row: &Row, plan: &Plan, format: WeightFormat, style: Style) -> String {
-    let paper = row.paper_memory();
+/// The survey's definition of memory beside ours, where there is one. Both are arithmetic, not measurements.
+fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -> String {
+    let theirs = |part: fn(&PaperMemory) -> u64| paper.as_ref().map(part);
     let (kv, state, scratch) = (plan.kv_bytes(CONTEXT), plan.state_bytes(), plan.scratch_bytes(ROWS));
     let mut table = Table::new(&[
         ("part", Align::Left),
@@ -111,22 +136,27 @@ fn memory(row: &Row, plan: &Plan, format: WeightFormat, style: Style) -> String 
         let [theirs, ours] = [theirs, ours].map(|bytes| format::or_absent(bytes, format::bytes));
         table.row([part.to_owned(), theirs, ours, note]);
     };
-    line("weights", Some(paper.weights), Some(plan.weight_bytes()), format!("Q4_K_M; {format}"));
-    line("KV cache", Some(paper.kv_cache), Some(kv), "f16".to_owned());
+    let weights = if paper.is_some() { format!("Q4_K_M; {stored}") } else { stored.to_owned() };
+    line("weights", theirs(|paper| paper.weights), Some(plan.weight_bytes()), weights);
+    line("KV cache", theirs(|paper| paper.kv_cache), Some(kv), "f16".to_owned());
     if state > 0 {
         line("recurrent state", None, Some(state), "f32".to_owned());
     }
-    let note = format!("logits of {ROWS} rows and scores held; logits of one row, no scores");
-    line("activations", Some(paper.compute_buffer), Some(scratch), note);
-    line("second table", Some(paper.second_table), Some(0), "a tied embedding, loaded twice".to_owned());
-    line("all", Some(paper.total()), Some(plan.weight_bytes() + kv + state + scratch), String::new());
+    let note = "ours: one row of logits, no scores".to_owned();
+    line("activations", theirs(|paper| paper.compute_buffer), Some(scratch), note);
+    if paper.is_some() {
+        let note = "a tied embedding, loaded twice".to_owned();
+        line("second table", theirs(|paper| paper.second_table), Some(0), note);
+    }
+    let all = plan.weight_bytes() + kv + state + scratch;
+    line("all", theirs(PaperMemory::total), Some(all), String::new());
     let title =
         format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (arithmetic, not measured)");
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 
-fn modules(plan: &Plan, args: &ModelArgs, style: Style) -> String {
-    let depth = u64::from(args.depth);
+fn modules(plan: &Plan, depth: u32, stored: &str, style: Style) -> String {
+    let depth = u64::from(depth);
     let mut table = Table::new(&[
         ("module", Align::Left),
         ("ops", Align::Right),
@@ -150,12 +180,16 @@ fn modules(plan: &Plan, args: &ModelArgs, style: Style) -> String {
         }
     }
     line("all", &plan.sites.iter().collect::<Vec<_>>());
-    let title = format!("one token after {depth}, weights in {}", args.format);
+    let title = format!(
+        "one token after {depth}, weights {}{stored}",
+        if stored == "as stored" { "" } else { "in " }
+    );
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 
 /// The ops of the first layer of each kind, and those outside of layers.
-fn ops(plan: &Plan, depth: u64, style: Style) -> String {
+fn ops(plan: &Plan, depth: u32, style: Style) -> String {
+    let depth = u64::from(depth);
     let first = |module| plan.sites.iter().find(|site| site.module == module).and_then(|site| site.layer);
     let shown = [first(Module::Attention), first(Module::Recurrent)];
     let mut table = Table::new(&[
@@ -167,20 +201,21 @@ fn ops(plan: &Plan, depth: u64, style: Style) -> String {
         ("FLOPs", Align::Right),
     ]);
     for site in plan.sites.iter().filter(|site| site.layer.is_none() || shown.contains(&site.layer)) {
-        let weights: Vec<_> = site
-            .weights
-            .iter()
-            .map(|weight| format!("{}x{} {}", weight.shape[0], weight.shape[1], weight.format))
-            .collect();
+        let same = |a: &SiteWeight, b: &SiteWeight| (a.shape[1], a.format) == (b.shape[1], b.format);
+        let weights = site.weights.chunk_by(same).map(|alike| {
+            let rows: Vec<_> = alike.iter().map(|weight| weight.shape[0].to_string()).collect();
+            format!("{}x{} {}", rows.join("+"), alike[0].shape[1], alike[0].format)
+        });
         table.row([
             site.layer.map_or_else(|| ABSENT.to_owned(), |layer| layer.to_string()),
             site.name.clone(),
             site.kind.as_str().to_owned(),
-            weights.join(", "),
+            weights.collect::<Vec<_>>().join(", "),
             format::traffic(site.cost.bytes(1, depth) as f64),
             format::count(site.cost.flops(1, depth)),
         ]);
     }
+    table.fit(style, &["kind", "layer"]);
     let title = "ops of the first layer of each kind, and those outside of layers";
     format!("\n{}\n{}", style.bold(title), table.render(style))
 }

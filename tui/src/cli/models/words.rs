@@ -1,7 +1,7 @@
 //! A model's shape in words.
 
 use slmscope_profiles::catalogue::{PerLayer, Row};
-use slmscope_profiles::spec::{NormKind, Residual, RopeScaling};
+use slmscope_profiles::spec::{DecoderSpec, NormKind, Residual, RopeScaling};
 
 use crate::format;
 
@@ -146,14 +146,14 @@ pub fn vocabulary(row: &Row) -> String {
 }
 
 /// KV cache of some contexts: 2k, 8k and the longest.
-pub fn contexts(row: &Row) -> Vec<u64> {
-    let most = u64::from(row.max_context);
+pub fn contexts(spec: &DecoderSpec) -> Vec<u64> {
+    let most = u64::from(spec.max_context);
     [2048, 8192].into_iter().filter(|&tokens| tokens < most).chain([most]).collect()
 }
 
 /// Bytes of the cache at each of them.
-pub fn caches(row: &Row, bytes_per_token: u64) -> String {
+pub fn caches(spec: &DecoderSpec, bytes_per_token: u64) -> String {
     let at = |tokens: u64| format!("{} at {tokens}", format::bytes(bytes_per_token * tokens));
-    let all: Vec<_> = contexts(row).into_iter().map(at).collect();
+    let all: Vec<_> = contexts(spec).into_iter().map(at).collect();
     format!("{} per token; {} tokens", format::bytes(bytes_per_token), all.join(", "))
 }

@@ -1,0 +1,76 @@
+//! `slmscope model` of a file or directory: what its header says.
+
+use std::fmt::Write;
+
+use slmscope_profiles::catalogue::{AttentionKind, PerLayer};
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::{DecoderSpec, Mixer};
+
+use super::words;
+use crate::format;
+use crate::report::Style;
+
+/// Figures that layers may differ in. A layer that does not attend has no heads.
+pub struct Figures {
+    pub q_heads: PerLayer,
+    pub kv_heads: PerLayer,
+    pub head_dim: PerLayer,
+    pub ffn: PerLayer,
+}
+
+impl Figures {
+    /// Those of `spec`.
+    pub fn of(spec: &DecoderSpec) -> Self {
+        let heads = |mixer: &Mixer| match mixer {
+            Mixer::Attention(attention) => [attention.q_heads, attention.kv_heads, attention.head_dim],
+            Mixer::Latent(latent) => [latent.heads, latent.heads, latent.query_dim()],
+            Mixer::Recurrent(_) => [0; 3],
+        };
+        let all: Vec<_> = spec.layers.iter().map(|layer| heads(&layer.mixer)).collect();
+        let each = |which: usize| PerLayer::Each(all.iter().map(|figures| figures[which]).collect());
+        Self {
+            q_heads: each(0),
+            kv_heads: each(1),
+            head_dim: each(2),
+            ffn: PerLayer::Each(spec.layers.iter().map(|layer| layer.ffn.dim).collect()),
+        }
+    }
+}
+
+/// What there is to say of the model known as `name`.
+pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, style: Style) -> String {
+    let mut text = format!("{}\n", style.bold(name));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {} {}", style.dim(&format!("{name:<12}")), style.wrap(value, 15));
+    };
+    let (params, figures) = (spec.params(), Figures::of(spec));
+    let [q_heads, kv_heads, head_dim] =
+        [&figures.q_heads, &figures.kv_heads, &figures.head_dim].map(words::range);
+    line(
+        "shape",
+        &format!("{} layers, hidden {}, context {}", spec.layers.len(), spec.hidden, spec.max_context),
+    );
+    let kind = AttentionKind::of(spec);
+    line("attention", &format!("{kind}, {q_heads} query and {kv_heads} key/value heads of {head_dim}"));
+    line("FFN", &format!("width {}", words::range(&figures.ffn)));
+    let tied = if spec.head.tied { ", tied to the LM head" } else { "" };
+    line("vocabulary", &format!("{}{tied}", spec.vocab));
+    let (stored, unique, multiplied) = (params.stored, params.unique, params.multiplied);
+    line("parameters", &format!("stored {stored}, unique {unique}, multiplied per token {multiplied}"));
+    let of = |format: WeightFormat| {
+        let tensors = plan.tensors.iter().filter(|(_, stored)| *stored == format);
+        tensors.map(|(tensor, stored)| tensor.bytes(*stored)).sum::<u64>()
+    };
+    let formats =
+        WeightFormat::ALL.into_iter().map(|format| (format, of(format))).filter(|(_, bytes)| *bytes > 0);
+    let formats: Vec<_> =
+        formats.map(|(format, bytes)| format!("{format} {}", self::format::bytes(bytes))).collect();
+    line("bytes", &format!("{}: {}", format::bytes(plan.weight_bytes()), formats.join(", ")));
+    let per_token = spec.kv_elements_per_token() * KvFormat::F16.bytes();
+    line("KV cache f16", &words::caches(spec, per_token));
+    if spec.state_bytes() > 0 {
+        line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));
+    }
+    text
+}
