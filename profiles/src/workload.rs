@@ -121,7 +121,7 @@ impl std::str::FromStr for ExecutorKind {
 }
 
 /// Instruction sets that kernels are written for, as [`Workload::isa`] names them.
-pub const ISA_NAMES: [&str; 6] = ["scalar", "avx2", "avx512vnni", "neon", "dotprod", "i8mm"];
+pub const ISA_NAMES: [&str; 6] = ["scalar", "avx2", "avx512vnni", "neon", "neon-dotprod", "neon-i8mm"];
 
 /// How the phase that measures the recorder's own cost is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

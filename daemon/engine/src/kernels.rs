@@ -31,11 +31,13 @@ mod blocks;
 mod isa;
 mod k_quants;
 mod legacy;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod output;
 mod panel;
 mod plain;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,8 @@ use slmscope_profiles::format::WeightFormat;
 pub use activations::{Activations, Form, TILE, Tile};
 pub use blocks::dequantize;
 pub use isa::Isa;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::widen_f16;
 pub use output::{Columns, Output};
 pub use panel::{PANEL, Scratch};
 
@@ -111,6 +115,12 @@ impl Kernels {
             #[expect(unsafe_code, reason = "instructions that were detected")]
             // SAFETY: as above.
             Isa::Avx2 => unsafe { avx2::gemv(format, bytes, row_bytes, input, out) },
+            #[cfg(target_arch = "aarch64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: as above.
+            Isa::Neon | Isa::Dotprod | Isa::I8mm => unsafe {
+                neon::gemv(self.isa, format, bytes, row_bytes, input, out);
+            },
             _ => scalar::gemv(format, bytes, row_bytes, input, out),
         }
     }
@@ -145,6 +155,12 @@ impl Kernels {
             #[expect(unsafe_code, reason = "instructions that were detected")]
             // SAFETY: as above.
             Isa::Avx2 => unsafe { avx2::gemm(format, bytes, row_bytes, input, out, scratch) },
+            #[cfg(target_arch = "aarch64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: as above.
+            Isa::Neon | Isa::Dotprod | Isa::I8mm => unsafe {
+                neon::gemm(self.isa, format, bytes, row_bytes, input, out, scratch);
+            },
             _ => scalar::gemm(format, bytes, row_bytes, input, out, scratch),
         }
     }

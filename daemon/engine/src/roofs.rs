@@ -6,10 +6,12 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::kernels::Isa;
 use crate::kernels::Kernels;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -99,6 +101,10 @@ fn read(kernels: Kernels, words: &[u64]) -> usize {
         #[expect(unsafe_code, reason = "instructions that were detected")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { x86::read_avx2(words) },
+        #[cfg(target_arch = "aarch64")]
+        #[expect(unsafe_code, reason = "instructions of the baseline")]
+        // SAFETY: NEON is in the baseline of aarch64.
+        Isa::Neon | Isa::Dotprod | Isa::I8mm => unsafe { aarch64::read(words) },
         _ => read_plain(words),
     }
     size_of_val(words)
@@ -115,6 +121,10 @@ fn multiply_add(kernels: Kernels) -> usize {
         #[expect(unsafe_code, reason = "instructions that were detected")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { x86::fma_avx2(ROUNDS) },
+        #[cfg(target_arch = "aarch64")]
+        #[expect(unsafe_code, reason = "instructions of the baseline")]
+        // SAFETY: NEON is in the baseline of aarch64.
+        Isa::Neon | Isa::Dotprod | Isa::I8mm => unsafe { aarch64::fma(ROUNDS) },
         _ => multiply_add_plain(ROUNDS),
     }
 }
@@ -130,6 +140,10 @@ fn int8_dot(kernels: Kernels) -> usize {
         #[expect(unsafe_code, reason = "instructions that were detected")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { x86::dot_avx2(ROUNDS) },
+        #[cfg(target_arch = "aarch64")]
+        #[expect(unsafe_code, reason = "instructions that were detected")]
+        // SAFETY: as above.
+        isa @ (Isa::Neon | Isa::Dotprod | Isa::I8mm) => unsafe { aarch64::dot(isa, ROUNDS) },
         _ => int8_dot_plain(ROUNDS),
     }
 }

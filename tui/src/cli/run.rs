@@ -101,8 +101,8 @@ struct EngineOptions {
     /// Who computes: cpu (own kernels), candle [default: cpu]
     #[arg(long, value_name = "NAME")]
     executor: Option<ExecutorKind>,
-    /// Instruction set of the cpu executor's kernels: scalar avx2 avx512vnni neon dotprod i8mm [default: the
-    /// machine's best]
+    /// Instruction set of the cpu executor's kernels: scalar avx2 avx512vnni neon neon-dotprod neon-i8mm
+    /// [default: the machine's best]
     #[arg(long, value_name = "SET")]
     isa: Option<String>,
     /// Engine threads [default: physical cores, with candle one less]

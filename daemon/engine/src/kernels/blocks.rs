@@ -26,7 +26,10 @@ pub(super) trait Block {
     /// What is taken from a quant; 0 if and only if the format has minimums.
     const BIAS: u8;
     /// The largest quant.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "what AVX2 asks for"))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(dead_code, reason = "what AVX2 and NEON ask for")
+    )]
     const MOST: u8;
     /// Whether the halves of a group have scales (and minimums) of their own.
     const HALVES: bool;

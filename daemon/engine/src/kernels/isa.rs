@@ -18,8 +18,10 @@ pub enum Isa {
     /// aarch64's baseline.
     Neon,
     /// NEON with the int8 dot product of ARMv8.2.
+    #[serde(rename = "neon-dotprod")]
     Dotprod,
     /// NEON with the int8 matrix product of ARMv8.6, and the dot product.
+    #[serde(rename = "neon-i8mm")]
     I8mm,
 }
 
@@ -56,7 +58,19 @@ impl Isa {
     }
 
     /// Whether this machine has it and this build has kernels for it.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    pub fn is_available(self) -> bool {
+        let dotprod = std::arch::is_aarch64_feature_detected!("dotprod");
+        match self {
+            Self::Scalar | Self::Neon => true,
+            Self::Dotprod => dotprod,
+            Self::I8mm => dotprod && std::arch::is_aarch64_feature_detected!("i8mm"),
+            Self::Avx2 | Self::Avx512Vnni => false,
+        }
+    }
+
+    /// Whether this machine has it and this build has kernels for it.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn is_available(self) -> bool {
         self == Self::Scalar
     }
@@ -68,8 +82,8 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
             Self::Neon => "neon",
-            Self::Dotprod => "dotprod",
-            Self::I8mm => "i8mm",
+            Self::Dotprod => "neon-dotprod",
+            Self::I8mm => "neon-i8mm",
         }
     }
 }

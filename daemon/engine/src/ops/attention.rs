@@ -108,6 +108,11 @@ pub fn attend<E: Element>(
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { avx2(job, cache, scores, mixed) },
         // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Simd::Neon => unsafe {
+            tile::attend::<std::arch::aarch64::float32x4_t, E>(job, cache, scores, mixed);
+        },
+        // SAFETY: as above.
         Simd::Baseline => unsafe { tile::attend::<Plain, E>(job, cache, scores, mixed) },
     }
 }

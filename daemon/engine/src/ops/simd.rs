@@ -4,6 +4,9 @@ use half::f16;
 
 use crate::kernels::Isa;
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
 /// What the f32 operations are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "matched inside the crate")]
@@ -16,6 +19,9 @@ pub enum Simd {
     /// AVX-512 F, BW, DQ and VL, on top of AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// NEON by its intrinsics. The baseline is the same instructions, as the compiler finds them.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Simd {
@@ -36,7 +42,14 @@ impl Simd {
                 _ => {}
             }
         }
-        Self::Baseline
+        #[cfg(target_arch = "aarch64")]
+        {
+            Self::Neon
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        {
+            Self::Baseline
+        }
     }
 
     /// What goes with the kernels of `isa`, which this CPU has.
@@ -46,6 +59,8 @@ impl Simd {
             Isa::Avx512Vnni => Self::Avx512,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Self::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::Dotprod | Isa::I8mm => Self::Neon,
             _ => Self::Baseline,
         }
     }
@@ -58,7 +73,14 @@ impl Simd {
             Self::Avx2 => return vec![Self::Baseline, Self::Avx2],
             Self::Baseline => {}
         }
-        vec![Self::Baseline]
+        #[cfg(target_arch = "aarch64")]
+        {
+            vec![Self::Baseline, Self::Neon]
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        {
+            vec![Self::Baseline]
+        }
     }
 }
 
