@@ -125,11 +125,19 @@ impl Pool {
         let spin = if threads.get() <= cores { ISSUER_SPIN } else { Duration::ZERO };
         let workers = Vec::with_capacity(threads.get() - 1);
         let mut pool = Self { shared, threads, workers, call: 0, spin, bench: Bench::default() };
+        let (begun, begins) = std::sync::mpsc::channel();
         for lane in 1..threads.get() {
-            let shared = Arc::clone(&pool.shared);
+            let (shared, begun) = (Arc::clone(&pool.shared), begun.clone());
             let thread = std::thread::Builder::new().name(format!("engine-{lane}"));
-            pool.workers.push(thread.spawn(move || shared.work(lane, worker_spin))?);
+            pool.workers.push(thread.spawn(move || {
+                // The pool waits for it.
+                let _ = begun.send(());
+                drop(begun);
+                shared.work(lane, worker_spin);
+            })?);
         }
+        // What threads allocate when they begin is no part of a call.
+        begins.iter().take(pool.workers.len()).for_each(drop);
         Ok(pool)
     }
 

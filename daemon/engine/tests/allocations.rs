@@ -109,7 +109,6 @@ fn a_pass_allocates_nothing() {
         let mut session = model.load(400, &setup, &mut Loading::new(&never, &mut |_, _| ())).unwrap();
         let mut recorder = Recorder::new(session.plan().steps.len());
         let prompt: Vec<u32> = (0..300).collect();
-        // Threads park and wake for the first time outside of what is counted.
         session.forward(&prompt[..3], &mut recorder, &Monotonic, &never).unwrap();
         session.rewind(0);
 
