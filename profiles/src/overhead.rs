@@ -7,6 +7,9 @@ use crate::stats::{bootstrap_median, median};
 /// Fewer tokens than this tell nothing about a cost of a percent.
 pub const LEAST_OVERHEAD_TOKENS: u32 = 256;
 
+/// Comparisons that the tokens are divided into.
+const COMPARISONS: usize = 64;
+
 /// What is known of the recorder's cost.
 #[derive(Debug, Clone, Copy)]
 pub enum Recording<'a> {
@@ -71,13 +74,15 @@ pub fn overhead(
     if tokens < LEAST_OVERHEAD_TOKENS as usize {
         return none(tokens, "too short: fewer than 256 tokens; ask for more tokens, or for --overhead full");
     }
-    // One ratio for every group of four, in which a drift of the machine's speed cancels out.
-    let groups = on_ns.chunks_exact(2).zip(off_ns.chunks_exact(2));
+    // In every four a drift of the machine's speed cancels out; of many such turns the medians are compared, so
+    // that what interrupts one of them counts little.
+    let turns = (on_ns.len() / 2 / COMPARISONS).max(1);
+    let groups = on_ns.chunks_exact(2 * turns).zip(off_ns.chunks_exact(2 * turns));
     let shares: Vec<f64> = groups
-        .map(|(on, off)| {
-            let sum = |pair: &[u32]| pair.iter().map(|&ns| f64::from(ns)).sum::<f64>();
-            let (on, off) = (sum(on), sum(off));
-            if decodes { on / off - 1.0 } else { (on - off) / 2.0 }
+        .filter_map(|(on, off)| {
+            let middle = |times: &[u32]| median(&times.iter().map(|&ns| f64::from(ns)).collect::<Vec<_>>());
+            let (on, off) = (middle(on)?, middle(off)?);
+            Some(if decodes { on / off - 1.0 } else { on - off })
         })
         .collect();
     let scale = if decodes { recorded.unwrap_or(1.0) } else { per_token_to_share(phases, ops) };
