@@ -73,7 +73,7 @@ pub(crate) fn against(like: &[u8], mut parse: impl FnMut(&[u8])) {
 }
 
 /// A file for every parser that reads a tree.
-const FILES: [(&str, &str); 96] = [
+const FILES: [(&str, &str); 98] = [
     ("proc/stat", "cpu  10 2 3 400 5 6 7 8 9 1\ncpu0 10 2 3 400 5 6 7 8 9 1\ncpu1 1 2 3 4\nintr 5\n"),
     ("proc/cpuinfo", "processor\t: 0\ncpu MHz\t: 2400.5\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n"),
     ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 500 kB\nSwapTotal: 10 kB\nSwapFree: 5 kB\n"),
@@ -147,6 +147,11 @@ const FILES: [(&str, &str); 96] = [
     ("sys/class/drm/card0/device/mem_info_gtt_used", "4000"),
     ("sys/class/drm/card0/device/pp_dpm_sclk", "0: 500Mhz \n1: 848Mhz *\n"),
     ("sys/class/drm/card0/device/power/runtime_status", "active"),
+    (
+        "sys/class/drm/card0/device/gpu_metrics",
+        "\x08\x01\x03\0 forty-two bytes and more of a table, of which some are read",
+    ),
+    ("slmscope-failures", "read 95 proc/pressure/io\nopen 13 sys/nothing\n"),
     ("sys/class/drm/card1/device/tile0/gt0/freq0/act_freq", "400"),
     ("sys/class/drm/card1/device/tile0/gt0/gtidle/idle_residency_ms", "90000"),
     ("sys/class/drm/card1/device/hwmon/hwmon9/energy1_input", "0"),

@@ -12,6 +12,13 @@
 //!  ────╯
 //! ```
 //!
+//! How near that comes to the truth: readings tell when a value was made only to within a time d, the time between
+//! two readings, or the sensor's period where that is known and shorter. A load that steps d later, watched by a
+//! sensor that is d fresher, reads the same; so no estimate can be nearer than half of d times the power that
+//! changed between the edges, and this one is not farther off. From 50 updates on that is within 2 % as long as
+//! high power is no more than 3 times low power where only readings are known, 1 + 2 × (longer of both periods) ÷ d
+//! times otherwise: 21 for RAPL read at 100 Hz. Where power is steeper the bounds say so (`tests/energy/trials.rs`).
+//!
 //! The bounds need no such picture. Energy never runs backwards, so what had been used at a time lies between
 //! what was read before it, and the first value that the sensor must have made after it.
 

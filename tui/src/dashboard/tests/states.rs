@@ -1,7 +1,7 @@
 //! What `update` makes of messages.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
-use slmscope_profiles::channel::{Sample, Value};
+use slmscope_profiles::channel::{Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
@@ -13,7 +13,9 @@ use super::super::rows::{Level, Row, parts, rows};
 use super::super::state::{Link, State, Tab};
 use super::super::update::update;
 use super::super::{Effect, Msg};
-use super::fixture::{busy, catalogue, connected, frame, hello, job, letters, plan, press, sample, summary};
+use super::fixture::{
+    busy, catalogue, channel, connected, frame, hello, job, letters, plan, press, sample, summary,
+};
 
 fn ops(state: &State) -> Vec<Row> {
     let data = state.shown();
@@ -125,6 +127,22 @@ fn rates_come_from_counters() {
     let state = busy();
     let power = state.shown().channels.power().and_then(Track::value);
     assert_eq!(power, Some(12.5));
+}
+
+#[test]
+fn the_total_of_the_board_is_the_power_that_is_shown() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    // Of a narrower scope than the package, and still what the probes chose.
+    channels.push(channel(7, "power.board", Quantity::Power, Unit::Watts, Scope::Battery));
+    frame(&mut state, Frame::Catalogue { channels });
+    let values = vec![(7, Value::Present(21.0))];
+    let next =
+        Sample { t_ns: 20_000_000_000, cost_ns: 4_200, update_ns: Some(70_000_000), values, age_ns: 0 };
+    frame(&mut state, Frame::Sample(next));
+    let power = state.shown().channels.power().unwrap();
+    assert_eq!((power.channel.id.as_str(), power.value()), ("power.board", Some(21.0)));
+    assert_eq!((power.cost_ns, power.update_ns), (Some(4_200), Some(70_000_000)));
 }
 
 #[test]
