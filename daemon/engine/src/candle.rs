@@ -38,7 +38,6 @@ pub(crate) const PREFILL_ROWS: usize = 128;
 /// Runs a plan with candle.
 pub struct CandleExecutor {
     weights: Vec<Weight>,
-    mapped: bool,
     slots: Vec<Option<Tensor>>,
     caches: Vec<LayerCache>,
     recurrences: Recurrences,
@@ -56,11 +55,10 @@ pub struct CandleExecutor {
 
 impl CandleExecutor {
     /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and allocates
-    /// a cache for `capacity` tokens. `mapped` if the bytes belong to a file.
+    /// a cache for `capacity` tokens.
     pub(crate) fn load(
         plan: &Plan,
         capacity: u32,
-        mapped: bool,
         loading: &mut Loading<'_>,
         mut tensor_bytes: impl FnMut(usize, &mut Loading<'_>) -> std::result::Result<TensorBytes, LoadError>,
     ) -> std::result::Result<Self, LoadError> {
@@ -72,7 +70,6 @@ impl CandleExecutor {
         }
         let mut executor = Self {
             weights,
-            mapped,
             slots: vec![None; plan.slots.len()],
             caches: Vec::new(),
             recurrences: Recurrences::default(),
@@ -363,7 +360,7 @@ impl Executor for CandleExecutor {
             self.ropes.push(RopeTables::new(rope, capacity).map_err(LoadError::kernel("rotary table"))?);
         }
         self.capacity = capacity;
-        self.memory = requirements(plan, capacity, self.mapped);
+        self.memory = requirements(plan, capacity);
         Ok(())
     }
 

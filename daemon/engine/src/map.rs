@@ -13,9 +13,6 @@ use std::path::Path;
 use memmap2::{Mmap, UncheckedAdvice};
 use thiserror::Error;
 
-/// The smallest page of any supported system.
-const PAGE: usize = 4096;
-
 /// Why a file cannot be mapped, or can no longer be trusted. Every message names the file and what helps.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -176,15 +173,16 @@ impl MappedFile {
         &self.map
     }
 
-    /// Gives back the memory of the whole pages in `range`, for bytes that were read for the last time. The file
-    /// keeps them: whoever reads them all the same has them fetched again.
+    /// Gives back the memory of the pages that `range` touches, for bytes that were read for the last time. The file
+    /// keeps them: whoever reads them all the same, or their neighbours on the same page, has them fetched again.
     #[expect(unsafe_code, reason = "this advice loses what was written to private pages")]
     pub fn release(&self, range: Range<usize>) {
-        let start = range.start.next_multiple_of(PAGE);
-        let end = range.end.min(self.map.len()) / PAGE * PAGE;
-        if start < end {
+        let end = range.end.min(self.map.len());
+        if let Some(length) = end.checked_sub(range.start) {
             // SAFETY: the map is shared and nobody writes to it, so a page holds the file's bytes before and after.
-            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+            // Of a large page that is given back in part, the kernel takes all.
+            let _ =
+                unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, length) };
         }
     }
 

@@ -98,7 +98,7 @@ impl Model {
     pub fn requirements(&self, capacity: u32, setup: &Setup) -> EngineMemory {
         match setup.executor {
             ExecutorKind::Cpu => cpu::requirements(&self.plan, capacity, setup.threads),
-            ExecutorKind::Candle => candle::requirements(&self.plan, capacity, self.is_mapped()),
+            ExecutorKind::Candle => candle::requirements(&self.plan, capacity),
         }
     }
 
@@ -119,9 +119,7 @@ impl Model {
         let bytes = |id: usize, loading: &mut Loading<'_>| self.tensor_bytes(id, loading);
         let executor: Box<dyn Executor> = match setup.executor {
             ExecutorKind::Cpu => Box::new(CpuExecutor::load(plan, capacity, setup, loading, bytes)?),
-            ExecutorKind::Candle => {
-                Box::new(CandleExecutor::load(plan, capacity, self.is_mapped(), loading, bytes)?)
-            }
+            ExecutorKind::Candle => Box::new(CandleExecutor::load(plan, capacity, loading, bytes)?),
         };
         Ok(Session::new(Arc::clone(plan), executor, self.spec.max_context))
     }
@@ -142,10 +140,6 @@ impl Model {
                 Ok(bytes)
             }
         }
-    }
-
-    fn is_mapped(&self) -> bool {
-        matches!(self.source, Source::File { .. })
     }
 
     fn check_capacity(&self, capacity: u32) -> Result<(), LoadError> {

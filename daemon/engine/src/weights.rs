@@ -40,6 +40,13 @@ impl TensorBytes {
         }
     }
 
+    /// Gives the memory of a map back: its bytes were read for the last time.
+    pub(crate) fn release(&self) {
+        if let Self::Mapped(file, range) = self {
+            file.release(range.clone());
+        }
+    }
+
     /// Brings all bytes, whole blocks of `format`, into memory, so that later reads find them there, and
     /// looks for numbers in them that are none. `tensor` is whose they are.
     pub(crate) fn check(

@@ -11,14 +11,12 @@ use super::rope::RopeTables;
 use super::weight::{Weight, dense};
 use crate::executor::EngineMemory;
 
-/// Memory of an executor for `plan` with room for `capacity` tokens; `mapped` if the weights come from a
-/// file. Weights, cache and tables are exact; packed and scratch are what the kernels' present rules and the
-/// largest chunk come to.
-pub(crate) fn requirements(plan: &Plan, capacity: u32, mapped: bool) -> EngineMemory {
+/// Memory of an executor for `plan` with room for `capacity` tokens. Weights, cache and tables are exact; packed and
+/// scratch are what the kernels' present rules and the largest chunk come to.
+pub(crate) fn requirements(plan: &Plan, capacity: u32) -> EngineMemory {
     let dense = dense(plan);
     let tensors = || plan.tensors.iter().zip(&dense);
-    let weights =
-        tensors().map(|((tensor, format), dense)| Weight::memory(tensor, *format, *dense, mapped)).sum();
+    let weights = tensors().map(|((tensor, format), dense)| Weight::memory(tensor, *format, *dense)).sum();
     let packed =
         tensors().filter(|(_, dense)| !**dense).map(|((tensor, format), _)| packed(tensor, *format)).sum();
     EngineMemory {

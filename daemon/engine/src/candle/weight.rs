@@ -69,7 +69,6 @@ impl Weight {
         loading: &mut Loading<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
-        let mapped = matches!(bytes, TensorBytes::Mapped(..));
         let quantized = format.block_elements() > 1;
         let refused = LoadError::kernel(&tensor.name);
         let table = |bytes| Table::Bytes { bytes, format, columns };
@@ -100,25 +99,23 @@ impl Weight {
                     .and_then(|plain| Ok((plain.t()?, plain)))
                     .map_err(refused)?;
                 let matrix = Matrix::Plain(plain.0);
-                Ok(match (tensor.role, mapped) {
-                    (Role::Matrix, _) => Self::Matrix(matrix),
-                    (_, true) => Self::Tied(table(bytes), matrix),
-                    (_, false) => Self::Tied(Table::Plain(plain.1), matrix),
+                Ok(if tensor.role == Role::Matrix {
+                    Self::Matrix(matrix)
+                } else {
+                    Self::Tied(Table::Plain(plain.1), matrix)
                 })
             }
         }
     }
 
     /// Bytes that a tensor keeps in memory once it is loaded as `load` does.
-    pub(super) fn memory(tensor: &TensorSpec, format: WeightFormat, dense: bool, mapped: bool) -> u64 {
+    pub(super) fn memory(tensor: &TensorSpec, format: WeightFormat, dense: bool) -> u64 {
         let (stored, widened) = (tensor.bytes(format), 4 * tensor.elements());
         let quantized = format.block_elements() > 1;
         match tensor.role {
             _ if dense => widened,
             Role::Table => stored,
             Role::Matrix | Role::TiedTable if quantized => stored,
-            // Rows of a mapped table are read from the map, whose pages count once they are read.
-            Role::TiedTable if mapped => stored + widened,
             _ => widened,
         }
     }
@@ -200,7 +197,7 @@ pub fn dequantize(format: WeightFormat, bytes: &[u8]) -> Result<Vec<f32>> {
     }
 }
 
-/// The f32 values of a tensor, piece by piece.
+/// The f32 values of a tensor, piece by piece; its bytes are not needed any more then.
 fn widen(
     name: &str,
     format: WeightFormat,
@@ -217,5 +214,6 @@ fn widen(
         values.extend(dequantize(format, piece).map_err(LoadError::kernel(name))?);
         loading.go_on()?;
     }
+    bytes.release();
     Ok(values)
 }
