@@ -1,8 +1,8 @@
 //! The speed of making, quantizing and checking weights, in bytes of the format a second, by hand:
 //! `cargo bench -p slmscope-engine --bench weights -- THREADS`.
 //!
-//! `fill` is what the machine gives: fresh memory, written once by all threads. `refill` is the same memory
-//! written again, without the system's part.
+//! `fill` is what the machine gives: fresh memory as weights get it, written once by all threads. `refill` is the
+//! same memory written again, without the system's part.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use slmscope_engine::setup::{ExecutorKind, Setup};
-use slmscope_engine::weights::Loading;
+use slmscope_engine::weights::{AlignedBytes, Loading};
 use slmscope_engine::{quantize, synthetic, threads};
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 const ROUNDS: usize = 5;
-const ROWS: u32 = 1 << 16;
+/// Of every measured piece of memory: no cache holds it, and the allocator keeps none of it.
+const BYTES: usize = 256 << 20;
 const COLUMNS: u32 = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let default = threads::default_count(ExecutorKind::Cpu);
     let threads: NonZeroUsize = arguments.next().map_or(Ok(default), |count| count.parse())?;
     threads::configure(&Setup { threads, ..Setup::default() })?;
-    fill();
+    fill()?;
     for format in WeightFormat::ALL {
         generate(format)?;
     }
@@ -46,24 +47,23 @@ fn best(bytes: usize, mut round: impl FnMut()) -> f64 {
     bytes as f64 / best / 1e9
 }
 
-fn fill() {
-    const BYTES: usize = 256 << 20;
-    let write = |memory: &mut Vec<u8>| memory.par_chunks_mut(1 << 20).for_each(|piece| piece.fill(7));
+fn fill() -> Result<(), Box<dyn Error>> {
+    let write = |memory: &mut AlignedBytes| {
+        memory.as_mut_slice().par_chunks_mut(1 << 20).for_each(|piece| piece.fill(7));
+        std::hint::black_box(memory.as_slice());
+    };
+    let mut memory = AlignedBytes::zeroed(BYTES, "the bench")?;
     let fresh = best(BYTES, || {
-        let mut memory = vec![0; BYTES];
+        memory = AlignedBytes::zeroed(BYTES, "the bench").expect("256 MiB of memory");
         write(&mut memory);
-        std::hint::black_box(&memory);
     });
-    let mut memory = vec![0; BYTES];
-    let again = best(BYTES, || {
-        write(&mut memory);
-        std::hint::black_box(&memory);
-    });
+    let again = best(BYTES, || write(&mut memory));
     eprintln!("fill {fresh:.2} GB/s, refill {again:.2} GB/s");
+    Ok(())
 }
 
 fn generate(format: WeightFormat) -> Result<(), Box<dyn Error>> {
-    let rows = ROWS / format.block_bytes().max(4) as u32 * format.block_elements().max(1) as u32 / 8;
+    let rows = (BYTES as u64 / format.bytes(1, COLUMNS.into())) as u32;
     let tensor = TensorSpec { name: "t".to_owned(), rows, columns: COLUMNS, role: Role::Matrix };
     let (cancel, mut error) = (AtomicBool::new(false), None);
     let rate = best(tensor.bytes(format) as usize, || {

@@ -3,27 +3,33 @@
 //! The blocks of every format are generated directly: random words fill them, then the scale fields of each
 //! block are set so that a weight has mean 0 and standard deviation `1 / sqrt(columns)`. A product of such a
 //! matrix with a row of variance 1 has variance 1, so activations neither grow nor die on their way through
-//! the layers. Gains are 1, biases small.
+//! the layers. Gains are near 1, biases small.
 //!
 //! A tensor is cut into stretches of whole blocks; each has a generator of its own, seeded from (seed, tensor
-//! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them.
+//! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them. A
+//! stretch fits the first cache of a core: random words and scales are written there, and memory sees it once.
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use rayon::prelude::*;
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 use crate::error::LoadError;
+use crate::ops::Simd;
 use crate::weights::{AlignedBytes, Loading, PIECE};
 
 /// Changes whenever the same seed gives other bytes; part of a synthetic model's identity.
-pub const GENERATOR_VERSION: u32 = 1;
+pub const GENERATOR_VERSION: u32 = 2;
 
 /// Bytes that one generator fills, about; a part of the contract of [`GENERATOR_VERSION`].
-const STRETCH: usize = 64 << 10;
+const STRETCH: usize = 16 << 10;
 /// Numbers that are rounded together.
 const RUN: usize = 64;
+/// Random sequences that run side by side, so that vector instructions make them.
+const LANES: usize = 8;
+/// Standard deviation of gains, whose mean is 1 as a norm applies them.
+const GAIN_SCALE: f32 = 0.1;
 /// Standard deviation of biases.
 const BIAS_SCALE: f32 = 0.02;
 /// Mean of decays: a state then loses some 1 to 10 % a token, as trained ones do.
@@ -57,9 +63,9 @@ pub struct Generator {
     /// Bytes that one random sequence fills: whole blocks.
     stretch: usize,
     seed: u64,
-    /// Standard deviation of the weights; `None` for gains, which are 1.
-    deviation: Option<f32>,
-    /// Added to f32 values.
+    /// Standard deviation of the weights.
+    deviation: f32,
+    /// Added to the values of small tensors, which are f32.
     mean: f32,
 }
 
@@ -67,18 +73,20 @@ impl Generator {
     /// A generator of `tensor` in `format`.
     pub fn new(tensor: &TensorSpec, format: WeightFormat, seed: u64) -> Self {
         let block = format.block_bytes() as usize;
+        let (mean, deviation) = match tensor.role {
+            Role::Gain => (1.0, GAIN_SCALE),
+            Role::GainLessOne => (0.0, GAIN_SCALE),
+            Role::Bias => (0.0, BIAS_SCALE),
+            Role::Decay => (DECAY_MEAN, 1.0),
+            _ => (0.0, 1.0 / (tensor.columns as f32).sqrt()),
+        };
         Self {
             format,
             bytes: tensor.bytes(format) as usize,
             stretch: (STRETCH / block).max(1) * block,
             seed: mix(seed ^ fnv(tensor.name.as_bytes())),
-            deviation: match tensor.role {
-                Role::Gain => None,
-                Role::Bias => Some(BIAS_SCALE),
-                Role::Decay => Some(1.0),
-                _ => Some(1.0 / (tensor.columns as f32).sqrt()),
-            },
-            mean: if tensor.role == Role::Decay { DECAY_MEAN } else { 0.0 },
+            deviation,
+            mean,
         }
     }
 
@@ -94,12 +102,9 @@ impl Generator {
 
     /// Fills `bytes` with the tensor's bytes from `offset` on, a multiple of [`Generator::piece`].
     pub fn fill(&self, offset: usize, bytes: &mut [u8]) {
-        let Some(deviation) = self.deviation else {
-            return fill_ones(bytes, self.format);
-        };
         let first = offset / self.stretch;
         bytes.par_chunks_mut(self.stretch).enumerate().for_each(|(number, bytes)| {
-            fill(bytes, self.format, deviation, mix(self.seed.wrapping_add((first + number) as u64)));
+            fill(bytes, self.format, self.deviation, mix(self.seed.wrapping_add((first + number) as u64)));
             if self.mean != 0.0 {
                 shift(bytes, self.mean);
             }
@@ -107,7 +112,7 @@ impl Generator {
     }
 }
 
-/// Adds `mean` to f32 values; decays are stored as such in every format of a model.
+/// Adds `mean` to f32 values; gains and decays are stored as such in every format of a model.
 fn shift(bytes: &mut [u8], mean: f32) {
     for place in bytes.chunks_exact_mut(4) {
         let value = f32::from_le_bytes([place[0], place[1], place[2], place[3]]);
@@ -115,25 +120,31 @@ fn shift(bytes: &mut [u8], mean: f32) {
     }
 }
 
-fn fill_ones(bytes: &mut [u8], format: WeightFormat) {
-    let one: &[u8] = match format {
-        WeightFormat::F32 => &1.0_f32.to_le_bytes(),
-        WeightFormat::F16 => &f16::ONE.to_le_bytes(),
-        WeightFormat::Bf16 => &bf16::ONE.to_le_bytes(),
-        // Gains are stored plain in every format of a model, see `TensorSpec::format_in`.
-        _ => &[],
-    };
-    for place in bytes.chunks_exact_mut(one.len().max(1)) {
-        place.copy_from_slice(one);
+/// Fills whole blocks of `format` with weights of mean 0 and the given standard deviation, by the widest vectors
+/// that a compiler finds use for: the same bytes with any.
+fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
+    #[cfg(target_arch = "x86_64")]
+    if Simd::detect() != Simd::Baseline {
+        // SAFETY: the CPU has AVX2, as was just found.
+        #[expect(unsafe_code, reason = "a function compiled for an instruction set")]
+        return unsafe { fill_avx2(bytes, format, deviation, seed) };
     }
+    fill_inlined(bytes, format, deviation, seed);
 }
 
-/// Fills whole blocks of `format` with weights of mean 0 and the given standard deviation.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fill_avx2(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
+    fill_inlined(bytes, format, deviation, seed);
+}
+
+/// What [`fill`] does, to become part of functions for instruction sets.
 ///
 /// The divisors below are the standard deviations of what a block's random bits mean before its scale. A
 /// quant with an even number of levels around 0 has mean -1/2; the sign of the scale, which is random then,
 /// takes that mean back over many blocks.
-fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
+#[inline(always)]
+fn fill_inlined(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
     fill_random(bytes, seed);
     match format {
         WeightFormat::F32 => {
@@ -205,12 +216,14 @@ fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
 }
 
 /// The upper half of a finite number, rounded to the nearest, ties to even, without a branch.
+#[inline(always)]
 fn nearest_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// Writes the f16 at `at` of each block: `scale`, with the sign that the random bits there had.
+#[inline(always)]
 fn signed_scale(bytes: &mut [u8], block: usize, at: usize, scale: f32) {
     let bits = f16::from_f32(scale).to_bits();
     for block in bytes.chunks_exact_mut(block) {
@@ -220,6 +233,7 @@ fn signed_scale(bytes: &mut [u8], block: usize, at: usize, scale: f32) {
 }
 
 /// Writes the two f16 at `at` of each block: `scale`, and `middle` times the scale as it was rounded.
+#[inline(always)]
 fn scale_and_middle(bytes: &mut [u8], block: usize, at: usize, scale: f32, middle: f32) {
     let scale = f16::from_f32(scale);
     let offset = f16::from_f32(scale.to_f32() * middle);
@@ -240,24 +254,34 @@ fn equal_minimums(scales: &mut [u8]) {
 }
 
 /// A number of mean 0 and deviation 1 from 16 random bits (a sign-extended `i16`).
+#[inline(always)]
 fn uniform(bits: i32) -> f32 {
     // Uniform over [-1, 1) has deviation 1 / sqrt(3).
     (bits as f32 + 0.5) * (3.0_f32.sqrt() / 32768.0)
 }
 
+/// Fills `bytes` from [`LANES`] xorshift sequences (Marsaglia 2003) in turn. They need neither products nor wide
+/// registers: every processor makes them faster than memory takes them.
+#[inline(always)]
 fn fill_random(bytes: &mut [u8], seed: u64) {
-    let mut state = seed;
+    let mut lanes: [u64; LANES] = std::array::from_fn(|lane| mix(seed.wrapping_add(lane as u64)).max(1));
     let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(state).to_le_bytes()
+        for lane in &mut lanes {
+            *lane ^= *lane << 13;
+            *lane ^= *lane >> 7;
+            *lane ^= *lane << 17;
+        }
+        lanes
     };
-    let mut words = bytes.chunks_exact_mut(8);
-    for word in &mut words {
-        word.copy_from_slice(&next());
+    let (turns, rest) = bytes.as_chunks_mut::<{ 8 * LANES }>();
+    for turn in turns {
+        for (word, lane) in turn.as_chunks_mut::<8>().0.iter_mut().zip(next()) {
+            *word = lane.to_le_bytes();
+        }
     }
-    let rest = words.into_remainder();
-    let length = rest.len();
-    rest.copy_from_slice(&next()[..length]);
+    for (word, lane) in rest.chunks_mut(8).zip(next()) {
+        word.copy_from_slice(&lane.to_le_bytes()[..word.len()]);
+    }
 }
 
 /// The output function of SplitMix64 (Steele, Lea and Flood 2014).
@@ -277,6 +301,8 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
+
+    use half::bf16;
 
     use super::*;
     use crate::candle::dequantize;
@@ -316,6 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn instruction_sets_make_the_same_bytes() {
+        for format in WeightFormat::ALL {
+            let [mut any, mut baseline] = [(); 2].map(|()| vec![0; 7 * format.block_bytes() as usize * 32]);
+            fill(&mut any, format, 0.1, 9);
+            fill_inlined(&mut baseline, format, 0.1, 9);
+            assert_eq!(any, baseline, "{format}");
+        }
+    }
+
+    #[test]
     fn stretches_and_tensors_differ() {
         let bytes = generated(Role::Matrix, WeightFormat::Q8_0, 1000, 512, 7);
         let stretch = STRETCH / 34 * 34;
@@ -326,13 +362,13 @@ mod tests {
     #[test]
     fn the_first_bytes_of_this_generator_version_stay() {
         let bytes = generated(Role::Matrix, WeightFormat::Q4_0, 1, 32, 1);
-        assert_eq!(GENERATOR_VERSION, 1);
+        assert_eq!(GENERATOR_VERSION, 2);
         assert_eq!(bytes, PINNED);
     }
 
     /// `blk.0.attn_q.weight` as one q4_0 block, seed 1.
     const PINNED: [u8; 18] =
-        [225, 40, 110, 216, 28, 165, 162, 43, 122, 139, 75, 100, 208, 117, 208, 67, 173, 238];
+        [225, 168, 34, 122, 88, 210, 138, 178, 69, 21, 185, 198, 159, 114, 124, 159, 140, 92];
 
     #[test]
     fn halves_are_rounded_as_one_by_one() {
@@ -353,11 +389,26 @@ mod tests {
     }
 
     #[test]
-    fn gains_are_one_and_biases_small() {
-        let gains = generated(Role::Gain, WeightFormat::F32, 1, 64, 1);
-        assert_eq!(dequantize(WeightFormat::F32, &gains).unwrap(), [1.0; 64]);
-        let biases =
-            dequantize(WeightFormat::F32, &generated(Role::Bias, WeightFormat::F32, 1, 64, 1)).unwrap();
+    fn gains_are_near_one_and_biases_small() {
+        let values =
+            |role| dequantize(WeightFormat::F32, &generated(role, WeightFormat::F32, 1, 64, 1)).unwrap();
+        let gains = values(Role::Gain);
+        assert!(
+            gains.iter().all(|gain| (gain - 1.0).abs() < 0.2) && gains.windows(2).all(|two| two[0] != two[1])
+        );
+        let biases = values(Role::Bias);
         assert!(biases.iter().all(|bias| bias.abs() < 0.04) && biases.iter().any(|bias| *bias != 0.0));
+    }
+
+    #[test]
+    fn random_bytes_are_evenly_spread() {
+        let mut bytes = vec![0; 1 << 20];
+        fill_random(&mut bytes, 3);
+        let mut counts = [0_u32; 256];
+        bytes.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        // 4096 of each, six standard deviations of 64 either way.
+        assert!(counts.iter().all(|&count| count.abs_diff(4096) < 6 * 64), "{counts:?}");
+        let words: std::collections::HashSet<_> = bytes.as_chunks::<8>().0.iter().collect();
+        assert_eq!(words.len(), bytes.len() / 8);
     }
 }

@@ -91,7 +91,7 @@ impl AlignedBytes {
     ///
     /// # Errors
     /// [`LoadError::Memory`] if there are none; `what` is what they were for.
-    pub(crate) fn zeroed(length: usize, what: &str) -> Result<Self, LoadError> {
+    pub fn zeroed(length: usize, what: &str) -> Result<Self, LoadError> {
         let refused = || LoadError::Memory { bytes: length as u64, what: what.to_owned() };
         let room = length.checked_add(ALIGNMENT).ok_or_else(refused)?;
         // `vec![0; n]` gets its zeroes from the system for free but aborts if refused: ask first.
@@ -112,7 +112,7 @@ impl AlignedBytes {
     }
 
     /// The bytes, to be written.
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.start + self.length]
     }
 }

@@ -33,6 +33,8 @@ pub enum Role {
     Matrix,
     /// Gains of a norm.
     Gain,
+    /// Gains of a norm that adds 1 to what is stored.
+    GainLessOne,
     /// Added to a projection or a normed row.
     Bias,
     /// A short filter per channel.
@@ -44,7 +46,7 @@ pub enum Role {
 impl Role {
     /// Whether it is kept in f32 whatever the model's format.
     pub fn is_small(self) -> bool {
-        matches!(self, Self::Gain | Self::Bias | Self::Filter | Self::Decay)
+        matches!(self, Self::Gain | Self::GainLessOne | Self::Bias | Self::Filter | Self::Decay)
     }
 }
 
@@ -102,8 +104,13 @@ impl Block<'_> {
     }
 
     fn norm(&mut self, name: &str, norm: Norm, width: u32) {
-        if norm.gain != Gain::Absent {
-            self.push(&format!("{name}.weight"), 1, width, Role::Gain);
+        let role = match norm.gain {
+            Gain::Absent => None,
+            Gain::Plain => Some(Role::Gain),
+            Gain::PlusOne => Some(Role::GainLessOne),
+        };
+        if let Some(role) = role {
+            self.push(&format!("{name}.weight"), 1, width, role);
         }
         if norm.bias {
             self.push(&format!("{name}.bias"), 1, width, Role::Bias);
