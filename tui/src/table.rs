@@ -47,6 +47,14 @@ impl Table {
         (0..self.columns.len()).map(width).collect()
     }
 
+    /// Leaves the column `name` out; whether there was one.
+    pub fn leave_out(&mut self, name: &str) -> bool {
+        let Some(column) = self.columns.iter().position(|(found, _)| *found == name) else { return false };
+        self.columns.remove(column);
+        self.rows.iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
+        true
+    }
+
     /// Leaves columns out, the first of `spare` first, until the table fits the terminal; names those left out.
     pub fn fit(&mut self, style: Style, spare: &[&'static str]) -> Vec<&'static str> {
         let mut left_out = Vec::new();
@@ -58,14 +66,7 @@ impl Table {
             if !style.overflows(widths.iter().sum::<usize>() + 2 * widths.len()) {
                 break;
             }
-            if let Some(column) = self.columns.iter().position(|(found, _)| *found == name) {
-                self.columns.remove(column);
-                self.rows
-                    .iter_mut()
-                    .filter(|row| column < row.len())
-                    .for_each(|row| drop(row.remove(column)));
-                left_out.push(name);
-            }
+            left_out.extend(self.leave_out(name).then_some(name));
         }
         left_out
     }

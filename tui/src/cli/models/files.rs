@@ -11,7 +11,7 @@ use super::words;
 use crate::format;
 use crate::report::Style;
 
-/// Figures that layers may differ in. A layer that does not attend has no heads.
+/// Figures that layers may differ in, heads of the layers that attend.
 pub struct Figures {
     pub q_heads: PerLayer,
     pub kv_heads: PerLayer,
@@ -23,11 +23,11 @@ impl Figures {
     /// Those of `spec`.
     pub fn of(spec: &DecoderSpec) -> Self {
         let heads = |mixer: &Mixer| match mixer {
-            Mixer::Attention(attention) => [attention.q_heads, attention.kv_heads, attention.head_dim],
-            Mixer::Latent(latent) => [latent.heads, latent.heads, latent.query_dim()],
-            Mixer::Recurrent(_) => [0; 3],
+            Mixer::Attention(attention) => Some([attention.q_heads, attention.kv_heads, attention.head_dim]),
+            Mixer::Latent(latent) => Some([latent.heads, latent.heads, latent.query_dim()]),
+            Mixer::Recurrent(_) => None,
         };
-        let all: Vec<_> = spec.layers.iter().map(|layer| heads(&layer.mixer)).collect();
+        let all: Vec<_> = spec.layers.iter().filter_map(|layer| heads(&layer.mixer)).collect();
         let each = |which: usize| PerLayer::Each(all.iter().map(|figures| figures[which]).collect());
         Self {
             q_heads: each(0),

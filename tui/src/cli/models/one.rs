@@ -150,6 +150,9 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
     }
     let all = plan.weight_bytes() + kv + state + scratch;
     line("all", theirs(PaperMemory::total), Some(all), String::new());
+    if paper.is_none() {
+        table.leave_out("the survey's");
+    }
     let title =
         format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (arithmetic, not measured)");
     format!("\n{}\n{}", style.bold(&title), table.render(style))
