@@ -348,9 +348,9 @@ fn base64(bytes: &[u8]) -> String {
     let group = |group: &[u8]| {
         let bits =
             group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        let letter = |index: usize| match index <= group.len() {
-            true => char::from(LETTERS[(bits >> (18 - 6 * index)) as usize & 63]),
-            false => '=',
+        let letter = |index: usize| {
+            let coded = char::from(LETTERS[(bits >> (18 - 6 * index)) as usize & 63]);
+            if index <= group.len() { coded } else { '=' }
         };
         [0, 1, 2, 3].map(letter).into_iter().collect::<String>()
     };

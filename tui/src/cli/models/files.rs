@@ -65,7 +65,7 @@ pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, style: Style) -> Strin
     let formats =
         WeightFormat::ALL.into_iter().map(|format| (format, of(format))).filter(|(_, bytes)| *bytes > 0);
     let formats: Vec<_> =
-        formats.map(|(format, bytes)| format!("{format} {}", self::format::bytes(bytes))).collect();
+        formats.map(|(format, bytes)| format!("{format} {}", format::bytes(bytes))).collect();
     line("bytes", &format!("{}: {}", format::bytes(plan.weight_bytes()), formats.join(", ")));
     let per_token = spec.kv_elements_per_token() * KvFormat::F16.bytes();
     line("KV cache f16", &words::caches(spec, per_token));
