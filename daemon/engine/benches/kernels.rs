@@ -111,7 +111,7 @@ fn measure(kernels: Kernels, format: WeightFormat, options: &Options, buffer: &B
         Form::Quantized => ("GOP/s", before.int8_ops.max(after.int8_ops)),
     };
     println!(
-        "{:10} {format:5} 1 row {:6.2} GB/s of {:5.1} ({:3.0} %), {:5.1} in cache; {} rows {:6.0} {unit} of {:5.0} ({:3.0} %)",
+        "{:12} {format:5} 1 row {:6.2} GB/s of {:5.1} ({:3.0} %), {:5.1} in cache; {} rows {:6.0} {unit} of {:5.0} ({:3.0} %)",
         kernels.isa(),
         read / 1e9,
         read_roof / 1e9,
