@@ -110,7 +110,10 @@ fn nothing_is_allocated_for_clients_of_graphics_devices() {
     assert_eq!(clients.read().unwrap().count(), 2, "two descriptors of one client count once");
     let before = ALLOCATIONS.get();
     for _ in 0..50 {
-        assert_eq!(clients.read().unwrap().filter_map(|client| client.memory_bytes()).sum::<u64>(), 48 << 20);
+        assert_eq!(
+            clients.read().unwrap().filter_map(slmscope_probes::fdinfo::Client::memory_bytes).sum::<u64>(),
+            48 << 20
+        );
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }
