@@ -70,7 +70,7 @@ pub enum Msg {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Sends a request to the daemon.
-    Send(Request),
+    Send(Box<Request>),
     /// Ends the dashboard.
     Quit,
 }
@@ -129,7 +129,7 @@ pub fn run(
                 }
                 for effect in update::update(&mut state, msg) {
                     match effect {
-                        Effect::Send(request) => send(request),
+                        Effect::Send(request) => send(*request),
                         Effect::Quit => return Ok(None),
                     }
                 }
@@ -140,7 +140,7 @@ pub fn run(
         if urgent || Instant::now() >= next_frame {
             for effect in update::update(&mut state, Msg::Tick { now_ns: terminal::monotonic_ns() }) {
                 if let Effect::Send(request) = effect {
-                    send(request);
+                    send(*request);
                 }
             }
             anyhow::ensure!(!terminal::was_restored(), "a thread of the dashboard panicked");

@@ -118,7 +118,9 @@ fn render(report: &DoctorReport, style: Style) -> String {
         let rows: Vec<_> = report.channels.iter().filter(|row| row.quantity == quantity).collect();
         text.push_str(&format!("\n{}\n", style.bold(quantity.title())));
         let mut table = Table::new(&COLUMNS);
-        lines(&rows).into_iter().for_each(|line| table.row(line));
+        for line in lines(&rows) {
+            table.row(line);
+        }
         is_narrow |= !table.fit(style, &SPARE).is_empty();
         text.push_str(&table.render(style));
         let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();

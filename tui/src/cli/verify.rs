@@ -143,7 +143,9 @@ mod present {
             text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&printable(&case.name))));
             let columns = [("distance", Align::Left), ("found", Align::Right), ("limit", Align::Right)];
             let mut table = Table::new(&columns);
-            distances(case).into_iter().for_each(|row| table.row(row));
+            for row in distances(case) {
+                table.row(row);
+            }
             text.push_str(&table.render(style));
             text.push('\n');
         }

@@ -63,7 +63,7 @@ fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
 fn ask(state: &mut State, ask: Ask) -> Effect {
     let id = state.next_id;
     state.next_id += 1;
-    Effect::Send(Request { id: Some(id), ask })
+    Effect::Send(Box::new(Request { id: Some(id), ask }))
 }
 
 fn ask_status(state: &mut State) -> Effect {
