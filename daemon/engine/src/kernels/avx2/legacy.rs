@@ -1,62 +1,62 @@
 //! One row of activations times rows in formats with blocks of 32.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_or_si256,
-    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setr_epi64x,
-    _mm256_setzero_ps, _mm256_shuffle_epi8, _mm256_srlv_epi64,
+    __m128, __m256i, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_fmadd_ps, _mm_movehdup_ps,
+    _mm_mul_ss, _mm_set_ss, _mm_setr_ps, _mm_setzero_ps, _mm256_and_si256, _mm256_broadcastss_ps,
+    _mm256_cmpeq_epi8, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_shuffle_epi8,
+    _mm256_srlv_epi64, _mm256_sub_epi32,
 };
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, dots, f16, load, load_twice, prefetch, signed_dots, total};
+use super::{at, dots, load, load_twice, prefetch, signed_dots, total};
 use crate::kernels::activations::Tile;
 use crate::kernels::streams::{STREAMS, by_streams};
+
+/// The bias of quants that are signed.
+const SIGNED: i8 = i8::MIN;
 
 /// A block of weights.
 struct Unpacked {
     /// Unsigned, but for Q8_0.
     quants: __m256i,
-    scale: f32,
-    /// What is added, the bias of the quants included.
-    min: f32,
+    /// The scale, then the minimum of formats that have one.
+    numbers: __m128,
 }
 
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
     match format {
-        WeightFormat::Q4_0 => gemv_blocks::<18, false>(rows, row_bytes, input, out, |block| {
-            let scale = f16(block, 0);
-            Unpacked { quants: nibbles(at(block, 2)), scale, min: -8.0 * scale }
+        WeightFormat::Q4_0 => gemv_blocks::<18, 8>(rows, row_bytes, input, out, |block| Unpacked {
+            quants: nibbles(at(block, 2)),
+            numbers: one(*at(block, 0)),
         }),
-        WeightFormat::Q4_1 => gemv_blocks::<20, false>(rows, row_bytes, input, out, |block| Unpacked {
+        WeightFormat::Q4_1 => gemv_blocks::<20, 0>(rows, row_bytes, input, out, |block| Unpacked {
             quants: nibbles(at(block, 4)),
-            scale: f16(block, 0),
-            min: f16(block, 2),
+            numbers: two(*at(block, 0)),
         }),
-        WeightFormat::Q5_0 => gemv_blocks::<22, false>(rows, row_bytes, input, out, |block| {
-            let scale = f16(block, 0);
-            let quants = _mm256_or_si256(nibbles(at(block, 6)), fifth_bits(*at(block, 2)));
-            Unpacked { quants, scale, min: -16.0 * scale }
+        WeightFormat::Q5_0 => gemv_blocks::<22, 16>(rows, row_bytes, input, out, |block| Unpacked {
+            quants: _mm256_or_si256(nibbles(at(block, 6)), fifth_bits(*at(block, 2))),
+            numbers: one(*at(block, 0)),
         }),
-        WeightFormat::Q5_1 => gemv_blocks::<24, false>(rows, row_bytes, input, out, |block| Unpacked {
+        WeightFormat::Q5_1 => gemv_blocks::<24, 0>(rows, row_bytes, input, out, |block| Unpacked {
             quants: _mm256_or_si256(nibbles(at(block, 8)), fifth_bits(*at(block, 4))),
-            scale: f16(block, 0),
-            min: f16(block, 2),
+            numbers: two(*at(block, 0)),
         }),
-        WeightFormat::Q8_0 => gemv_blocks::<34, true>(rows, row_bytes, input, out, |block| Unpacked {
+        WeightFormat::Q8_0 => gemv_blocks::<34, SIGNED>(rows, row_bytes, input, out, |block| Unpacked {
             quants: load(at::<32, _>(block, 2)),
-            scale: f16(block, 0),
-            min: 0.0,
+            numbers: one(*at(block, 0)),
         }),
         _ => unreachable!("formats with blocks of 32"),
     }
 }
 
-/// `BYTES` a block.
+/// `BYTES` a block, `BIAS` is what is to be taken from its quants; 0 means minimums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn gemv_blocks<const BYTES: usize, const SIGNED: bool>(
+fn gemv_blocks<const BYTES: usize, const BIAS: i8>(
     rows: &[u8],
     row_bytes: usize,
     input: &Tile,
@@ -67,38 +67,58 @@ fn gemv_blocks<const BYTES: usize, const SIGNED: bool>(
         rows,
         row_bytes,
         out,
-        |rows| products::<STREAMS, BYTES, SIGNED>(rows, input, &unpack),
-        |row| products::<1, BYTES, SIGNED>([row], input, &unpack)[0],
+        |rows| products::<STREAMS, BYTES, BIAS>(rows, input, &unpack),
+        |row| products::<1, BYTES, BIAS>([row], input, &unpack)[0],
     );
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn products<const N: usize, const BYTES: usize, const SIGNED: bool>(
+fn products<const N: usize, const BYTES: usize, const BIAS: i8>(
     rows: [&[u8]; N],
     input: &Tile,
     unpack: &impl Fn(&[u8; BYTES]) -> Unpacked,
 ) -> [f32; N] {
-    let (mut sums, mut mins) = ([_mm256_setzero_ps(); N], [0.0_f32; N]);
+    let (mut sums, mut mins) = ([_mm256_setzero_ps(); N], [_mm_setzero_ps(); N]);
     let blocks = rows.map(|row| row.as_chunks::<BYTES>().0);
     let inputs = input.quants.iter().zip(&input.scales).zip(&input.sums);
     for (index, ((quants, scale), input_sum)) in inputs.enumerate().take(blocks[0].len()) {
         for row in rows {
             prefetch(row, index * BYTES);
         }
-        let quants = load(quants);
+        let (quants, scale) = (load(quants), _mm_set_ss(*scale));
+        let bias = dots(_mm256_set1_epi8(BIAS.max(0)), quants);
+        // Where the minimum is among the numbers of a block.
+        let sum = _mm_setr_ps(0.0, *input_sum, 0.0, 0.0);
         for row in 0..N {
             let weights = unpack(&blocks[row][index]);
-            let dots =
-                if SIGNED { signed_dots(weights.quants, quants) } else { dots(weights.quants, quants) };
-            let scale = _mm256_set1_ps(weights.scale * scale);
+            let dots = match BIAS {
+                SIGNED => signed_dots(weights.quants, quants),
+                0 => dots(weights.quants, quants),
+                _ => _mm256_sub_epi32(dots(weights.quants, quants), bias),
+            };
+            let scale = _mm256_broadcastss_ps(_mm_mul_ss(weights.numbers, scale));
             sums[row] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scale, sums[row]);
-            if !SIGNED {
-                mins[row] = weights.min.mul_add(*input_sum, mins[row]);
+            if BIAS == 0 {
+                mins[row] = _mm_fmadd_ps(weights.numbers, sum, mins[row]);
             }
         }
     }
-    std::array::from_fn(|row| total(sums[row]) + mins[row])
+    std::array::from_fn(|row| total(sums[row]) + _mm_cvtss_f32(_mm_movehdup_ps(mins[row])))
+}
+
+/// An f16, then zeroes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn one(bytes: [u8; 2]) -> __m128 {
+    _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bytes))))
+}
+
+/// Two f16, then zeroes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn two(bytes: [u8; 4]) -> __m128 {
+    _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)))
 }
 
 /// The quants of 16 bytes: the low ones, then the high ones.
