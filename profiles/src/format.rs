@@ -23,7 +23,6 @@ pub enum WeightFormat {
     Q5_0,
     #[serde(rename = "q5_1")]
     Q5_1,
-    #[serde(rename = "q8_0")]
     Q8_0,
     #[serde(rename = "q2_k")]
     Q2K,
@@ -137,14 +136,20 @@ pub enum KvFormat {
     F32,
     /// 2 bytes an element.
     F16,
+    /// Bytes with an f16 scale for each 32 elements of a key or value, as in the weights' format of this name.
+    Q8_0,
 }
 
 impl KvFormat {
-    /// Bytes of one element.
-    pub fn bytes(self) -> u64 {
+    /// Every format, the most precise first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8_0];
+
+    /// Bytes of a key or value of `elements`.
+    pub fn bytes(self, elements: u64) -> u64 {
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => 4 * elements,
+            Self::F16 => 2 * elements,
+            Self::Q8_0 => elements + 2 * elements.div_ceil(32),
         }
     }
 
@@ -153,6 +158,7 @@ impl KvFormat {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
         }
     }
 }
@@ -170,7 +176,8 @@ impl FromStr for KvFormat {
         match text {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
-            _ => Err(format!("unknown KV cache format `{text}`; known: f16, f32")),
+            "q8_0" => Ok(Self::Q8_0),
+            _ => Err(format!("unknown KV cache format `{text}`; known: q8_0, f16, f32")),
         }
     }
 }

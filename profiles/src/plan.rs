@@ -82,9 +82,9 @@ pub struct CacheShape {
 }
 
 impl CacheShape {
-    /// Elements of a token.
-    pub fn elements(&self) -> u64 {
-        u64::from(self.heads) * u64::from(self.key_dim + self.value_dim)
+    /// Bytes of a token whose keys and values are kept in `format`.
+    pub fn bytes(&self, format: KvFormat) -> u64 {
+        u64::from(self.heads) * (format.bytes(self.key_dim.into()) + format.bytes(self.value_dim.into()))
     }
 }
 
@@ -116,7 +116,7 @@ impl Plan {
 
     /// Bytes of keys and values of `tokens` tokens.
     pub fn kv_bytes(&self, tokens: u64) -> u64 {
-        self.caches.iter().map(CacheShape::elements).sum::<u64>() * self.kv_format.bytes() * tokens
+        self.caches.iter().map(|cache| cache.bytes(self.kv_format)).sum::<u64>() * tokens
     }
 
     /// Bytes of recurrent state, f32.

@@ -176,6 +176,9 @@ impl Workload {
         if self.isa.is_some() && self.executor == ExecutorKind::Candle {
             return fail("isa", "candle's kernels are chosen when it is compiled; leave it out");
         }
+        if self.kv == Some(KvFormat::Q8_0) && self.executor == ExecutorKind::Candle {
+            return fail("kv", "candle keeps keys and values in f32 or f16; q8_0 is the cpu executor's");
+        }
         if self.repetitions == Some(0) {
             return fail("repetitions", "0 repetitions measure nothing; leave it out for as many as needed");
         }

@@ -63,7 +63,7 @@ fn parameters_weights_and_cache_agree_with_the_counts() {
         assert_eq!((params.unique, params.multiplied), (unique, multiplied), "{id}");
         let ours = mib(spec.weight_bytes(WeightFormat::Q4_0));
         assert!((ours - q4_0_mib).abs() <= 0.051, "{id}: {ours} MiB, not {q4_0_mib}");
-        assert_eq!(spec.kv_elements_per_token() * KvFormat::F16.bytes(), kv_bytes_f16, "{id}");
+        assert_eq!(KvFormat::F16.bytes(spec.kv_elements_per_token()), kv_bytes_f16, "{id}");
         assert_eq!(row.attention_kind(), attention, "{id}");
     }
 }

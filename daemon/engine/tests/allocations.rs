@@ -102,7 +102,8 @@ fn spec() -> DecoderSpec {
 
 #[test]
 fn a_pass_allocates_nothing() {
-    for (format, kv) in [(WeightFormat::Q4_0, KvFormat::F16), (WeightFormat::F32, KvFormat::F32)] {
+    for kv in KvFormat::ALL {
+        let format = if kv == KvFormat::F32 { WeightFormat::F32 } else { WeightFormat::Q4_0 };
         let model = Model::synthetic(spec(), format, 1, kv).unwrap();
         let setup = Setup { threads: 2.try_into().unwrap(), ..Setup::default() };
         let never = AtomicBool::new(false);

@@ -123,7 +123,7 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
             words::heads(row),
             row.max_context.to_string(),
             format::bytes(spec.weight_bytes(WeightFormat::Q4_0)),
-            format::bytes(spec.kv_elements_per_token() * KvFormat::F16.bytes()),
+            format::bytes(KvFormat::F16.bytes(spec.kv_elements_per_token())),
             notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
         ]);
     }

@@ -108,7 +108,7 @@ struct EngineOptions {
     /// Engine threads [default: physical cores, with candle one less]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Format of keys and values: f16, f32 [default: f16, with candle f32]
+    /// Format of keys and values: f32 f16 q8_0 [default: f16, with candle f32]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<KvFormat>,
     /// Format of synthetic weights, or to bring a directory's into: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1

@@ -24,7 +24,7 @@ pub struct VerifyArgs {
     /// Reference logits of this model
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
-    /// Format of keys and values: f16, f32; tolerances hold for f32
+    /// Format of keys and values: f32 f16 q8_0; tolerances hold for f32
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: KvFormat,
     /// Who computes: cpu (own kernels), candle

@@ -18,6 +18,7 @@ impl LayerCache {
         let dtype = match format {
             KvFormat::F32 => DType::F32,
             KvFormat::F16 => DType::F16,
+            KvFormat::Q8_0 => candle_core::bail!("candle keeps keys and values in f32 or f16, not q8_0"),
         };
         let zeros =
             |dim: u32| Tensor::zeros((shape.heads as usize, capacity, dim as usize), dtype, &Device::Cpu);

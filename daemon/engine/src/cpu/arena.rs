@@ -16,6 +16,7 @@ const ALIGNMENT: usize = 64;
 pub(super) trait Plain: Copy + Send + Sync {}
 impl Plain for f32 {}
 impl Plain for f16 {}
+impl Plain for i8 {}
 
 /// Zeroed memory to be cut into buffers. The system hands its pages out as they are written.
 pub(super) struct Arena {

@@ -69,7 +69,7 @@ fn widest(plan: &Plan) -> (usize, usize) {
     });
     let sizes = steps.map(|op| {
         let jobs = Cut::most_jobs(op.kv_heads as usize, (op.q_heads / op.kv_heads) as usize);
-        (jobs, dims[op.cache as usize].value_stride())
+        (jobs, dims[op.cache as usize].mixed())
     });
     sizes.fold((0, 0), |(jobs, stride), size| (jobs.max(size.0), stride.max(size.1)))
 }
@@ -108,15 +108,11 @@ impl Attention {
         let mut out = slots.take(op.out);
         let step = Step { op, context, q: slots.read(op.q), slopes: &self.slopes[op.cache as usize] };
         let values = &mut out[..rows * shape.width];
+        let found = (&mut *self.values, &mut *self.weights);
         match &caches[op.cache as usize] {
-            Cache::F32(cache) if rows == 1 => {
-                step.one(workers, cache, &mut self.values, &mut self.weights, values);
-            }
-            Cache::F16(cache) if rows == 1 => {
-                step.one(workers, cache, &mut self.values, &mut self.weights, values);
-            }
-            Cache::F32(cache) => step.many(workers, cache, rows, values),
-            Cache::F16(cache) => step.many(workers, cache, rows, values),
+            Cache::F32(cache) => step.run(workers, cache, rows, found, values),
+            Cache::F16(cache) => step.run(workers, cache, rows, found, values),
+            Cache::Q8(cache) => step.run(workers, cache, rows, found, values),
         }
         slots.put(op.out, out, shape);
     }
@@ -140,13 +136,23 @@ impl Step<'_> {
         }
     }
 
-    /// One row of queries.
+    fn run<T: Stored>(
+        &self,
+        workers: &mut Workers,
+        cache: &Typed<T>,
+        rows: usize,
+        found: (&mut [f32], &mut [f32]),
+        out: &mut [f32],
+    ) {
+        if rows == 1 { self.one(workers, cache, found, out) } else { self.many(workers, cache, rows, out) }
+    }
+
+    /// One row of queries; `values` and `weights` are what the jobs find.
     fn one<T: Stored>(
         &self,
         workers: &mut Workers,
         cache: &Typed<T>,
-        values: &mut [f32],
-        weights: &mut [f32],
+        (values, weights): (&mut [f32], &mut [f32]),
         out: &mut [f32],
     ) {
         let op = self.op;
@@ -156,7 +162,7 @@ impl Step<'_> {
         let template = self.query(0, self.context);
         let origin = template.first as usize / BLOCK * BLOCK;
         let cut = Cut::new(kv_heads, shared, self.context as usize + 1 - origin);
-        let stride = cache.dims().value_stride();
+        let stride = cache.dims().mixed();
         let jobs = kv_heads * cut.groups * cut.stretches;
         let simd = workers.simd;
         let lanes = Parts::new(&mut workers.lanes);
@@ -214,7 +220,7 @@ impl Step<'_> {
         let op = self.op;
         let [q_heads, kv_heads, key_dim, value_dim] =
             [op.q_heads, op.kv_heads, op.key_dim, op.value_dim].map(|count| count as usize);
-        let stride = cache.dims().value_stride();
+        let stride = cache.dims().mixed();
         let simd = workers.simd;
         let lanes = Parts::new(&mut workers.lanes);
         let parts = Parts::new(out);

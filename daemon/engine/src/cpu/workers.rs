@@ -70,7 +70,7 @@ impl LaneSize {
                 _ => {}
             }
         }
-        let strides = Dims::of(plan, 1).into_iter().map(|dims| dims.value_stride());
+        let strides = Dims::of(plan, 1).into_iter().map(|dims| dims.mixed());
         size.mixed = ROWS * strides.max().unwrap_or(0);
         size
     }

@@ -10,32 +10,69 @@
 //!
 //! So both products, queries with keys and weights with values, are the same one: rows of f32 numbers, one
 //! broadcast at a time, times vectors that are read from the cache as they lie and widened. No sum runs
-//! across a vector. Up to [`ROWS`] rows share what is read: in decode the query heads of one key and value
+//! across a vector. Where values are the leading elements of the keys (latent attention) both lie there once,
+//! as values do, and scores are sums across vectors.
+//!
+//! Elements of f32 and f16 are kept as they are; i8 ones with an f16 scale for each [`GROUP`] elements of a key
+//! or value, in arrays of their own that are laid out like the elements. Up to [`ROWS`] rows share what is read: in decode the query heads of one key and value
 //! head, in prefill neighbouring positions of one head.
 
 mod tile;
+
+use half::f16;
 
 use super::Simd;
 use super::simd::{Element, Plain};
 pub use tile::{BLOCK, ROWS, TILE};
 
+/// Elements of a key or value that share a scale.
+pub const GROUP: usize = 32;
+
+/// Sizes of the keys and values of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadDims {
+    /// Elements of a key.
+    pub key: usize,
+    /// Elements of a value.
+    pub value: usize,
+    /// Values are the leading elements of keys, which lie where values do.
+    pub latent: bool,
+}
+
 /// Where the keys and values of one head lie.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadCache<'a, E> {
-    /// `[blocks][key_dim][16]`
+    /// `[blocks][key][16]`; empty for latent attention.
     pub keys: &'a [E],
-    /// `[positions][value_stride]`
+    /// `[positions][stride]`
     pub values: &'a [E],
-    /// Elements of a key.
-    pub key_dim: usize,
-    /// Elements of a value.
-    pub value_dim: usize,
+    /// `[blocks][key_groups][16]`, if elements have scales.
+    pub key_scales: &'a [f16],
+    /// `[positions][value_groups]`, if elements have scales.
+    pub value_scales: &'a [f16],
+    /// Their sizes.
+    pub dims: HeadDims,
 }
 
-impl<E> HeadCache<'_, E> {
-    /// Elements from one value to the next.
-    pub fn value_stride(&self) -> usize {
-        self.value_dim.next_multiple_of(BLOCK)
+impl HeadDims {
+    /// Elements from one stored value to the next.
+    pub fn stride(&self) -> usize {
+        if self.latent { self.key.next_multiple_of(BLOCK) } else { self.mixed() }
+    }
+
+    /// Elements from one mixed value to the next.
+    pub fn mixed(&self) -> usize {
+        self.value.next_multiple_of(BLOCK)
+    }
+
+    /// Scales of a key in blocks; none for latent attention.
+    pub fn key_groups(&self) -> usize {
+        if self.latent { 0 } else { self.key.div_ceil(GROUP) }
+    }
+
+    /// Scales of what is stored as a value.
+    pub fn value_groups(&self) -> usize {
+        if self.latent { self.key.div_ceil(GROUP) } else { self.value.div_ceil(GROUP) }
     }
 }
 
@@ -72,7 +109,7 @@ pub struct Job<'a> {
 /// What a job comes to: mixed values that are not divided yet, and what that takes.
 #[derive(Debug)]
 pub struct Mixed<'a> {
-    /// Query `r` at `r * value_stride`.
+    /// Query `r` at `r` times [`HeadDims::mixed`].
     pub values: &'a mut [f32],
     /// The largest score of each query; negative infinity if it saw nothing.
     pub most: &'a mut [f32],
@@ -94,10 +131,16 @@ pub fn attend<E: Element>(
     let rows = job.queries.len();
     let stop = job.stop as usize;
     assert!((1..=ROWS).contains(&rows) && scores.len() >= ROWS * TILE);
-    assert!(job.q.len() >= (rows - 1) * job.stride + cache.key_dim);
-    assert!(cache.keys.len() >= stop.next_multiple_of(BLOCK) * cache.key_dim);
-    assert!(cache.values.len() >= stop * cache.value_stride());
-    assert!(mixed.values.len() >= rows * cache.value_stride());
+    let (dims, blocks) = (&cache.dims, stop.div_ceil(BLOCK));
+    assert!(job.q.len() >= (rows - 1) * job.stride + dims.key);
+    assert!(dims.latent || cache.keys.len() >= blocks * BLOCK * dims.key);
+    assert!(!dims.latent || dims.key >= dims.value);
+    assert!(cache.values.len() >= stop * dims.stride());
+    if E::SCALED {
+        assert!(cache.key_scales.len() >= blocks * BLOCK * dims.key_groups());
+        assert!(cache.value_scales.len() >= stop * dims.value_groups());
+    }
+    assert!(mixed.values.len() >= rows * dims.mixed());
     assert!(mixed.most.len() >= rows && mixed.sum.len() >= rows);
     #[expect(unsafe_code, reason = "the tiles read and write through pointers, in vector types")]
     match simd {

@@ -105,37 +105,100 @@ pub trait Vector: Copy {
     unsafe fn load(from: *const f32) -> Self;
     /// From memory, at any address, widened.
     unsafe fn load_f16(from: *const f16) -> Self;
+    /// From memory, at any address, widened.
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: as above; the array has room for the elements.
+        unsafe {
+            let mut values = [0.0_f32; 16];
+            values.iter_mut().take(Self::LANES).enumerate().for_each(|(i, v)| *v = f32::from(*from.add(i)));
+            Self::load(values.as_ptr())
+        }
+    }
+    /// One element in every lane.
+    #[inline(always)]
+    unsafe fn splat_f16(from: *const f16) -> Self {
+        // SAFETY: as above.
+        unsafe { Self::splat((*from).to_f32()) }
+    }
+    /// The sum of the lanes.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let mut values = [0.0_f32; 16];
+        // SAFETY: as above; the array has room for the elements.
+        unsafe { self.store(values.as_mut_ptr()) };
+        values.iter().sum()
+    }
     /// To memory, at any address.
     unsafe fn store(self, to: *mut f32);
     /// `self * factor + summand`, rounded once where the CPU can.
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
+    /// Asks for the cache line at an address that need not be anybody's.
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
 }
 
 /// An element of keys and values as they are cached.
 pub trait Element: Copy + 'static {
+    /// Whether groups of elements have scales.
+    const SCALED: bool;
+
     /// Loads a vector of them, widened.
     ///
     /// # Safety
     /// See [`Vector`].
     #[expect(unsafe_code, reason = "raw pointers in the inner loops of attention")]
     unsafe fn load<V: Vector>(from: *const Self) -> V;
+
+    /// Its value, which a scale is still missing from if they are [`Element::SCALED`].
+    fn widen(self) -> f32;
 }
 
 #[expect(unsafe_code, reason = "raw pointers in the inner loops of attention")]
 impl Element for f32 {
+    const SCALED: bool = false;
+
     #[inline(always)]
     unsafe fn load<V: Vector>(from: *const Self) -> V {
         // SAFETY: the caller's promise.
         unsafe { V::load(from) }
     }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
 }
 
 #[expect(unsafe_code, reason = "raw pointers in the inner loops of attention")]
 impl Element for f16 {
+    const SCALED: bool = false;
+
     #[inline(always)]
     unsafe fn load<V: Vector>(from: *const Self) -> V {
         // SAFETY: the caller's promise.
         unsafe { V::load_f16(from) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+#[expect(unsafe_code, reason = "raw pointers in the inner loops of attention")]
+impl Element for i8 {
+    const SCALED: bool = true;
+
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load_i8(from) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self)
     }
 }
 
@@ -193,9 +256,12 @@ impl Vector for Plain {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m128i, __m256, __m256i, __m512, _mm_loadu_si128, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-        _mm256_loadu_si256, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_cvtph_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        __m128i, __m256, __m256i, __m512, _MM_HINT_T0, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
+        _mm_loadl_epi64, _mm_loadu_si128, _mm_prefetch, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+        _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_ps,
+        _mm256_setzero_ps, _mm256_storeu_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
     };
 
     use half::f16;
@@ -234,6 +300,21 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_i8(from: *const i8) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast::<__m128i>()))) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_f16(from: *const f16) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let bits = _mm_cvtsi32_si128(i32::from((*from).to_bits()));
+                Self::splat(_mm_cvtss_f32(_mm_cvtph_ps(bits)))
+            }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to, self) };
@@ -243,6 +324,12 @@ mod x86 {
         unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm256_fmadd_ps(self, factor, summand) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(line: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
     }
 
@@ -278,6 +365,27 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_i8(from: *const i8) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast::<__m128i>()))) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_f16(from: *const f16) -> Self {
+            // SAFETY: as above.
+            unsafe {
+                let bits = _mm_cvtsi32_si128(i32::from((*from).to_bits()));
+                Self::splat(_mm_cvtss_f32(_mm_cvtph_ps(bits)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: as above.
+            unsafe { _mm512_reduce_add_ps(self) }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm512_storeu_ps(to, self) };
@@ -287,6 +395,12 @@ mod x86 {
         unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(self, factor, summand) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(line: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
     }
 }

@@ -10,8 +10,8 @@ use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, Layer, Mixer, Norm, Positions, QkNorm,
-    Residual, Rope, RopePairing, RopeScaling,
+    Activation, Attention, DecoderSpec, Embedding, Ffn, Head, LatentAttention, Layer, Mixer, Norm, Positions,
+    QkNorm, Residual, Rope, RopePairing, RopeScaling,
 };
 
 use crate::passes::{feed, load, rms_over_std, setups};
@@ -98,6 +98,26 @@ fn wide() -> DecoderSpec {
     spec
 }
 
+/// Keys and values out of one latent vector.
+fn latent() -> DecoderSpec {
+    let mut spec = llama();
+    let norm = Norm::rms(1e-6);
+    for layer in &mut spec.layers {
+        layer.mixer = Mixer::Latent(LatentAttention {
+            heads: 5,
+            q_rank: 48,
+            kv_rank: 40,
+            nope_dim: 12,
+            rope_dim: 8,
+            value_dim: 16,
+            norm,
+            rope: Rope::plain(10_000.0, 8, RopePairing::Adjacent),
+            scale: 0.22,
+        });
+    }
+    spec
+}
+
 fn ids(spec: &DecoderSpec, count: u32) -> Vec<u32> {
     (0..count).map(|index| (index * 37 + index * index * 5 + 3) % spec.vocab).collect()
 }
@@ -131,17 +151,38 @@ fn plain_weights_match_the_reference_whole_in_chunks_and_one_by_one() {
     }
 }
 
+/// How far logits may be from those of a cache in f32 of the same engine, in standard deviations (root mean
+/// square).
+const F16_CACHE: f64 = 0.002;
+const Q8_CACHE: f64 = 0.02;
+
 #[test]
-fn a_cache_in_f16_moves_logits_little() {
-    for spec in [llama(), gemma3()] {
-        let ids = ids(&spec, 23);
-        let expected = expected(&spec, WeightFormat::F32, &ids);
+fn a_narrow_cache_moves_logits_little() {
+    for (name, spec) in [("llama", llama()), ("gemma3", gemma3()), ("wide", wide()), ("latent", latent())] {
+        let ids = ids(&spec, 50);
         for setup in setups() {
-            let mut session = load(&model(&spec, WeightFormat::F32, KvFormat::F16), 23, &setup);
-            let distance = rms_over_std(&feed(&mut session, &ids, 1), &expected);
-            assert!(distance < 2e-3 && distance > 0.0, "{setup:?}: {distance}");
+            let logits =
+                |kv, rows| feed(&mut load(&model(&spec, WeightFormat::F32, kv), 50, &setup), &ids, rows);
+            for rows in [1, 50] {
+                let expected = logits(KvFormat::F32, rows);
+                let distance = rms_over_std(&logits(KvFormat::F16, rows), &expected);
+                assert!(distance < F16_CACHE && distance > 0.0, "{name} {setup:?}: {distance}");
+                if setup.executor == ExecutorKind::Cpu {
+                    let distance = rms_over_std(&logits(KvFormat::Q8_0, rows), &expected);
+                    assert!(distance < Q8_CACHE && distance > 0.0, "{name} {setup:?}: {distance} in q8_0");
+                }
+            }
         }
     }
+}
+
+#[test]
+fn candle_refuses_a_cache_in_bytes() {
+    let setup = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
+    let model = model(&llama(), WeightFormat::F32, KvFormat::Q8_0);
+    let cancel = AtomicBool::new(false);
+    let refused = model.load(8, &setup, &mut Loading::new(&cancel, &mut |_, _| ()));
+    assert!(matches!(refused, Err(LoadError::Kernel { .. })));
 }
 
 #[test]

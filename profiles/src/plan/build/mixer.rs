@@ -230,6 +230,6 @@ impl Builder {
 
     /// Bytes that a cache keeps of a token.
     fn cached_bytes(&self, cache: u32) -> u64 {
-        self.plan.caches[cache as usize].elements() * self.plan.kv_format.bytes()
+        self.plan.caches[cache as usize].bytes(self.plan.kv_format)
     }
 }

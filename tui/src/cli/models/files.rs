@@ -67,7 +67,7 @@ pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, style: Style) -> Strin
     let formats: Vec<_> =
         formats.map(|(format, bytes)| format!("{format} {}", format::bytes(bytes))).collect();
     line("bytes", &format!("{}: {}", format::bytes(plan.weight_bytes()), formats.join(", ")));
-    let per_token = spec.kv_elements_per_token() * KvFormat::F16.bytes();
+    let per_token = KvFormat::F16.bytes(spec.kv_elements_per_token());
     line("KV cache f16", &words::caches(spec, per_token));
     if spec.state_bytes() > 0 {
         line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));

@@ -205,7 +205,7 @@ pub fn one<'a>(
     format: Option<WeightFormat>,
     depth: u32,
 ) -> One<'a> {
-    let kv = |tokens: u64, format: KvFormat| spec.kv_elements_per_token() * format.bytes() * tokens;
+    let kv = |tokens: u64, format: KvFormat| format.bytes(spec.kv_elements_per_token()) * tokens;
     let context = |tokens| Context {
         tokens,
         kv_bytes_f16: kv(tokens, KvFormat::F16),

@@ -102,7 +102,7 @@ fn facts(row: &Row, style: Style) -> String {
     let (plain, quantized) = WeightFormat::ALL.split_at(6);
     line("bytes", &plain.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
     line("", &quantized.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
-    let per_token = spec.kv_elements_per_token() * KvFormat::F16.bytes();
+    let per_token = KvFormat::F16.bytes(spec.kv_elements_per_token());
     line("KV cache f16", &words::caches(&spec, per_token));
     if spec.state_bytes() > 0 {
         line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));

@@ -15,29 +15,74 @@ fn numbers(seed: u32) -> impl FnMut() -> f32 {
 
 /// Keys and values position by position, and the same in the cache's layout with junk where nothing is.
 struct Head {
-    key_dim: usize,
-    value_dim: usize,
+    dims: HeadDims,
     plain: Vec<(Vec<f32>, Vec<f32>)>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    /// Whole numbers, to be multiplied with scales.
+    keys: Vec<i8>,
+    values: Vec<i8>,
+    key_scales: Vec<f16>,
+    value_scales: Vec<f16>,
 }
 
 impl Head {
-    fn new(positions: usize, key_dim: usize, value_dim: usize) -> Self {
+    fn new(positions: usize, dims: HeadDims) -> Self {
         let mut number = numbers(positions as u32 + 7);
-        // As f16 has them, so that both caches hold the same.
-        let mut row = |width| (0..width).map(|_| f16::from_f32(number()).to_f32()).collect::<Vec<f32>>();
-        let plain: Vec<_> = (0..positions).map(|_| (row(key_dim), row(value_dim))).collect();
-        let stride = value_dim.next_multiple_of(BLOCK);
-        let mut keys = vec![f32::NAN; positions.next_multiple_of(BLOCK) * key_dim];
-        let mut values = vec![0.0; positions * stride];
-        for (position, (key, value)) in plain.iter().enumerate() {
-            for (element, key) in key.iter().enumerate() {
-                keys[(position / BLOCK * key_dim + element) * BLOCK + position % BLOCK] = *key;
+        let HeadDims { key, value, latent } = dims;
+        let (stride, key_groups, value_groups) = (dims.stride(), dims.key_groups(), dims.value_groups());
+        let blocks = positions.div_ceil(BLOCK);
+        let mut head = Self {
+            dims,
+            plain: Vec::new(),
+            keys: vec![127; if latent { 0 } else { blocks * BLOCK * key }],
+            values: vec![0; positions * stride],
+            key_scales: vec![f16::NAN; blocks * BLOCK * key_groups],
+            value_scales: vec![f16::NAN; positions * value_groups],
+        };
+        // Products of small whole numbers and powers of two, so that all caches hold the same.
+        let mut row = |width: usize| {
+            let quants: Vec<i8> = (0..width).map(|_| (number() * 127.0) as i8).collect();
+            let scales: Vec<f16> = (0..width.div_ceil(GROUP))
+                .map(|_| f16::from_f32(if number() > 0.0 { 1.0 / 128.0 } else { 1.0 / 256.0 }))
+                .collect();
+            (quants, scales)
+        };
+        let widen = |(quants, scales): &(Vec<i8>, Vec<f16>)| -> Vec<f32> {
+            let scale = |index: usize| scales[index / GROUP].to_f32();
+            quants.iter().enumerate().map(|(index, quant)| f32::from(*quant) * scale(index)).collect()
+        };
+        for position in 0..positions {
+            let (block, lane) = (position / BLOCK, position % BLOCK);
+            let keys = row(key);
+            if !latent {
+                for (element, quant) in keys.0.iter().enumerate() {
+                    head.keys[(block * key + element) * BLOCK + lane] = *quant;
+                }
+                for (group, scale) in keys.1.iter().enumerate() {
+                    head.key_scales[(block * key_groups + group) * BLOCK + lane] = *scale;
+                }
             }
-            values[position * stride..][..value_dim].copy_from_slice(value);
+            let values = if latent { keys.clone() } else { row(value) };
+            head.values[position * stride..][..values.0.len()].copy_from_slice(&values.0);
+            head.value_scales[position * value_groups..][..value_groups].copy_from_slice(&values.1);
+            head.plain.push((widen(&keys), widen(&values)[..value].to_vec()));
         }
-        Self { key_dim, value_dim, plain, keys, values }
+        head
+    }
+
+    /// Keys and values with their scales multiplied in.
+    fn widened(&self) -> (Vec<f32>, Vec<f32>) {
+        let HeadDims { key, .. } = self.dims;
+        let (key_groups, value_groups, stride) =
+            (self.dims.key_groups(), self.dims.value_groups(), self.dims.stride());
+        let key_scale = |index: usize| {
+            let (block, element, lane) = (index / BLOCK / key, index / BLOCK % key, index % BLOCK);
+            self.key_scales[(block * key_groups + element / GROUP) * BLOCK + lane].to_f32()
+        };
+        let value_scale =
+            |index: usize| self.value_scales[index / stride * value_groups + index % stride / GROUP].to_f32();
+        let keys = self.keys.iter().enumerate().map(|(index, key)| f32::from(*key) * key_scale(index));
+        let values = self.values.iter().enumerate().map(|(index, v)| f32::from(*v) * value_scale(index));
+        (keys.collect(), values.collect())
     }
 
     fn expected(&self, query: &Query, q: &[f32], softcap: Option<f32>) -> Vec<f32> {
@@ -57,7 +102,7 @@ impl Head {
             let values = seen.clone().map(|position| f64::from(self.plain[position].1[element]));
             (values.zip(&weights).map(|(value, weight)| value * weight).sum::<f64>() / sum) as f32
         };
-        (0..self.value_dim).map(mix).collect()
+        (0..self.dims.value).map(mix).collect()
     }
 
     /// Runs `queries` over stretches that end at `cuts`, and merges.
@@ -67,13 +112,11 @@ impl Head {
         (queries, q): (&[Query], &[f32]),
         softcap: Option<f32>,
         cuts: &[u32],
-        store: impl Fn(f32) -> E,
+        (keys, values): (&[E], &[E]),
     ) -> Vec<Vec<f32>> {
-        let keys: Vec<E> = self.keys.iter().map(|value| store(*value)).collect();
-        let values: Vec<E> = self.values.iter().map(|value| store(*value)).collect();
-        let (key_dim, value_dim) = (self.key_dim, self.value_dim);
-        let cache = HeadCache { keys: &keys, values: &values, key_dim, value_dim };
-        let (rows, stride) = (queries.len(), cache.value_stride());
+        let (key_scales, value_scales) = (&self.key_scales[..], &self.value_scales[..]);
+        let cache = HeadCache { keys, values, key_scales, value_scales, dims: self.dims };
+        let (rows, stride, value_dim) = (queries.len(), self.dims.mixed(), self.dims.value);
         let mut scores = vec![f32::NAN; ROWS * TILE];
         let mut start = 0;
         let parts: Vec<_> = cuts
@@ -82,7 +125,7 @@ impl Head {
                 let (mut values, mut most, mut sum) =
                     (vec![f32::NAN; rows * stride], [0.0; ROWS], [0.0; ROWS]);
                 let mut mixed = Mixed { values: &mut values, most: &mut most, sum: &mut sum };
-                let job = Job { queries, q, stride: key_dim, start, stop, softcap };
+                let job = Job { queries, q, stride: self.dims.key, start, stop, softcap };
                 attend(simd, &job, &cache, &mut scores, &mut mixed);
                 start = stop;
                 (values, most, sum)
@@ -108,17 +151,23 @@ impl Head {
 #[test]
 fn every_version_is_the_slow_formula() {
     let mut cases = 0;
-    for (positions, key_dim, value_dim) in [
-        (1, 4, 4),
-        (5, 64, 64),
-        (16, 8, 24),
-        (17, 80, 80),
-        (130, 12, 20),
-        (200, 33, 16),
-        (300, 64, 64),
-        (70, 256, 256),
+    for (positions, key_dim, value, latent) in [
+        (1, 4, 4, false),
+        (5, 64, 64, false),
+        (16, 8, 24, false),
+        (17, 80, 80, false),
+        (130, 12, 20, false),
+        (200, 33, 16, false),
+        (300, 64, 64, false),
+        (70, 256, 256, false),
+        (1, 7, 5, true),
+        (131, 75, 40, true),
+        (150, 96, 64, true),
     ] {
-        let head = Head::new(positions, key_dim, value_dim);
+        let head = Head::new(positions, HeadDims { key: key_dim, value, latent });
+        let (keys, values) = head.widened();
+        let half = |values: &[f32]| values.iter().map(|v| f16::from_f32(*v)).collect::<Vec<_>>();
+        let (half_keys, half_values) = (half(&keys), half(&values));
         for rows in 1..=ROWS {
             for (window, softcap, slope) in
                 [(None, None, 0.0), (Some(3), None, 0.0), (Some(90), Some(2.0), 0.0), (None, None, 0.05)]
@@ -141,9 +190,10 @@ fn every_version_is_the_slow_formula() {
                 for simd in Simd::available() {
                     for cuts in [&[end][..], &[end / 3 / 16 * 16, end / 2, end]] {
                         let queries = (&queries[..], &q[..]);
-                        let f32s = head.found(simd, queries, softcap, cuts, |value| value);
-                        let f16s = head.found(simd, queries, softcap, cuts, f16::from_f32);
-                        for found in [f32s, f16s] {
+                        let f32s = head.found(simd, queries, softcap, cuts, (&keys, &values));
+                        let f16s = head.found(simd, queries, softcap, cuts, (&half_keys, &half_values));
+                        let bytes = head.found(simd, queries, softcap, cuts, (&head.keys, &head.values));
+                        for found in [f32s, f16s, bytes] {
                             for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
                                 assert!(
                                     (found - expected).abs() < 1e-5,
@@ -157,16 +207,17 @@ fn every_version_is_the_slow_formula() {
             }
         }
     }
-    assert!(cases >= 8 * 6 * 4 * 2);
+    assert!(cases >= 11 * 6 * 4 * 2);
 }
 
 #[test]
 fn large_scores_do_not_overflow() {
-    let head = Head::new(40, 16, 16);
+    let head = Head::new(40, HeadDims { key: 16, value: 16, latent: false });
+    let (keys, values) = head.widened();
     let q = [1e4; 16];
     let query = Query { first: 0, position: 39, scale: 1.0, slope: 0.0 };
     for simd in Simd::available() {
-        let found = head.found(simd, (&[query], &q), None, &[40], |value| value).remove(0);
+        let found = head.found(simd, (&[query], &q), None, &[40], (&keys, &values)).remove(0);
         for (found, expected) in found.iter().zip(head.expected(&query, &q, None)) {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
