@@ -8,6 +8,7 @@
 mod arena;
 mod attention;
 mod cache;
+mod groups;
 mod memory;
 mod products;
 mod recurrence;
@@ -110,10 +111,10 @@ impl CpuExecutor {
             }
             Op::Attention(op) => attention.run(workers, slots, caches, op, *context),
             Op::LatentQuery { weight, shape, q, out } => {
-                products::latent_query(workers, weights, slots, *weight, shape, (*q, *out));
+                groups::latent_query(workers, weights, slots, *weight, shape, (*q, *out));
             }
             Op::LatentValue { weight, shape, mixed, out } => {
-                products::latent_value(workers, weights, slots, *weight, shape, (*mixed, *out));
+                groups::latent_value(workers, weights, slots, *weight, shape, (*mixed, *out));
             }
             Op::Gate { activation, gate, up, out } => stage.gate(*activation, *gate, *up, *out),
             Op::Add { stream, branches, norm, scale } => {
@@ -123,7 +124,7 @@ impl CpuExecutor {
                 recurrences.convolve(simd, weights, slots, *state, (*weight, *bias), (*input, *out));
             }
             Op::BlockMatMul { blocks, input, parts } => {
-                products::block_matmul(workers, weights, slots, *blocks as usize, *input, parts);
+                groups::block_matmul(workers, weights, slots, *blocks as usize, *input, parts);
             }
             Op::Scan { state, decay, input, input_gate, recurrence_gate, out } => {
                 let gates = (*input_gate, *recurrence_gate);

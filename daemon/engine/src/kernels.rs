@@ -13,6 +13,7 @@
 //! in the same call.
 //!
 //! - One row of input ([`Kernels::gemv`]): a single pass over the stored bytes, unpacked in registers.
+//! - A few rows: one after the other, over weights that stay in the first-level cache.
 //! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are re-laid into scratch and stay in
 //!   the cache while all input rows pass by.
 //!
@@ -46,13 +47,16 @@ use std::ops::Range;
 
 use slmscope_profiles::format::WeightFormat;
 
-pub use activations::{Activations, Form, TILE, Tile};
+pub use activations::{Activations, FEW, Form, TILE, Tile};
 pub use blocks::dequantize;
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::widen_f16;
 pub use output::{Columns, Output};
 pub use panel::{PANEL, Scratch};
+
+/// Weights that stay in the first-level cache while a few rows pass by, bytes.
+const FEW_BYTES: usize = 16 << 10;
 
 /// The kernels of one instruction set, which this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,9 +107,14 @@ impl Kernels {
     pub fn gemv(self, matrix: Matrix<'_>, rows: Range<usize>, input: &Activations, out: &mut [f32]) {
         check(matrix, &rows, input, out.len());
         assert_eq!(input.rows(), 1, "gemv multiplies one row");
+        self.row(matrix, rows, &input.tiles()[0], out);
+    }
+
+    /// A tile of one row times the transpose of `rows` of `matrix`.
+    fn row(self, matrix: Matrix<'_>, rows: Range<usize>, input: &Tile, out: &mut [f32]) {
         let row_bytes = matrix.row_bytes();
         let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
-        let (format, input) = (matrix.format, &input.tiles()[0]);
+        let format = matrix.format;
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "instructions that were detected")]
@@ -138,11 +147,11 @@ impl Kernels {
         out: &mut Columns<'_>,
         scratch: &mut Scratch,
     ) {
-        if input.rows() == 1 {
-            return self.gemv(matrix, rows, input, out.row_mut(0));
-        }
         check(matrix, &rows, input, out.width());
         assert_eq!(input.rows(), out.rows(), "a row of output for each of input");
+        if input.tile_rows() == 1 {
+            return self.few(matrix, rows, input, out);
+        }
         let row_bytes = matrix.row_bytes();
         let bytes = &matrix.bytes[rows.start * row_bytes..rows.end * row_bytes];
         let format = matrix.format;
@@ -162,6 +171,41 @@ impl Kernels {
                 neon::gemm(self.isa, format, bytes, row_bytes, input, out, scratch);
             },
             _ => scalar::gemm(format, bytes, row_bytes, input, out, scratch),
+        }
+    }
+}
+
+impl Kernels {
+    /// Rows of input that have a tile each.
+    fn few(self, matrix: Matrix<'_>, rows: Range<usize>, input: &Activations, out: &mut Columns<'_>) {
+        let size = match input.rows() {
+            1 => rows.len(),
+            _ => (FEW_BYTES / matrix.row_bytes()).max(1).next_multiple_of(PANEL),
+        };
+        for start in rows.clone().step_by(size.max(1)) {
+            let stretch = start..(start + size).min(rows.end);
+            let columns = start - rows.start..stretch.end - rows.start;
+            for (row, tile) in input.tiles().iter().enumerate() {
+                self.row(matrix, stretch.clone(), tile, &mut out.row_mut(row)[columns.clone()]);
+            }
+        }
+    }
+
+    /// Writes the values of whole blocks of `format` to `out`: the same as the function of this name.
+    ///
+    /// # Panics
+    /// If `bytes` and `out` are not the same whole number of blocks.
+    pub fn dequantize(self, format: WeightFormat, bytes: &[u8], out: &mut [f32]) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: `Kernels` exist for instruction sets of this machine only.
+            Isa::Avx512Vnni => unsafe { avx512::dequantize(format, bytes, out) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "instructions that were detected")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { avx2::dequantize(format, bytes, out) },
+            _ => dequantize(format, bytes, out),
         }
     }
 }

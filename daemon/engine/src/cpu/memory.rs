@@ -54,11 +54,11 @@ pub(crate) fn requirements(plan: &Plan, capacity: u32, threads: NonZeroUsize) ->
 impl Sizes {
     pub(super) fn of(plan: &Plan, capacity: u32, threads: NonZeroUsize) -> Self {
         let (rows, threads) = (PREFILL_ROWS.min(capacity as usize), threads.get());
-        let lane = LaneSize::of(plan);
+        let lane = LaneSize::of(plan, rows);
         let runtime = Recurrences::bytes(plan) + Table::bytes(plan, rows);
         let arena = Slots::bytes(plan, rows) + Attention::bytes(plan) + threads * lane.bytes() + runtime;
         let [plain, quantized] = widest_inputs(plan);
-        let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.panels().memory();
+        let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.beside();
         let kv = Dims::of(plan, capacity).iter().map(|dims| dims.bytes(plan.kv_format)).sum();
         Self { capacity, rows, threads, lane, kv, arena, beside, runtime }
     }

@@ -1,20 +1,24 @@
 //! Matrix products: the threads share the rows of the weights.
 
-use slmscope_profiles::plan::op::LatentShape;
+use std::ops::Range;
+
 use slmscope_profiles::plan::{Projection, Rows, SlotId};
 
 use super::arena::Buffer;
 use super::slots::{Shape, Slots};
-use super::weight::{Weights, row};
+use super::weight::Weights;
 use super::workers::Workers;
-use crate::kernels::{Activations, Form, Kernels, Matrix, Output, PANEL, TILE};
-use crate::ops::elementwise::{add, add_scaled, clip, dot};
+use crate::kernels::{Activations, Form, Kernels, Matrix, Output, PANEL};
+use crate::ops::elementwise::{add, clip};
 use crate::pool::{Parts, Pool};
 
 /// Most matrices that one step multiplies its input with.
 pub(super) const MOST_PARTS: usize = 8;
-/// Chunks that a thread finds on average: more even out the threads, fewer cost less claiming.
+/// Chunks that a thread finds on average: more even out the threads, fewer leave longer stretches of memory to
+/// read.
 const CHUNKS_PER_THREAD: usize = 6;
+/// Into how many the last chunk of each thread is cut, so that all are done at nearly the same time.
+const LAST_CUTS: usize = 4;
 /// A chunk of weights that is worth claiming, bytes: a microsecond or so of reading.
 const LEAST_CHUNK: usize = 12 << 10;
 
@@ -27,12 +31,18 @@ pub(super) struct Inputs {
 /// One matrix of a step, ready to be multiplied.
 struct Part<'a> {
     matrix: Matrix<'a>,
-    rows: usize,
     bias: Option<&'a [f32]>,
     out: Output<'a>,
-    /// Rows of weights in a chunk, and chunks.
+    cut: Cut,
+}
+
+/// How rows of weights are cut into chunks: `large` ones of `size` rows first, then ones of `small`.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    rows: usize,
     size: usize,
-    chunks: usize,
+    large: usize,
+    small: usize,
 }
 
 impl Default for Inputs {
@@ -62,15 +72,20 @@ impl Inputs {
         }
     }
 
-    fn fill(&mut self, form: Form, pool: &mut Pool, kernels: Kernels, input: &[f32], shape: Shape) {
-        let activations = match form {
+    pub(super) fn of_mut(&mut self, form: Form) -> &mut Activations {
+        match form {
             Form::Plain => &mut self.plain,
             Form::Quantized => &mut self.quantized,
-        };
+        }
+    }
+
+    fn fill(&mut self, form: Form, pool: &mut Pool, kernels: Kernels, input: &[f32], shape: Shape) {
+        let activations = self.of_mut(form);
         activations.reshape(shape.rows, shape.width);
-        let stretch = TILE * shape.width;
+        let height = activations.tile_rows();
+        let stretch = height * shape.width;
         let tiles = Parts::new(activations.tiles_mut());
-        pool.run(shape.rows.div_ceil(TILE), |tile, _| {
+        pool.run(shape.rows.div_ceil(height), |tile, _| {
             let input = &input[tile * stretch..((tile + 1) * stretch).min(input.len())];
             #[expect(unsafe_code, reason = "chunks write parts of their own")]
             // SAFETY: a chunk has a tile to itself.
@@ -107,30 +122,30 @@ pub(super) fn matmul(
     for ((part, buffer), projection) in parts.iter_mut().zip(&mut buffers).zip(projections) {
         let matrix = weights.matrix(projection.weight);
         let count = matrix.bytes.len() / matrix.row_bytes();
-        let size = chunk_rows(matrix, count, threads, projections.len());
         *part = Some(Part {
             matrix,
-            rows: count,
             bias: projection.bias.map(|bias| weights.small(bias)),
             out: Output::new(&mut buffer[..shape.rows * count], count),
-            size,
-            chunks: count.div_ceil(size),
+            cut: Cut::new(matrix, count, threads, projections.len()),
         });
+    }
+    if let Some(last) = parts.iter_mut().flatten().next_back() {
+        last.cut.end_in_small_ones(last.matrix, threads);
     }
     let (simd, inputs) = (workers.simd, &*inputs);
     let lanes = Parts::new(&mut workers.lanes);
     let parts = &parts[..projections.len()];
-    let chunks = parts.iter().flatten().map(|part| part.chunks).sum();
+    let chunks = parts.iter().flatten().map(|part| part.cut.chunks()).sum();
     workers.pool.run(chunks, |mut chunk, lane| {
         let mut parts = parts.iter().flatten();
         let part = loop {
             let Some(part) = parts.next() else { return };
-            if chunk < part.chunks {
+            if chunk < part.cut.chunks() {
                 break part;
             }
-            chunk -= part.chunks;
+            chunk -= part.cut.chunks();
         };
-        let range = chunk * part.size..((chunk + 1) * part.size).min(part.rows);
+        let range = part.cut.range(chunk);
         #[expect(unsafe_code, reason = "chunks write columns of their own, threads have lanes of their own")]
         // SAFETY: chunks of a part do not overlap, parts have slots of their own, and no two chunks that run
         // at once have the same lane.
@@ -156,135 +171,62 @@ pub(super) fn matmul(
     }
 }
 
-/// Rows of `matrix` that one chunk multiplies: a multiple of [`PANEL`].
-fn chunk_rows(matrix: Matrix<'_>, rows: usize, threads: usize, parts: usize) -> usize {
-    let fair = rows * parts.min(2) / (CHUNKS_PER_THREAD * threads);
-    let least = LEAST_CHUNK / matrix.row_bytes().max(1);
-    fair.max(least).max(1).next_multiple_of(PANEL)
-}
+impl Cut {
+    /// Of a matrix of `rows` rows, one of `parts` that are multiplied together; all sizes are multiples of
+    /// [`PANEL`].
+    fn new(matrix: Matrix<'_>, rows: usize, threads: usize, parts: usize) -> Self {
+        let size = Self::worth(matrix, rows * parts.min(2) / (CHUNKS_PER_THREAD * threads));
+        Self { rows, size, large: rows.div_ceil(size), small: size }
+    }
 
-/// `Op::BlockMatMul`
-pub(super) fn block_matmul(
-    workers: &mut Workers,
-    weights: &Weights,
-    slots: &mut Slots,
-    blocks: usize,
-    input: SlotId,
-    projections: &[Projection],
-) {
-    let shape = slots.shape(input);
-    let length = shape.width / blocks;
-    for part in projections {
-        let matrix = weights.matrix(part.weight);
-        let bias = part.bias.map(|bias| weights.small(bias));
-        let mut buffer = slots.take(part.out);
-        let out = Output::new(&mut buffer[..shape.rows * shape.width], shape.width);
-        let values = slots.read(input);
-        let simd = workers.simd;
-        shared(workers, shape.width, 16, |range, scratch| {
-            #[expect(unsafe_code, reason = "chunks write columns of their own")]
-            // SAFETY: chunks do not overlap.
-            let mut out = unsafe { out.columns(range.clone()) };
-            for (column, output) in range.enumerate() {
-                row(matrix, output, &mut scratch[..length]);
-                let start = output / length * length;
-                for token in 0..shape.rows {
-                    let place = &mut out.row_mut(token)[column];
-                    dot(simd, &values[token * shape.width + start..][..length], &scratch[..length], place);
-                    *place += bias.map_or(0.0, |bias| bias[output]);
-                }
-            }
-        });
-        slots.put(part.out, buffer, shape);
+    /// `rows`, or as many as are worth a chunk.
+    fn worth(matrix: Matrix<'_>, rows: usize) -> usize {
+        let least = LEAST_CHUNK / matrix.row_bytes().max(1);
+        rows.max(least).max(1).next_multiple_of(PANEL)
+    }
+
+    fn end_in_small_ones(&mut self, matrix: Matrix<'_>, threads: usize) {
+        self.small = Self::worth(matrix, self.size / LAST_CUTS);
+        self.large = (self.rows / self.size).saturating_sub(threads);
+    }
+
+    fn chunks(&self) -> usize {
+        self.large + self.rows.saturating_sub(self.large * self.size).div_ceil(self.small)
+    }
+
+    fn range(&self, chunk: usize) -> Range<usize> {
+        let start = |chunk: usize| match chunk.checked_sub(self.large) {
+            None => chunk * self.size,
+            Some(small) => (self.large * self.size + small * self.small).min(self.rows),
+        };
+        start(chunk)..start(chunk + 1).min(self.rows)
     }
 }
 
-/// `Op::LatentQuery`
-pub(super) fn latent_query(
-    workers: &mut Workers,
-    weights: &Weights,
-    slots: &mut Slots,
-    weight: u32,
-    shape: &LatentShape,
-    (q, out): (SlotId, SlotId),
-) {
-    let [heads, rank, nope, turned, value] =
-        [shape.heads, shape.kv_rank, shape.nope_dim, shape.rope_dim, shape.value_dim].map(|dim| dim as usize);
-    let matrix = weights.matrix(weight);
-    let (rows, width) = (slots.shape(q).rows, heads * (rank + turned));
-    let mut buffer = slots.take(out);
-    let output = Output::new(&mut buffer[..rows * width], width);
-    let queries = slots.read(q);
-    let simd = workers.simd;
-    shared(workers, heads, 1, |range, scratch| {
-        for head in range {
-            let start = head * (rank + turned);
-            #[expect(unsafe_code, reason = "chunks write columns of their own")]
-            // SAFETY: heads do not overlap.
-            let mut out = unsafe { output.columns(start..start + rank + turned) };
-            let query = |token: usize| &queries[(token * heads + head) * (nope + turned)..][..nope + turned];
-            for token in 0..rows {
-                let (latent, rest) = out.row_mut(token).split_at_mut(rank);
-                latent.fill(0.0);
-                rest.copy_from_slice(&query(token)[nope..]);
-            }
-            for index in 0..nope {
-                row(matrix, head * (nope + value) + index, &mut scratch[..rank]);
-                for token in 0..rows {
-                    let latent = &mut out.row_mut(token)[..rank];
-                    add_scaled(simd, latent, &scratch[..rank], &[], query(token)[index]);
+#[cfg(test)]
+mod tests {
+    use slmscope_profiles::format::WeightFormat;
+
+    use super::*;
+
+    #[test]
+    fn chunks_cover_the_rows() {
+        for rows in (0..3000).step_by(7).chain([49_152]) {
+            let columns = 576;
+            let matrix = Matrix { format: WeightFormat::Q4_0, bytes: &[], columns };
+            for (threads, parts) in [(1, 1), (2, 3), (4, 2), (64, 1)] {
+                let mut cut = Cut::new(matrix, rows, threads, parts);
+                for _ in 0..2 {
+                    let mut end = 0;
+                    for chunk in 0..cut.chunks() {
+                        let range = cut.range(chunk);
+                        assert!(range.start == end && range.start.is_multiple_of(PANEL) && !range.is_empty());
+                        end = range.end;
+                    }
+                    assert_eq!(end, rows, "{threads} {parts} {cut:?}");
+                    cut.end_in_small_ones(matrix, threads);
                 }
             }
         }
-    });
-    slots.put(out, buffer, Shape { rows, width });
-}
-
-/// `Op::LatentValue`
-pub(super) fn latent_value(
-    workers: &mut Workers,
-    weights: &Weights,
-    slots: &mut Slots,
-    weight: u32,
-    shape: &LatentShape,
-    (mixed, out): (SlotId, SlotId),
-) {
-    let [heads, rank, nope, value] =
-        [shape.heads, shape.kv_rank, shape.nope_dim, shape.value_dim].map(|dim| dim as usize);
-    let matrix = weights.matrix(weight);
-    let (rows, width) = (slots.shape(mixed).rows, heads * value);
-    let mut buffer = slots.take(out);
-    let output = Output::new(&mut buffer[..rows * width], width);
-    let latent = slots.read(mixed);
-    let simd = workers.simd;
-    shared(workers, width, 16, |range, scratch| {
-        #[expect(unsafe_code, reason = "chunks write columns of their own")]
-        // SAFETY: chunks do not overlap.
-        let mut out = unsafe { output.columns(range.clone()) };
-        for (column, element) in range.enumerate() {
-            let head = element / value;
-            row(matrix, head * (nope + value) + nope + element % value, &mut scratch[..rank]);
-            for token in 0..rows {
-                let latent = &latent[(token * heads + head) * rank..][..rank];
-                dot(simd, latent, &scratch[..rank], &mut out.row_mut(token)[column]);
-            }
-        }
-    });
-    slots.put(out, buffer, Shape { rows, width });
-}
-
-/// Computes `task(stretch, scratch)` over stretches of `0..length` on all threads.
-fn shared(
-    workers: &mut Workers,
-    length: usize,
-    size: usize,
-    task: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
-) {
-    let lanes = Parts::new(&mut workers.lanes);
-    workers.pool.stretches(length, size, |range, lane| {
-        #[expect(unsafe_code, reason = "threads have lanes of their own")]
-        // SAFETY: no two chunks that run at once have the same lane.
-        let lane = unsafe { lanes.part(lane..lane + 1) };
-        task(range, &mut lane[0].row);
-    });
+    }
 }

@@ -4,7 +4,7 @@ use slmscope_profiles::plan::{HeadNormPart, NormWeights, Rows, SlotId, TensorId}
 use slmscope_profiles::spec::Activation;
 
 use super::slots::{Shape, Slots};
-use super::weight::{Weights, row};
+use super::weight::{Weights, widened};
 use super::workers::Workers;
 use crate::ops::{activation, elementwise, norm};
 use crate::pool::Parts;
@@ -21,10 +21,10 @@ impl Stage<'_> {
     pub(super) fn embed(&mut self, ids: &[u32], table: TensorId, scale: Option<f32>, out: SlotId) {
         let matrix = self.weights.matrix(table);
         let shape = Shape { rows: ids.len(), width: matrix.columns };
-        let simd = self.workers.simd;
+        let (simd, kernels) = (self.workers.simd, self.workers.kernels);
         let values = self.slots.write(out, shape);
         each_row(self.workers, values, shape.width, |index, values, _| {
-            row(matrix, ids[index] as usize, values);
+            widened(kernels, matrix, ids[index] as usize, values);
             if let Some(scale) = scale {
                 elementwise::scale(simd, values, scale);
             }
@@ -34,10 +34,10 @@ impl Stage<'_> {
     /// `Op::AddPositions`
     pub(super) fn add_positions(&mut self, first: usize, table: TensorId, slot: SlotId) {
         let matrix = self.weights.matrix(table);
-        let simd = self.workers.simd;
+        let (simd, kernels) = (self.workers.simd, self.workers.kernels);
         let values = self.slots.change(slot);
         each_row(self.workers, values, matrix.columns, |index, values, scratch| {
-            row(matrix, first + index, &mut scratch[..matrix.columns]);
+            widened(kernels, matrix, first + index, &mut scratch[..matrix.columns]);
             elementwise::add(simd, values, &scratch[..matrix.columns]);
         });
     }

@@ -6,7 +6,7 @@ use slmscope_profiles::spec::tensors::TensorSpec;
 use slmscope_profiles::spec::{Gain, NormKind};
 
 use crate::error::LoadError;
-use crate::kernels::{self, Matrix};
+use crate::kernels::{self, Kernels, Matrix};
 use crate::ops::norm::NormRule;
 use crate::ops::recurrent::rate;
 use crate::weights::{Loading, TensorBytes};
@@ -106,8 +106,8 @@ impl Weights {
     }
 }
 
-/// Row `row` of a matrix as f32 values.
-pub(super) fn row(matrix: Matrix<'_>, row: usize, out: &mut [f32]) {
-    let bytes = matrix.row_bytes();
-    kernels::dequantize(matrix.format, &matrix.bytes[row * bytes..][..bytes], out);
+/// Rows of a matrix from `first` on as f32 values, as many as `out` has room for.
+pub(super) fn widened(kernels: Kernels, matrix: Matrix<'_>, first: usize, out: &mut [f32]) {
+    let (bytes, count) = (matrix.row_bytes(), out.len() / matrix.columns);
+    kernels.dequantize(matrix.format, &matrix.bytes[first * bytes..][..count * bytes], out);
 }

@@ -6,7 +6,8 @@ use slmscope_profiles::plan::{Op, Plan};
 
 use super::arena::{Arena, Buffer, room};
 use super::cache::Dims;
-use crate::kernels::{Form, Kernels, Scratch};
+use super::products::Inputs;
+use crate::kernels::{Form, Kernels, Scratch, TILE as TILE_ROWS};
 use crate::ops::Simd;
 use crate::ops::attention::{ROWS, TILE};
 use crate::pool::{Parts, Pool};
@@ -26,57 +27,60 @@ pub(super) struct Workers {
 pub(super) struct Lane {
     /// Re-laid weights of a matrix product.
     pub(super) panels: Scratch,
+    /// Parts of the input of products.
+    pub(super) groups: Inputs,
     /// Scores of a tile of attention.
     pub(super) scores: Buffer<f32>,
     /// Values that attention mixes.
     pub(super) mixed: Buffer<f32>,
-    /// A row of a matrix as f32 values.
+    /// Rows of a matrix as f32 values, or parts of rows of activations.
     pub(super) row: Buffer<f32>,
 }
 
 /// Sizes of a lane.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LaneSize {
-    quantized: usize,
-    plain: usize,
+    /// Rows of the longest pass.
+    rows: usize,
+    /// Columns of the widest matrix with plain and with quantized weights.
+    columns: [usize; 2],
+    /// Likewise of those that multiply parts of their input.
+    grouped: [usize; 2],
     mixed: usize,
     row: usize,
 }
 
 impl LaneSize {
-    pub(super) fn of(plan: &Plan) -> Self {
-        let mut size = Self { quantized: 0, plain: 0, mixed: 0, row: 0 };
+    /// Of passes of up to `rows` rows.
+    pub(super) fn of(plan: &Plan, rows: usize) -> Self {
+        let mut size = Self { rows, ..Self::default() };
         for step in &plan.steps {
             match &step.op {
                 Op::MatMul { parts, .. } => {
                     for part in parts {
-                        let (tensor, format) = &plan.tensors[part.weight as usize];
-                        let most = match Form::of(*format) {
-                            Form::Quantized => &mut size.quantized,
-                            Form::Plain => &mut size.plain,
-                        };
-                        *most = (*most).max(tensor.columns as usize);
+                        widen(&mut size.columns, plan, part.weight);
                     }
                 }
-                Op::AddPositions { table, .. } => size.widest_row(plan, *table),
-                Op::LatentQuery { weight, .. } | Op::LatentValue { weight, .. } => {
-                    size.widest_row(plan, *weight);
+                Op::AddPositions { table, .. } => {
+                    size.row = size.row.max(plan.tensors[*table as usize].0.columns as usize);
                 }
+                Op::LatentQuery { shape, .. } => {
+                    size.row = size.row.max((shape.nope_dim * shape.kv_rank) as usize);
+                }
+                Op::LatentValue { weight, .. } => widen(&mut size.grouped, plan, *weight),
                 Op::BlockMatMul { parts, .. } => {
                     for part in parts {
-                        size.widest_row(plan, part.weight);
+                        widen(&mut size.grouped, plan, part.weight);
                     }
                 }
                 _ => {}
             }
         }
+        size.row = size.row.max(TILE_ROWS * size.grouped[0].max(size.grouped[1]));
+        size.columns = std::array::from_fn(|form| size.columns[form].max(size.grouped[form]));
         let strides = Dims::of(plan, 1).into_iter().map(|dims| dims.mixed());
         size.mixed = ROWS * strides.max().unwrap_or(0);
         size
-    }
-
-    fn widest_row(&mut self, plan: &Plan, tensor: u32) {
-        self.row = self.row.max(plan.tensors[tensor as usize].0.columns as usize);
     }
 
     /// Bytes in the arena.
@@ -84,19 +88,36 @@ impl LaneSize {
         room::<f32>(ROWS * TILE) + room::<f32>(self.mixed) + room::<f32>(self.row)
     }
 
+    /// Bytes of the kernels' own buffers.
+    pub(super) fn beside(&self) -> usize {
+        self.panels().memory() + self.groups().memory()
+    }
+
     pub(super) fn lane(&self, arena: &mut Arena) -> Lane {
         Lane {
             panels: self.panels(),
+            groups: self.groups(),
             scores: arena.cut(ROWS * TILE),
             mixed: arena.cut(self.mixed),
             row: arena.cut(self.row),
         }
     }
 
-    /// The kernels' own scratch.
-    pub(super) fn panels(&self) -> Scratch {
-        Scratch::new(self.quantized, self.plain)
+    fn panels(&self) -> Scratch {
+        let [plain, quantized] = self.columns;
+        Scratch::new(quantized, plain)
     }
+
+    fn groups(&self) -> Inputs {
+        let [plain, quantized] = self.grouped;
+        Inputs::new(self.rows, plain, quantized)
+    }
+}
+
+fn widen(columns: &mut [usize; 2], plan: &Plan, tensor: u32) {
+    let (tensor, format) = &plan.tensors[tensor as usize];
+    let form = usize::from(Form::of(*format) == Form::Quantized);
+    columns[form] = columns[form].max(tensor.columns as usize);
 }
 
 impl Workers {

@@ -13,7 +13,7 @@
 //! | `halves` | scale × sums of 16 quants each | with a scale or minimum per 16 |
 //!
 //! A plain tile holds the values of one column of its rows side by side. In both forms a tile of one row is
-//! that row.
+//! that row. A [`FEW`] rows have a tile each, because re-laying weights takes longer than they do.
 
 use slmscope_profiles::format::WeightFormat;
 
@@ -21,6 +21,8 @@ use super::Kernels;
 
 /// Rows of a full tile.
 pub const TILE: usize = 16;
+/// Rows that are multiplied one by one.
+pub const FEW: usize = 8;
 /// Values of a block.
 pub(super) const BLOCK: usize = 32;
 
@@ -67,7 +69,7 @@ impl Activations {
     /// Room for `rows` rows of up to `columns` columns.
     pub fn new(form: Form, rows: usize, columns: usize) -> Self {
         let tile = |index: usize| {
-            let elements = (rows - index * TILE).min(TILE) * columns;
+            let elements = rows.saturating_sub(index * TILE).clamp(1, TILE) * columns;
             let (blocks, values) = match form {
                 Form::Plain => (0, elements),
                 Form::Quantized => (elements / BLOCK, 0),
@@ -83,7 +85,7 @@ impl Activations {
                 values: vec![0.0; values],
             }
         };
-        let tiles = (0..rows.div_ceil(TILE)).map(tile).collect();
+        let tiles = (0..rows.div_ceil(TILE).max(rows.min(FEW))).map(tile).collect();
         Self { form, rows: 0, columns: 0, most_columns: columns, tiles }
     }
 
@@ -92,22 +94,29 @@ impl Activations {
     /// # Panics
     /// If there is no room for it, or `columns` is no multiple of 32 and the form quantized.
     pub fn reshape(&mut self, rows: usize, columns: usize) {
+        (self.rows, self.columns) = (rows, columns);
+        let height = self.tile_rows();
         assert!(
-            rows.div_ceil(TILE) <= self.tiles.len() && columns <= self.most_columns,
+            rows.div_ceil(height) <= self.tiles.len() && columns <= self.most_columns,
             "room for the input"
         );
         assert!(self.form == Form::Plain || columns.is_multiple_of(BLOCK), "whole blocks");
-        (self.rows, self.columns) = (rows, columns);
-        for (index, tile) in self.tiles.iter_mut().take(rows.div_ceil(TILE)).enumerate() {
-            (tile.rows, tile.columns) = ((rows - index * TILE).min(TILE), columns);
+        for (index, tile) in self.tiles_mut().iter_mut().enumerate() {
+            (tile.rows, tile.columns) = ((rows - index * height).min(height), columns);
             let room = tile.quants.len() * BLOCK + tile.values.len();
             assert!(tile.rows * columns <= room, "room for the input");
         }
     }
 
-    /// The tiles to be filled: tile `t` with rows `t * TILE` and on. They can be filled on different threads.
+    /// Rows of a tile but the last: [`TILE`], or one if there are a [`FEW`].
+    pub fn tile_rows(&self) -> usize {
+        if self.rows <= FEW { 1 } else { TILE }
+    }
+
+    /// The tiles to be filled: tile `t` with rows `t` times [`Self::tile_rows`] and on. They can be filled on
+    /// different threads.
     pub fn tiles_mut(&mut self) -> &mut [Tile] {
-        let used = self.rows.div_ceil(TILE);
+        let used = self.rows.div_ceil(self.tile_rows());
         &mut self.tiles[..used]
     }
 
@@ -117,14 +126,14 @@ impl Activations {
     /// If `input` has another number of values.
     pub fn fill(&mut self, kernels: Kernels, input: &[f32]) {
         assert_eq!(input.len(), self.rows * self.columns, "whole rows");
-        let stretch = (TILE * self.columns).max(1);
+        let stretch = (self.tile_rows() * self.columns).max(1);
         for (tile, input) in self.tiles_mut().iter_mut().zip(input.chunks(stretch)) {
             tile.fill(kernels, input);
         }
     }
 
     pub(super) fn tiles(&self) -> &[Tile] {
-        &self.tiles[..self.rows.div_ceil(TILE)]
+        &self.tiles[..self.rows.div_ceil(self.tile_rows())]
     }
 
     /// Their form.

@@ -19,7 +19,7 @@ use std::arch::x86_64::{
 use slmscope_profiles::format::WeightFormat;
 
 use super::activations::{Activations, Tile};
-use super::blocks::with_block;
+use super::blocks::{self, with_block};
 use super::output::Columns;
 use super::panel::Scratch;
 use super::streams::AHEAD;
@@ -40,6 +40,12 @@ pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &
             k_quants::gemv(format, rows, row_bytes, input, out);
         }
     }
+}
+
+/// Values of whole blocks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn dequantize(format: WeightFormat, bytes: &[u8], out: &mut [f32]) {
+    blocks::dequantize(format, bytes, out);
 }
 
 /// Rows of activations times rows of weights.

@@ -93,6 +93,7 @@ pub(super) use with_block;
 ///
 /// # Panics
 /// If `bytes` and `out` are not the same whole number of blocks.
+#[inline(always)]
 pub fn dequantize(format: WeightFormat, bytes: &[u8], out: &mut [f32]) {
     let (block, elements) = (format.block_bytes() as usize, format.block_elements() as usize);
     assert!(bytes.len().is_multiple_of(block), "whole blocks");
@@ -100,6 +101,7 @@ pub fn dequantize(format: WeightFormat, bytes: &[u8], out: &mut [f32]) {
     with_block!(format, B => dequantize_blocks::<B>(bytes, out), plain => widen(format, bytes, out));
 }
 
+#[inline(always)]
 fn dequantize_blocks<B: Block>(bytes: &[u8], out: &mut [f32]) {
     let mut groups = [Group::ZERO; 8];
     for (block, out) in bytes.chunks_exact(B::BYTES).zip(out.chunks_exact_mut(BLOCK * B::GROUPS)) {

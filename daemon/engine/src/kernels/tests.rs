@@ -74,7 +74,7 @@ fn kept(input: &Activations) -> Vec<f64> {
         for row in 0..tile.rows {
             for column in 0..input.columns() {
                 let at = column / 32 * tile.rows + row;
-                values[(number * TILE + row) * input.columns() + column] = match input.form() {
+                values[(number * input.tile_rows() + row) * input.columns() + column] = match input.form() {
                     Form::Plain => f64::from(tile.values[column * tile.rows + row]),
                     Form::Quantized => f64::from(tile.scales[at]) * f64::from(tile.quants[at][column % 32]),
                 };

@@ -14,8 +14,8 @@ versions! {
 }
 
 versions! {
-    /// `out = Σ a b`
-    pub fn dot(a: &[f32], b: &[f32], out: &mut f32) = dot_body;
+    /// `out = Σ_i factors[i] rows[i]`, rows as wide as `out`.
+    pub fn combine(factors: &[f32], rows: &[f32], out: &mut [f32]) = combine_body;
 }
 
 versions! {
@@ -50,18 +50,21 @@ fn add_scaled_body(stream: &mut [f32], first: &[f32], second: &[f32], scale: f32
 }
 
 #[inline(always)]
-fn dot_body(a: &[f32], b: &[f32], out: &mut f32) {
-    let mut lanes = [0.0; LANES];
-    let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (a, b) in (&mut a).zip(&mut b) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
+fn combine_body(factors: &[f32], rows: &[f32], out: &mut [f32]) {
+    const STRETCH: usize = 4 * LANES;
+    let width = out.len();
+    for (index, out) in out.chunks_mut(STRETCH).enumerate() {
+        let rows = rows.chunks_exact(width).map(|row| &row[index * STRETCH..][..out.len()]);
+        let mut sums = [0.0; STRETCH];
+        for (factor, row) in factors.iter().zip(rows) {
+            // Of constant length where it is whole, for sums that stay in registers.
+            match row.first_chunk::<STRETCH>() {
+                Some(row) => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value),
+                None => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value),
+            }
         }
+        out.copy_from_slice(&sums[..out.len()]);
     }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a.remainder().iter().zip(b.remainder())) {
-        *lane += a * b;
-    }
-    *out = lanes.iter().sum();
 }
 
 #[inline(always)]
@@ -109,9 +112,13 @@ mod tests {
             near(run(&|v| add(simd, v, &values)), &|x| 2.0 * x);
             near(run(&|v| add_scaled(simd, v, &values, &[], 0.5)), &|x| 1.5 * x);
             near(run(&|v| add_scaled(simd, v, &values, &values, 0.5)), &|x| 2.0 * x);
-            let mut product = 0.0;
-            dot(simd, &values, &values, &mut product);
-            assert!((product - values.iter().map(|v| v * v).sum::<f32>()).abs() < 1e-3);
+            let wide: Vec<f32> = (0..3 * 90).map(|index| values[index % 37]).collect();
+            let mut sums = vec![9.0; 90];
+            combine(simd, &[1.0, -2.0, 0.5], &wide, &mut sums);
+            for (column, sum) in sums.iter().enumerate() {
+                let expected = wide[column] - 2.0 * wide[90 + column] + 0.5 * wide[180 + column];
+                assert!((sum - expected).abs() < 1e-4, "{simd:?} {column}");
+            }
             near(run(&|v| scale(simd, v, -3.0)), &|x| -3.0 * x);
             near(run(&|v| clip(simd, v, 2.0)), &|x| x.clamp(-2.0, 2.0));
             near(run(&|v| softcap(simd, v, 2.0, 5.0)), &|x| 5.0 * (2.0 * x / 5.0).tanh());
