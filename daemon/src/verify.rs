@@ -95,5 +95,5 @@ fn ids_of_texts(
     };
     let statm = File::open("/proc/self/statm").ok();
     let memory = || statm.as_ref().and_then(watch::own_memory);
-    watched(&Limits::within(available_memory()), cancel, memory, work)?
+    watched(Limits::within(available_memory()), cancel, memory, work)?
 }

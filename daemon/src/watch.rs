@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How often the thread is looked after.
@@ -16,6 +16,7 @@ const TURN: Duration = Duration::from_millis(10);
 const STACK: usize = 16 << 20;
 
 /// What making ids of a text may take.
+#[derive(Clone, Copy)]
 pub(crate) struct Limits {
     /// The largest vocabulary takes seconds on a small board.
     time: Duration,
@@ -48,41 +49,67 @@ pub(crate) enum Stopped {
     Thread(#[from] std::io::Error),
 }
 
-/// Runs `work` on a thread of its own, and leaves it alone when it takes more than `limits` or `cancel` is up.
+/// Work that was begun on a thread of its own.
+pub(crate) struct Watched<T> {
+    limits: Limits,
+    done: Receiver<T>,
+    begin: Instant,
+    /// Memory of the process before it.
+    before: Option<u64>,
+}
+
+impl<T: Send + 'static> Watched<T> {
+    /// Begins `work` in a process that takes `before` bytes.
+    pub(crate) fn begin(
+        limits: Limits,
+        before: Option<u64>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Self, Stopped> {
+        let (sender, done) = mpsc::channel();
+        let begin = Instant::now();
+        let run = move || {
+            let _ = sender.send(work());
+        };
+        std::thread::Builder::new().name("model-text".to_owned()).stack_size(STACK).spawn(run)?;
+        Ok(Self { limits, done, begin, before })
+    }
+
+    /// Waits for the result, and leaves the work alone when it takes more than its limits or `cancel` is up. `memory`
+    /// is that of the process.
+    pub(crate) fn wait(self, cancel: &AtomicBool, memory: impl Fn() -> Option<u64>) -> Result<T, Stopped> {
+        let Self { limits, done, begin, before } = self;
+        let fail = |problem: String| Err(Stopped::RanAway(problem));
+        loop {
+            match done.recv_timeout(TURN) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return fail("turning text into tokens ended without a result".to_owned());
+                }
+            }
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Stopped::Cancelled);
+            }
+            if begin.elapsed() >= limits.time {
+                let seconds = limits.time.as_secs();
+                return fail(format!("the text was not turned into tokens within {seconds} s"));
+            }
+            let taken = memory().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
+            if taken > limits.memory {
+                return fail(format!("turning text into tokens took more than {} MiB", limits.memory >> 20));
+            }
+        }
+    }
+}
+
+/// Begins `work` and waits for it.
 pub(crate) fn watched<T: Send + 'static>(
-    limits: &Limits,
+    limits: Limits,
     cancel: &AtomicBool,
     memory: impl Fn() -> Option<u64>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Stopped> {
-    let (sender, done) = mpsc::channel();
-    let before = memory();
-    let begin = Instant::now();
-    let run = move || {
-        let _ = sender.send(work());
-    };
-    std::thread::Builder::new().name("model-text".to_owned()).stack_size(STACK).spawn(run)?;
-    let fail = |problem: String| Err(Stopped::RanAway(problem));
-    loop {
-        match done.recv_timeout(TURN) {
-            Ok(result) => return Ok(result),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return fail("turning text into tokens ended without a result".to_owned());
-            }
-        }
-        if cancel.load(Ordering::Relaxed) {
-            return Err(Stopped::Cancelled);
-        }
-        if begin.elapsed() >= limits.time {
-            let seconds = limits.time.as_secs();
-            return fail(format!("the text was not turned into tokens within {seconds} s"));
-        }
-        let taken = memory().zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-        if taken > limits.memory {
-            return fail(format!("turning text into tokens took more than {} MiB", limits.memory >> 20));
-        }
-    }
+    Watched::begin(limits, memory(), work)?.wait(cancel, memory)
 }
 
 /// Bytes of this process that no file backs. `None` if the kernel does not say.
@@ -111,7 +138,7 @@ mod tests {
     use super::*;
 
     /// Watches work that does not end before the test does.
-    fn endless(limits: &Limits, cancel: bool, memory: impl Fn() -> Option<u64>) -> String {
+    fn endless(limits: Limits, cancel: bool, memory: impl Fn() -> Option<u64>) -> String {
         let (release, held) = mpsc::channel::<()>();
         let cancel = AtomicBool::new(cancel);
         let result = watched(limits, &cancel, memory, move || held.recv().is_ok());
@@ -122,19 +149,19 @@ mod tests {
     #[test]
     fn work_that_does_not_end_is_left_alone() {
         let ample = Limits { time: Duration::from_hours(1), memory: u64::MAX };
-        let late = endless(&Limits { time: Duration::ZERO, ..ample }, false, || None);
+        let late = endless(Limits { time: Duration::ZERO, ..ample }, false, || None);
         assert!(late.contains("within 0 s"), "{late}");
         let calls = std::cell::Cell::new(0);
         let growing = || {
             calls.set(calls.get() + 1);
             Some(calls.get() << 20)
         };
-        let large = endless(&Limits { memory: 8 << 20, time: ample.time }, false, growing);
+        let large = endless(Limits { memory: 8 << 20, time: ample.time }, false, growing);
         assert!(large.contains("more than 8 MiB"), "{large}");
-        assert_eq!(endless(&ample, true, || None), "cancelled");
-        let panicked = watched(&ample, &AtomicBool::new(false), || None, || -> u32 { panic!("on purpose") });
+        assert_eq!(endless(ample, true, || None), "cancelled");
+        let panicked = watched(ample, &AtomicBool::new(false), || None, || -> u32 { panic!("on purpose") });
         assert!(panicked.expect_err("it panics").to_string().contains("without a result"));
-        assert!(watched(&ample, &AtomicBool::new(false), || None, || 5).is_ok_and(|five| five == 5));
+        assert!(watched(ample, &AtomicBool::new(false), || None, || 5).is_ok_and(|five| five == 5));
     }
 
     #[test]

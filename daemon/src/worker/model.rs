@@ -19,7 +19,7 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
 
-use super::prompt::{self, TextFiles};
+use super::prompt::{self, Making, TextFiles};
 use super::protocol::{Event, Load, Loaded, Source};
 use super::{End, Worker};
 
@@ -103,31 +103,24 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         Origin::File { file, .. } => Some(TextFiles::Gguf(Arc::clone(file))),
         Origin::Directory(files) => Some(TextFiles::Directory(files.clone())),
     };
-    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenizer_bytes, tokenize_ns } =
-        prompt::ready(worker, &order, text_files, model.spec().vocab)?;
-    let capacity = capacity(&order, &prompt, model.spec().max_context)?;
+    let max_context = model.spec().max_context;
+    let making = prompt::begin(worker, &order, text_files, model.spec().vocab)?;
     let held = worker.bench.take().filter(|bench| bench.key == key);
     let reused = held.is_some();
-    // What the last job filled the context with is what this one would.
-    let is_filled = held.as_ref().is_some_and(|bench| {
-        let of = |order: &Load| (order.depth, order.seed);
-        bench.capacity == capacity && of(&bench.order) == of(&order)
-    });
-    let session = if let Some(mut bench) = held {
-        if !is_filled {
-            bench.session.reserve(capacity)?;
-        }
-        bench.session
-    } else {
+    let fit = |capacity: u32| {
         let needed = model.requirements(capacity, &order.setup).total();
-        if let Some(limit) = order.memory_limit.filter(|&limit| needed > limit) {
-            return Err(End::Failed(format!(
+        match order.memory_limit.filter(|&limit| needed > limit) {
+            None => Ok(()),
+            Some(limit) => Err(End::Failed(format!(
                 "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
                  model or format, or a shorter context",
                 needed >> 20,
                 limit >> 20
-            )));
+            ))),
         }
+    };
+    let bring = |worker: &Worker, capacity: u32| -> Result<Session, End> {
+        fit(capacity)?;
         let mut told = 0;
         let control = worker.control.try_clone()?;
         let mut report = |done: u64, total: u64| {
@@ -139,10 +132,42 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
                 let _ = super::channel::send(&control, &event, &[]);
             }
         };
-        model.load(capacity, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?
+        Ok(model.load(capacity, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?)
+    };
+    let room = |ready: &prompt::Ready| capacity(&order, &ready.ids, max_context);
+    let (mut is_filled, mut is_beside) = (false, false);
+    let (session, ready, capacity) = match (held, making) {
+        (Some(mut bench), making) => {
+            let ready = making.wait(worker)?;
+            let capacity = room(&ready)?;
+            // What the last job filled the context with is what this one would.
+            let of = |order: &Load| (order.depth, order.seed);
+            is_filled = bench.capacity == capacity && of(&bench.order) == of(&order);
+            if !is_filled {
+                bench.session.reserve(capacity)?;
+            }
+            (bench.session, ready, capacity)
+        }
+        // Mapped weights come while the tokenizer is built; how much room a text needs is known after both.
+        (None, making @ Making::Text { .. }) if matches!(origin, Origin::File { .. }) => {
+            is_beside = true;
+            let mut session = bring(worker, 1)?;
+            let ready = making.wait(worker)?;
+            let capacity = room(&ready)?;
+            fit(capacity)?;
+            session.reserve(capacity)?;
+            (session, ready, capacity)
+        }
+        (None, making) => {
+            let ready = making.wait(worker)?;
+            let capacity = room(&ready)?;
+            (bring(worker, capacity)?, ready, capacity)
+        }
     };
     origin.release_headers();
-    let load_ns = Monotonic.now_ns() - begin - tokenize_ns;
+    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenizer_bytes, tokenize_ns } = ready;
+    // What happened beside the loading took no time of its own.
+    let load_ns = Monotonic.now_ns() - begin - if is_beside { 0 } else { tokenize_ns };
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
     let mut bench =

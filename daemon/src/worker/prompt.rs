@@ -14,7 +14,7 @@ use slmscope_profiles::stats::SplitMix;
 
 use super::protocol::{Load, Prompt};
 use super::{End, Worker};
-use crate::watch::{self, Limits, watched};
+use crate::watch::{self, Limits, Watched};
 
 /// The files that bring tokenizer and template.
 pub(super) enum TextFiles {
@@ -35,17 +35,28 @@ pub(super) struct Ready {
     pub(super) tokenize_ns: u64,
 }
 
-/// Ids of the prompt of `order`, for a model whose embedding has `rows` rows.
-pub(super) fn ready(
+/// A prompt that is ready, or is being made so on a thread of its own.
+pub(super) enum Making {
+    Ready(Ready),
+    Text {
+        work: Watched<Result<Ready, TokenizerError>>,
+        /// Memory of the process before it.
+        before: Option<u64>,
+    },
+}
+
+/// Begins to make ids of the prompt of `order`, for a model whose embedding has `rows` rows.
+pub(super) fn begin(
     worker: &Worker,
     order: &Load,
     files: Option<TextFiles>,
     rows: u32,
-) -> Result<Ready, End> {
+) -> Result<Making, End> {
     let prompt = match &order.prompt {
         Prompt::Random(count) => {
             let ids = random_ids(order.seed, *count, rows);
-            return Ok(Ready { ids, start_id: 0, tokenizer: None, tokenizer_bytes: None, tokenize_ns: 0 });
+            let ready = Ready { ids, start_id: 0, tokenizer: None, tokenizer_bytes: None, tokenize_ns: 0 };
+            return Ok(Making::Ready(ready));
         }
         text => text.clone(),
     };
@@ -54,14 +65,31 @@ pub(super) fn ready(
                        model file or directory";
         return Err(End::Failed(problem.to_owned()));
     };
-    let memory = || worker.statm.as_ref().and_then(watch::own_memory);
-    let before = memory();
+    let before = own_memory(worker);
     let work = move || from_text(&prompt, &files, rows);
-    let mut ready = watched(&Limits::within(order.memory_limit), &worker.cancel, memory, work)?
-        .map_err(|error| End::Failed(error.to_string()))?;
-    watch::trim();
-    ready.tokenizer_bytes = memory().zip(before).map(|(after, before)| after.saturating_sub(before));
-    Ok(ready)
+    let work = Watched::begin(Limits::within(order.memory_limit), before, work)?;
+    Ok(Making::Text { work, before })
+}
+
+impl Making {
+    /// Waits until the prompt is ready. What the process took meanwhile for itself counts as the tokenizer's:
+    /// weights that are mapped beside it do not.
+    pub(super) fn wait(self, worker: &Worker) -> Result<Ready, End> {
+        let (work, before) = match self {
+            Self::Ready(ready) => return Ok(ready),
+            Self::Text { work, before } => (work, before),
+        };
+        let result = work.wait(&worker.cancel, || own_memory(worker))?;
+        let mut ready = result.map_err(|error| End::Failed(error.to_string()))?;
+        watch::trim();
+        let after = own_memory(worker);
+        ready.tokenizer_bytes = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+        Ok(ready)
+    }
+}
+
+fn own_memory(worker: &Worker) -> Option<u64> {
+    worker.statm.as_ref().and_then(watch::own_memory)
 }
 
 fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, TokenizerError> {
