@@ -38,7 +38,7 @@ fn scratch(plan: &Plan, capacity: u32) -> u64 {
         Op::Attention(op) => {
             let keys = span.seen(op.window).1 as u64;
             let scores = 4 * keys * rows as u64 * (2 * u64::from(op.q_heads) + 1);
-            let widened = if plan.kv_format != KvFormat::F32 { op.key_dim + op.value_dim } else { 0 };
+            let widened = if plan.kv_format == KvFormat::F32 { 0 } else { op.key_dim + op.value_dim };
             scores + 4 * keys * u64::from(op.kv_heads * widened)
         }
         _ => 0,

@@ -118,7 +118,7 @@ unsafe fn score<V: Vector, E: Element, const R: usize>(
                 index * V::LANES / BLOCK * width * BLOCK + index * V::LANES % BLOCK
             };
             let scale = |k: usize, scales_of: &mut [V]| {
-                if k % GROUP == 0 {
+                if k.is_multiple_of(GROUP) {
                     for (index, scale) in scales_of.iter_mut().enumerate() {
                         *scale = V::load_f16(scales.add(k / GROUP * BLOCK + column(index, groups)));
                     }
