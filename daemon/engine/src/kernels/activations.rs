@@ -287,11 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tile_lies_by_columns() {
+    fn a_few_rows_lie_apart() {
         let mut plain = Activations::new(Form::Plain, 40, 3);
         plain.reshape(2, 3);
         plain.fill(Kernels::default(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(plain.tiles()[0].values[..6], [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let [first, second] = plain.tiles() else { panic!("two tiles") };
+        assert_eq!((&first.values[..3], &second.values[..3]), (&[1.0, 2.0, 3.0][..], &[4.0, 5.0, 6.0][..]));
+    }
+
+    #[test]
+    fn a_tile_lies_by_columns() {
+        let rows = FEW + 1;
+        let mut plain = Activations::new(Form::Plain, 40, 3);
+        plain.reshape(rows, 2);
+        plain.fill(Kernels::default(), &(0..2 * rows).map(|value| value as f32).collect::<Vec<_>>());
+        let columns = |value: usize| (value % rows * 2 + value / rows) as f32;
+        assert_eq!(plain.tiles()[0].values[..2 * rows], (0..2 * rows).map(columns).collect::<Vec<_>>());
 
         let mut rounded = Activations::new(Form::Quantized, 40, 64);
         rounded.reshape(34, 64);
