@@ -64,9 +64,14 @@ impl CandleExecutor {
     ) -> std::result::Result<Self, LoadError> {
         let mut weights = Vec::with_capacity(plan.tensors.len());
         let dense = dense(plan);
+        // Then small tensors share their pages with nothing that is read where it lies.
+        let widened = plan.tensors.iter().all(|(_, format)| format.block_elements() == 1);
         for (id, (tensor, format)) in plan.tensors.iter().enumerate() {
             let bytes = tensor_bytes(id, loading)?;
-            weights.push(Weight::load(tensor, *format, dense[id], bytes, loading)?);
+            weights.push(Weight::load(tensor, *format, dense[id], bytes.clone(), loading)?);
+            if widened && tensor.role.is_small() {
+                bytes.release();
+            }
         }
         let mut executor = Self {
             weights,
