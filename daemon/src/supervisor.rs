@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use slmscope_engine::setup::Setup;
+use slmscope_engine::threads;
 
 use crate::ring::Consumer;
 use crate::worker::channel::{self, Receiver};
@@ -40,6 +41,8 @@ impl WorkerProcess {
             // Lists of processes then show what it is.
             .arg0("slmscope")
             .args(["worker", "--threads", &setup.threads.to_string(), "--executor", setup.executor.name()])
+            // An emulator of another processor has threads of its own, beside which the worker could not set them.
+            .envs(threads::pool_sizes(setup.threads))
             // The socket is its standard input: nothing to pass by number, nothing to leak.
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

@@ -56,19 +56,27 @@ pub fn is_engine_thread(comm: &str) -> bool {
     comm.starts_with("engine-") || comm.starts_with("candle-bp-")
 }
 
+/// What candle takes the sizes of its pools from: environment variables and their values.
+pub fn pool_sizes(threads: NonZeroUsize) -> [(&'static str, String); 2] {
+    ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"].map(|name| (name, threads.to_string()))
+}
+
 /// Readies this process to compute with `setup`: starts candle's pools with as many threads, the calling one
-/// included, as far as the executor uses them, and names the caller. To be called once, before the process
-/// has any other thread.
+/// included, as far as the executor uses them, and names the caller. To be called once, and, unless the process was
+/// started with [`pool_sizes`] in its environment, before it has any other thread.
 ///
 /// # Errors
 /// See [`ThreadsError`].
 pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
     let threads = setup.threads;
-    let running = std::fs::read_dir("/proc/self/task").map_err(ThreadsError::Uncounted)?.count();
-    if running != 1 {
-        return Err(ThreadsError::NotFirst(running));
+    let sizes = pool_sizes(threads);
+    if sizes.iter().any(|(name, size)| std::env::var(name).as_ref() != Ok(size)) {
+        let running = std::fs::read_dir("/proc/self/task").map_err(ThreadsError::Uncounted)?.count();
+        if running != 1 {
+            return Err(ThreadsError::NotFirst(running));
+        }
+        set_environment(&sizes);
     }
-    set_pool_sizes(threads);
     // A name is a convenience for whoever lists threads; a kernel that refuses it changes nothing.
     let _ = rustix::thread::set_name(c"engine-main");
     flush_denormals();
@@ -88,10 +96,10 @@ pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
 }
 
 #[expect(unsafe_code, reason = "candle takes its pool sizes from the environment only")]
-fn set_pool_sizes(threads: NonZeroUsize) {
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+fn set_environment(variables: &[(&str, String)]) {
+    for (name, value) in variables {
         // SAFETY: the caller made sure that this is the only thread, so nobody reads the environment.
-        unsafe { std::env::set_var(name, threads.to_string()) };
+        unsafe { std::env::set_var(name, value) };
     }
 }
 
