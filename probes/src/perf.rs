@@ -77,7 +77,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Opens the events; they count from now on.
+    /// Opens the events; they count from now on. All are of one PMU: Linux 6.18 was seen to lose counts of page
+    /// faults in a group that the task clock leads.
     ///
     /// # Errors
     /// What the kernel says; a group needs an event and has room for 16.
@@ -259,9 +260,10 @@ mod tests {
     #[test]
     fn a_group_of_software_events_counts() {
         const SOFTWARE: u32 = 1;
+        const FRESH: usize = 64 << 20;
         let event = |config| Event { kind: SOFTWARE, config, ..Event::default() };
-        let (task_clock, faults) = (event(1), event(2));
-        let group = match Group::open(&[task_clock, faults], Target::Thread(0)) {
+        let (faults, minor_faults) = (event(2), event(5));
+        let group = match Group::open(&[faults, minor_faults], Target::Thread(0)) {
             Ok(group) => group,
             Err(errno) => {
                 println!("skipped: perf_event_open is not allowed here: {errno}");
@@ -270,12 +272,15 @@ mod tests {
         };
         let before = group.read().unwrap();
         // Larger than what an allocator keeps, so these pages are fresh.
-        let mut pages = vec![0_u8; 64 << 20];
+        let mut pages = vec![0_u8; FRESH];
         pages.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         assert_eq!(std::hint::black_box(&pages).first(), Some(&1));
         let after = group.read().unwrap();
-        assert!(after.values[0] > before.values[0], "the clock of the thread");
-        assert!(after.values[1] > before.values[1], "page faults of fresh memory");
+        // One fault brings in a huge page at most, and those at the ends may be there already.
+        let least = (FRESH >> 22) as u64;
+        for event in 0..2 {
+            assert!(after.values[event] >= before.values[event] + least, "{before:?} {after:?}");
+        }
         assert!(after.running_ns > 0 && after.running_ns <= after.enabled_ns);
         assert_eq!(Group::open(&[], Target::Thread(0)).unwrap_err(), Errno::INVAL);
     }
