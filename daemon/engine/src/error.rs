@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use slmscope_profiles::spec::SpecError;
+use slmscope_profiles::workload::ExecutorKind;
 
 use crate::gguf::GgufError;
 use crate::kernels::Isa;
@@ -188,6 +189,9 @@ pub enum LoadError {
         /// What they are for.
         what: String,
     },
+    /// An executor for another machine.
+    #[error("the {} executor needs instructions that this processor has not; run with the cpu executor", .0.name())]
+    Executor(ExecutorKind),
     /// Kernels for another machine.
     #[error("this machine cannot run kernels for {0}; leave the instruction set out")]
     Isa(Isa),

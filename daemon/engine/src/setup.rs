@@ -7,6 +7,13 @@ pub use slmscope_profiles::workload::ExecutorKind;
 
 use crate::kernels::Isa;
 
+/// Whether this machine runs the executor. Candle 0.11 multiplies quantized weights on aarch64 by `sdot`, which
+/// the cores before Armv8.2 (a Raspberry Pi 4's) answer with SIGILL.
+pub fn is_available(executor: ExecutorKind) -> bool {
+    let cores_before_sdot = cfg!(target_arch = "aarch64") && !Isa::Dotprod.is_available();
+    !(executor == ExecutorKind::Candle && cores_before_sdot)
+}
+
 /// Which executor runs a model, and on what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {

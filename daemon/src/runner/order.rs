@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use slmscope_engine::error::LoadError;
 use slmscope_engine::kernels::Isa;
-use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::setup::{ExecutorKind, Setup, is_available};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::checkpoint::MAX_FILES;
@@ -64,6 +65,10 @@ impl Order {
             let best = Isa::detect();
             let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
             return Err(error("bad_workload", "isa", message));
+        }
+        if !is_available(workload.executor) {
+            let message = format!("executor: {}", LoadError::Executor(workload.executor));
+            return Err(error("bad_workload", "executor", message));
         }
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
