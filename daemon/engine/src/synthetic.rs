@@ -10,13 +10,11 @@
 //! stretch fits the first cache of a core: random words and scales are written there, and memory sees it once.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 use crate::error::LoadError;
-use crate::ops::Simd;
 use crate::weights::{AlignedBytes, Loading, PIECE};
 
 /// Changes whenever the same seed gives other bytes; part of a synthetic model's identity.
@@ -24,8 +22,6 @@ pub const GENERATOR_VERSION: u32 = 2;
 
 /// Bytes that one generator fills, about; a part of the contract of [`GENERATOR_VERSION`].
 const STRETCH: usize = 16 << 10;
-/// Numbers that are rounded together.
-const RUN: usize = 64;
 /// Random sequences that run side by side, so that vector instructions make them.
 const LANES: usize = 8;
 /// Standard deviation of gains, whose mean is 1 as a norm applies them.
@@ -124,7 +120,7 @@ fn shift(bytes: &mut [u8], mean: f32) {
 /// that a compiler finds use for: the same bytes with any.
 fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
     #[cfg(target_arch = "x86_64")]
-    if Simd::detect() != Simd::Baseline {
+    if crate::ops::Simd::detect() != crate::ops::Simd::Baseline {
         // SAFETY: the CPU has AVX2, as was just found.
         #[expect(unsafe_code, reason = "a function compiled for an instruction set")]
         return unsafe { fill_avx2(bytes, format, deviation, seed) };
@@ -154,16 +150,9 @@ fn fill_inlined(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u6
             }
         }
         WeightFormat::F16 => {
-            // Whole runs are rounded with vector instructions, one number at a time is not.
-            let (mut values, mut rounded) = ([0.0; RUN], [f16::ZERO; RUN]);
-            for run in bytes.as_chunks_mut().0.chunks_mut(RUN) {
-                for (value, place) in values.iter_mut().zip(run.iter()) {
-                    *value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
-                }
-                rounded.convert_from_f32_slice(&values);
-                for (place, rounded) in run.iter_mut().zip(rounded) {
-                    *place = rounded.to_le_bytes();
-                }
+            for place in bytes.as_chunks_mut().0 {
+                let value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
+                *place = nearest_f16(value).to_le_bytes();
             }
         }
         WeightFormat::Bf16 => {
@@ -213,6 +202,18 @@ fn fill_inlined(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u6
             signed_scale(bytes, 210, 208, deviation / (341.5_f32 * 85.5).sqrt());
         }
     }
+}
+
+/// The f16 nearest to a number below 65504, ties to even, without a branch: vector instructions round many at once.
+#[inline(always)]
+fn nearest_f16(value: f32) -> u16 {
+    /// The least normal number of f16, 2^-14.
+    const LEAST_NORMAL: u32 = 113 << 23;
+    let (sign, size) = (value.to_bits() >> 16 & 0x8000, value.to_bits() & 0x7fff_ffff);
+    let normal = ((size + 0xfff + (size >> 13 & 1)).wrapping_sub(112 << 23)) >> 13;
+    // The last place of 0.5 in f32 is that of f16's subnormal numbers, so an addition rounds to it.
+    let subnormal = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+    (sign | if size < LEAST_NORMAL { subnormal } else { normal }) as u16
 }
 
 /// The upper half of a finite number, rounded to the nearest, ties to even, without a branch.
@@ -384,6 +385,17 @@ mod tests {
                     _ => bf16::from_f32(value).to_le_bytes(),
                 };
                 assert_eq!(place, expected, "{format}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_f16_and_the_numbers_between_two_are_rounded_like_a_library_does() {
+        for bits in 0..f16::MAX.to_bits() {
+            let (low, high) = (f16::from_bits(bits).to_f32(), f16::from_bits(bits + 1).to_f32());
+            let middle = (low + high) / 2.0;
+            for value in [low, middle.next_down(), middle, middle.next_up(), -middle] {
+                assert_eq!(nearest_f16(value), f16::from_f32(value).to_bits(), "{value:e}");
             }
         }
     }
