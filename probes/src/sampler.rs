@@ -1,7 +1,7 @@
 //! Reading all sources at their pace, one thread per lane.
 //!
 //! ```text
-//! lane thread ── park until due ─▶ read source ─▶ Sample ─▶ sink      (one per lane; due times are absolute)
+//! lane thread ── wait until due ─▶ read source ─▶ Sample ─▶ sink      (one per lane; due times are absolute)
 //!                                     │ since when
 //! watcher ────────────────────────────┴─ longer than the deadline: "deadline" for its channels, once,
 //!                                        and a new thread for the other sources of its lane
@@ -27,6 +27,7 @@ use crate::inventory::Inventory;
 use crate::own::WorkerPid;
 use crate::source::{Group, Lane, Pace};
 
+mod alarm;
 mod lane;
 pub(crate) mod track;
 

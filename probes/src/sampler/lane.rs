@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
+use super::alarm::Alarm;
 use super::track::{ChannelState, Track};
 use super::{Shared, Watched};
 use crate::clock::{monotonic_ns, thread_cpu_ns};
@@ -15,6 +16,9 @@ use crate::source::{Group, Pace, Source};
 /// The clock of a thread's CPU time is a system call, as dear as a small file; so one reading in so many is
 /// timed, and the others carry its cost. The period of updates is found as often.
 const COST_EVERY: u32 = 16;
+
+/// The longest wait that is left to an [`Alarm`], which nobody interrupts, ns.
+const SHORT_NS: u64 = 10_000_000;
 
 /// One source of a lane.
 pub(super) struct Seat {
@@ -152,6 +156,7 @@ pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
     let Some(Watched { name, group, seats, newest }) = shared.lanes.get(index) else { return };
     let mut pace = None;
     let mut due = vec![0; seats.len()];
+    let mut alarm = None;
     while !shared.is_stopping() {
         let wanted = (shared.pace(), shared.counters_hz.load(Ordering::Relaxed));
         let now = monotonic_ns();
@@ -175,11 +180,25 @@ pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
             *due = next_due(*due, period, monotonic_ns());
         }
         let next = due.iter().copied().min().unwrap_or(u64::MAX);
-        let now = monotonic_ns();
-        if now < next {
-            thread::park_timeout(Duration::from_nanos(next - now));
+        wait(next, &mut alarm);
+    }
+}
+
+/// Waits until `next_ns`, but for the sake of a new pace or the end no longer than [`SHORT_NS`] without listening.
+fn wait(next_ns: u64, alarm: &mut Option<Alarm>) {
+    let left = next_ns.saturating_sub(monotonic_ns());
+    if left == 0 {
+        return;
+    }
+    if left <= SHORT_NS {
+        if alarm.is_none() {
+            *alarm = Alarm::new().ok();
+        }
+        if alarm.as_mut().is_some_and(|alarm| alarm.wait_until(next_ns).is_ok()) {
+            return;
         }
     }
+    thread::park_timeout(Duration::from_nanos(left));
 }
 
 /// The first due time after `now` on the grid of the last one: a slow reading skips ticks and shifts none.
