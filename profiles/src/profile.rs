@@ -7,7 +7,7 @@ use crate::books::Books;
 use crate::job::{JobId, Span};
 use crate::op::{OpBatch, OtherSpan, Phase};
 use crate::plan::site::OpSite;
-use crate::result::{Figures, OpRow, OtherRow, PhaseBooks, TokenTimes};
+use crate::result::{Figures, LoadTimes, OpRow, OtherRow, PhaseBooks, TokenTimes};
 use crate::roofline::Roofs;
 use crate::stats::{Estimate, median, percentile};
 
@@ -194,7 +194,7 @@ impl Profile {
 
     /// The quoted figures. `tokenize_ns` is the time that the prompt's text took, 0 for random ids; `emits`
     /// says whether prefill sampled a token.
-    pub fn figures(&self, tokenize_ns: u64, emits: bool, load_ns: Option<u64>) -> Figures {
+    pub fn figures(&self, tokenize_ns: u64, emits: bool, load: Option<LoadTimes>) -> Figures {
         let rates = |phase| Estimate::of(&self.rates(phase));
         let forward = |phase| {
             let rates: Vec<f64> = self
@@ -218,7 +218,8 @@ impl Profile {
                     p99: percentile(&mut tokens, 0.99)?,
                 })
             }),
-            load_ns,
+            load_ns: load.map(|load| load.total_ns()),
+            load,
         }
     }
 

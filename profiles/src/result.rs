@@ -213,6 +213,30 @@ pub struct Figures {
     pub token_ns: Option<TokenTimes>,
     /// Opening or making the weights, to the first step ready.
     pub load_ns: Option<u64>,
+    /// What that time was spent on.
+    #[serde(default)]
+    pub load: Option<LoadTimes>,
+}
+
+/// What loading took, ns. All but the tokenizer add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LoadTimes {
+    /// Reading headers or a configuration, and planning the steps.
+    pub open_ns: u64,
+    /// Mapping, reading, quantizing or making the weights, and room for cache and activations.
+    pub weights_ns: u64,
+    /// Reading the tokenizer, on a thread of its own: beside the weights where those are mapped from a GGUF file,
+    /// before them otherwise. Null without text.
+    pub tokenizer_ns: Option<u64>,
+    /// How long the tokenizer was waited for.
+    pub waited_ns: u64,
+}
+
+impl LoadTimes {
+    /// From opening to the first step ready.
+    pub fn total_ns(&self) -> u64 {
+        self.open_ns + self.weights_ns + self.waited_ns
+    }
 }
 
 /// Percentiles of decode steps, ns.

@@ -221,6 +221,19 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
         table.row(std::iter::once(name.to_owned()).chain(cells));
     }
     text.push_str(&table.render(style));
+    if let Some(load) = figures.load {
+        let _ = write!(
+            text,
+            "  load: opening {}, weights {}",
+            format::duration(load.open_ns),
+            format::duration(load.weights_ns)
+        );
+        if let Some(tokenizer_ns) = load.tokenizer_ns {
+            let (all, waited) = (format::duration(tokenizer_ns), format::duration(load.waited_ns));
+            let _ = write!(text, ", tokenizer {all}, of which {waited} were waited for");
+        }
+        text.push('\n');
+    }
     if let Some(times) = figures.token_ns {
         let _ = writeln!(
             text,

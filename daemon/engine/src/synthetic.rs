@@ -393,7 +393,7 @@ mod tests {
     fn every_f16_and_the_numbers_between_two_are_rounded_like_a_library_does() {
         for bits in 0..f16::MAX.to_bits() {
             let (low, high) = (f16::from_bits(bits).to_f32(), f16::from_bits(bits + 1).to_f32());
-            let middle = (low + high) / 2.0;
+            let middle = f32::midpoint(low, high);
             for value in [low, middle.next_down(), middle, middle.next_up(), -middle] {
                 assert_eq!(nearest_f16(value), f16::from_f32(value).to_bits(), "{value:e}");
             }

@@ -166,7 +166,7 @@ impl Draft {
             workload: self.workload.clone(),
             hygiene: self.hygiene(),
             roofs,
-            summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load_ns)),
+            summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load)),
             memory: self.memory(),
             energy: energy::of_phases(spans, self.idle, samples, channels),
             bandwidth: bandwidth::of_phases(spans, &ops, samples, channels),

@@ -18,6 +18,7 @@ use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
+use slmscope_profiles::result::LoadTimes;
 
 use super::prompt::{self, Making, TextFiles};
 use super::protocol::{Event, Load, Loaded, Source};
@@ -98,6 +99,7 @@ impl Origin {
 pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Result<(), End> {
     let begin = Monotonic.now_ns();
     let (key, model, origin, not_in_format) = open(&order, files)?;
+    let open_ns = Monotonic.now_ns() - begin;
     let text_files = match &origin {
         Origin::Synthetic(_) => None,
         Origin::File { file, .. } => Some(TextFiles::Gguf(Arc::clone(file))),
@@ -165,9 +167,19 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         }
     };
     origin.release_headers();
-    let prompt::Ready { ids: prompt, start_id, tokenizer, tokenizer_bytes, tokenize_ns } = ready;
-    // What happened beside the loading took no time of its own.
-    let load_ns = Monotonic.now_ns() - begin - if is_beside { 0 } else { tokenize_ns };
+    let prompt::Ready {
+        ids: prompt,
+        start_id,
+        tokenizer,
+        tokenizer_bytes,
+        tokenizer_ns,
+        tokenize_ns,
+        waited_ns,
+    } = ready;
+    let weights_ns = Monotonic.now_ns() - begin - open_ns - waited_ns;
+    // The text's own time is no part of loading, unless it passed beside it.
+    let waited_ns = waited_ns.saturating_sub(if is_beside { 0 } else { tokenize_ns });
+    let load = LoadTimes { open_ns, weights_ns, tokenizer_ns, waited_ns };
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
     let mut bench =
@@ -183,7 +195,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
         not_in_format,
         prompt_ids: bench.prompt.clone(),
         tokenize_ns,
-        load_ns,
+        load,
         reused,
         memory: bench.session.memory(),
         tokenizer_bytes,

@@ -31,8 +31,12 @@ pub(super) struct Ready {
     pub(super) tokenizer: Option<Tokenizer>,
     /// Memory that it took to read; `None` without one, or if the kernel does not say.
     pub(super) tokenizer_bytes: Option<u64>,
+    /// Time to read the tokenizer; `None` without one.
+    pub(super) tokenizer_ns: Option<u64>,
     /// Time from text to ids, the reading of the tokenizer not included; 0 without text.
     pub(super) tokenize_ns: u64,
+    /// How long all of that was waited for.
+    pub(super) waited_ns: u64,
 }
 
 /// A prompt that is ready, or is being made so on a thread of its own.
@@ -55,7 +59,15 @@ pub(super) fn begin(
     let prompt = match &order.prompt {
         Prompt::Random(count) => {
             let ids = random_ids(order.seed, *count, rows);
-            let ready = Ready { ids, start_id: 0, tokenizer: None, tokenizer_bytes: None, tokenize_ns: 0 };
+            let ready = Ready {
+                ids,
+                start_id: 0,
+                tokenizer: None,
+                tokenizer_bytes: None,
+                tokenizer_ns: None,
+                tokenize_ns: 0,
+                waited_ns: 0,
+            };
             return Ok(Making::Ready(ready));
         }
         text => text.clone(),
@@ -79,8 +91,10 @@ impl Making {
             Self::Ready(ready) => return Ok(ready),
             Self::Text { work, before } => (work, before),
         };
+        let begin = Monotonic.now_ns();
         let result = work.wait(&worker.cancel, || own_memory(worker))?;
         let mut ready = result.map_err(|error| End::Failed(error.to_string()))?;
+        ready.waited_ns = Monotonic.now_ns() - begin;
         watch::trim();
         let after = own_memory(worker);
         ready.tokenizer_bytes = after.zip(before).map(|(after, before)| after.saturating_sub(before));
@@ -93,6 +107,7 @@ fn own_memory(worker: &Worker) -> Option<u64> {
 }
 
 fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, TokenizerError> {
+    let begin = Monotonic.now_ns();
     let (tokenizer, template) = match files {
         TextFiles::Gguf(file) => {
             let gguf = Gguf::parse(file.bytes(), file.name())?;
@@ -103,6 +118,7 @@ fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, Tok
         }
     };
     tokenizer.check_rows(rows)?;
+    let tokenizer_ns = Monotonic.now_ns() - begin;
     let begin = Monotonic.now_ns();
     let ids = match prompt {
         Prompt::Text(text) => tokenizer.encode(text, true)?,
@@ -113,7 +129,15 @@ fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, Tok
     let tokenize_ns = Monotonic.now_ns() - begin;
     tokenizer.check_ids(&ids, rows)?;
     let start_id = tokenizer.bos().filter(|&id| id < rows).unwrap_or(0);
-    Ok(Ready { ids, start_id, tokenizer: Some(tokenizer), tokenizer_bytes: None, tokenize_ns })
+    Ok(Ready {
+        ids,
+        start_id,
+        tokenizer: Some(tokenizer),
+        tokenizer_bytes: None,
+        tokenizer_ns: Some(tokenizer_ns),
+        tokenize_ns,
+        waited_ns: 0,
+    })
 }
 
 /// Seeded ids, spread over the whole vocabulary.

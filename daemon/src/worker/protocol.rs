@@ -8,6 +8,7 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::OpSite;
+use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::roofline::Look;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
@@ -200,8 +201,8 @@ pub struct Loaded {
     pub prompt_ids: Vec<u32>,
     /// Time that they took to make from text; 0 for random ones.
     pub tokenize_ns: u64,
-    /// Opening to ready, ns.
-    pub load_ns: u64,
+    /// What loading took.
+    pub load: LoadTimes,
     /// The same weights were there from an earlier job.
     pub reused: bool,
     /// Bytes by the engine's own list.
