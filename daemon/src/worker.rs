@@ -82,13 +82,13 @@ impl From<LoadError> for End {
 /// If the engine's threads cannot start, or if the daemon sends no ring.
 pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
     threads::configure(setup)?;
-    // What the program itself takes, before anything is loaded.
-    let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
     let cancel = Arc::new(AtomicBool::new(false));
     let commands = read_commands(control.try_clone()?, cancel.clone())?;
     let (first, mut files) = commands.recv().context("the daemon left without a word")?;
     anyhow::ensure!(!files.is_empty(), "the daemon sent no op ring");
     let ring = Producer::open(&files.remove(0)).context("cannot open the op ring")?;
+    // What the program itself takes, before anything is loaded.
+    let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
     // Opened now: afterwards nothing can be.
     let statm = File::open("/proc/self/statm").ok();
     confine::confine();
