@@ -13,14 +13,14 @@ use rustix::time::{
 /// Two timers, of which one is waited for.
 pub(super) struct Alarm {
     timers: [Timer; 2],
-    /// When the last wait ended, if it ended in time, ns.
+    /// What was waited for last, ns; 0 before the first time.
     last_ns: u64,
 }
 
 struct Timer {
     fd: OwnedFd,
-    /// What it is set for, ns; 0 if for nothing.
-    at_ns: u64,
+    /// What it is set for, ns.
+    at_ns: Option<u64>,
 }
 
 impl Alarm {
@@ -29,7 +29,7 @@ impl Alarm {
     pub(super) fn new() -> Result<Self, Errno> {
         let timer = || {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
-            Ok::<_, Errno>(Timer { fd, at_ns: 0 })
+            Ok::<_, Errno>(Timer { fd, at_ns: None })
         };
         Ok(Self { timers: [timer()?, timer()?], last_ns: 0 })
     }
@@ -47,7 +47,7 @@ impl Alarm {
         }
         self.last_ns = at_ns;
         rustix::io::read(&now.fd, &mut [0_u8; 8])?;
-        now.at_ns = 0;
+        now.at_ns = None;
         self.timers.swap(0, 1);
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Alarm {
 
 impl Timer {
     fn set(&mut self, at_ns: u64) -> Result<(), Errno> {
-        if self.at_ns == at_ns {
+        if self.at_ns == Some(at_ns) {
             return Ok(());
         }
         let at =
@@ -63,7 +63,7 @@ impl Timer {
         // A time of 0 would switch the timer off.
         let once = Itimerspec { it_interval: at(0), it_value: at(at_ns.max(1)) };
         timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
-        self.at_ns = at_ns;
+        self.at_ns = Some(at_ns);
         Ok(())
     }
 }
@@ -76,6 +76,7 @@ mod tests {
     #[test]
     fn no_wait_ends_early_whatever_the_times_are() {
         let mut alarm = Alarm::new().unwrap();
+        alarm.wait_until(0).unwrap();
         let begin = monotonic_ns();
         // Evenly, in the past, twice the same, back, and in other steps than expected.
         for after_us in [0, 200, 400, 600, 600, 100, 0, 1000, 1100, 1900] {
