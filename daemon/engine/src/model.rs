@@ -17,7 +17,7 @@ use crate::map::MappedFile;
 use crate::reader::gguf as reader;
 use crate::reader::hf::{self, Place};
 use crate::session::Session;
-use crate::setup::{ExecutorKind, Setup, is_available};
+use crate::setup::{ExecutorKind, Setup, executor_is_available};
 use crate::synthetic;
 use crate::weights::{Loading, TensorBytes};
 
@@ -114,7 +114,7 @@ impl Model {
         loading: &mut Loading<'_>,
     ) -> Result<Session, LoadError> {
         self.check_capacity(capacity)?;
-        if !is_available(setup.executor) {
+        if !executor_is_available(setup.executor) {
             return Err(LoadError::Executor(setup.executor));
         }
         loading.expect(self.plan.weight_bytes());

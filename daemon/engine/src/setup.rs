@@ -8,8 +8,8 @@ pub use slmscope_profiles::workload::ExecutorKind;
 use crate::kernels::Isa;
 
 /// Whether this machine runs the executor. Candle 0.11 multiplies quantized weights on aarch64 by `sdot`, which
-/// the cores before Armv8.2 (a Raspberry Pi 4's) answer with SIGILL.
-pub fn is_available(executor: ExecutorKind) -> bool {
+/// the cores before Armv8.2 (a Raspberry Pi 4's) answer with SIGILL; the whole executor is refused there.
+pub fn executor_is_available(executor: ExecutorKind) -> bool {
     let cores_before_sdot = cfg!(target_arch = "aarch64") && !Isa::Dotprod.is_available();
     !(executor == ExecutorKind::Candle && cores_before_sdot)
 }

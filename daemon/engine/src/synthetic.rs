@@ -15,6 +15,8 @@ use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::tensors::{Role, TensorSpec};
 
 use crate::error::LoadError;
+#[cfg(target_arch = "x86_64")]
+use crate::ops::Simd;
 use crate::weights::{AlignedBytes, Loading, PIECE};
 
 /// Changes whenever the same seed gives other bytes; part of a synthetic model's identity.
@@ -120,7 +122,7 @@ fn shift(bytes: &mut [u8], mean: f32) {
 /// that a compiler finds use for: the same bytes with any.
 fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
     #[cfg(target_arch = "x86_64")]
-    if crate::ops::Simd::detect() != crate::ops::Simd::Baseline {
+    if Simd::detect() != Simd::Baseline {
         // SAFETY: the CPU has AVX2, as was just found.
         #[expect(unsafe_code, reason = "a function compiled for an instruction set")]
         return unsafe { fill_avx2(bytes, format, deviation, seed) };

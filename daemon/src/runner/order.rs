@@ -6,7 +6,7 @@ use std::path::Path;
 
 use slmscope_engine::error::LoadError;
 use slmscope_engine::kernels::Isa;
-use slmscope_engine::setup::{ExecutorKind, Setup, is_available};
+use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::checkpoint::MAX_FILES;
@@ -66,7 +66,7 @@ impl Order {
             let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
             return Err(error("bad_workload", "isa", message));
         }
-        if !is_available(workload.executor) {
+        if !executor_is_available(workload.executor) {
             let message = format!("executor: {}", LoadError::Executor(workload.executor));
             return Err(error("bad_workload", "executor", message));
         }

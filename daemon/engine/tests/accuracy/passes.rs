@@ -9,7 +9,7 @@ use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
-use slmscope_engine::setup::{ExecutorKind, Setup, is_available};
+use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::verify::{Golden, verify};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::verify::VerifyReport;
@@ -21,7 +21,7 @@ pub(crate) fn setups() -> Vec<Setup> {
     let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
     let ours = isas.map(|isa| Setup { isa, ..Setup::default() });
     let candle = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
-    std::iter::once(candle).chain(ours).filter(|setup| is_available(setup.executor)).collect()
+    std::iter::once(candle).chain(ours).filter(|setup| executor_is_available(setup.executor)).collect()
 }
 
 pub(crate) fn load(model: &Model, capacity: u32, setup: &Setup) -> Session {

@@ -6,7 +6,7 @@ use slmscope_engine::clock::Monotonic;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
-use slmscope_engine::setup::{ExecutorKind, Setup, is_available};
+use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
@@ -182,7 +182,7 @@ fn candle_refuses_a_cache_in_bytes() {
     let model = model(&llama(), WeightFormat::F32, KvFormat::Q8_0);
     let cancel = AtomicBool::new(false);
     let refused = model.load(8, &setup, &mut Loading::new(&cancel, &mut |_, _| ()));
-    let wanted = if is_available(ExecutorKind::Candle) {
+    let wanted = if executor_is_available(ExecutorKind::Candle) {
         matches!(refused, Err(LoadError::Kernel { .. }))
     } else {
         matches!(refused, Err(LoadError::Executor(_)))
