@@ -218,7 +218,7 @@ pub struct Figures {
     pub load: Option<LoadTimes>,
 }
 
-/// What loading took, ns. All but the tokenizer add up.
+/// What loading took, ns. `open_ns`, `weights_ns` and `waited_ns` add up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LoadTimes {
     /// Reading headers or a configuration, and planning the steps.

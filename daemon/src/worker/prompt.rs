@@ -23,6 +23,7 @@ pub(super) enum TextFiles {
 }
 
 /// A prompt that is ready to be fed.
+#[derive(Default)]
 pub(super) struct Ready {
     pub(super) ids: Vec<u32>,
     /// Fed first where there is no prompt.
@@ -31,7 +32,7 @@ pub(super) struct Ready {
     pub(super) tokenizer: Option<Tokenizer>,
     /// Memory that it took to read; `None` without one, or if the kernel does not say.
     pub(super) tokenizer_bytes: Option<u64>,
-    /// Time to read the tokenizer; `None` without one.
+    /// Time to read tokenizer and template; `None` without one.
     pub(super) tokenizer_ns: Option<u64>,
     /// Time from text to ids, the reading of the tokenizer not included; 0 without text.
     pub(super) tokenize_ns: u64,
@@ -59,16 +60,7 @@ pub(super) fn begin(
     let prompt = match &order.prompt {
         Prompt::Random(count) => {
             let ids = random_ids(order.seed, *count, rows);
-            let ready = Ready {
-                ids,
-                start_id: 0,
-                tokenizer: None,
-                tokenizer_bytes: None,
-                tokenizer_ns: None,
-                tokenize_ns: 0,
-                waited_ns: 0,
-            };
-            return Ok(Making::Ready(ready));
+            return Ok(Making::Ready(Ready { ids, ..Ready::default() }));
         }
         text => text.clone(),
     };
@@ -94,10 +86,10 @@ impl Making {
         let begin = Monotonic.now_ns();
         let result = work.wait(&worker.cancel, || own_memory(worker))?;
         let mut ready = result.map_err(|error| End::Failed(error.to_string()))?;
-        ready.waited_ns = Monotonic.now_ns() - begin;
         watch::trim();
         let after = own_memory(worker);
         ready.tokenizer_bytes = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+        ready.waited_ns = Monotonic.now_ns() - begin;
         Ok(ready)
     }
 }
@@ -133,10 +125,9 @@ fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, Tok
         ids,
         start_id,
         tokenizer: Some(tokenizer),
-        tokenizer_bytes: None,
         tokenizer_ns: Some(tokenizer_ns),
         tokenize_ns,
-        waited_ns: 0,
+        ..Ready::default()
     })
 }
 
