@@ -35,7 +35,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use slmscope_profiles::op::{BatchHead, OpBatch, OpEvent, Phase};
 
-/// Bytes for records: some 470 tokens of a 30-layer model, more than a second of them.
+/// Bytes for records: some 470 tokens of a 30-layer model. The consumer looks 40 times a second.
 const CAPACITY: usize = 2 << 20;
 const DATA: usize = 4096;
 const SIZE: usize = DATA + CAPACITY;
@@ -57,12 +57,12 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     fn new(memory: BorrowedFd<'_>) -> io::Result<Self> {
-        let both = ProtFlags::READ | ProtFlags::WRITE;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
         // All pages now, so that no token pays for one.
         let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: a new shared mapping at an address of the kernel's choice; `SIZE` bytes exist, which the
         // callers have checked or set.
-        let base = unsafe { mmap(std::ptr::null_mut(), SIZE, both, flags, memory, 0)? };
+        let base = unsafe { mmap(std::ptr::null_mut(), SIZE, access, flags, memory, 0)? };
         Ok(Self { base: base.cast() })
     }
 

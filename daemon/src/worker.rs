@@ -87,7 +87,7 @@ pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
     let (first, mut files) = commands.recv().context("the daemon left without a word")?;
     anyhow::ensure!(!files.is_empty(), "the daemon sent no op ring");
     let ring = Producer::open(&files.remove(0)).context("cannot open the op ring")?;
-    // What the program itself takes, before anything is loaded.
+    // What the program itself takes with its ring, before anything is loaded.
     let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
     // Opened now: afterwards nothing can be.
     let statm = File::open("/proc/self/statm").ok();
