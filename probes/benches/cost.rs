@@ -6,7 +6,7 @@
 //!
 //! The last two read files of a folder (RAPL and cpufreq of a small server), because not every machine has
 //! such; the kernel's own work behind a real one comes on top: about 1 µs for a RAPL register. Beside each stands
-//! what a thread costs here that wakes up as often and reads nothing: on a virtual machine that is most of it.
+//! what a thread costs here that parks as often and reads nothing: on a virtual machine that is most of it, or more.
 //! Both take turns, a stretch each, and the medians count, so that a busy host spoils neither.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
@@ -39,12 +39,12 @@ fn main() -> ExitCode {
         ticks
     };
     println!(
-        "fast group, 2 threads compute: {tick_us:.1} µs a tick (at most {TICK_BAR_US}); {bare_us:.1} µs without reading"
+        "fast group, 2 threads compute: {tick_us:.1} µs a tick (at most {TICK_BAR_US}); {bare_us:.1} µs for parking alone"
     );
     let (bare_us, khz_us) = ticks(fixture.path(), 1000);
     let share = khz_us / 1e3;
     println!(
-        "counters at 1 kHz: {khz_us:.1} µs a tick, {:.2} % of a core (at most {:.0} %); {bare_us:.1} µs without reading",
+        "counters at 1 kHz: {khz_us:.1} µs a tick, {:.2} % of a core (at most {:.0} %); {bare_us:.1} µs for parking alone",
         share * 100.0,
         KHZ_BAR * 100.0,
     );

@@ -262,7 +262,7 @@ mod tests {
         const SOFTWARE: u32 = 1;
         const FRESH: usize = 64 << 20;
         let event = |config| Event { kind: SOFTWARE, config, ..Event::default() };
-        let (faults, minor_faults) = (event(2), event(5));
+        let (task_clock, faults, minor_faults) = (event(1), event(2), event(5));
         let group = match Group::open(&[faults, minor_faults], Target::Thread(0)) {
             Ok(group) => group,
             Err(errno) => {
@@ -270,12 +270,14 @@ mod tests {
                 return;
             }
         };
-        let before = group.read().unwrap();
+        let clock = Group::open(&[task_clock], Target::Thread(0)).unwrap();
+        let (before, begin) = (group.read().unwrap(), clock.read().unwrap());
         // Larger than what an allocator keeps, so these pages are fresh.
         let mut pages = vec![0_u8; FRESH];
         pages.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         assert_eq!(std::hint::black_box(&pages).first(), Some(&1));
-        let after = group.read().unwrap();
+        let (after, end) = (group.read().unwrap(), clock.read().unwrap());
+        assert!(end.values[0] > begin.values[0], "the clock of the thread");
         // One fault brings in a huge page at most, and those at the ends may be there already.
         let least = (FRESH >> 22) as u64;
         for event in 0..2 {

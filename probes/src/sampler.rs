@@ -84,7 +84,7 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Changes how often everything is read, at once.
+    /// Changes how often everything is read, at once; what is read every 10 ms or more often, after its next reading.
     pub fn set_pace(&self, pace: Pace) {
         self.shared.pace.store(encode(pace), Ordering::Relaxed);
         self.shared.wake();
