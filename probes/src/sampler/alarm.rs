@@ -42,9 +42,7 @@ impl Alarm {
     pub(super) fn wait_until(&mut self, at_ns: u64) -> Result<(), Errno> {
         let [now, then] = &mut self.timers;
         now.set(at_ns)?;
-        if self.last_ns != 0 && self.last_ns < at_ns {
-            then.set(at_ns.saturating_add(at_ns - self.last_ns))?;
-        }
+        then.set(at_ns.saturating_add(at_ns.saturating_sub(self.last_ns)))?;
         self.last_ns = at_ns;
         rustix::io::read(&now.fd, &mut [0_u8; 8])?;
         now.at_ns = None;
