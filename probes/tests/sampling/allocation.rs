@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use slmscope_probes::fdinfo::Clients;
@@ -55,16 +56,22 @@ fn allocations(root: &Root, worker: Option<u32>) -> HashMap<String, u64> {
     let names: Vec<String> = inventory.channels.iter().map(|channel| channel.id.clone()).collect();
     let (sender, counts) = mpsc::channel::<(ChannelId, u64)>();
     let sender = Mutex::new(sender);
+    // Readings before the worker is named, or at another pace, warm nothing up.
+    let ready = Arc::new(AtomicBool::new(false));
+    let counting = Arc::clone(&ready);
     let sink = move |sample: &Sample| {
         let since = ALLOCATIONS.get() - LEFT_AT.get();
         let first = sample.values.first().map_or(ChannelId::MAX, |&(channel, _)| channel);
-        let _ = sender.lock().unwrap().send((first, since));
+        if counting.load(Ordering::Acquire) {
+            let _ = sender.lock().unwrap().send((first, since));
+        }
         LEFT_AT.set(ALLOCATIONS.get());
     };
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_counters_hz(1000);
     sampler.set_worker(worker);
+    ready.store(true, Ordering::Release);
     let mut readings: HashMap<ChannelId, u32> = HashMap::new();
     let mut found: HashMap<String, u64> = HashMap::new();
     // A channel is heard of first when it is new to its lane; then every later one is warm.
