@@ -11,6 +11,7 @@
 //! | `offsets` | -128 × sum of 32 quants | signed, stored biased by 128 |
 //! | `sums` | scale × sum of 32 quants | with a minimum per 32 |
 //! | `halves` | scale × sums of 16 quants each | with a scale or minimum per 16 |
+//! | `octets` | quants of eight blocks: first quarters of all, second ones … | in Q4_0, with AVX-512 and one row |
 //!
 //! A plain tile holds the values of one column of its rows side by side. In both forms a tile of one row is
 //! that row. A [`FEW`] rows have a tile each, because re-laying weights takes longer than they do.
@@ -25,6 +26,8 @@ pub const TILE: usize = 16;
 pub const FEW: usize = 8;
 /// Values of a block.
 pub(super) const BLOCK: usize = 32;
+/// Values of eight blocks.
+pub(super) const OCTET: usize = 8 * BLOCK;
 
 /// What activations are converted to before they are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +65,7 @@ pub struct Tile {
     pub(super) offsets: Vec<i32>,
     pub(super) sums: Vec<f32>,
     pub(super) halves: Vec<[f32; 2]>,
+    pub(super) octets: Vec<[i8; OCTET]>,
     pub(super) values: Vec<f32>,
 }
 
@@ -74,6 +78,7 @@ impl Activations {
                 Form::Plain => (0, elements),
                 Form::Quantized => (elements / BLOCK, 0),
             };
+            let octets = if index < FEW { blocks.min(columns / BLOCK).div_ceil(OCTET / BLOCK) } else { 0 };
             Tile {
                 rows: 0,
                 columns: 0,
@@ -82,6 +87,7 @@ impl Activations {
                 offsets: vec![0; blocks],
                 sums: vec![0.0; blocks],
                 halves: vec![[0.0; 2]; blocks],
+                octets: vec![[0; OCTET]; octets],
                 values: vec![0.0; values],
             }
         };
@@ -186,6 +192,25 @@ impl Tile {
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     fn fill_avx512(&mut self, input: &[f32]) {
         self.fill_with(input);
+        if self.rows == 1 {
+            self.arrange();
+        }
+    }
+
+    /// Fills `octets` from `quants`. What a last one has beyond the row is left as it is; weights are 0 there.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn arrange(&mut self) {
+        const QUARTER: usize = BLOCK / 4;
+        let blocks = self.columns / BLOCK;
+        for (octet, quants) in self.octets.iter_mut().zip(self.quants[..blocks].chunks(OCTET / BLOCK)) {
+            for (block, quants) in quants.iter().enumerate() {
+                for (number, quarter) in quants.as_chunks::<QUARTER>().0.iter().enumerate() {
+                    let at = (number * (OCTET / BLOCK) + block) * QUARTER;
+                    octet[at..at + QUARTER].copy_from_slice(quarter);
+                }
+            }
+        }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -228,7 +253,7 @@ impl Tile {
     }
 
     fn memory(&self) -> usize {
-        self.quants.len() * (BLOCK + 4 + 4 + 4 + 8) + self.values.len() * 4
+        self.quants.len() * (BLOCK + 4 + 4 + 4 + 8) + self.octets.len() * OCTET + self.values.len() * 4
     }
 }
 

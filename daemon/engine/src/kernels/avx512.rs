@@ -10,6 +10,7 @@
 mod k_quants;
 mod legacy;
 mod plain;
+mod q4_0;
 mod tile;
 
 use std::arch::x86_64::{
@@ -33,11 +34,10 @@ pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &
         WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => {
             plain::gemv(format, rows, row_bytes, input, out);
         }
-        WeightFormat::Q4_0
-        | WeightFormat::Q4_1
-        | WeightFormat::Q5_0
-        | WeightFormat::Q5_1
-        | WeightFormat::Q8_0 => legacy::gemv(format, rows, row_bytes, input, out),
+        WeightFormat::Q4_0 => q4_0::gemv(rows, row_bytes, input, out),
+        WeightFormat::Q4_1 | WeightFormat::Q5_0 | WeightFormat::Q5_1 | WeightFormat::Q8_0 => {
+            legacy::gemv(format, rows, row_bytes, input, out);
+        }
         WeightFormat::Q2K | WeightFormat::Q3K | WeightFormat::Q4K | WeightFormat::Q5K | WeightFormat::Q6K => {
             k_quants::gemv(format, rows, row_bytes, input, out);
         }
@@ -113,6 +113,14 @@ fn load_some<B: Byte>(bytes: &[B]) -> __m512i {
     let mask = u64::MAX.checked_shr(64 - bytes.len().min(64) as u32).unwrap_or(0);
     // SAFETY: bytes beyond the slice are masked out, which neither reads them nor faults.
     unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) }
+}
+
+/// Up to 64 bytes from `start` on, then zeroes. Of nothing, nothing is loaded where `bytes` lie: at an address
+/// without memory a load costs hundreds of cycles even if all of it is masked out.
+#[inline]
+#[target_feature(enable = "avx512bw")]
+fn load_from<B: Byte>(bytes: &[B], start: usize) -> __m512i {
+    load_some(bytes.get(start..).unwrap_or(&bytes[..0]))
 }
 
 /// Up to 16 values, then zeroes.

@@ -1,4 +1,4 @@
-//! One row of activations times rows in formats with blocks of 32.
+//! One row of activations times rows in formats with blocks of 32, Q4_0 apart.
 //!
 //! Four blocks of a row are taken at once. Their quants are arranged as the nibbles lie: sixteen bytes of
 //! first halves of each block in one register, of second halves in another, so that each of the four 16-byte
@@ -15,7 +15,7 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{Byte, at, load, load_some, load_some_floats, prefetch};
+use super::{at, load, load_from, load_some_floats, prefetch};
 use crate::kernels::activations::{BLOCK, Tile};
 use crate::kernels::streams::{STREAMS, by_streams};
 
@@ -59,10 +59,6 @@ pub(in crate::kernels) fn gemv(
 ) {
     let none = _mm512_setzero_ps();
     match format {
-        WeightFormat::Q4_0 => gemv_quads::<72, 8>(rows, row_bytes, input, out, |bytes| {
-            let (left, right) = nibbles::<18>(&bytes);
-            Quad { left, right, scales: spread::<18, 0>(&bytes), mins: none }
-        }),
         WeightFormat::Q4_1 => gemv_quads::<80, 0>(rows, row_bytes, input, out, |bytes| {
             let (left, right) = nibbles::<20>(&bytes);
             Quad { left, right, scales: spread::<20, 0>(&bytes), mins: spread::<20, 2>(&bytes) }
@@ -79,7 +75,7 @@ pub(in crate::kernels) fn gemv(
             let (left, right) = whole_bytes(&bytes);
             Quad { left, right, scales: spread::<34, 0>(&bytes), mins: none }
         }),
-        _ => unreachable!("formats with blocks of 32"),
+        _ => unreachable!("formats with blocks of 32 but Q4_0"),
     }
 }
 
@@ -143,14 +139,6 @@ fn dots<const N: usize, const QUAD: usize, const BIAS: i8>(
         }
     }
     sums.map(|sum| _mm512_reduce_add_ps(sum))
-}
-
-/// Up to 64 bytes from `start` on, then zeroes. Of nothing, nothing is loaded where `bytes` lie: at an address
-/// without memory a load costs hundreds of cycles even if all of it is masked out.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn load_from<B: Byte>(bytes: &[B], start: usize) -> __m512i {
-    load_some(bytes.get(start..).unwrap_or(&bytes[..0]))
 }
 
 #[inline]
