@@ -192,7 +192,7 @@ impl Tile {
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     fn fill_avx512(&mut self, input: &[f32]) {
         self.fill_with(input);
-        if self.rows == 1 {
+        if self.rows == 1 && !self.octets.is_empty() {
             self.arrange();
         }
     }
