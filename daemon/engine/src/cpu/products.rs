@@ -16,7 +16,7 @@ use crate::pool::{Parts, Pool};
 pub(super) const MOST_PARTS: usize = 8;
 /// Chunks that a thread finds on average: more even out the threads, fewer leave longer stretches of memory to
 /// read.
-const CHUNKS_PER_THREAD: usize = 6;
+const CHUNKS_PER_THREAD: usize = 3;
 /// Into how many the last chunk of each thread is cut, so that all are done at nearly the same time.
 const LAST_CUTS: usize = 4;
 /// A chunk of weights that is worth claiming, bytes: a microsecond or so of reading.

@@ -9,11 +9,10 @@ mod plain;
 mod tile;
 
 use std::arch::x86_64::{
-    __m256, __m256i, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32,
-    _mm_loadu_si128, _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch, _mm256_abs_epi8,
-    _mm256_broadcastsi128_si256, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_sign_epi8,
-    _mm256_storeu_ps,
+    __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32, _mm_loadu_si128,
+    _mm_movehdup_ps, _mm_movehl_ps, _mm256_abs_epi8, _mm256_broadcastsi128_si256, _mm256_castps256_ps128,
+    _mm256_extractf128_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_set1_epi16, _mm256_sign_epi8, _mm256_storeu_ps,
 };
 
 use slmscope_profiles::format::WeightFormat;
@@ -22,7 +21,6 @@ use super::activations::{Activations, Tile};
 use super::blocks::{self, with_block};
 use super::output::Columns;
 use super::panel::Scratch;
-use super::streams::AHEAD;
 
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -102,14 +100,6 @@ fn load_floats(values: &[f32; 8]) -> __m256 {
 fn store_floats(out: &mut [f32; 8], values: __m256) {
     // SAFETY: as many values as are written; no alignment is needed.
     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), values) }
-}
-
-/// Asks for the cache line [`AHEAD`] of what is at `at`, which may lie outside of `bytes`.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn prefetch(bytes: &[u8], at: usize) {
-    // Into the second-level cache: a core can wait for more lines there than in the first.
-    _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(at + AHEAD).cast());
 }
 
 /// `N` values of `values` from `start` on.

@@ -14,9 +14,8 @@ mod q4_0;
 mod tile;
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
-    _mm512_storeu_si512,
+    __m256i, __m512, __m512i, _mm256_loadu_si256, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_storeu_si512,
 };
 
 use slmscope_profiles::format::WeightFormat;
@@ -25,7 +24,6 @@ use super::activations::{Activations, Tile};
 use super::blocks::{self, with_block};
 use super::output::Columns;
 use super::panel::Scratch;
-use super::streams::AHEAD;
 
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
@@ -141,14 +139,6 @@ fn store_some_floats(out: &mut [f32], values: __m512) {
     let mask = ((1_u32 << out.len().min(16)) - 1) as u16;
     // SAFETY: places beyond the slice are masked out, which neither writes them nor faults.
     unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, values) }
-}
-
-/// Asks for the cache line [`AHEAD`] of what is at `at`, which may lie outside of `bytes`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn prefetch(bytes: &[u8], at: usize) {
-    // Into the second-level cache: a core can wait for more lines there than in the first.
-    _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(at + AHEAD).cast());
 }
 
 /// `N` values of `values` from `start` on.

@@ -34,7 +34,6 @@ use super::activations::{Activations, Tile};
 use super::blocks::with_block;
 use super::output::Columns;
 use super::panel::Scratch;
-use super::streams::AHEAD;
 use dot::{Dot, Sdot, Widening};
 use matrix::Smmla;
 
@@ -157,16 +156,6 @@ fn load_floats(values: &[f32; 4]) -> float32x4_t {
 fn store_floats(out: &mut [f32; 4], values: float32x4_t) {
     // SAFETY: as many values as are written; no alignment is needed.
     unsafe { vst1q_f32(out.as_mut_ptr(), values) }
-}
-
-/// Asks for the cache line [`AHEAD`] of what is at `at`, which may lie outside of `bytes`.
-#[inline(always)]
-#[expect(unsafe_code, reason = "std has no stable way to ask")]
-fn prefetch(bytes: &[u8], at: usize) {
-    let place = bytes.as_ptr().wrapping_add(at + AHEAD);
-    // SAFETY: a hint, which reads nothing and faults nowhere. Into the second-level cache: a core can wait
-    // for more lines there than in the first.
-    unsafe { asm!("prfm pldl2keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly)) };
 }
 
 /// `N` values of `values` from `start` on.

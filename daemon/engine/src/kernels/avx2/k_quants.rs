@@ -12,10 +12,10 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, dots, f16, load, load_floats, prefetch, total};
+use super::{at, dots, f16, load, load_floats, total};
 use crate::kernels::activations::Tile;
 use crate::kernels::k_quants::{six_bit_pairs, three_bit_scales};
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// A block of weights. Scales and minimums are those of the eight groups, or of the halves of the first four
 /// groups and of the others.

@@ -10,9 +10,9 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, dots, load, load_twice, prefetch, signed_dots, total};
+use super::{at, dots, load, load_twice, signed_dots, total};
 use crate::kernels::activations::Tile;
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// The bias of quants that are signed.
 const SIGNED: i8 = i8::MIN;

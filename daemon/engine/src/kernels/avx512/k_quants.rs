@@ -17,10 +17,10 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, load, load_floats, load_half, load_some_floats, prefetch};
+use super::{at, load, load_floats, load_half, load_some_floats};
 use crate::kernels::activations::Tile;
 use crate::kernels::k_quants::{six_bit_pairs, three_bit_scales};
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Groups 0 and 2, 1 and 3, 4 and 6, 5 and 7.
 const BY_TWO: u8 = 0;

@@ -15,9 +15,9 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, load, load_from, load_some_floats, prefetch};
+use super::{at, load, load_from, load_some_floats};
 use crate::kernels::activations::{BLOCK, Tile};
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// The bytes of four blocks: the first 64, the next 64 if there are as many, and the last 64.
 struct Bytes {

@@ -8,12 +8,12 @@ use std::arch::x86_64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, load_floats, load_some, load_some_floats, prefetch, store_some_floats};
+use super::{at, load_floats, load_some, load_some_floats, store_some_floats};
 use crate::kernels::activations::{Activations, TILE, Tile};
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
 use crate::kernels::plain;
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.
 const STEP: usize = 16;

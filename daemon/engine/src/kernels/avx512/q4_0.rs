@@ -14,9 +14,9 @@ use std::arch::x86_64::{
     _mm512_setr_epi32, _mm512_setzero_ps, _mm512_srli_epi16,
 };
 
-use super::{at, load, load_from, prefetch};
+use super::{at, load, load_from};
 use crate::kernels::activations::{BLOCK, OCTET, Tile};
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 const BLOCK_BYTES: usize = 18;
 /// Blocks that are taken at once.

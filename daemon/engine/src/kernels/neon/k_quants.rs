@@ -14,10 +14,10 @@ use std::arch::aarch64::{
 use slmscope_profiles::format::WeightFormat;
 
 use super::dot::Dot;
-use super::{at, f16, load, load_floats, load_signed, prefetch, store_floats};
+use super::{at, f16, load, load_floats, load_signed, store_floats};
 use crate::kernels::activations::Tile;
 use crate::kernels::k_quants::{six_bit_pairs, three_bit_scales};
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Scales and minimums of the eight groups of a block, or of their sixteen halves.
 struct Scales {

@@ -9,9 +9,9 @@ use std::arch::aarch64::{
 use slmscope_profiles::format::WeightFormat;
 
 use super::dot::Dot;
-use super::{at, f16, load, load_signed, prefetch};
+use super::{at, f16, load, load_signed};
 use crate::kernels::activations::Tile;
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// A block of weights.
 struct Unpacked {

@@ -7,13 +7,13 @@ use std::arch::aarch64::{
 
 use slmscope_profiles::format::WeightFormat;
 
-use super::{at, load, load_floats, prefetch, store_floats, widen_f16};
+use super::{at, load, load_floats, store_floats, widen_f16};
 use crate::kernels::activations::{Activations, Tile};
 use crate::kernels::blocks::widen;
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
 use crate::kernels::plain;
-use crate::kernels::streams::{STREAMS, by_streams};
+use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.
 const STEP: usize = 8;
