@@ -14,8 +14,8 @@ use crate::pressure::Pressure;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
 use crate::{
-    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, membw, npu, perf, pmic, remedy, thermal,
-    threads, throttle, total,
+    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, kfd, membw, npu, perf, pmic, remedy,
+    thermal, threads, throttle, total,
 };
 
 /// The catalogue of one machine with the sources behind it.
@@ -72,6 +72,7 @@ pub fn discover(root: &Root) -> Inventory {
     medium.extend(npu::discover(root, &mut catalogue));
     let mut processors = cards.sources;
     processors.extend(fdinfo::worker::discover(root, &cards.signs, &worker, &mut catalogue));
+    processors.extend(kfd::discover(root, &cards.signs, &worker, &mut catalogue));
     let lists = &mut [&mut battery, &mut node, &mut bus, &mut fast, &mut processors];
     total::discover(root, &mut catalogue, profile, discharging, lists);
     fill(&mut catalogue);

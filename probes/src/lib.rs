@@ -31,6 +31,7 @@ mod hwmon;
 pub mod hygiene;
 mod inventory;
 mod ipmi;
+mod kfd;
 mod membw;
 mod meminfo;
 mod npu;
