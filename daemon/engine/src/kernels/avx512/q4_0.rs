@@ -22,6 +22,8 @@ const BLOCK_BYTES: usize = 18;
 /// Blocks that are taken at once.
 const BLOCKS: usize = OCTET / BLOCK;
 const OCTET_BYTES: usize = BLOCKS * BLOCK_BYTES;
+/// Where in eight blocks the registers of [`Bytes`] begin.
+const REGISTERS: [usize; 4] = [0, 8, OCTET_BYTES / 2, OCTET_BYTES / 2 + 8];
 
 /// The activations of one row.
 struct Input<'a> {
@@ -69,15 +71,13 @@ fn dots<const N: usize>(rows: [&[u8]; N], input: &Input<'_>) -> [f32; N] {
             prefetch(row, index * OCTET_BYTES);
             prefetch(row, index * OCTET_BYTES + OCTET_BYTES / 2);
             let bytes = &octets[index];
-            let starts = [0, 8, OCTET_BYTES / 2, OCTET_BYTES / 2 + 8];
-            *sum = add(*sum, &shared, starts.map(|start| load(at::<64, _>(bytes, start))));
+            *sum = add(*sum, &shared, REGISTERS.map(|start| load(at::<64, _>(bytes, start))));
         }
     }
     if let (Some(octet), false) = (input.octets.last(), last_scales.is_empty()) {
         let shared = share(octet, &filled(last_offsets), &filled(last_scales));
         for (sum, (_, bytes)) in sums.iter_mut().zip(&rows_octets) {
-            let starts = [0, 8, OCTET_BYTES / 2, OCTET_BYTES / 2 + 8];
-            *sum = add(*sum, &shared, starts.map(|start| load_from(bytes, start)));
+            *sum = add(*sum, &shared, REGISTERS.map(|start| load_from(bytes, start)));
         }
     }
     sums.map(|sum| _mm512_reduce_add_ps(sum))
