@@ -9,7 +9,11 @@
 //! what a thread costs here that parks as often and reads nothing: on a virtual machine that is most of it, or more.
 //! Both take turns, a stretch each, and the medians count, so that a busy host spoils neither.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program for developers: it prints figures, and without what it measures there are none"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +30,12 @@ use slmscope_profiles::channel::{ChannelId, Sample};
 const TICK_BAR_US: f64 = 30.0;
 const KHZ_BAR: f64 = 0.02;
 
+/// Main waits out these times while the sampler's own threads are measured: a cost per tick or reading needs many.
 const STRETCH: Duration = Duration::from_millis(800);
+/// Of sampling before a stretch: files are opened and buffers grow in it.
+const SETTLING: Duration = Duration::from_millis(200);
+/// In which the slow sources are read a few times too.
+const ALL_SOURCES: Duration = Duration::from_secs(5);
 const STRETCHES: usize = 7;
 
 fn main() -> ExitCode {
@@ -98,7 +107,7 @@ fn by_source() {
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_worker(Some(std::process::id()));
-    thread::sleep(Duration::from_secs(5));
+    thread::sleep(ALL_SOURCES);
     sampler.stop();
     println!(
         "{:32} {:>8} {:>12} {:>12} {:>8}",
@@ -131,7 +140,7 @@ fn lane_time(tree: &Path, hz: u32, time: Duration) -> f64 {
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_counters_hz(hz);
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(SETTLING);
     let (cpu_ns, before) = (thread_ns("probe-fast"), ticks.load(Ordering::Relaxed));
     thread::sleep(time);
     let (cpu_ns, ticks) = (thread_ns("probe-fast") - cpu_ns, ticks.load(Ordering::Relaxed) - before);
