@@ -66,7 +66,7 @@ fn nodes(root: &Root) -> Vec<(String, u32)> {
     names.into_iter().take(MAX_NODES).filter_map(node).collect()
 }
 
-/// `domain:bus:device.function` from lines of a name and a number. Kernels before 5.4 tell no domain.
+/// `domain:bus:device.function` from lines of a name and a number. Old kernels tell no domain.
 fn address(properties: &str) -> Option<String> {
     let value = |name: &str| {
         let mut values = properties.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -85,7 +85,7 @@ struct ComputeMemory {
     channel: ChannelId,
     pid: Option<u32>,
     file: Option<Handle>,
-    /// Since the last look for the file.
+    /// Of this worker.
     readings: u32,
 }
 
