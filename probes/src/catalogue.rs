@@ -79,6 +79,32 @@ impl Catalogue {
         self.push(channel);
     }
 
+    /// Adds the sum of channels that are in the catalogue, the slowest last. It is derived, and told as often as
+    /// the last.
+    pub(crate) fn sum(
+        &mut self,
+        (id, quantity, unit, scope): (&str, Quantity, Unit, Scope),
+        of: Vec<ChannelId>,
+        source: String,
+    ) {
+        let last = of.last().and_then(|&last| self.get(last));
+        let (period_ns, update_ns) = last.map_or((None, None), |last| (last.period_ns, last.update_ns));
+        self.push(Channel {
+            channel: 0,
+            id: id.to_owned(),
+            quantity,
+            unit,
+            scope,
+            class: Class::Derived,
+            kind: Kind::Sum { of },
+            source,
+            period_ns,
+            update_ns,
+            reason: None,
+            remedy: None,
+        });
+    }
+
     /// Adds a channel that has no value here. `source` names what was looked for.
     pub(crate) fn absent(
         &mut self,

@@ -131,25 +131,14 @@ fn watch(source: &mut dyn Source, tracks: &mut [Track], until: Instant) {
 
 /// `now` is given where readings have an age.
 fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> DoctorRow {
-    let of = |id: ChannelId| seen.get(usize::from(id)).map_or(&[][..], |seen| &seen.readings);
-    // A rate costs what its counter costs, and is new when that is.
+    // A rate costs what its counter costs, and is new when that is. A sum has no source of its own.
     let behind = match channel.kind {
-        Kind::Rate { of } => of,
-        Kind::Gauge | Kind::Counter { .. } => channel.channel,
+        Kind::Rate { of } => Some(of),
+        Kind::Gauge | Kind::Counter { .. } => Some(channel.channel),
+        Kind::Sum { .. } => None,
     };
-    let behind = seen.get(usize::from(behind)).filter(|_| now.is_some());
-    let read = match (&channel.reason, channel.kind) {
-        (Some(reason), _) => Err(reason.clone()),
-        (None, Kind::Rate { of: counter }) => {
-            let range = match all.get(usize::from(counter)).map(|counter| counter.kind) {
-                Some(Kind::Counter { range }) => range,
-                _ => None,
-            };
-            difference(of(counter), range, channel)
-        }
-        (None, Kind::Gauge | Kind::Counter { .. }) => latest(of(channel.channel), channel),
-    };
-    let (time, value, reason) = match read {
+    let behind = behind.and_then(|behind| seen.get(usize::from(behind))).filter(|_| now.is_some());
+    let (time, value, reason) = match reading(channel, all, seen) {
         Ok((time, value)) => (Some(time), Some(value), None),
         Err(reason) => (None, None, Some(reason)),
     };
@@ -172,6 +161,39 @@ fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> D
         value,
         reason,
         remedy: channel.remedy.clone(),
+    }
+}
+
+/// The value of a channel, and when it was read.
+fn reading(channel: &Channel, all: &[Channel], seen: &[Seen]) -> Result<(u64, f64), Reason> {
+    let of = |id: ChannelId| seen.get(usize::from(id)).map_or(&[][..], |seen| &seen.readings);
+    if let Some(reason) = &channel.reason {
+        return Err(reason.clone());
+    }
+    match &channel.kind {
+        Kind::Gauge | Kind::Counter { .. } => latest(of(channel.channel), channel),
+        &Kind::Rate { of: counter } => {
+            let range = match all.get(usize::from(counter)).map(|counter| &counter.kind) {
+                Some(&Kind::Counter { range }) => range,
+                _ => None,
+            };
+            difference(of(counter), range, channel)
+        }
+        Kind::Sum { of: parts } => {
+            let parts = parts.iter().filter_map(|&part| all.get(usize::from(part)));
+            let mut sum = (u64::MAX, 0.0);
+            for part in parts {
+                let (time, value) = match part.kind {
+                    Kind::Counter { range } => {
+                        let rate = Channel { quantity: channel.quantity, unit: channel.unit, ..part.clone() };
+                        difference(of(part.channel), range, &rate)
+                    }
+                    _ => latest(of(part.channel), part),
+                }?;
+                sum = (sum.0.min(time), sum.1 + value);
+            }
+            Ok(sum)
+        }
     }
 }
 
@@ -228,4 +250,44 @@ fn user() -> String {
         (number.parse() == Ok(uid)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_adds_watts_of_counters_and_gauges_and_is_as_old_as_its_oldest_part() {
+        let channel = |channel: ChannelId, unit: Unit, kind: Kind| Channel {
+            channel,
+            id: format!("part{channel}"),
+            quantity: if unit == Unit::Joules { Quantity::Energy } else { Quantity::Power },
+            unit,
+            scope: Scope::Package,
+            class: Class::Measured,
+            kind,
+            source: format!("file{channel}"),
+            period_ns: None,
+            update_ns: None,
+            reason: None,
+            remedy: None,
+        };
+        let all = [
+            channel(0, Unit::Joules, Kind::Counter { range: Some(100.0) }),
+            channel(1, Unit::Watts, Kind::Gauge),
+            channel(2, Unit::Watts, Kind::Sum { of: vec![0, 1] }),
+        ];
+        let second = 1_000_000_000;
+        let sum = |counter: [f64; 2], gauge: Value| {
+            let seen = |readings: Vec<(u64, Value)>| Seen { readings, ..Seen::default() };
+            let [older, newer] = counter.map(Value::Present);
+            let seen = [seen(vec![(0, older), (second, newer)]), seen(vec![(2 * second, gauge)])];
+            reading(&all[2], &all, &seen).map_err(|reason| (reason.code, reason.detail))
+        };
+        assert_eq!(sum([95.0, 5.0], Value::Present(36.0)), Ok((second, 46.0)));
+        let asleep = sum([1.0, 5.0], Value::Absent(ReasonCode::GatedOrAsleep)).unwrap_err();
+        assert_eq!(asleep.0, ReasonCode::GatedOrAsleep);
+        let stuck = sum([5.0, 5.0], Value::Present(36.0)).unwrap_err();
+        assert!(stuck.0 == ReasonCode::Stale && stuck.1.contains("file0"), "{stuck:?}");
+    }
 }

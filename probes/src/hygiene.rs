@@ -109,7 +109,9 @@ fn throttling(root: &Root) -> (Option<u64>, Option<bool>) {
         debug_assert_eq!(channel.quantity, Quantity::Throttle);
         match channel.kind {
             Kind::Counter { .. } => events = Some(events.unwrap_or(0) + value as u64),
-            Kind::Gauge | Kind::Rate { .. } => now = Some(now.unwrap_or(false) || value > 0.0),
+            Kind::Gauge | Kind::Rate { .. } | Kind::Sum { .. } => {
+                now = Some(now.unwrap_or(false) || value > 0.0);
+            }
         }
     }
     (events, now)

@@ -7,12 +7,16 @@
 //! | 3 | a sensor at the board's input, a module's meter | `board-input`, `platform` |
 //! | 4 | the platform counter (`psys`) | `platform` |
 //! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
-//! | 6 | all packages, and memory where it is counted beside them | `package`, `rail:package+dram` |
+//! | 6 | all packages, memory where it is counted beside them, cards that tell theirs | `package`, `rail:package+dram+gpu` |
 //! | 7 | the rails of a power-management chip, summed | `rail:pmic` |
 //!
-//! Sums are derived and partial: they leave out regulators, disks, fans and cards. Nothing is ever filled in
-//! from a nominal figure. The choice is made once, at the start; a machine that is plugged in afterwards has no
-//! figure until the next one.
+//! Sums are derived and partial: they leave out regulators, disks and fans. Nothing is ever filled in from a
+//! nominal figure. The choice is made once, at the start; a machine that is plugged in afterwards has no figure
+//! until the next one.
+//!
+//! Cards are read in threads of their own, and some tell watts where packages count joules, so a sum with them
+//! is not sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that
+//! falls asleep leaves it without a figure, for what a sleeping card draws is not known.
 
 use slmscope_profiles::channel::{
     Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, difference,
@@ -32,6 +36,8 @@ pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
 /// What the figure is made of.
 struct Choice {
     parts: Vec<ChannelId>,
+    /// What is added to them, from other threads.
+    cards: Vec<ChannelId>,
     scope: Scope,
     /// What the sum leaves out; empty for a single sensor.
     without: &'static str,
@@ -48,6 +54,9 @@ pub(crate) fn discover(
     lists: &mut [&mut Vec<Box<dyn Source>>],
 ) {
     for choice in candidates(root, catalogue.channels(), board, discharging) {
+        if !choice.cards.is_empty() {
+            return enter_sum(catalogue, &choice);
+        }
         for list in lists.iter_mut() {
             let read_here: Vec<ChannelId> = list.iter().flat_map(|source| source.channels()).collect();
             if !choice.parts.iter().all(|part| read_here.contains(part)) {
@@ -74,21 +83,21 @@ fn candidates(
 ) -> Vec<Choice> {
     let single = |channel: &Channel| Choice {
         parts: vec![channel.channel],
+        cards: Vec::new(),
         scope: channel.scope.clone(),
         without: "",
         only_while_positive: false,
     };
     let sampled = |quantity: Quantity| {
         channels.iter().filter(move |channel| {
-            channel.quantity == quantity
-                && channel.reason.is_none()
-                && !matches!(channel.kind, Kind::Rate { .. })
+            channel.quantity == quantity && channel.reason.is_none() && channel.kind.is_sampled()
         })
     };
     let watts = || sampled(Quantity::Power);
     let mut choices = Vec::new();
     choices.extend(discharging.map(|parts| Choice {
         parts,
+        cards: Vec::new(),
         scope: Scope::Battery,
         without: "",
         only_while_positive: true,
@@ -131,28 +140,59 @@ fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
     let parts = parts.filter(|parts| !parts.is_empty())?;
     Some(Choice {
         parts: parts.iter().map(|channel| channel.channel).collect(),
+        cards: Vec::new(),
         scope: Scope::Rail(board.input_rails.join("+")),
         without: "the regulators before these rails",
         only_while_positive: false,
     })
 }
 
-/// All packages with the memory beside them; none if one of the packages cannot be read.
+/// All packages with the memory and the cards beside them; none if one of the packages cannot be read.
 fn packages(channels: &[Channel]) -> Option<Choice> {
     let all = |scope: Scope| {
         let counters: Vec<&Channel> = channels
             .iter()
             .filter(|channel| channel.quantity == Quantity::Energy && channel.unit == Unit::Joules)
-            .filter(|channel| channel.scope == scope && !matches!(channel.kind, Kind::Rate { .. }))
+            .filter(|channel| channel.scope == scope && channel.kind.is_sampled())
             .collect();
         let readable = !counters.is_empty() && counters.iter().all(|channel| channel.reason.is_none());
         readable.then(|| counters.iter().map(|channel| channel.channel).collect::<Vec<_>>())
     };
     let mut parts = all(Scope::Package)?;
     let dram = all(Scope::Dram);
-    let scope = if dram.is_some() { Scope::Rail("package+dram".to_owned()) } else { Scope::Package };
+    let cards = cards(channels);
+    let scope = match (dram.is_some(), cards.is_empty()) {
+        (false, true) => Scope::Package,
+        (true, true) => Scope::Rail("package+dram".to_owned()),
+        (false, false) => Scope::Rail("package+gpu".to_owned()),
+        (true, false) => Scope::Rail("package+dram+gpu".to_owned()),
+    };
     parts.extend(dram.unwrap_or_default());
-    Some(Choice { parts, scope, without: "board, disks, fans and cards", only_while_positive: false })
+    let without =
+        if cards.is_empty() { "board, disks, fans and cards" } else { "board, disks, fans and other cards" };
+    Some(Choice { parts, cards, scope, without, only_while_positive: false })
+}
+
+/// A channel of each card that tells what it draws: its counter, else its gauge. Processors inside a package
+/// are no cards.
+fn cards(channels: &[Channel]) -> Vec<ChannelId> {
+    let mut found: Vec<&Channel> = channels
+        .iter()
+        .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts))
+        .filter(|channel| channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore"))
+        .filter(|channel| channel.reason.is_none() && channel.kind.is_sampled())
+        .collect();
+    found.sort_by_key(|channel| (card(&channel.id).to_owned(), channel.unit != Unit::Joules));
+    found.dedup_by(|later, first| card(&later.id) == card(&first.id));
+    found.iter().map(|channel| channel.channel).collect()
+}
+
+/// The card's part of `gpu0.power` or, where the card itself is not shown, of `energy.xe`.
+fn card(id: &str) -> &str {
+    match id.split_once('.') {
+        Some(("energy" | "power", card) | (card, _)) => card,
+        None => id,
+    }
 }
 
 /// What stands in the way of a figure for the board.
@@ -175,13 +215,25 @@ fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
     (Reason::new(ReasonCode::NoSuchInterface, detail), None)
 }
 
-fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
-    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+/// The first source, the names of all parts, and what they leave out.
+fn describe(parts: &[Channel], choice: &Choice) -> String {
     let names = parts.iter().map(|part| part.id.as_str()).collect::<Vec<_>>().join(" + ");
     let first = parts.first().map_or("", |part| part.source.as_str());
     let without =
         if choice.without.is_empty() { String::new() } else { format!("; without {}", choice.without) };
-    let counter = matches!(parts.first().map(|part| part.kind), Some(Kind::Counter { .. }));
+    format!("{first} ({names}{without})")
+}
+
+fn enter_sum(catalogue: &mut Catalogue, choice: &Choice) {
+    let of: Vec<ChannelId> = choice.parts.iter().chain(&choice.cards).copied().collect();
+    let parts: Vec<Channel> = of.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let source = describe(&parts, choice);
+    catalogue.sum(("power.board", Quantity::Power, Unit::Watts, choice.scope.clone()), of, source);
+}
+
+fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
+    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let counter = matches!(parts.first().map(|part| &part.kind), Some(Kind::Counter { .. }));
     let (id, quantity, unit) = if counter {
         ("energy.board", Quantity::Energy, Unit::Joules)
     } else {
@@ -194,22 +246,20 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
         unit,
         scope: choice.scope.clone(),
         class: alone.map_or(Class::Derived, |part| part.class),
-        source: format!("{first} ({names}{without})"),
+        source: describe(&parts, choice),
         group: Group::Bus,
     };
-    let range = |kind| if let Kind::Counter { range } = kind { range } else { None };
+    let range = |part: &Channel| if let Kind::Counter { range } = part.kind { range } else { None };
     let to = if counter {
-        let range = alone.and_then(|part| range(part.kind));
+        let range = alone.and_then(range);
         let to = catalogue.counter_every(entry, range, parts.first().and_then(|part| part.period_ns));
         catalogue.rate("power.board", to, Quantity::Power, Unit::Watts);
         to
     } else {
         catalogue.gauge_every(entry, parts.first().and_then(|part| part.period_ns))
     };
-    let parts = parts
-        .iter()
-        .map(|part| Part { channel: part.channel, range: range(part.kind), last: None })
-        .collect();
+    let parts =
+        parts.iter().map(|part| Part { channel: part.channel, range: range(part), last: None }).collect();
     WithTotal {
         inner: Vec::new(),
         parts,

@@ -134,7 +134,7 @@ pub enum Unit {
 }
 
 /// How the values of a channel are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The value at the time of the reading.
@@ -150,6 +150,19 @@ pub enum Kind {
         /// The counter.
         of: ChannelId,
     },
+    /// Not sampled: the values of several gauges and the [`rate`]s of several counters, added up. Its parts are
+    /// read at different times, the slowest last. Without one of them there is no sum.
+    Sum {
+        /// The parts, each a gauge or a counter.
+        of: Vec<ChannelId>,
+    },
+}
+
+impl Kind {
+    /// Whether samples have values of such a channel; others are found from those of other channels.
+    pub fn is_sampled(&self) -> bool {
+        matches!(self, Self::Gauge | Self::Counter { .. })
+    }
 }
 
 /// One line of the channel catalogue.

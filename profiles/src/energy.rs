@@ -78,7 +78,7 @@ impl Series {
         });
         match channel.kind {
             Kind::Counter { range } => Self::Counter(Counter::new(readings, range, channel.update_ns)),
-            Kind::Gauge | Kind::Rate { .. } => Self::Gauge(Gauge::new(readings)),
+            Kind::Gauge | Kind::Rate { .. } | Kind::Sum { .. } => Self::Gauge(Gauge::new(readings)),
         }
     }
 

@@ -20,7 +20,7 @@ fn card(files: &[(&str, &str)]) -> Board {
     board
 }
 
-fn amd(status: &str, state: &str) -> Board {
+pub(super) fn amd(status: &str, state: &str) -> Board {
     card(&[
         ("power/runtime_status", status),
         ("power_state", state),

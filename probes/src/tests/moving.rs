@@ -81,6 +81,35 @@ fn psys_is_the_board_and_its_packages_are_not_added() {
 }
 
 #[test]
+fn cards_are_added_to_the_packages_and_processors_inside_them_are_not() {
+    let parts = |board: &Board| {
+        let machine = board.start();
+        let total = machine.channel("power.board");
+        let Kind::Sum { of } = &total.kind else { return (Vec::new(), total.scope.clone()) };
+        assert_eq!(total.class, Class::Derived);
+        assert!(!machine.channels.iter().any(|channel| channel.id == "energy.board"));
+        let id = |&part: &u16| machine.channels[usize::from(part)].id.clone();
+        (of.iter().map(id).collect(), total.scope.clone())
+    };
+    let board = super::asleep::amd("active", "D0");
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));
+    zone(&board, "intel-rapl:0:0", "uncore", 1_000_000, Some(262_143_328_850));
+    let rail = |name: &str| Scope::Rail(name.to_owned());
+    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(parts(&board), (ids(&["energy.package-0", "gpu0.power"]), rail("package+gpu")));
+    zone(&board, "intel-rapl:0:1", "dram", 2_000_000, Some(65_712_999_613));
+    // A card that is not shown as such, and counts its energy.
+    board.set("sys/class/hwmon/hwmon9/name", "xe");
+    board.set("sys/class/hwmon/hwmon9/energy1_input", "5000000");
+    let all = ids(&["energy.package-0", "energy.dram-0", "gpu0.power", "energy.xe"]);
+    assert_eq!(parts(&board), (all, rail("package+dram+gpu")));
+    let integrated = super::asleep::amd("active", "D0");
+    integrated.set("sys/class/hwmon/hwmon3/in1_input", "700");
+    zone(&integrated, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));
+    assert_eq!(parts(&integrated), (vec![], Scope::Package), "its sensor sees the package");
+}
+
+#[test]
 fn zones_that_may_not_be_read_leave_no_half_of_a_board() {
     let board = Board::new(&[]);
     zone(&board, "intel-rapl:0", "package-0", 9_000_000, Some(262_143_328_850));

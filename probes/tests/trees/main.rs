@@ -55,8 +55,8 @@ fn rapl_counters_wrap_at_their_own_range() {
     let tree = two_sockets();
     fs::remove_file(tree.path().join(RAPL).join("intel-rapl:2/max_energy_range_uj")).unwrap();
     let inventory = discover(&Root::tree(tree.path()).unwrap());
-    let range = |id: &str| match inventory.channels.iter().find(|channel| channel.id == id).unwrap().kind {
-        Kind::Counter { range } => range,
+    let range = |id: &str| match &inventory.channels.iter().find(|channel| channel.id == id).unwrap().kind {
+        Kind::Counter { range } => *range,
         other => panic!("{other:?}"),
     };
     assert_eq!(range("energy.package-0"), Some(262_143.0));

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 
 use super::{Stretch, Window, phase_energy};
-use crate::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit};
+use crate::channel::{Channel, Class, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
 use crate::op::Phase;
 use crate::result::{Energy, PhaseEnergy};
@@ -56,7 +56,7 @@ pub fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c C
     };
     let mut usable: Vec<&Channel> = channels
         .iter()
-        .filter(|channel| channel.class != Class::Unavailable && !matches!(channel.kind, Kind::Rate { .. }))
+        .filter(|channel| channel.class != Class::Unavailable && channel.kind.is_sampled())
         .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
         .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts))
         // The board's total repeats what is listed already.
@@ -161,7 +161,7 @@ fn why_none(channels: &[Channel]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::Value;
+    use crate::channel::{Kind, Value};
 
     fn channel(number: u16, id: &str, scope: Scope, unit: Unit) -> Channel {
         let counts = unit == Unit::Joules;

@@ -46,6 +46,12 @@ impl Track {
         self.read_ns = Some(t_ns);
     }
 
+    /// Takes a value that was found from other channels.
+    fn find(&mut self, t_ns: u64, value: Result<f64, ReasonCode>) {
+        self.push(t_ns, value.ok());
+        self.absent = value.err();
+    }
+
     fn see_source(&mut self, sample: &Sample) {
         self.cost_ns = Some(sample.cost_ns).filter(|&ns| ns > 0);
         self.update_ns = sample.update_ns.or(self.update_ns);
@@ -93,6 +99,15 @@ impl Track {
         }
         channel::rate(older?, (now, value?), range).filter(|rate| rate.is_finite())
     }
+
+    /// What it adds to a sum: its value or, of a counter, its rate. An old reading adds nothing.
+    fn part(&self, now_ns: u64) -> Result<f64, ReasonCode> {
+        if self.is_stale(now_ns) {
+            return Err(ReasonCode::Stale);
+        }
+        let value = if self.channel.kind == Kind::Gauge { self.value() } else { self.rate() };
+        value.ok_or(self.absent.unwrap_or(ReasonCode::NeedsTwoReadings))
+    }
 }
 
 /// All channels, in the order in which they came.
@@ -102,6 +117,8 @@ pub(super) struct Channels {
     by_number: HashMap<ChannelId, usize>,
     /// Rate channels by the number of their counter.
     rates: HashMap<ChannelId, Vec<usize>>,
+    /// Sums by the number of their last part, which is the slowest.
+    sums: HashMap<ChannelId, Vec<usize>>,
 }
 
 impl Channels {
@@ -123,10 +140,15 @@ impl Channels {
                 }
             };
             self.by_number.insert(channel.channel, at);
-            if let Kind::Rate { of } = channel.kind {
-                let rates = self.rates.entry(of).or_default();
-                if !rates.contains(&at) {
-                    rates.push(at);
+            let found_from = match &channel.kind {
+                &Kind::Rate { of } => Some((&mut self.rates, of)),
+                Kind::Sum { of } => of.last().map(|&last| (&mut self.sums, last)),
+                Kind::Gauge | Kind::Counter { .. } => None,
+            };
+            if let Some((found, of)) = found_from {
+                let found = found.entry(of).or_default();
+                if !found.contains(&at) {
+                    found.push(at);
                 }
             }
         }
@@ -145,19 +167,34 @@ impl Channels {
             track.see_source(sample);
             let absent = track.absent;
             track.push(sample.t_ns, value.get().filter(|value| value.is_finite()));
-            let Some(rates) = self.rates.get(&number) else { continue };
-            let rate = track.rate();
-            for &at in rates {
+            if let Some(rates) = self.rates.get(&number) {
+                let rate = track.rate().ok_or(absent.unwrap_or(ReasonCode::NeedsTwoReadings));
+                for &at in rates {
+                    if let Some(track) = self.tracks.get_mut(at) {
+                        track.find(sample.t_ns, rate);
+                        track.see_source(sample);
+                    }
+                }
+            }
+            for &at in self.sums.get(&number).map_or(&[][..], Vec::as_slice) {
+                let sum = self.sum(at, sample.t_ns);
                 if let Some(track) = self.tracks.get_mut(at) {
-                    track.push(sample.t_ns, rate);
-                    track.see_source(sample);
-                    track.absent = match rate {
-                        Some(_) => None,
-                        None => absent.or(Some(ReasonCode::NeedsTwoReadings)),
-                    };
+                    track.find(sample.t_ns, sum);
                 }
             }
         }
+    }
+
+    /// The sum at this place, now that its last part was read.
+    fn sum(&self, at: usize, now_ns: u64) -> Result<f64, ReasonCode> {
+        let Some(Kind::Sum { of }) = self.tracks.get(at).map(|track| &track.channel.kind) else {
+            return Err(ReasonCode::Vanished);
+        };
+        let part = |number| {
+            let track = self.by_number.get(number).and_then(|&at| self.tracks.get(at));
+            track.ok_or(ReasonCode::Vanished)?.part(now_ns)
+        };
+        of.iter().map(part).sum()
     }
 
     /// Marks that readings are missing from here on; numbers of the next catalogue are new.
@@ -165,6 +202,7 @@ impl Channels {
         self.tracks.iter_mut().for_each(Track::gap);
         self.by_number.clear();
         self.rates.clear();
+        self.sums.clear();
     }
 
     /// Channels by family, sorted by name, available ones first; those whose name, scope, source or class
@@ -202,7 +240,8 @@ impl Channels {
     }
 
     /// The power that covers most of the machine: the board's total where there is one, which is chosen and
-    /// named by the probes; else board before package before single rails.
+    /// named by the probes; else board before package before single rails. A channel whose last reading had no
+    /// value, such as a sum with a card that fell asleep, gives way to one that had.
     pub(super) fn power(&self) -> Option<&Track> {
         let rank = |track: &&Track| match track.channel.scope {
             _ if track.channel.is_board_total() => 0,
@@ -212,7 +251,9 @@ impl Channels {
             Scope::Battery => 4,
             _ => 5,
         };
-        self.available(Quantity::Power).filter(|track| track.channel.unit == Unit::Watts).min_by_key(rank)
+        self.available(Quantity::Power)
+            .filter(|track| track.channel.unit == Unit::Watts)
+            .min_by_key(|track| (track.absent.is_some(), rank(track)))
     }
 
     /// A channel of these families that has no value on this machine, and says why.

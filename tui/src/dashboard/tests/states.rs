@@ -1,7 +1,7 @@
 //! What `update` makes of messages.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
-use slmscope_profiles::channel::{Quantity, Sample, Scope, Unit, Value};
+use slmscope_profiles::channel::{Channel, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value};
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
@@ -146,6 +146,32 @@ fn the_total_of_the_board_is_the_power_that_is_shown() {
 }
 
 #[test]
+fn a_sum_is_told_while_all_of_its_parts_are() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(channel(7, "gpu0.power", Quantity::Power, Unit::Watts, Scope::Gpu));
+    channels.push(Channel {
+        kind: Kind::Sum { of: vec![2, 7] },
+        ..channel(8, "power.board", Quantity::Power, Unit::Watts, Scope::Rail("package+gpu".to_owned()))
+    });
+    frame(&mut state, Frame::Catalogue { channels });
+    let mut card = |t: u64, value: Value| {
+        let sample = Sample { t_ns: t * 1_000_000_000, values: vec![(7, value)], ..Sample::default() };
+        frame(&mut state, Frame::Sample(sample));
+        let channels = &state.shown().channels;
+        let shown = channels.power().unwrap();
+        (shown.channel.id.clone(), shown.value(), channels.by_id("power.board").unwrap().absent)
+    };
+    let board = "power.board".to_owned();
+    assert_eq!(card(10, Value::Present(40.0)), (board, Some(52.5), None));
+    let asleep = ReasonCode::GatedOrAsleep;
+    let package = "power.package-0".to_owned();
+    assert_eq!(card(11, Value::Absent(asleep)), (package.clone(), Some(12.5), Some(asleep)));
+    let stale = ReasonCode::Stale;
+    assert_eq!(card(60, Value::Present(40.0)), (package, Some(12.5), Some(stale)), "the counter is old");
+}
+
+#[test]
 fn a_lost_connection_leaves_a_gap_and_history_stays() {
     let mut state = busy();
     update(&mut state, Msg::Disconnected { reason: "daemon ended".to_owned() });
@@ -157,7 +183,7 @@ fn a_lost_connection_leaves_a_gap_and_history_stays() {
     let shift = |number: u16| number + 100;
     for channel in &mut channels {
         channel.channel = shift(channel.channel);
-        if let slmscope_profiles::channel::Kind::Rate { of } = &mut channel.kind {
+        if let Kind::Rate { of } = &mut channel.kind {
             *of = shift(*of);
         }
     }

@@ -128,6 +128,7 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
         Kind::Gauge => "gauge",
         Kind::Counter { .. } => "counter",
         Kind::Rate { .. } => "rate of a counter",
+        Kind::Sum { .. } => "sum of channels",
     };
     let scope = &channel.scope;
     let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
