@@ -153,7 +153,7 @@ fn fastest(seconds: f64, mut work: impl FnMut()) -> f64 {
 fn filled(kernels: Kernels, format: WeightFormat, input: &[f32], columns: usize) -> Activations {
     let rows = input.len() / columns;
     let mut activations = Activations::new(Form::of(format), rows, columns);
-    activations.reshape(rows, columns);
+    activations.reshape(rows, columns, [format]);
     activations.fill(kernels, input);
     activations
 }

@@ -125,7 +125,7 @@ impl Groups<'_> {
             let (mut out, lane) = unsafe { (output.columns(columns.clone()), lanes.part(lane..lane + 1)) };
             let Lane { panels, row, groups, .. } = &mut lane[0];
             let activations = groups.of_mut(Form::of(matrix.format));
-            activations.reshape(rows, length);
+            activations.reshape(rows, length, [matrix.format]);
             let height = activations.tile_rows();
             for (number, tile) in activations.tiles_mut().iter_mut().enumerate() {
                 let gathered = &mut row[..tile.rows() * length];

@@ -79,13 +79,14 @@ impl Inputs {
         }
     }
 
-    fn fill(&mut self, form: Form, pool: &mut Pool, kernels: Kernels, input: &[f32], shape: Shape) {
+    /// Fills the form that was given a shape.
+    fn fill(&mut self, form: Form, pool: &mut Pool, kernels: Kernels, input: &[f32]) {
         let activations = self.of_mut(form);
-        activations.reshape(shape.rows, shape.width);
         let height = activations.tile_rows();
-        let stretch = height * shape.width;
+        let stretch = height * activations.columns();
+        let count = activations.rows().div_ceil(height);
         let tiles = Parts::new(activations.tiles_mut());
-        pool.run(shape.rows.div_ceil(height), |tile, _| {
+        pool.run(count, |tile, _| {
             let input = &input[tile * stretch..((tile + 1) * stretch).min(input.len())];
             #[expect(unsafe_code, reason = "chunks write parts of their own")]
             // SAFETY: a chunk has a tile to itself.
@@ -107,9 +108,11 @@ pub(super) fn matmul(
 ) {
     let kernels = workers.kernels;
     let (values, shape) = slots.input(input, rows);
+    let formats = || projections.iter().map(|part| weights.matrix(part.weight).format);
     for form in [Form::Plain, Form::Quantized] {
-        if projections.iter().any(|part| Form::of(weights.matrix(part.weight).format) == form) {
-            inputs.fill(form, &mut workers.pool, kernels, values, shape);
+        if formats().any(|format| Form::of(format) == form) {
+            inputs.of_mut(form).reshape(shape.rows, shape.width, formats());
+            inputs.fill(form, &mut workers.pool, kernels, values);
         }
     }
     // The results' buffers are taken out of the slots, to be written beside each other.

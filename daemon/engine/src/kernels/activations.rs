@@ -65,6 +65,8 @@ pub struct Tile {
     pub(super) offsets: Vec<i32>,
     pub(super) sums: Vec<f32>,
     pub(super) halves: Vec<[f32; 2]>,
+    /// Whether `octets` are filled too.
+    pub(super) in_octets: bool,
     pub(super) octets: Vec<[i8; OCTET]>,
     pub(super) values: Vec<f32>,
 }
@@ -87,6 +89,7 @@ impl Activations {
                 offsets: vec![0; blocks],
                 sums: vec![0.0; blocks],
                 halves: vec![[0.0; 2]; blocks],
+                in_octets: false,
                 octets: vec![[0; OCTET]; octets],
                 values: vec![0.0; values],
             }
@@ -95,11 +98,13 @@ impl Activations {
         Self { form, rows: 0, columns: 0, most_columns: columns, tiles }
     }
 
-    /// Sets the shape of what is filled in next. What was there before is lost.
+    /// Sets the shape of what is filled in next, and the formats of the weights that it is multiplied with
+    /// then. What was there before is lost.
     ///
     /// # Panics
     /// If there is no room for it, or `columns` is no multiple of 32 and the form quantized.
-    pub fn reshape(&mut self, rows: usize, columns: usize) {
+    pub fn reshape(&mut self, rows: usize, columns: usize, weights: impl IntoIterator<Item = WeightFormat>) {
+        let in_octets = weights.into_iter().any(|format| format == WeightFormat::Q4_0);
         (self.rows, self.columns) = (rows, columns);
         let height = self.tile_rows();
         assert!(
@@ -109,6 +114,7 @@ impl Activations {
         assert!(self.form == Form::Plain || columns.is_multiple_of(BLOCK), "whole blocks");
         for (index, tile) in self.tiles_mut().iter_mut().enumerate() {
             (tile.rows, tile.columns) = ((rows - index * height).min(height), columns);
+            tile.in_octets = in_octets && tile.rows == 1 && !tile.octets.is_empty();
             let room = tile.quants.len() * BLOCK + tile.values.len();
             assert!(tile.rows * columns <= room, "room for the input");
         }
@@ -192,7 +198,7 @@ impl Tile {
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     fn fill_avx512(&mut self, input: &[f32]) {
         self.fill_with(input);
-        if self.rows == 1 && !self.octets.is_empty() {
+        if self.in_octets {
             self.arrange();
         }
     }
@@ -314,7 +320,7 @@ mod tests {
     #[test]
     fn a_few_rows_lie_apart() {
         let mut plain = Activations::new(Form::Plain, 40, 3);
-        plain.reshape(2, 3);
+        plain.reshape(2, 3, []);
         plain.fill(Kernels::default(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let [first, second] = plain.tiles() else { panic!("two tiles") };
         assert_eq!((&first.values[..3], &second.values[..3]), (&[1.0, 2.0, 3.0][..], &[4.0, 5.0, 6.0][..]));
@@ -324,13 +330,13 @@ mod tests {
     fn a_tile_lies_by_columns() {
         let rows = FEW + 1;
         let mut plain = Activations::new(Form::Plain, 40, 3);
-        plain.reshape(rows, 2);
+        plain.reshape(rows, 2, []);
         plain.fill(Kernels::default(), &(0..2 * rows).map(|value| value as f32).collect::<Vec<_>>());
         let columns = |value: usize| (value % rows * 2 + value / rows) as f32;
         assert_eq!(plain.tiles()[0].values[..2 * rows], (0..2 * rows).map(columns).collect::<Vec<_>>());
 
         let mut rounded = Activations::new(Form::Quantized, 40, 64);
-        rounded.reshape(34, 64);
+        rounded.reshape(34, 64, []);
         let input: Vec<f32> = (0..34 * 64).map(|index| (index / 32) as f32).collect();
         rounded.fill(Kernels::default(), &input);
         let [full, _, rest] = rounded.tiles() else { panic!("three tiles") };

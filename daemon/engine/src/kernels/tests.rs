@@ -100,7 +100,7 @@ fn exact(weights: &[(f32, f32)], input: &[f64], columns: usize) -> Vec<(f64, f64
 fn filled(kernels: Kernels, format: WeightFormat, input: &[f32], columns: usize) -> Activations {
     let rows = input.len() / columns;
     let mut activations = Activations::new(Form::of(format), rows, columns);
-    activations.reshape(rows, columns);
+    activations.reshape(rows, columns, [format]);
     activations.fill(kernels, input);
     activations
 }

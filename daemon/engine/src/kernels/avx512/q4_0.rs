@@ -49,6 +49,7 @@ type Bytes = [__m512i; 4];
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 pub(super) fn gemv(rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
+    debug_assert!(input.in_octets, "shaped for Q4_0");
     let blocks = row_bytes / BLOCK_BYTES;
     let input = Input {
         octets: &input.octets[..blocks.div_ceil(BLOCKS)],
