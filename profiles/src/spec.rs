@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attention::{Attention, LatentAttention, Positions, QkNorm, alibi_slopes};
 pub use norm::{Gain, Norm, NormKind};
-pub use rope::{Rope, RopePairing, RopeScaling};
+pub use rope::{Lengths, Rope, RopePairing, RopeScaling};
 pub use validate::{MOST_LAYERS, SpecError};
 
 /// A decoder: token ids in, logits out.

@@ -30,6 +30,7 @@ use slmscope_engine::weights::Loading;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::stats::{Estimate, median};
 
 const EVENT_BAR_NS: f64 = 35.0;
@@ -164,7 +165,7 @@ impl Executor for Sums {
 
     fn keep(&mut self) {}
 
-    fn reserve(&mut self, _: &Plan, _: u32) -> Result<(), LoadError> {
+    fn reserve(&mut self, _: &Plan, _: Lengths) -> Result<(), LoadError> {
         Ok(())
     }
 

@@ -16,7 +16,7 @@ mod weight;
 
 use candle_core::{DType, Result, Storage, Tensor};
 use slmscope_profiles::plan::{Op, Plan, Rows, SlotId, Step, TensorId};
-use slmscope_profiles::spec::Activation;
+use slmscope_profiles::spec::{Activation, Lengths};
 
 use crate::error::{EngineError, LoadError};
 use crate::executor::{EngineMemory, Executor};
@@ -55,10 +55,10 @@ pub struct CandleExecutor {
 
 impl CandleExecutor {
     /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and allocates
-    /// a cache for `capacity` tokens.
+    /// a cache for a sequence.
     pub(crate) fn load(
         plan: &Plan,
-        capacity: u32,
+        lengths: Lengths,
         loading: &mut Loading<'_>,
         mut tensor_bytes: impl FnMut(usize, &mut Loading<'_>) -> std::result::Result<TensorBytes, LoadError>,
     ) -> std::result::Result<Self, LoadError> {
@@ -88,7 +88,7 @@ impl CandleExecutor {
             logits: vec![0.0; plan.vocab as usize],
             memory: EngineMemory::default(),
         };
-        executor.reserve(plan, capacity)?;
+        executor.reserve(plan, lengths)?;
         Ok(executor)
     }
 
@@ -350,8 +350,8 @@ impl Executor for CandleExecutor {
         self.recurrences.keep();
     }
 
-    fn reserve(&mut self, plan: &Plan, capacity: u32) -> std::result::Result<(), LoadError> {
-        let tokens = capacity as usize;
+    fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> std::result::Result<(), LoadError> {
+        let tokens = lengths.total as usize;
         // Given back before the new ones are taken.
         (self.caches, self.ropes) = (Vec::new(), Vec::new());
         (self.filled, self.capacity) = (0, 0);
@@ -362,10 +362,10 @@ impl Executor for CandleExecutor {
         }
         self.recurrences = Recurrences::new(&plan.states).map_err(LoadError::kernel("recurrent state"))?;
         for rope in &plan.ropes {
-            self.ropes.push(RopeTables::new(rope, capacity).map_err(LoadError::kernel("rotary table"))?);
+            self.ropes.push(RopeTables::new(rope, lengths).map_err(LoadError::kernel("rotary table"))?);
         }
-        self.capacity = capacity;
-        self.memory = requirements(plan, capacity);
+        self.capacity = lengths.total;
+        self.memory = requirements(plan, lengths.total);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod weight;
 mod workers;
 
 use slmscope_profiles::plan::{Op, Plan, Step};
+use slmscope_profiles::spec::Lengths;
 
 use crate::error::{EngineError, LoadError};
 use crate::executor::{EngineMemory, Executor};
@@ -55,10 +56,10 @@ pub struct CpuExecutor {
 
 impl CpuExecutor {
     /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and makes room
-    /// for `capacity` tokens.
+    /// for a sequence.
     pub(crate) fn load(
         plan: &Plan,
-        capacity: u32,
+        lengths: Lengths,
         setup: &Setup,
         loading: &mut Loading<'_>,
         tensor_bytes: impl FnMut(usize, &mut Loading<'_>) -> Result<TensorBytes, LoadError>,
@@ -67,7 +68,7 @@ impl CpuExecutor {
         let kernels = Kernels::new(isa).ok_or(LoadError::Isa(isa))?;
         let weights = Weights::load(plan, loading, tensor_bytes)?;
         let pool = Pool::new(threads).map_err(|source| LoadError::Threads { threads, source })?;
-        let sizes = Sizes::of(plan, capacity, threads);
+        let sizes = Sizes::of(plan, lengths, threads);
         let mut workers = Workers { pool, kernels, simd: Simd::with(isa), lanes: Vec::new() };
         let state = State::new(plan, &sizes, &mut workers)?;
         let weight_bytes = plan.tensors.iter().map(|(tensor, format)| Weights::memory(tensor, *format)).sum();
@@ -78,7 +79,7 @@ impl CpuExecutor {
             ids: Vec::with_capacity(PREFILL_ROWS),
             context: 0,
             filled: 0,
-            capacity,
+            capacity: lengths.total,
             vocab: plan.vocab,
             logits: usize::from(plan.logits),
             sizes,
@@ -180,14 +181,14 @@ impl Executor for CpuExecutor {
         self.state.recurrences.keep();
     }
 
-    fn reserve(&mut self, plan: &Plan, capacity: u32) -> Result<(), LoadError> {
-        let sizes = Sizes::of(plan, capacity, self.workers.pool.threads());
+    fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> Result<(), LoadError> {
+        let sizes = Sizes::of(plan, lengths, self.workers.pool.threads());
         (self.filled, self.capacity) = (0, 0);
         // Given back before the new is taken.
         self.state = State::default();
         self.workers.lanes.clear();
         self.state = State::new(plan, &sizes, &mut self.workers)?;
-        (self.sizes, self.capacity) = (sizes, capacity);
+        (self.sizes, self.capacity) = (sizes, lengths.total);
         Ok(())
     }
 

@@ -48,6 +48,9 @@ pub enum EngineError {
         /// Tokens that are there.
         filled: u32,
     },
+    /// The session could not be given the room that a sequence needs.
+    #[error(transparent)]
+    Room(Box<LoadError>),
     /// A kernel refused.
     #[error("step {step} ({site}): {source}")]
     Kernel {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::Lengths;
 
 use crate::clock::Clock;
 use crate::error::{EngineError, LoadError};
@@ -44,12 +45,12 @@ pub trait Executor {
     /// Remembers the present place for [`truncate`](Self::truncate).
     fn keep(&mut self);
 
-    /// Forgets all tokens and makes room for `capacity`.
+    /// Forgets all tokens and makes room for a sequence of these lengths.
     ///
     /// # Errors
     /// [`LoadError::Memory`] and [`LoadError::Kernel`] if there is no memory, after which there is no room at
     /// all.
-    fn reserve(&mut self, plan: &Plan, capacity: u32) -> Result<(), LoadError>;
+    fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> Result<(), LoadError>;
 
     /// What it holds.
     fn memory(&self) -> EngineMemory;
@@ -160,7 +161,7 @@ mod tests {
 
         fn keep(&mut self) {}
 
-        fn reserve(&mut self, _: &Plan, _: u32) -> Result<(), LoadError> {
+        fn reserve(&mut self, _: &Plan, _: Lengths) -> Result<(), LoadError> {
             Ok(())
         }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::Plan;
-use slmscope_profiles::spec::DecoderSpec;
+use slmscope_profiles::spec::{DecoderSpec, Lengths};
 
 use crate::candle::{self, CandleExecutor};
 use crate::cpu::{self, CpuExecutor};
@@ -93,27 +93,29 @@ impl Model {
         &self.plan
     }
 
-    /// What a session with room for `capacity` tokens will take, so that it can be refused before memory is
+    /// What a session with room for a sequence will take, so that it can be refused before memory is
     /// spent on it.
-    pub fn requirements(&self, capacity: u32, setup: &Setup) -> EngineMemory {
+    pub fn requirements(&self, lengths: impl Into<Lengths>, setup: &Setup) -> EngineMemory {
+        let lengths = lengths.into();
         match setup.executor {
-            ExecutorKind::Cpu => cpu::requirements(&self.plan, capacity, setup.threads),
-            ExecutorKind::Candle => candle::requirements(&self.plan, capacity),
+            ExecutorKind::Cpu => cpu::requirements(&self.plan, lengths, setup.threads),
+            ExecutorKind::Candle => candle::requirements(&self.plan, lengths.total),
         }
     }
 
-    /// Brings the weights into memory and makes room for `capacity` tokens.
+    /// Brings the weights into memory and makes room for a sequence.
     ///
     /// # Errors
     /// [`LoadError::Context`] for more tokens than the model was made for, [`LoadError::Cancelled`], and
     /// what the system or the kernels refuse.
     pub fn load(
         &self,
-        capacity: u32,
+        lengths: impl Into<Lengths>,
         setup: &Setup,
         loading: &mut Loading<'_>,
     ) -> Result<Session, LoadError> {
-        self.check_capacity(capacity)?;
+        let lengths = lengths.into();
+        self.check_capacity(lengths.total)?;
         if !executor_is_available(setup.executor) {
             return Err(LoadError::Executor(setup.executor));
         }
@@ -121,8 +123,8 @@ impl Model {
         let plan = &self.plan;
         let bytes = |id: usize, loading: &mut Loading<'_>| self.tensor_bytes(id, loading);
         let executor: Box<dyn Executor> = match setup.executor {
-            ExecutorKind::Cpu => Box::new(CpuExecutor::load(plan, capacity, setup, loading, bytes)?),
-            ExecutorKind::Candle => Box::new(CandleExecutor::load(plan, capacity, loading, bytes)?),
+            ExecutorKind::Cpu => Box::new(CpuExecutor::load(plan, lengths, setup, loading, bytes)?),
+            ExecutorKind::Candle => Box::new(CandleExecutor::load(plan, lengths, loading, bytes)?),
         };
         Ok(Session::new(Arc::clone(plan), executor, self.spec.max_context))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use slmscope_profiles::plan::Plan;
+use slmscope_profiles::spec::Lengths;
 
 use crate::clock::Clock;
 use crate::error::{EngineError, LoadError};
@@ -96,17 +97,18 @@ impl Session {
         self.executor.keep();
     }
 
-    /// Forgets all tokens and makes room for `capacity`, keeping the weights.
+    /// Forgets all tokens and makes room for a sequence, keeping the weights.
     ///
     /// # Errors
     /// [`LoadError::Context`] for more than the model was made for; [`LoadError::Kernel`] if there is no
     /// memory, after which the session has no room at all.
-    pub fn reserve(&mut self, capacity: u32) -> Result<(), LoadError> {
-        if !(1..=self.max_context).contains(&capacity) {
-            return Err(LoadError::Context { asked: capacity, max: self.max_context });
+    pub fn reserve(&mut self, lengths: impl Into<Lengths>) -> Result<(), LoadError> {
+        let lengths = lengths.into();
+        if !(1..=self.max_context).contains(&lengths.total) {
+            return Err(LoadError::Context { asked: lengths.total, max: self.max_context });
         }
         self.context = 0;
-        self.executor.reserve(&self.plan, capacity)
+        self.executor.reserve(&self.plan, lengths)
     }
 
     /// What it holds.

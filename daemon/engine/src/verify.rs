@@ -3,6 +3,11 @@
 //! A prompt is read token by token, in short chunks, and in one go; the first is compared with the reference,
 //! the others with the first. After the last, ids are generated as long as the choice is clear. How near is
 //! near enough follows from what made the reference and from the plan (see [`mod@tolerance`]).
+//!
+//! Some models turn positions by other angles in longer sequences. References know nothing of what comes later:
+//! their prompt has the angles of its own length, and where what is generated changes them, transformers computes
+//! all keys anew. So the session gets no more room than leaves the angles as they are, and is fed again from the
+//! begin where they change.
 
 mod golden;
 pub mod metrics;
@@ -11,6 +16,7 @@ mod tolerance;
 
 use std::sync::atomic::AtomicBool;
 
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::verify::{PrefillCheck, Tolerances, VERIFY_SCHEMA, VerifyCase, VerifyReport};
 
 use crate::clock::Monotonic;
@@ -34,12 +40,12 @@ const TOP1_LEAST: f64 = 0.95;
 /// Makes ids of a text with the model's own tokenizer.
 pub type Encode<'a> = dyn Fn(&str) -> Vec<u32> + 'a;
 
-/// Compares `session`, which has room for [`Golden::capacity`] tokens, with `golden`, which fits it (see
+/// Compares `session`, whose room becomes what is needed, with `golden`, which fits it (see
 /// [`Golden::check_model`]). `encode` is for references on real text; without it ids are taken as they are.
 /// `progress` hears how many tokens of all have been computed.
 ///
 /// # Errors
-/// [`EngineError::Cancelled`] when `cancel` is up, and what a kernel refuses.
+/// [`EngineError::Cancelled`] when `cancel` is up, too little memory, and what a kernel refuses.
 pub fn verify(
     session: &mut Session,
     golden: &Golden,
@@ -53,12 +59,13 @@ pub fn verify(
         Content::Texts(cases) => cases.iter().map(|case| tokens(&case.ids, &case.greedy)).sum(),
     };
     let recorder = Recorder::new(session.plan().steps.len());
-    let mut feeder = Feeder { session, recorder, cancel, progress, done: 0, total };
+    let mut feeder = Feeder { session, recorder, cancel, progress, room: None, done: 0, total };
     let (cases, top1_least) = match &golden.content {
         Content::Prompt(case) => (vec![feeder.logits(&golden.file, case)?], None),
         Content::Texts(texts) => {
             let check = |(index, text): (usize, &Passage)| {
-                feeder.begin_case(texts[..index].iter().map(|text| tokens(&text.ids, &text.greedy)).sum());
+                // A case that ended early fed fewer than were counted for it.
+                feeder.done = texts[..index].iter().map(|text| tokens(&text.ids, &text.greedy)).sum();
                 feeder.text(&format!("text {}", index + 1), text, encode)
             };
             (texts.iter().enumerate().map(check).collect::<Result<Vec<_>, _>>()?, Some(TOP1_LEAST))
@@ -81,15 +88,28 @@ struct Feeder<'a> {
     recorder: Recorder,
     cancel: &'a AtomicBool,
     progress: &'a mut dyn FnMut(u64, u64),
+    room: Option<Lengths>,
     done: u64,
     total: u64,
 }
 
 impl Feeder<'_> {
-    /// Starts anew with `done` tokens behind it: a case that ended early fed fewer than were counted for it.
-    fn begin_case(&mut self, done: u64) {
-        self.done = done;
+    /// Starts anew, with room for `least` tokens, `prompt` of them a prompt, and for as many of `most` as turn by
+    /// the same angles.
+    fn begin(&mut self, prompt: usize, least: usize, most: usize) -> Result<(), EngineError> {
+        let [prompt, least, most] = [prompt, least, most].map(|tokens| tokens as u32);
+        let ropes = &self.session.plan().ropes;
+        let angles = |total| -> Vec<_> {
+            ropes.iter().map(|rope| rope.frequencies(Lengths { prompt, total })).collect()
+        };
+        let first = angles(least);
+        let total = (least..=most).rev().find(|&total| angles(total) == first).unwrap_or(least);
+        let room = Lengths { prompt, total };
+        if self.room.replace(room) != Some(room) {
+            self.session.reserve(room).map_err(|error| EngineError::Room(Box::new(error)))?;
+        }
         self.session.rewind(0);
+        Ok(())
     }
 
     /// Feeds `ids` in chunks of `rows`; gives the logits at the end of each.
@@ -99,7 +119,7 @@ impl Feeder<'_> {
             self.session.forward(chunk, &mut self.recorder, &Monotonic, self.cancel)?;
             ends.push(self.session.logits().to_vec());
             self.done += chunk.len() as u64;
-            (self.progress)(self.done, self.total);
+            (self.progress)(self.done.min(self.total), self.total);
         }
         Ok(ends)
     }
@@ -126,10 +146,11 @@ impl Feeder<'_> {
         Ok(checks)
     }
 
-    /// Generates after the prompt that was just read, until the lead of the best logit (`margins`, or else
-    /// our own) is below `least`. Says whether the ids were equal until then, and how many were compared.
+    /// Generates after `prompt`, which was just read, until the lead of the best logit (`margins`, or else our
+    /// own) is below `least`. Says whether the ids were equal until then, and how many were compared.
     fn generate(
         &mut self,
+        prompt: &[u32],
         ids: &[u32],
         margins: Option<&[f64]>,
         least: f64,
@@ -142,9 +163,15 @@ impl Feeder<'_> {
             if chosen != id {
                 return Ok((false, index as u64 + 1));
             }
-            if index + 1 < ids.len() {
-                self.feed(&[id], 1)?;
+            if index + 1 == ids.len() {
+                break;
             }
+            let length = prompt.len() + index + 1;
+            if self.room.is_none_or(|room| length > room.total as usize) {
+                self.begin(prompt.len(), length, prompt.len() + ids.len())?;
+                self.feed(&[prompt, &ids[..index]].concat(), self.session.rows())?;
+            }
+            self.feed(&[id], 1)?;
         }
         Ok((true, ids.len() as u64))
     }
@@ -153,7 +180,7 @@ impl Feeder<'_> {
         let tolerances = tolerances(Some(case.reference), self.session.plan());
         let expected: Vec<_> = case.logits.iter().collect();
         let std = deviation(&expected);
-        self.session.rewind(0);
+        self.begin(case.ids.len(), case.ids.len(), case.ids.len() + case.greedy.len())?;
         let single = self.feed(&case.ids, 1)?;
         let (limit, least) = match case.reference {
             Reference::Transformers => (tolerances.max_abs_over_std, tolerances.max_abs_over_std),
@@ -164,7 +191,7 @@ impl Feeder<'_> {
             Reference::LlamaCpp => rms(found, expected) / std,
         })?;
         let least = least.unwrap_or(0.0) * std;
-        let (greedy_equal, greedy_compared) = self.generate(&case.greedy, None, least)?;
+        let (greedy_equal, greedy_compared) = self.generate(&case.ids, &case.greedy, None, least)?;
         let agree = single.iter().zip(&expected).filter(|(found, expected)| {
             let (found, expected) = (best(found), best(expected));
             found.zip(expected).is_some_and(|(found, expected)| found.0 == expected.0)
@@ -199,6 +226,7 @@ impl Feeder<'_> {
         encode: Option<&Encode<'_>>,
     ) -> Result<VerifyCase, EngineError> {
         let tolerances = tolerances(None, self.session.plan());
+        self.begin(case.ids.len(), case.ids.len(), case.ids.len() + case.greedy.len())?;
         let single = self.feed(&case.ids, 1)?;
         let top: Vec<_> = case.top.iter().collect();
         let of_top = |logits: &[f32], position: usize| -> Vec<f64> {
@@ -213,7 +241,7 @@ impl Feeder<'_> {
                 mean_difference(at_ends.zip(positions).map(|(found, at)| (found, &ours[*at][..])))
             })?;
         let (greedy_equal, greedy_compared) =
-            self.generate(&case.greedy, Some(&case.greedy_margin), TEXT_MARGIN)?;
+            self.generate(&case.ids, &case.greedy, Some(&case.greedy_margin), TEXT_MARGIN)?;
         let nearly_best = |(at, logits): &(usize, &Vec<f32>)| {
             let most = exact[*at].iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let place = best(logits).and_then(|(id, _)| top[*at].iter().position(|(top, _)| *top == id));

@@ -19,6 +19,7 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::result::LoadTimes;
+use slmscope_profiles::spec::Lengths;
 
 use super::prompt::{self, Making, TextFiles};
 use super::protocol::{Event, Load, Loaded, Source};
@@ -29,8 +30,8 @@ pub(super) struct Workbench {
     key: Key,
     origin: Origin,
     pub(super) order: Load,
-    /// Tokens that there is room for.
-    capacity: u32,
+    /// What there is room for.
+    lengths: Lengths,
     pub(super) session: Session,
     pub(super) recorder: Recorder,
     pub(super) prompt: Vec<u32>,
@@ -109,8 +110,8 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     let making = prompt::begin(worker, &order, text_files, model.spec().vocab)?;
     let held = worker.bench.take().filter(|bench| bench.key == key);
     let reused = held.is_some();
-    let fit = |capacity: u32| {
-        let needed = model.requirements(capacity, &order.setup).total();
+    let fit = |lengths: Lengths| {
+        let needed = model.requirements(lengths, &order.setup).total();
         match order.memory_limit.filter(|&limit| needed > limit) {
             None => Ok(()),
             Some(limit) => Err(End::Failed(format!(
@@ -121,8 +122,8 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
             ))),
         }
     };
-    let bring = |worker: &Worker, capacity: u32| -> Result<Session, End> {
-        fit(capacity)?;
+    let bring = |worker: &Worker, lengths: Lengths| -> Result<Session, End> {
+        fit(lengths)?;
         let mut told = 0;
         let control = worker.control.try_clone()?;
         let mut report = |done: u64, total: u64| {
@@ -134,36 +135,36 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
                 let _ = super::channel::send(&control, &event, &[]);
             }
         };
-        Ok(model.load(capacity, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?)
+        Ok(model.load(lengths, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?)
     };
-    let room = |ready: &prompt::Ready| capacity(&order, &ready.ids, max_context);
+    let room = |ready: &prompt::Ready| lengths(&order, &ready.ids, max_context);
     let (mut is_filled, mut is_beside) = (false, false);
-    let (session, ready, capacity) = match (held, making) {
+    let (session, ready, lengths) = match (held, making) {
         (Some(mut bench), making) => {
             let ready = making.wait(worker)?;
-            let capacity = room(&ready)?;
+            let lengths = room(&ready)?;
             // What the last job filled the context with is what this one would.
             let of = |order: &Load| (order.depth, order.seed);
-            is_filled = bench.capacity == capacity && of(&bench.order) == of(&order);
+            is_filled = bench.lengths == lengths && of(&bench.order) == of(&order);
             if !is_filled {
-                bench.session.reserve(capacity)?;
+                bench.session.reserve(lengths)?;
             }
-            (bench.session, ready, capacity)
+            (bench.session, ready, lengths)
         }
         // Mapped weights come while the tokenizer is built; how much room a text needs is known after both.
         (None, making @ Making::Text { .. }) if matches!(origin, Origin::File { .. }) => {
             is_beside = true;
-            let mut session = bring(worker, 1)?;
+            let mut session = bring(worker, 1.into())?;
             let ready = making.wait(worker)?;
-            let capacity = room(&ready)?;
-            fit(capacity)?;
-            session.reserve(capacity)?;
-            (session, ready, capacity)
+            let lengths = room(&ready)?;
+            fit(lengths)?;
+            session.reserve(lengths)?;
+            (session, ready, lengths)
         }
         (None, making) => {
             let ready = making.wait(worker)?;
-            let capacity = room(&ready)?;
-            (bring(worker, capacity)?, ready, capacity)
+            let lengths = room(&ready)?;
+            (bring(worker, lengths)?, ready, lengths)
         }
     };
     origin.release_headers();
@@ -182,8 +183,7 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     let load = LoadTimes { open_ns, weights_ns, tokenizer_ns, waited_ns };
     let plan = session.plan().clone();
     let recorder = Recorder::new(plan.steps.len());
-    let mut bench =
-        Workbench { key, origin, order, capacity, session, recorder, prompt, start_id, tokenizer };
+    let mut bench = Workbench { key, origin, order, lengths, session, recorder, prompt, start_id, tokenizer };
     fill(worker, &mut bench, is_filled)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),
@@ -278,13 +278,13 @@ fn header_length(name: &str, bytes: &[u8]) -> usize {
     usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX)
 }
 
-/// Tokens that the cache must hold.
-fn capacity(order: &Load, prompt: &[u32], max_context: u32) -> Result<u32, End> {
+/// Tokens that the cache must hold; those that it is filled with before a run count as prompt.
+fn lengths(order: &Load, prompt: &[u32], max_context: u32) -> Result<Lengths, End> {
     let prompt = prompt.len() as u64;
     let fed = u64::from(prompt == 0 && order.depth == 0);
     let needed = u64::from(order.depth) + prompt + u64::from(order.generate) + fed;
     match u32::try_from(needed).ok().filter(|&needed| needed <= max_context) {
-        Some(needed) => Ok(needed.max(1)),
+        Some(needed) => Ok(Lengths { prompt: needed - order.generate, total: needed.max(1) }),
         None => Err(End::Failed(format!(
             "depth {} + prompt {prompt} + generate {} are longer than the model's context of {max_context} tokens: \
              ask for fewer",

@@ -1,10 +1,25 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) and its ways to longer contexts.
 //!
-//! Some rules depend on how long the sequence becomes. A run knows that before it starts (its capacity), and
-//! all its positions are turned by the same angles; so a prompt gives the same keys whole, in chunks and
-//! token by token.
+//! Some rules depend on how long the sequence is. A run knows its [`Lengths`] before it starts, and all its
+//! positions are turned by the same angles; so a prompt gives the same keys whole, in chunks and token by token.
 
 use serde::{Deserialize, Serialize};
+
+/// How long a sequence is, tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// What is read before anything is generated.
+    pub prompt: u32,
+    /// With all that is generated.
+    pub total: u32,
+}
+
+impl From<u32> for Lengths {
+    /// A sequence that is nothing but a prompt.
+    fn from(tokens: u32) -> Self {
+        Self { prompt: tokens, total: tokens }
+    }
+}
 
 /// Rotary positions of one attention.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,8 +68,9 @@ pub enum RopeScaling {
     },
     /// One divisor per pair, stored in the file as the tensor `rope_freqs.weight`.
     Factors(Vec<f32>),
-    /// LongRoPE (Ding et al., arXiv 2402.13753): one divisor per pair, another set for sequences longer than
-    /// the original context.
+    /// LongRoPE (Ding et al., arXiv 2402.13753): one divisor per pair, another set for sequences whose total is
+    /// longer than the original context. (llama.cpp goes by the room for tokens as well; transformers goes by
+    /// the tokens so far, and computes all keys anew when they become too many.)
     LongRope {
         /// Divisors up to the original context.
         short: Vec<f32>,
@@ -65,8 +81,9 @@ pub enum RopeScaling {
         /// Factor on cosines and sines, whatever the length.
         magnitude: f32,
     },
-    /// Qwen 1: once a sequence of `n` tokens exceeds the trained context `c`, the base grows by
-    /// `(2^ceil(log2(n / c) + 1) - 1)^(dim / (dim - 2))`.
+    /// Qwen 1: where a prompt of `n` tokens exceeds the trained context `c`, the base grows by
+    /// `(2^ceil(log2(n / c) + 1) - 1)^(dim / (dim - 2))`. What is generated after it keeps the prompt's base, as
+    /// in the model's own code.
     DynamicNtk {
         /// Trained context, tokens.
         trained_context: u32,
@@ -79,12 +96,12 @@ impl Rope {
         Self { theta, dim, pairing, scaling: RopeScaling::None }
     }
 
-    /// Angle per position of every pair, `dim / 2` values, radians, for sequences of up to `capacity` tokens.
-    pub fn frequencies(&self, capacity: u32) -> Vec<f32> {
+    /// Angle per position of every pair, `dim / 2` values, radians, in a sequence of these lengths.
+    pub fn frequencies(&self, lengths: Lengths) -> Vec<f32> {
         let dim = f64::from(self.dim);
         let theta = match self.scaling {
-            RopeScaling::DynamicNtk { trained_context } if capacity > trained_context => {
-                let times = (f64::from(capacity) / f64::from(trained_context)).log2();
+            RopeScaling::DynamicNtk { trained_context } if lengths.prompt > trained_context => {
+                let times = (f64::from(lengths.prompt) / f64::from(trained_context)).log2();
                 let alpha = (times + 1.0).ceil().exp2() - 1.0;
                 f64::from(self.theta) * alpha.max(1.0).powf(dim / (dim - 2.0))
             }
@@ -98,7 +115,7 @@ impl Rope {
                 RopeScaling::Linear { factor } => angle / f64::from(*factor),
                 RopeScaling::Factors(factors) => divided(factors),
                 RopeScaling::LongRope { short, long, original_context, .. } => {
-                    divided(if capacity > *original_context { long } else { short })
+                    divided(if lengths.total > *original_context { long } else { short })
                 }
                 RopeScaling::Llama3 { factor, low, high, original_context } => {
                     let turns = f64::from(*original_context) * angle / std::f64::consts::TAU;
@@ -132,11 +149,11 @@ mod tests {
     fn long_rope_changes_its_divisors_beyond_the_original_context() {
         let (short, long) = (vec![1.0, 2.0, 4.0, 8.0], vec![10.0; 4]);
         let rope = scaled(RopeScaling::LongRope { short, long, original_context: 64, magnitude: 1.19 });
-        let plain = scaled(RopeScaling::None).frequencies(64);
-        for (pair, frequency) in rope.frequencies(64).into_iter().enumerate() {
+        let plain = scaled(RopeScaling::None).frequencies(64.into());
+        for (pair, frequency) in rope.frequencies(Lengths { prompt: 1, total: 64 }).into_iter().enumerate() {
             assert!((frequency - plain[pair] / (1 << pair) as f32).abs() < 1e-7);
         }
-        for (pair, frequency) in rope.frequencies(65).into_iter().enumerate() {
+        for (pair, frequency) in rope.frequencies(Lengths { prompt: 1, total: 65 }).into_iter().enumerate() {
             assert!((frequency - plain[pair] / 10.0).abs() < 1e-7);
         }
         assert_eq!((rope.magnitude(), scaled(RopeScaling::None).magnitude()), (1.19, 1.0));
@@ -147,12 +164,13 @@ mod tests {
     fn dynamic_ntk_widens_the_base_in_steps() {
         let rope = scaled(RopeScaling::DynamicNtk { trained_context: 8192 });
         let plain = scaled(RopeScaling::None);
-        assert_eq!(rope.frequencies(8192), plain.frequencies(8192));
-        for (capacity, alpha) in [(8193, 3.0_f64), (16_384, 3.0), (16_385, 7.0)] {
+        let generated = Lengths { prompt: 8192, total: 9000 };
+        assert_eq!(rope.frequencies(generated), plain.frequencies(generated));
+        for (prompt, alpha) in [(8193, 3.0_f64), (16_384, 3.0), (16_385, 7.0)] {
             let base = 10_000.0 * alpha.powf(8.0 / 6.0);
-            for (pair, frequency) in rope.frequencies(capacity).into_iter().enumerate() {
+            for (pair, frequency) in rope.frequencies(prompt.into()).into_iter().enumerate() {
                 let expected = base.powf(-2.0 * pair as f64 / 8.0);
-                assert!((f64::from(frequency) - expected).abs() < 1e-7, "{capacity} {pair}");
+                assert!((f64::from(frequency) - expected).abs() < 1e-7, "{prompt} {pair}");
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Rotary tables for the positions of a run, and their application.
 
 use candle_core::{Device, Result, Tensor};
-use slmscope_profiles::spec::{Rope, RopePairing};
+use slmscope_profiles::spec::{Lengths, Rope, RopePairing};
 
-/// Cosines and sines of `[capacity, dim / 2]` angles. Sized by the run's context: tables for a model's
+/// Cosines and sines of `[total, dim / 2]` angles. Sized by the run's tokens: tables for a model's
 /// maximum would take seconds to fill and more memory than the model.
 pub(super) struct RopeTables {
     cos: Tensor,
@@ -13,16 +13,16 @@ pub(super) struct RopeTables {
 }
 
 impl RopeTables {
-    pub(super) fn new(rope: &Rope, capacity: u32) -> Result<Self> {
-        let frequencies = rope.frequencies(capacity);
-        let shape = (capacity as usize, frequencies.len());
+    pub(super) fn new(rope: &Rope, lengths: Lengths) -> Result<Self> {
+        let frequencies = rope.frequencies(lengths);
+        let shape = (lengths.total as usize, frequencies.len());
         let magnitude = rope.magnitude();
         let table = |function: fn(f32) -> f32| {
             let angle = |position: u32, frequency: f32| position as f32 * frequency;
             let row = |position| {
                 frequencies.iter().map(move |frequency| magnitude * function(angle(position, *frequency)))
             };
-            Tensor::from_vec((0..capacity).flat_map(row).collect(), shape, &Device::Cpu)
+            Tensor::from_vec((0..lengths.total).flat_map(row).collect(), shape, &Device::Cpu)
         };
         Ok(Self {
             cos: table(f32::cos)?,

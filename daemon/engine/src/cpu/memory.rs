@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use slmscope_profiles::plan::{Op, Plan};
+use slmscope_profiles::spec::Lengths;
 
 use super::PREFILL_ROWS;
 use super::arena::Arena;
@@ -18,9 +19,9 @@ use crate::error::LoadError;
 use crate::executor::EngineMemory;
 use crate::kernels::Form;
 
-/// Sizes of everything that depends on the capacity or the threads.
+/// Sizes of everything that depends on the lengths or the threads.
 pub(super) struct Sizes {
-    capacity: u32,
+    lengths: Lengths,
     /// Rows of the longest pass.
     rows: usize,
     threads: usize,
@@ -45,22 +46,22 @@ pub(super) struct State {
     pub(super) ropes: Vec<Table>,
 }
 
-/// Memory of an executor for `plan` with room for `capacity` tokens and that many threads.
-pub(crate) fn requirements(plan: &Plan, capacity: u32, threads: NonZeroUsize) -> EngineMemory {
+/// Memory of an executor for `plan` with room for a sequence and that many threads.
+pub(crate) fn requirements(plan: &Plan, lengths: Lengths, threads: NonZeroUsize) -> EngineMemory {
     let weights = plan.tensors.iter().map(|(tensor, format)| Weights::memory(tensor, *format)).sum();
-    Sizes::of(plan, capacity, threads).memory(weights)
+    Sizes::of(plan, lengths, threads).memory(weights)
 }
 
 impl Sizes {
-    pub(super) fn of(plan: &Plan, capacity: u32, threads: NonZeroUsize) -> Self {
-        let (rows, threads) = (PREFILL_ROWS.min(capacity as usize), threads.get());
+    pub(super) fn of(plan: &Plan, lengths: Lengths, threads: NonZeroUsize) -> Self {
+        let (rows, threads) = (PREFILL_ROWS.min(lengths.total as usize), threads.get());
         let lane = LaneSize::of(plan, rows);
         let runtime = Recurrences::bytes(plan) + Table::bytes(plan, rows);
         let arena = Slots::bytes(plan, rows) + Attention::bytes(plan) + threads * lane.bytes() + runtime;
         let [plain, quantized] = widest_inputs(plan);
         let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.beside();
-        let kv = Dims::of(plan, capacity).iter().map(|dims| dims.bytes(plan.kv_format)).sum();
-        Self { capacity, rows, threads, lane, kv, arena, beside, runtime }
+        let kv = Dims::of(plan, lengths.total).iter().map(|dims| dims.bytes(plan.kv_format)).sum();
+        Self { lengths, rows, threads, lane, kv, arena, beside, runtime }
     }
 
     pub(super) fn memory(&self, weights: u64) -> EngineMemory {
@@ -79,19 +80,19 @@ impl State {
     pub(super) fn new(plan: &Plan, sizes: &Sizes, workers: &mut Workers) -> Result<Self, LoadError> {
         let mut arena = Arena::new(sizes.arena, "activations")?;
         let mut kv = Arena::new(sizes.kv, "keys and values")?;
-        let Sizes { capacity, rows, .. } = *sizes;
+        let Sizes { lengths, rows, .. } = *sizes;
         let [plain, quantized] = widest_inputs(plan);
         workers.lanes = (0..sizes.threads).map(|_| sizes.lane.lane(&mut arena)).collect();
         Ok(Self {
             slots: Slots::new(plan, rows, &mut arena),
             inputs: Inputs::new(rows, plain, quantized),
-            caches: Dims::of(plan, capacity)
+            caches: Dims::of(plan, lengths.total)
                 .into_iter()
                 .map(|dims| Cache::new(dims, plan.kv_format, &mut kv))
                 .collect(),
             attention: Attention::new(plan, &mut arena),
             recurrences: Recurrences::new(plan, &mut arena),
-            ropes: plan.ropes.iter().map(|rope| Table::new(rope, capacity, rows, &mut arena)).collect(),
+            ropes: plan.ropes.iter().map(|rope| Table::new(rope, lengths, rows, &mut arena)).collect(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Rotary positions of a chunk.
 
 use slmscope_profiles::plan::{Plan, RopePart};
-use slmscope_profiles::spec::{Rope, RopePairing};
+use slmscope_profiles::spec::{Lengths, Rope, RopePairing};
 
 use super::arena::{Arena, Buffer, room};
 use super::rows::each_row;
@@ -28,10 +28,10 @@ impl Table {
         plan.ropes.iter().map(|rope| 2 * room::<f32>(rows * rope.dim as usize / 2)).sum()
     }
 
-    pub(super) fn new(rope: &Rope, capacity: u32, rows: usize, arena: &mut Arena) -> Self {
+    pub(super) fn new(rope: &Rope, lengths: Lengths, rows: usize, arena: &mut Arena) -> Self {
         let elements = rows * rope.dim as usize / 2;
         Self {
-            frequencies: rope.frequencies(capacity),
+            frequencies: rope.frequencies(lengths),
             magnitude: rope.magnitude(),
             pairing: rope.pairing,
             cos: arena.cut(elements),

@@ -194,7 +194,7 @@ fn divisors(spec: &mut DecoderSpec) -> Vec<(&'static str, Vec<f32>)> {
             RopeScaling::Llama3 { .. } => {
                 let plain = Rope { scaling: RopeScaling::None, ..rope.clone() };
                 // Of no length: the rule does not depend on it.
-                let pairs = plain.frequencies(0).into_iter().zip(rope.frequencies(0));
+                let pairs = plain.frequencies(0.into()).into_iter().zip(rope.frequencies(0.into()));
                 let factors: Vec<f32> = pairs.map(|(plain, scaled)| plain / scaled).collect();
                 rope.scaling = RopeScaling::Factors(factors.clone());
                 vec![("rope_freqs.weight", factors)]

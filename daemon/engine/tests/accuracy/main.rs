@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod goldens;
+mod lengths;
 mod passes;
 mod random;
 mod real;

@@ -12,6 +12,7 @@ use slmscope_engine::session::Session;
 use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::verify::{Golden, verify};
 use slmscope_engine::weights::Loading;
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::verify::VerifyReport;
 
 pub(crate) use slmscope_engine::verify::metrics::rms_over_std;
@@ -24,9 +25,9 @@ pub(crate) fn setups() -> Vec<Setup> {
     std::iter::once(candle).chain(ours).filter(|setup| executor_is_available(setup.executor)).collect()
 }
 
-pub(crate) fn load(model: &Model, capacity: u32, setup: &Setup) -> Session {
+pub(crate) fn load(model: &Model, lengths: impl Into<Lengths>, setup: &Setup) -> Session {
     let cancel = AtomicBool::new(false);
-    model.load(capacity, setup, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
+    model.load(lengths, setup, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
 }
 
 /// Feeds `ids` in chunks of `rows`; gives the logits after each chunk.

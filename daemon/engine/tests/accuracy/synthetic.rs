@@ -18,7 +18,7 @@ use crate::passes::{feed, load, rms_over_std, setups};
 use crate::reference::Reference;
 
 /// A llama with an odd number of heads and shapes that no block divides.
-fn llama() -> DecoderSpec {
+pub(crate) fn llama() -> DecoderSpec {
     let norm = Norm::rms(1e-5);
     let rope = Positions::Rope(Rope::plain(10_000.0, 8, RopePairing::Adjacent));
     let layer = Layer {
@@ -43,7 +43,7 @@ fn llama() -> DecoderSpec {
 }
 
 /// Changes every attention of `spec`, told the number of its layer.
-fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
+pub(crate) fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
     for (index, layer) in spec.layers.iter_mut().enumerate() {
         layer.mixer.attention_mut().into_iter().for_each(|attention| change(index, attention));
     }

@@ -166,7 +166,7 @@ impl Reference {
     }
 
     fn turn(&self, part: &mut [f64], rope: &Rope) {
-        for (pair, frequency) in rope.frequencies(self.capacity).into_iter().enumerate() {
+        for (pair, frequency) in rope.frequencies(self.capacity.into()).into_iter().enumerate() {
             let (first, second) = match rope.pairing {
                 RopePairing::Halves => (pair, pair + rope.dim as usize / 2),
                 RopePairing::Adjacent => (2 * pair, 2 * pair + 1),
