@@ -1,7 +1,9 @@
 //! A slow decoder over a spec, written for reading: one token at a time, f64 throughout, no cache layout, no
-//! batching, formulas as in their papers. Its weights are the synthetic ones of the same seed.
+//! batching, formulas as in their papers. Of the engine and the spec it takes shapes, names and weights, never a
+//! formula. Its weights are the synthetic ones of the same seed, or given.
 
 mod mixer;
+mod positions;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -16,15 +18,16 @@ use slmscope_profiles::spec::{Activation, DecoderSpec, Ffn, Gain, Norm, NormKind
 pub(crate) struct Reference {
     spec: DecoderSpec,
     tensors: HashMap<String, Vec<f64>>,
-    /// Tokens that the whole sequence will have.
-    capacity: u32,
+    /// Tokens that the whole sequence will have, which some rules for long contexts go by.
+    length: u32,
     position: usize,
     /// What each layer remembers.
     memories: Vec<mixer::Memory>,
 }
 
 impl Reference {
-    pub(crate) fn new(spec: &DecoderSpec, format: WeightFormat, seed: u64, capacity: u32) -> Self {
+    /// With the synthetic weights of `seed`, for a sequence that becomes `length` tokens long.
+    pub(crate) fn new(spec: &DecoderSpec, format: WeightFormat, seed: u64, length: u32) -> Self {
         let cancel = AtomicBool::new(false);
         let values = |tensor| {
             let mut report = |_, _| ();
@@ -34,8 +37,13 @@ impl Reference {
             dequantize(format, bytes.as_slice()).unwrap().into_iter().map(f64::from).collect()
         };
         let tensors = spec.tensors().iter().map(|tensor| (tensor.name.clone(), values(tensor))).collect();
+        Self::with(spec, tensors, length)
+    }
+
+    /// With `tensors` under their names in the spec, row by row.
+    pub(crate) fn with(spec: &DecoderSpec, tensors: HashMap<String, Vec<f64>>, length: u32) -> Self {
         let memories = spec.layers.iter().map(|_| mixer::Memory::default()).collect();
-        Self { spec: spec.clone(), tensors, capacity, position: 0, memories }
+        Self { spec: spec.clone(), tensors, length, position: 0, memories }
     }
 
     /// Logits after `id`.

@@ -1,9 +1,10 @@
 //! Token mixers of the slow decoder.
 
 use slmscope_profiles::spec::{
-    Attention, LatentAttention, Mixer, Norm, Positions, QkNorm, Recurrent, Rope, RopePairing, alibi_slopes,
+    Attention, LatentAttention, Mixer, Norm, Positions, QkNorm, Recurrent, Rope, RopePairing,
 };
 
+use super::positions::{Turns, alibi_slopes, log_n};
 use super::{Reference, add, dot, softcap};
 
 /// What a layer remembers of the tokens before.
@@ -55,13 +56,11 @@ impl Reference {
             }
         }
         if let Some(context) = attention.log_n {
-            let factor = (self.position as f64 + 1.0).ln() / f64::from(context).ln();
-            for v in &mut q {
-                *v *= factor.max(1.0);
-            }
+            let factor = log_n(self.position, context);
+            q.iter_mut().for_each(|v| *v *= factor);
         }
         self.memories[index].cache.push((k, v));
-        let slopes = alibi_slopes(attention.q_heads);
+        let slopes = alibi_slopes(attention.q_heads as usize);
         let group = (attention.q_heads / attention.kv_heads) as usize;
         let mut mixed = Vec::new();
         for (number, query) in q.chunks_exact(head_dim).enumerate() {
@@ -69,7 +68,7 @@ impl Reference {
             let scoring = Scoring {
                 scale: f64::from(attention.scale),
                 softcap: attention.softcap,
-                slope: if alibi { f64::from(slopes[number]) } else { 0.0 },
+                slope: if alibi { slopes[number] } else { 0.0 },
                 window: attention.window,
             };
             let part = number / group * head_dim..(number / group + 1) * head_dim;
@@ -166,14 +165,14 @@ impl Reference {
     }
 
     fn turn(&self, part: &mut [f64], rope: &Rope) {
-        for (pair, frequency) in rope.frequencies(self.capacity.into()).into_iter().enumerate() {
+        let turns = Turns::new(rope, self.length);
+        for (pair, frequency) in turns.frequencies.into_iter().enumerate() {
             let (first, second) = match rope.pairing {
                 RopePairing::Halves => (pair, pair + rope.dim as usize / 2),
                 RopePairing::Adjacent => (2 * pair, 2 * pair + 1),
             };
-            let (sin, cos) = (self.position as f64 * f64::from(frequency)).sin_cos();
-            let magnitude = f64::from(rope.magnitude());
-            let (x, y) = (part[first] * magnitude, part[second] * magnitude);
+            let (sin, cos) = (self.position as f64 * frequency).sin_cos();
+            let (x, y) = (part[first] * turns.magnitude, part[second] * turns.magnitude);
             (part[first], part[second]) = (x * cos - y * sin, x * sin + y * cos);
         }
     }
