@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "other tests write other fields")]
 #[path = "fixtures/gguf_builder.rs"]
 mod gguf_builder;
 
@@ -10,7 +9,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gguf_builder::{Field, file};
+use gguf_builder::{Field, whole};
 use slmscope_engine::clock::Monotonic;
 use slmscope_engine::error::LoadError;
 use slmscope_engine::map::MappedFile;
@@ -94,18 +93,8 @@ impl Draft {
         let mut fields = vec![("general.architecture", Field::Str(self.architecture))];
         fields.extend(keys.iter().map(|(key, field)| (key.as_str(), (*field).clone())));
         fields.extend(self.plain.iter().cloned());
-        let mut data = Vec::new();
-        let mut tensors = Vec::new();
-        for (name, shape, kind, bytes) in &self.tensors {
-            data.resize(usize::next_multiple_of(data.len(), 32), 0);
-            tensors.push((name.as_str(), shape.as_slice(), *kind, data.len() as u64));
-            data.extend(bytes);
-        }
-        let mut bytes = file(&fields, &tensors, data.len().max(1));
-        let start = bytes.len() - data.len().max(1);
-        bytes[start..start + data.len()].copy_from_slice(&data);
         let mut stored = tempfile::NamedTempFile::new().unwrap();
-        stored.write_all(&bytes).unwrap();
+        stored.write_all(&whole(&fields, &self.tensors)).unwrap();
         Model::gguf(Arc::new(MappedFile::open(stored.path()).unwrap()), KvFormat::F32)
     }
 

@@ -30,6 +30,11 @@ pub(crate) fn load(model: &Model, lengths: impl Into<Lengths>, setup: &Setup) ->
     model.load(lengths, setup, &mut Loading::new(&cancel, &mut |_, _| ())).unwrap()
 }
 
+/// Ids below `vocab` in an order without a pattern that is seen at once.
+pub(crate) fn prompt(tokens: u32, vocab: u32) -> Vec<u32> {
+    (0..tokens).map(|index| (index * 29 + index * index * 3 + 1) % vocab).collect()
+}
+
 /// Feeds `ids` in chunks of `rows`; gives the logits after each chunk.
 pub(crate) fn feed(session: &mut Session, ids: &[u32], rows: usize) -> Vec<Vec<f32>> {
     let mut recorder = Recorder::new(session.plan().steps.len());

@@ -12,7 +12,7 @@ use slmscope_profiles::spec::{
 };
 use slmscope_profiles::stats::SplitMix;
 
-use crate::passes::{feed, load, rms_over_std, setups};
+use crate::passes::{feed, load, prompt, rms_over_std, setups};
 use crate::reference::Reference;
 
 const MODELS: u64 = 120;
@@ -256,9 +256,8 @@ fn distances(
 ) -> Distances {
     let spec = Draw(SplitMix(seed), sizes).spec();
     spec.validate().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    let ids: Vec<u32> = (0..tokens).map(|index| (index * 29 + index * index * 3 + 1) % spec.vocab).collect();
-    let mut reference = Reference::new(&spec, format, 5, tokens);
-    let expected: Vec<_> = ids.iter().map(|&id| reference.feed(id)).collect();
+    let ids = prompt(tokens, spec.vocab);
+    let expected = Reference::new(&spec, format, 5, tokens).feed(&ids);
     let model = Model::synthetic(spec.clone(), format, 5, KvFormat::F32).unwrap();
     let (mut worst, mut first) = (Distances::default(), None);
     // Built with debug assertions, candle's kernels refuse rows of an odd number of blocks that they compute right.

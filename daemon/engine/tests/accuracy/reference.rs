@@ -3,7 +3,7 @@
 //! formula. Its weights are the synthetic ones of the same seed, or given.
 
 mod mixer;
-mod positions;
+pub(crate) mod positions;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -46,8 +46,12 @@ impl Reference {
         Self { spec: spec.clone(), tensors, length, position: 0, memories }
     }
 
-    /// Logits after `id`.
-    pub(crate) fn feed(&mut self, id: u32) -> Vec<f32> {
+    /// Logits after each of `ids`.
+    pub(crate) fn feed(&mut self, ids: &[u32]) -> Vec<Vec<f32>> {
+        ids.iter().map(|&id| self.token(id)).collect()
+    }
+
+    fn token(&mut self, id: u32) -> Vec<f32> {
         let mut stream = self.embed(id);
         for index in 0..self.spec.layers.len() {
             self.block(index, &mut stream);

@@ -123,8 +123,7 @@ fn ids(spec: &DecoderSpec, count: u32) -> Vec<u32> {
 }
 
 fn expected(spec: &DecoderSpec, format: WeightFormat, ids: &[u32]) -> Vec<Vec<f32>> {
-    let mut reference = Reference::new(spec, format, 5, ids.len() as u32);
-    ids.iter().map(|&id| reference.feed(id)).collect()
+    Reference::new(spec, format, 5, ids.len() as u32).feed(ids)
 }
 
 fn model(spec: &DecoderSpec, format: WeightFormat, kv: KvFormat) -> Model {

@@ -57,7 +57,9 @@ impl Reference {
         }
         if let Some(context) = attention.log_n {
             let factor = log_n(self.position, context);
-            q.iter_mut().for_each(|v| *v *= factor);
+            for v in &mut q {
+                *v *= factor;
+            }
         }
         self.memories[index].cache.push((k, v));
         let slopes = alibi_slopes(attention.q_heads as usize);

@@ -49,7 +49,7 @@ impl Turns {
 }
 
 /// `1 / base^(2i / dim)` (Su et al., arXiv 2104.09864).
-fn inverse_powers(base: f64, dim: u32) -> Vec<f64> {
+pub(crate) fn inverse_powers(base: f64, dim: u32) -> Vec<f64> {
     (0..dim).step_by(2).map(|element| 1.0 / base.powf(f64::from(element) / f64::from(dim))).collect()
 }
 
@@ -59,7 +59,7 @@ fn divided(frequencies: &[f64], divisors: &[f32]) -> Vec<f64> {
 }
 
 /// By wavelength, as in the code published with Llama 3.1.
-fn llama3(frequency: f64, factor: f64, (low, high): (f64, f64), original_context: u32) -> f64 {
+pub(crate) fn llama3(frequency: f64, factor: f64, (low, high): (f64, f64), original_context: u32) -> f64 {
     let context = f64::from(original_context);
     let wavelength = TAU / frequency;
     if wavelength < context / high {
