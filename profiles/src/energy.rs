@@ -13,7 +13,7 @@ mod choice;
 mod counter;
 mod gauge;
 
-use crate::channel::{Channel, Kind, Sample};
+use crate::channel::{Channel, Kind, ReasonCode, Sample, Value};
 use crate::op::Phase;
 use crate::result::PhaseEnergy;
 
@@ -74,11 +74,21 @@ impl Series {
     fn new(channel: &Channel, samples: &[Sample]) -> Self {
         let readings = samples.iter().filter_map(|sample| {
             let (_, value) = sample.values.iter().find(|(id, _)| *id == channel.channel)?;
-            Some((sample.t_ns, value.get()?))
+            Some((sample.t_ns, *value))
         });
         match channel.kind {
-            Kind::Counter { range } => Self::Counter(Counter::new(readings, range, channel.update_ns)),
-            Kind::Gauge | Kind::Rate { .. } | Kind::Sum { .. } => Self::Gauge(Gauge::new(readings)),
+            Kind::Counter { range } => {
+                // What a counter did while it told nonsense is not known, unlike what it did while it was silent.
+                let readings = readings.filter_map(|(t_ns, value)| match value {
+                    Value::Present(joules) => Some((t_ns, Some(joules))),
+                    Value::Absent(ReasonCode::Implausible) => Some((t_ns, None)),
+                    Value::Absent(_) => None,
+                });
+                Self::Counter(Counter::new(readings, range, channel.update_ns))
+            }
+            Kind::Gauge | Kind::Rate { .. } | Kind::Sum { .. } => {
+                Self::Gauge(Gauge::new(readings.filter_map(|(t_ns, value)| Some((t_ns, value.get()?)))))
+            }
         }
     }
 

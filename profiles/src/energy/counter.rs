@@ -64,16 +64,20 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// `range` is where the counter wraps, `update_ns` how often the sensor makes a value, where that is
-    /// known.
+    /// Readings on both sides of one without a value are not connected. `range` is where the counter wraps,
+    /// `update_ns` how often the sensor makes a value, where that is known.
     pub(super) fn new(
-        readings: impl Iterator<Item = (u64, f64)>,
+        readings: impl Iterator<Item = (u64, Option<f64>)>,
         range: Option<f64>,
         update_ns: Option<u64>,
     ) -> Self {
         let mut stretches: Vec<Stretch> = Vec::new();
         let mut last: Option<(u64, f64, f64)> = None;
         for (t_ns, value) in readings {
+            let Some(value) = value else {
+                last = None;
+                continue;
+            };
             // The oldest that a value read now can be.
             let oldest_ns = update_ns.map_or(0, |update| t_ns.saturating_sub(update));
             let step = last.and_then(|(before_ns, before, joules)| {

@@ -1,6 +1,6 @@
 //! Single cases with figures that can be checked by hand.
 
-use slmscope_profiles::channel::{Channel, Kind, Sample, Unit, Value};
+use slmscope_profiles::channel::{Channel, Kind, ReasonCode, Sample, Unit, Value};
 use slmscope_profiles::energy::{Stretch, Window, phase_energy};
 use slmscope_profiles::op::Phase;
 
@@ -52,6 +52,17 @@ fn a_counter_that_was_reset_between_two_windows_is_known_and_inside_one_it_is_no
     assert_eq!(broken.joules, None);
     assert!(broken.reason.unwrap().contains("both ends"));
     assert!(broken.coverage.unwrap() < 0.6);
+}
+
+#[test]
+fn a_counter_that_told_nonsense_is_not_connected_across_it_and_one_that_was_silent_is() {
+    let with = |code: ReasonCode| {
+        let mut readings = samples(10, 6_000, |ms| ms as f64 / 100.0 + if ms > 3_000 { 1e6 } else { 0.0 });
+        readings[300].values[0].1 = Value::Absent(code);
+        told(&channel(Kind::Counter { range: None }), &readings, window(2_000, 4_000)).joules
+    };
+    assert_eq!(with(ReasonCode::Implausible), None);
+    assert!((with(ReasonCode::Stale).unwrap() - 1_000_020.0).abs() < 1e-3);
 }
 
 #[test]
