@@ -12,14 +12,16 @@
 mod choice;
 mod counter;
 mod gauge;
+mod parts;
 
 use crate::channel::{Channel, Kind, ReasonCode, Sample, Value};
 use crate::op::Phase;
 use crate::result::PhaseEnergy;
 
-pub use choice::{of_phases, sources};
+pub use choice::of_phases;
 use counter::Counter;
 use gauge::Gauge;
+pub use parts::{cards, kinds};
 
 /// Fewer updates in all windows together give no figure.
 pub const LEAST_UPDATES: u64 = 5;

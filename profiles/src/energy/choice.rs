@@ -3,12 +3,17 @@
 //! The widest scope that was read comes first: a battery that was discharged, the board's input, the platform
 //! as the firmware sums it, the packages. After it come narrower ones, each for itself, because watts of
 //! different scopes overlap in ways that differ from machine to machine and are never added. All packages (or
-//! memory channels, or graphics processors) of a machine are one scope.
+//! memory channels, or graphics processors) of a machine are one scope, and where one of them was not read the
+//! scope has no figure.
+//!
+//! A battery tells what the machine takes only while it is discharged. Where it was charged, rested or did not
+//! tell at any time of a phase, it is no source for that phase.
 
-use std::cmp::Reverse;
+use std::collections::HashSet;
 
+use super::parts::{cards, kinds};
 use super::{Stretch, Window, phase_energy};
-use crate::channel::{Channel, Class, Quantity, Sample, Scope, Unit};
+use crate::channel::{Channel, ChannelId, Class, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
 use crate::op::Phase;
 use crate::result::{Energy, PhaseEnergy};
@@ -36,55 +41,81 @@ pub fn of_phases(
         }
         let tokens = of_phase().map(|span| u64::from(span.tokens)).sum();
         let stretch = Stretch { phase, windows: &windows, tokens, idle };
-        let of_source = |group: &Vec<&Channel>| {
-            group.iter().map(|channel| phase_energy(&stretch, channel, samples)).reduce(add)
-        };
-        phases.extend(sources.iter().filter_map(of_source));
-        if sources.is_empty() {
-            phases.push(none(&stretch, why_none(channels)));
+        let told = phases.len();
+        phases.extend(
+            sources
+                .iter()
+                .filter(|group| !is_battery(group) || feeds(group, samples, &windows))
+                .filter_map(|group| of_group(&stretch, group, samples)),
+        );
+        if phases.len() == told {
+            let reason = if sources.is_empty() {
+                why_none(channels)
+            } else {
+                "no sensor but the battery, which was not discharged throughout the phase".to_owned()
+            };
+            phases.push(none(&stretch, reason));
         }
     }
     Energy { phases }
 }
 
 /// Channels that tell energy, those of one scope together, the widest scope first. Where something was read,
-/// what was not is left out.
-pub fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c Channel>> {
-    let is_read = |channel: &Channel| {
-        let values = samples.iter().flat_map(|sample| &sample.values);
-        values.into_iter().any(|(id, value)| *id == channel.channel && value.get().is_some())
+/// what was not is left out, unless it is a part of what was.
+fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c Channel>> {
+    let all: Vec<&Channel> = channels.iter().filter(|channel| tells_energy(channel)).collect();
+    let values = samples.iter().flat_map(|sample| &sample.values);
+    let read: HashSet<ChannelId> =
+        values.filter(|(_, value)| value.get().is_some()).map(|&(id, _)| id).collect();
+    let any_read = all.iter().any(|channel| read.contains(&channel.channel));
+    let is_usable = |channel: &Channel| {
+        channel.class != Class::Unavailable && (!any_read || read.contains(&channel.channel))
     };
-    let mut usable: Vec<&Channel> = channels
-        .iter()
-        .filter(|channel| channel.class != Class::Unavailable && channel.kind.is_sampled())
-        .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
-        .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts))
-        // The board's total repeats what is listed already.
-        .filter(|channel| rank(&channel.scope).is_some() && !channel.is_board_total())
-        .collect();
-    if usable.iter().any(|channel| is_read(channel)) {
-        usable.retain(|channel| is_read(channel));
-    }
+    let mut scopes: Vec<&Scope> =
+        all.iter().filter(|channel| is_usable(channel)).map(|channel| &channel.scope).collect();
     // Rails are parts of what the wider scopes hold; they count where there is nothing else.
-    if usable.iter().any(|channel| !matches!(channel.scope, Scope::Rail(_))) {
-        usable.retain(|channel| !matches!(channel.scope, Scope::Rail(_)));
+    if scopes.iter().any(|scope| !matches!(scope, Scope::Rail(_))) {
+        scopes.retain(|scope| !matches!(scope, Scope::Rail(_)));
     }
-    // Counters before gauges of the same scope.
-    usable.sort_by_key(|channel| {
-        (rank(&channel.scope), channel.scope.clone(), Reverse(channel.unit == Unit::Joules))
-    });
-    let mut groups: Vec<Vec<&Channel>> = Vec::new();
-    for channel in usable {
-        match groups.last_mut().and_then(|group| Some((group.first().copied()?, group))) {
-            Some((first, group)) if first.scope == channel.scope => {
-                if adds_up(&channel.scope) && first.unit == channel.unit {
-                    group.push(channel);
-                }
-            }
-            _ => groups.push(vec![channel]),
+    scopes.sort_by_key(|&scope| (rank(scope), scope));
+    scopes.dedup();
+    let of_scope = |scope: &Scope| {
+        let all: Vec<&Channel> = all.iter().copied().filter(|channel| channel.scope == *scope).collect();
+        let usable = all.iter().copied().filter(|channel| is_usable(channel));
+        match scope {
+            // Half of the batteries is not the machine.
+            Scope::Battery if all.iter().all(|channel| is_usable(channel)) => all,
+            Scope::Battery => Vec::new(),
+            Scope::Package | Scope::Dram | Scope::Platform => best_kind(&all, is_usable),
+            Scope::Gpu => cards(usable),
+            // Two sensors of a board's input are the same watts.
+            _ => usable.min_by_key(|channel| channel.unit != Unit::Joules).into_iter().collect(),
         }
+    };
+    scopes.into_iter().map(of_scope).filter(|group| !group.is_empty()).collect()
+}
+
+fn tells_energy(channel: &Channel) -> bool {
+    matches!(channel.quantity, Quantity::Energy | Quantity::Power)
+        && matches!(channel.unit, Unit::Joules | Unit::Watts)
+        && channel.kind.is_sampled()
+        && rank(&channel.scope).is_some()
+        // The board's total repeats what is listed already.
+        && !channel.is_board_total()
+}
+
+/// All channels of the best kind of which each is usable, else of the best of which one is: that has no figure,
+/// and says why.
+fn best_kind<'c>(channels: &[&'c Channel], is_usable: impl Fn(&Channel) -> bool) -> Vec<&'c Channel> {
+    let kinds = kinds(channels.iter().copied());
+    let whole = kinds.iter().find(|kind| kind.iter().all(|channel| is_usable(channel)));
+    let best = whole.or_else(|| kinds.iter().find(|kind| kind.iter().any(|channel| is_usable(channel))));
+    let mut best = best.cloned().unwrap_or_default();
+    // Meters of modules are one for each socket, but there is one platform counter, however often it is shown.
+    if best.first().is_some_and(|first| first.scope == Scope::Platform && first.unit == Unit::Joules) {
+        best.truncate(1);
     }
-    groups
+    best
 }
 
 /// Place in the order of scopes; `None` for those that are parts of another.
@@ -101,9 +132,40 @@ fn rank(scope: &Scope) -> Option<u8> {
     })
 }
 
-/// Whether several sensors of this scope are several things; two of a board's input are the same watts.
-fn adds_up(scope: &Scope) -> bool {
-    matches!(scope, Scope::Battery | Scope::Package | Scope::Dram | Scope::Gpu)
+fn is_battery(group: &[&Channel]) -> bool {
+    group.first().is_some_and(|first| first.scope == Scope::Battery)
+}
+
+/// Whether the batteries fed the machine at every reading in these windows and at those next to them, from which
+/// the power at the edges follows: together they gave something, and none was charged or silent.
+fn feeds(group: &[&Channel], samples: &[Sample], windows: &[Window]) -> bool {
+    let of_group = |id: ChannelId| group.iter().any(|channel| channel.channel == id);
+    let reading = |sample: &Sample| {
+        let values = || sample.values.iter().filter(|(id, _)| of_group(*id)).map(|(_, value)| value.get());
+        let gives = values().all(|value| value >= Some(0.0)) && values().any(|value| value > Some(0.0));
+        values().next().map(|_| (sample.t_ns, gives))
+    };
+    let readings: Vec<(u64, bool)> = samples.iter().filter_map(reading).collect();
+    windows.iter().all(|window| {
+        let first = readings.partition_point(|&(t_ns, _)| t_ns <= window.begin_ns).saturating_sub(1);
+        let last = readings.partition_point(|&(t_ns, _)| t_ns < window.end_ns);
+        readings.iter().take(last + 1).skip(first).all(|&(_, gives)| gives)
+    })
+}
+
+/// What all channels of a group used together.
+fn of_group(stretch: &Stretch<'_>, group: &[&Channel], samples: &[Sample]) -> Option<PhaseEnergy> {
+    let of_channel = |channel: &&Channel| {
+        let mut energy = phase_energy(stretch, channel, samples);
+        if let Some(reason) = &channel.reason {
+            energy.reason = Some(reason.to_string());
+        }
+        if group.len() > 1 {
+            energy.reason = energy.reason.map(|reason| format!("{}: {reason}", channel.id));
+        }
+        energy
+    };
+    group.iter().map(of_channel).reduce(add)
 }
 
 /// Two parts of the same scope, such as the packages of a machine, as one: known only if both are.
@@ -159,11 +221,11 @@ fn why_none(channels: &[Channel]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::channel::{Kind, Value};
+    use crate::channel::{Kind, Reason, ReasonCode, Value};
 
-    fn channel(number: u16, id: &str, scope: Scope, unit: Unit) -> Channel {
+    pub(crate) fn channel(number: u16, id: &str, scope: Scope, unit: Unit) -> Channel {
         let counts = unit == Unit::Joules;
         Channel {
             channel: number,
@@ -246,6 +308,115 @@ mod tests {
             channel(0, "energy.package-0", Scope::Package, Unit::Joules),
         ];
         assert_eq!(told(&channels), [("energy.package-0".to_owned(), 5.0)]);
+    }
+
+    /// Readings of 14, 15 or 16 W on channel 2, every 50 ms, that are charged where the test says so.
+    fn with_battery(watts: impl Fn(u64) -> Value) -> Vec<Sample> {
+        let mut samples = samples();
+        for sample in samples.iter_mut().step_by(5) {
+            sample.values.push((2, watts(sample.t_ns / 1_000_000)));
+        }
+        samples
+    }
+
+    fn draw(ms: u64) -> f64 {
+        14.0 + (ms / 50 % 3) as f64
+    }
+
+    fn sources_of(channels: &[Channel], samples: &[Sample]) -> Vec<String> {
+        let energy = of_phases(&[span()], None, samples, channels);
+        energy.phases.into_iter().filter_map(|phase| phase.source).collect()
+    }
+
+    #[test]
+    fn a_battery_counts_only_while_it_is_discharged_all_the_time() {
+        let channels = [
+            channel(2, "power.battery.BAT0", Scope::Battery, Unit::Watts),
+            channel(1, "energy.package-0", Scope::Package, Unit::Joules),
+        ];
+        let told = |watts: &dyn Fn(u64) -> Value| sources_of(&channels, &with_battery(watts));
+        let both = ["power.battery.BAT0", "energy.package-0"];
+        assert_eq!(told(&|ms| Value::Present(draw(ms))), both);
+        assert_eq!(told(&|ms| Value::Present(-draw(ms))), both[1..], "charging");
+        let wrong =
+            |at: u64, value: Value| told(&|ms| if ms == at { value } else { Value::Present(draw(ms)) });
+        assert_eq!(wrong(1500, Value::Present(-1.0)), both[1..]);
+        assert_eq!(wrong(1500, Value::Present(0.0)), both[1..]);
+        assert_eq!(wrong(1500, Value::Absent(ReasonCode::Implausible)), both[1..]);
+        assert_eq!(wrong(2000, Value::Present(-1.0)), both[1..], "at the edge");
+        assert_eq!(wrong(900, Value::Present(-1.0)), both, "before the phase");
+        let charging = with_battery(|ms| Value::Present(-draw(ms)));
+        let energy = of_phases(&[span()], None, &charging, &channels[..1]);
+        assert_eq!((energy.phases.len(), energy.phases[0].joules), (1, None));
+        assert!(energy.phases[0].reason.as_ref().unwrap().contains("not discharged"), "{energy:?}");
+    }
+
+    #[test]
+    fn batteries_count_together_and_one_may_rest() {
+        let mut channels = [
+            channel(2, "power.battery.BAT0", Scope::Battery, Unit::Watts),
+            channel(3, "power.battery.BAT1", Scope::Battery, Unit::Watts),
+            channel(1, "energy.package-0", Scope::Package, Unit::Joules),
+        ];
+        let mut samples = with_battery(|ms| Value::Present(draw(ms)));
+        samples.iter_mut().step_by(5).for_each(|sample| sample.values.push((3, Value::Present(0.0))));
+        assert_eq!(sources_of(&channels, &samples)[0], "power.battery.BAT0 + power.battery.BAT1");
+        channels[1].class = Class::Unavailable;
+        assert_eq!(sources_of(&channels, &samples), ["energy.package-0"], "half of the batteries");
+    }
+
+    #[test]
+    fn a_package_that_two_drivers_tell_of_is_counted_once() {
+        let twice = [
+            channel(0, "energy.amd_energy_Esocket0", Scope::Package, Unit::Joules),
+            channel(1, "energy.package-0", Scope::Package, Unit::Joules),
+        ];
+        assert_eq!(told(&twice), [("energy.package-0".to_owned(), 7.0)]);
+        assert_eq!(told(&twice[..1]), [("energy.amd_energy_Esocket0".to_owned(), 5.0)]);
+    }
+
+    #[test]
+    fn half_of_the_packages_is_no_figure() {
+        let mut packages = [
+            channel(0, "energy.package-0", Scope::Package, Unit::Joules),
+            channel(8, "energy.package-1", Scope::Package, Unit::Joules),
+        ];
+        let reason = |packages: &[Channel]| {
+            let energy = of_phases(&[span()], None, &samples(), packages);
+            assert_eq!((energy.phases.len(), energy.phases[0].joules), (1, None));
+            energy.phases[0].reason.clone().unwrap()
+        };
+        assert!(reason(&packages).starts_with("energy.package-1: 0 new readings"), "{}", reason(&packages));
+        packages[1].class = Class::Unavailable;
+        packages[1].reason = Some(Reason::new(ReasonCode::Permission, "only root may read it"));
+        assert!(reason(&packages).contains("only root may read it"), "{}", reason(&packages));
+    }
+
+    #[test]
+    fn counters_and_gauges_of_several_cards_add_up() {
+        let cards = [
+            channel(0, "energy.uncore-0", Scope::Gpu, Unit::Joules),
+            channel(2, "gpu0.power", Scope::Gpu, Unit::Watts),
+        ];
+        let energy = of_phases(&[span()], None, &with_battery(|ms| Value::Present(draw(ms))), &cards);
+        let [both] = &energy.phases[..] else { panic!("{energy:?}") };
+        assert_eq!(both.source.as_deref(), Some("gpu0.power + energy.uncore-0"));
+        assert!((both.joules.unwrap() - 20.0).abs() < 0.2, "5 W and 15 W: {both:?}");
+    }
+
+    #[test]
+    fn meters_of_two_sockets_add_up() {
+        let module = |number, socket| {
+            let id = format!("power.power_meter_Module_Power_Socket_{socket}");
+            channel(number, &id, Scope::Platform, Unit::Watts)
+        };
+        let mut samples = with_battery(|ms| Value::Present(draw(ms)));
+        for sample in samples.iter_mut().step_by(5) {
+            sample.values.push((3, Value::Present(draw(sample.t_ns / 1_000_000 + 50))));
+        }
+        let energy = of_phases(&[span()], None, &samples, &[module(2, 0), module(3, 1)]);
+        assert!((energy.phases[0].joules.unwrap() - 30.0).abs() < 0.3, "{energy:?}");
+        assert_eq!(energy.phases.len(), 1);
     }
 
     #[test]
