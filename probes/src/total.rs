@@ -4,23 +4,27 @@
 //! |---|---|---|
 //! | 1 | the batteries, while they alone feed the machine | `battery` |
 //! | 2 | the management controller's meter, ACPI's power meter | `board-input` |
-//! | 3 | a sensor at the board's input, a module's meter | `board-input`, `platform` |
+//! | 3 | a sensor at the board's input, the meters of all modules | `board-input`, `platform` |
 //! | 4 | the platform counter (`psys`) | `platform` |
 //! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
-//! | 6 | all packages, memory where it is counted beside them, cards that tell theirs | `package`, `rail:package+dram+gpu` |
+//! | 6 | all packages, memory where it is told beside them, cards that tell theirs | `package`, `rail:package+dram+gpu` |
 //! | 7 | the rails of a power-management chip, summed | `rail:pmic` |
 //!
 //! Sums are derived and partial: they leave out regulators, disks and fans. Nothing is ever filled in from a
-//! nominal figure. The choice is made once, at the start; a machine that is plugged in afterwards has no figure
-//! until the next one.
+//! nominal figure. What several drivers tell of the same packages is counted once. The choice is made once, at
+//! the start; a machine that is plugged in afterwards has no figure until the next one.
 //!
-//! Cards are read in threads of their own, and some tell watts where packages count joules, so a sum with them
-//! is not sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that
-//! falls asleep leaves it without a figure, for what a sleeping card draws is not known.
+//! Parts may be read in different threads, and some tell watts where others count joules. Such a sum is not
+//! sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that falls
+//! asleep leaves it without a figure, for what a sleeping card draws is not known.
+
+use std::thread;
+use std::time::Duration;
 
 use slmscope_profiles::channel::{
     Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, difference,
 };
+use slmscope_profiles::energy::{cards, kinds};
 
 use crate::board::Profile;
 use crate::catalogue::{Catalogue, Entry};
@@ -33,101 +37,162 @@ pub(crate) const NODE_POWER: &str = "power.node";
 /// The channel of the sum over a power-management chip's rails.
 pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
 
+/// Attempts to see a performance counter move, and the time between two of them. The registers behind it are new
+/// about every millisecond, and it begins at zero when it is opened.
+const ATTEMPTS: u32 = 10;
+const BETWEEN: Duration = Duration::from_millis(2);
+
+type Sources = Vec<Box<dyn Source>>;
+
 /// What the figure is made of.
 struct Choice {
+    /// The slowest last.
     parts: Vec<ChannelId>,
-    /// What is added to them, from other threads.
-    cards: Vec<ChannelId>,
     scope: Scope,
-    /// What the sum leaves out; empty for a single sensor.
+    /// What the sum leaves out; empty where it leaves nothing out.
     without: &'static str,
     only_while_positive: bool,
 }
 
-/// Enters `power.board`, with `energy.board` where it comes from counters, and lets the source that reads its
-/// parts answer for it too. `discharging` are the batteries that feed the machine now.
+impl Choice {
+    /// All of these, which are of one scope.
+    fn of(parts: &[&Channel]) -> Self {
+        Self {
+            parts: parts.iter().map(|part| part.channel).collect(),
+            scope: parts.first().map_or(Scope::BoardInput, |first| first.scope.clone()),
+            without: "",
+            only_while_positive: false,
+        }
+    }
+}
+
+/// Enters `power.board`, with `energy.board` where it comes from counters. Where one list reads all parts it
+/// answers for the total too. `discharging` are the batteries that feed the machine now.
 pub(crate) fn discover(
     root: &Root,
     catalogue: &mut Catalogue,
     board: Option<&Profile>,
     discharging: Option<Vec<ChannelId>>,
-    lists: &mut [&mut Vec<Box<dyn Source>>],
+    lists: &mut [&mut Sources],
 ) {
-    for choice in candidates(root, catalogue.channels(), board, discharging) {
-        if !choice.cards.is_empty() {
-            return enter_sum(catalogue, &choice);
-        }
-        for list in lists.iter_mut() {
-            let read_here: Vec<ChannelId> = list.iter().flat_map(|source| source.channels()).collect();
-            if !choice.parts.iter().all(|part| read_here.contains(part)) {
-                continue;
-            }
-            let has_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
+    let works = |channel: &Channel| works(root, lists, channel);
+    let Some(choice) = candidates(catalogue.channels(), board, discharging, works).into_iter().next() else {
+        let (reason, remedy) = why_none(catalogue.channels());
+        let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
+        return catalogue.absent(channel, "", reason, remedy);
+    };
+    let is_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
+    let reads_all = |list: &Sources| {
+        let read_here: Vec<ChannelId> = list.iter().flat_map(|source| source.channels()).collect();
+        choice.parts.iter().all(|part| read_here.contains(part))
+    };
+    match lists.iter_mut().find(|list| reads_all(list)).filter(|_| are_alike(catalogue, &choice)) {
+        Some(list) => {
             let (inner, rest) =
-                std::mem::take(*list).into_iter().partition(|source| has_part(source.channels()));
+                std::mem::take(*list).into_iter().partition(|source| is_part(source.channels()));
             **list = rest;
             list.push(Box::new(WithTotal { inner, ..enter(catalogue, &choice) }));
-            return;
         }
+        None => enter_sum(catalogue, &choice),
     }
-    let (reason, remedy) = why_none(catalogue.channels());
-    let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
-    catalogue.absent(channel, "", reason, remedy);
 }
 
+/// Whether all parts are counters, or all gauges.
+fn are_alike(catalogue: &Catalogue, choice: &Choice) -> bool {
+    let mut units = choice.parts.iter().filter_map(|&part| Some(catalogue.get(part)?.unit));
+    let first = units.next();
+    units.all(|unit| Some(unit) == first)
+}
+
+/// What the total may be made of, the best first.
 fn candidates(
-    root: &Root,
     channels: &[Channel],
     board: Option<&Profile>,
     discharging: Option<Vec<ChannelId>>,
+    mut works: impl FnMut(&Channel) -> bool,
 ) -> Vec<Choice> {
-    let single = |channel: &Channel| Choice {
-        parts: vec![channel.channel],
-        cards: Vec::new(),
-        scope: channel.scope.clone(),
-        without: "",
-        only_while_positive: false,
+    // Whatever tells power or energy, readable or not.
+    let told: Vec<&Channel> = channels
+        .iter()
+        .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
+        .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts) && channel.kind.is_sampled())
+        .collect();
+    let good: Vec<&Channel> =
+        told.iter().copied().filter(|channel| channel.reason.is_none() && works(channel)).collect();
+    let is_good = |channel: &Channel| good.iter().any(|good| good.channel == channel.channel);
+    let watts_of = |scope: Scope| {
+        good.iter().copied().filter(move |channel| channel.scope == scope && channel.unit == Unit::Watts)
     };
-    let sampled = |quantity: Quantity| {
-        channels.iter().filter(move |channel| {
-            channel.quantity == quantity && channel.reason.is_none() && channel.kind.is_sampled()
-        })
+    // One kind of channels of a scope, all of them readable.
+    let whole = |scope: Scope, unit: Option<Unit>| {
+        let of_scope = told.iter().copied().filter(|channel| channel.scope == scope);
+        let of_unit = of_scope.filter(|channel| unit.is_none_or(|unit| channel.unit == unit));
+        kinds(of_unit).into_iter().find(|kind| kind.iter().all(|channel| is_good(channel)))
     };
-    let watts = || sampled(Quantity::Power);
     let mut choices = Vec::new();
     choices.extend(discharging.map(|parts| Choice {
         parts,
-        cards: Vec::new(),
         scope: Scope::Battery,
         without: "",
         only_while_positive: true,
     }));
-    choices.extend(watts().filter(|channel| channel.id == NODE_POWER).map(single));
-    let is_meter = |channel: &&Channel| channel.id.starts_with("power.power_meter");
-    let watts = || watts().filter(|channel| !is_meter(channel) || works(root, channel));
-    choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::BoardInput).map(single));
-    choices.extend(watts().filter(|channel| channel.scope == Scope::BoardInput).map(single));
-    choices.extend(watts().filter(is_meter).filter(|meter| meter.scope == Scope::Platform).map(single));
-    let joules = |scope: Scope| sampled(Quantity::Energy).filter(move |channel| channel.scope == scope);
-    choices.extend(joules(Scope::Platform).filter(|psys| works(root, psys)).map(single));
+    let mut inputs: Vec<&Channel> = watts_of(Scope::BoardInput).collect();
+    inputs.sort_by_key(|channel| (channel.id != NODE_POWER, !is_meter(channel)));
+    choices.extend(inputs.iter().map(|&input| Choice::of(&[input])));
+    choices.extend(whole(Scope::Platform, Some(Unit::Watts)).map(|meters| Choice::of(&meters)));
+    let psys = good.iter().filter(|channel| is_psys(channel));
+    choices.extend(psys.map(|&psys| Choice::of(&[psys])));
     choices.extend(board.and_then(|board| rails(channels, board)));
-    choices.extend(packages(channels));
-    let package = |channel: &&Channel| channel.scope == Scope::Package;
-    choices.extend(watts().filter(package).take(1).map(single));
+    let packages = whole(Scope::Package, None);
+    choices.extend(packages.map(|packages| {
+        let cards = cards(good.iter().copied().filter(|channel| is_card(channel)));
+        of_packages(&packages, &whole(Scope::Dram, None).unwrap_or_default(), &cards)
+    }));
+    let pmic = good.iter().filter(|channel| channel.id == PMIC_POWER);
     choices.extend(
-        watts()
-            .filter(|channel| channel.id == PMIC_POWER)
-            .map(|channel| Choice { without: "regulators, USB and 5 V consumers", ..single(channel) }),
+        pmic.map(|&pmic| Choice { without: "regulators, USB and 5 V consumers", ..Choice::of(&[pmic]) }),
     );
     choices
 }
 
-/// Whether the file holds a number that can be true. Some meters have no sensor and answer all ones, and the
-/// platform counter of some servers stays at zero; neither hangs.
-fn works(root: &Root, channel: &Channel) -> bool {
-    let Some(path) = channel.source.strip_prefix('/') else { return true };
+fn is_meter(channel: &Channel) -> bool {
+    channel.id.starts_with("power.power_meter")
+}
+
+fn is_psys(channel: &Channel) -> bool {
+    channel.scope == Scope::Platform && channel.unit == Unit::Joules
+}
+
+/// Processors inside a package are no cards.
+fn is_card(channel: &Channel) -> bool {
+    channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore")
+}
+
+/// Whether what the channel says can be true. Some meters have no sensor and answer all ones, and the platform
+/// counter of some servers stays at zero; neither hangs.
+fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
+    if !is_meter(channel) && !is_psys(channel) {
+        return true;
+    }
+    let Some(path) = channel.source.strip_prefix('/') else {
+        return counts(channel.channel, lists, || thread::sleep(BETWEEN));
+    };
     root.integer(path)
         .is_ok_and(|micro| (1..50_000_000_000).contains(&micro) || channel.unit == Unit::Joules && micro > 0)
+}
+
+/// Whether a performance counter has counted anything yet, or does so in the next few milliseconds.
+fn counts(channel: ChannelId, lists: &mut [&mut Sources], mut wait: impl FnMut()) -> bool {
+    let mut sources = lists.iter_mut().flat_map(|list| list.iter_mut());
+    let Some(source) = sources.find(|source| source.channels().contains(&channel)) else { return false };
+    (0..ATTEMPTS).any(|attempt| {
+        if attempt > 0 {
+            wait();
+        }
+        let mut values = Vec::new();
+        source.read(&mut values);
+        value_of(channel, &values).is_ok_and(|value| value > 0.0)
+    })
 }
 
 /// The rails of the board's description, if all of them are read.
@@ -139,60 +204,23 @@ fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
     let parts: Option<Vec<&Channel>> = board.input_rails.iter().map(of).collect();
     let parts = parts.filter(|parts| !parts.is_empty())?;
     Some(Choice {
-        parts: parts.iter().map(|channel| channel.channel).collect(),
-        cards: Vec::new(),
         scope: Scope::Rail(board.input_rails.join("+")),
         without: "the regulators before these rails",
-        only_while_positive: false,
+        ..Choice::of(&parts)
     })
 }
 
-/// All packages with the memory and the cards beside them; none if one of the packages cannot be read.
-fn packages(channels: &[Channel]) -> Option<Choice> {
-    let all = |scope: Scope| {
-        let counters: Vec<&Channel> = channels
-            .iter()
-            .filter(|channel| channel.quantity == Quantity::Energy && channel.unit == Unit::Joules)
-            .filter(|channel| channel.scope == scope && channel.kind.is_sampled())
-            .collect();
-        let readable = !counters.is_empty() && counters.iter().all(|channel| channel.reason.is_none());
-        readable.then(|| counters.iter().map(|channel| channel.channel).collect::<Vec<_>>())
+/// All packages with the memory and the cards beside them.
+fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> Choice {
+    let scope = match (dram.is_empty(), cards.is_empty()) {
+        (true, true) => Scope::Package,
+        (false, true) => Scope::Rail("package+dram".to_owned()),
+        (true, false) => Scope::Rail("package+gpu".to_owned()),
+        (false, false) => Scope::Rail("package+dram+gpu".to_owned()),
     };
-    let mut parts = all(Scope::Package)?;
-    let dram = all(Scope::Dram);
-    let cards = cards(channels);
-    let scope = match (dram.is_some(), cards.is_empty()) {
-        (false, true) => Scope::Package,
-        (true, true) => Scope::Rail("package+dram".to_owned()),
-        (false, false) => Scope::Rail("package+gpu".to_owned()),
-        (true, false) => Scope::Rail("package+dram+gpu".to_owned()),
-    };
-    parts.extend(dram.unwrap_or_default());
     let without =
         if cards.is_empty() { "board, disks, fans and cards" } else { "board, disks, fans and other cards" };
-    Some(Choice { parts, cards, scope, without, only_while_positive: false })
-}
-
-/// A channel of each card that tells what it draws: its counter, else its gauge. Processors inside a package
-/// are no cards.
-fn cards(channels: &[Channel]) -> Vec<ChannelId> {
-    let mut found: Vec<&Channel> = channels
-        .iter()
-        .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts))
-        .filter(|channel| channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore"))
-        .filter(|channel| channel.reason.is_none() && channel.kind.is_sampled())
-        .collect();
-    found.sort_by_key(|channel| (card(&channel.id).to_owned(), channel.unit != Unit::Joules));
-    found.dedup_by(|later, first| card(&later.id) == card(&first.id));
-    found.iter().map(|channel| channel.channel).collect()
-}
-
-/// The card's part of `gpu0.power` or, where the card itself is not shown, of `energy.xe`.
-fn card(id: &str) -> &str {
-    match id.split_once('.') {
-        Some(("energy" | "power", card) | (card, _)) => card,
-        None => id,
-    }
+    Choice { scope, without, ..Choice::of(&[packages, dram, cards].concat()) }
 }
 
 /// What stands in the way of a figure for the board.
@@ -206,11 +234,14 @@ fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
         let detail = format!("{} would tell it, but this user may not read it", channel.id);
         return (Reason::new(ReasonCode::Permission, detail), channel.remedy.clone());
     }
-    let battery = channels.iter().any(|channel| channel.scope == Scope::Battery && channel.reason.is_none());
-    let detail = if battery {
-        "no sensor of what the machine draws; its battery tells while it discharges"
-    } else {
+    let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
+    let tell = batteries().filter(|battery| battery.reason.is_none()).count();
+    let detail = if tell == 0 {
         "no sensor of what the machine draws"
+    } else if tell < batteries().count() {
+        "no sensor of what the machine draws, and not all of its batteries tell what they give"
+    } else {
+        "no sensor of what the machine draws; its battery tells while it discharges"
     };
     (Reason::new(ReasonCode::NoSuchInterface, detail), None)
 }
@@ -225,10 +256,10 @@ fn describe(parts: &[Channel], choice: &Choice) -> String {
 }
 
 fn enter_sum(catalogue: &mut Catalogue, choice: &Choice) {
-    let of: Vec<ChannelId> = choice.parts.iter().chain(&choice.cards).copied().collect();
-    let parts: Vec<Channel> = of.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
     let source = describe(&parts, choice);
-    catalogue.sum(("power.board", Quantity::Power, Unit::Watts, choice.scope.clone()), of, source);
+    let channel = ("power.board", Quantity::Power, Unit::Watts, choice.scope.clone());
+    catalogue.sum(channel, choice.parts.clone(), source);
 }
 
 fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
@@ -291,8 +322,17 @@ struct WithTotal {
 impl WithTotal {
     fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
         let mut plain = 0.0;
-        for part in &self.parts {
-            plain += value_of(part.channel, values)?;
+        for part in &mut self.parts {
+            match value_of(part.channel, values) {
+                Ok(value) => plain += value,
+                Err(code) => {
+                    // What a counter does while it tells nonsense is not known.
+                    if code == ReasonCode::Implausible {
+                        part.last = None;
+                    }
+                    return Err(code);
+                }
+            }
         }
         if !self.counter {
             // A battery that is charged says nothing about what the machine draws.
@@ -371,8 +411,10 @@ mod tests {
     }
 
     fn of(rows: &[[f64; 2]], ranges: [Option<f64>; 2]) -> Vec<Value> {
-        let value = |value: f64| {
-            if value.is_nan() { Value::Absent(ReasonCode::Permission) } else { Value::Present(value) }
+        let value = |value: f64| match value {
+            _ if value.is_nan() => Value::Absent(ReasonCode::Permission),
+            f64::INFINITY => Value::Absent(ReasonCode::Implausible),
+            _ => Value::Present(value),
         };
         let script = Script(rows.iter().map(|row| row.map(value).to_vec()).collect());
         let part = |channel: ChannelId| Part { channel, range: ranges[usize::from(channel)], last: None };
@@ -399,6 +441,29 @@ mod tests {
         let ranges = [Some(100.0), Some(10.0)];
         let expected = [95.0, 103.0, 112.0, 115.0].map(Value::Present);
         assert_eq!(of(&rows, ranges), expected);
+    }
+
+    #[test]
+    fn what_a_counter_did_while_it_told_nonsense_is_left_out() {
+        let rows = [[90.0, 5.0], [f64::INFINITY, 6.0], [9e9, 7.0], [9e9 + 1.0, 8.0]];
+        let values = of(&rows, [None, None]);
+        assert_eq!(values[1], Value::Absent(ReasonCode::Implausible));
+        assert_eq!(values[2..], [97.0, 99.0].map(Value::Present));
+    }
+
+    #[test]
+    fn a_performance_counter_is_given_a_moment_to_count() {
+        let row = |psys: f64| vec![Value::Present(9.0), Value::Present(psys)];
+        let counting = |rows: &[f64]| {
+            let mut waits = 0;
+            let script = Script(rows.iter().map(|&psys| row(psys)).collect());
+            let mut list: Sources = vec![Box::new(script)];
+            (counts(1, &mut [&mut list], || waits += 1), waits)
+        };
+        assert_eq!(counting(&[0.5]), (true, 0));
+        assert_eq!(counting(&[0.0, 0.0, 1.0]), (true, 2));
+        assert_eq!(counting(&[0.0; ATTEMPTS as usize]), (false, ATTEMPTS - 1));
+        assert!(!counts(1, &mut [], || ()));
     }
 
     #[test]

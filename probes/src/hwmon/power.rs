@@ -8,7 +8,7 @@
 //! | `ina3221` | inputs 1–3: V × I by label. 4–7 are shunt voltages and sums; label `NC` is not connected |
 //! | other `ina…` | power and energy of each input, by label; else V × I where both are labelled |
 //! | `amdgpu`, `xe`, `i915` | listed with the card; here only where the card is not shown |
-//! | `power_meter` | the board's input, or on Grace what `power1_oem_info` says |
+//! | `power_meter` | the board's input, or on Grace what `power1_oem_info` says, which is its label |
 //! | `scmi_sensors`, `altra_hwmon`, `apm_xgene`, `amd_energy` | by label |
 //! | batteries, chargers, USB sources, fans, network cards | nothing: not what the machine draws |
 
@@ -166,7 +166,7 @@ fn watts(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) 
         let average = format!("{input}_average");
         let file = if chip.files.contains(&average) { average } else { format!("{input}_input") };
         let label = label(root, chip, "power", number);
-        let scope = scope(root, chip, known, label.as_deref());
+        let scope = scope(chip, known, label.as_deref());
         let entry = match (&label, is_rail_monitor(&chip.name)) {
             (Some(label), true) => rail_entry(label, scope, Class::Measured),
             (None, true) => rail_entry(&chip.name, scope, Class::Measured),
@@ -192,7 +192,7 @@ fn joules(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue)
             (None, true) => format!("energy.rail.{}", id_part(&chip.name)),
             _ => chip.id("energy", label.as_deref(), &input),
         };
-        let scope = scope(root, chip, known, label.as_deref());
+        let scope = scope(chip, known, label.as_deref());
         let path = chip.path(&format!("{input}_input"));
         slots.extend(counter(root, catalogue, id, scope, &path));
     }
@@ -238,6 +238,9 @@ fn label(root: &Root, chip: &Chip, prefix: &str, number: u32) -> Option<String> 
     if chip.is_card() {
         return None;
     }
+    if chip.name == "power_meter" {
+        return meter_info(root, chip);
+    }
     let own = chip.label(root, &format!("{prefix}{number}_label"));
     if own.is_none() && is_rail_monitor(&chip.name) {
         return chip.label(root, &format!("in{number}_label")).or_else(|| chip.label(root, "label"));
@@ -245,13 +248,13 @@ fn label(root: &Root, chip: &Chip, prefix: &str, number: u32) -> Option<String> 
     own
 }
 
-fn scope(root: &Root, chip: &Chip, known: Known<'_>, label: Option<&str>) -> Scope {
+fn scope(chip: &Chip, known: Known<'_>, label: Option<&str>) -> Scope {
     let of_cores = |label: &str| label.starts_with("Ecore") || label == "CPU power";
     match (chip.name.as_str(), label) {
         // The integrated kind has a second voltage, of the north bridge, and its sensor sees the package.
         ("amdgpu", _) if chip.files.iter().any(|file| file == "in1_input") => Scope::Package,
         ("amdgpu" | "radeon", _) => Scope::Gpu,
-        ("power_meter", _) => meter_scope(root, chip),
+        ("power_meter", info) => meter_scope(info),
         ("amd_energy", Some(label)) if label.starts_with("Esocket") => Scope::Package,
         ("amd_energy" | "altra_hwmon" | "apm_xgene", Some(label)) if of_cores(label) => Scope::Cores,
         ("altra_hwmon" | "apm_xgene", Some(label)) if label.contains("DIMM") || label.contains("DRAM") => {
@@ -262,12 +265,14 @@ fn scope(root: &Root, chip: &Chip, known: Known<'_>, label: Option<&str>) -> Sco
     }
 }
 
-/// On NVIDIA Grace several meters are nested: module ⊃ Grace ⊃ CPU and SysIO.
-fn meter_scope(root: &Root, chip: &Chip) -> Scope {
-    let info = ["device/power1_oem_info", "power1_oem_info"]
-        .iter()
-        .find_map(|file| root.text(&chip.path(file)).ok());
-    match info.as_deref().and_then(|info| info.split_ascii_whitespace().next()) {
+/// What ACPI's meter says that it measures: `Module Power Socket 0`.
+fn meter_info(root: &Root, chip: &Chip) -> Option<String> {
+    ["device/power1_oem_info", "power1_oem_info"].iter().find_map(|file| chip.label(root, file))
+}
+
+/// On NVIDIA Grace several meters are nested: module ⊃ Grace ⊃ CPU and SysIO. Each is there once for each socket.
+fn meter_scope(info: Option<&str>) -> Scope {
+    match info.and_then(|info| info.split_ascii_whitespace().next()) {
         Some("Module") => Scope::Platform,
         Some("Grace") => Scope::Package,
         Some("CPU") => Scope::Cores,

@@ -7,7 +7,7 @@ use super::{Board, Machine};
 const RAPL: &str = "sys/class/powercap";
 const SECOND: u64 = 1_000_000_000;
 
-fn zone(board: &Board, folder: &str, name: &str, energy: u64, range: Option<u64>) {
+pub(super) fn zone(board: &Board, folder: &str, name: &str, energy: u64, range: Option<u64>) {
     board.set(&format!("{RAPL}/{folder}/name"), name);
     board.set(&format!("{RAPL}/{folder}/energy_uj"), &energy.to_string());
     if let Some(range) = range {

@@ -1,0 +1,117 @@
+//! Machines that tell of their power twice, in parts or wrongly, and what becomes of their total.
+
+use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, Value};
+
+use super::moving::zone;
+use super::{Board, Machine};
+
+const RANGE: Option<u64> = Some(262_143_328_850);
+
+/// A pack, or what feeds the machine.
+fn supply(board: &Board, name: &str, files: &[(&str, &str)]) {
+    for (file, text) in files {
+        board.set(&format!("sys/class/power_supply/{name}/{file}"), text);
+    }
+}
+
+fn battery(board: &Board, name: &str, status: &str, power_uw: &str) {
+    supply(board, name, &[("type", "Battery"), ("status", status), ("power_now", power_uw)]);
+}
+
+fn chip(board: &Board, number: u32, files: &[(&str, &str)]) {
+    for (file, text) in files {
+        board.set(&format!("sys/class/hwmon/hwmon{number}/{file}"), text);
+    }
+}
+
+/// An ACPI meter of one of Grace's sockets.
+fn meter(board: &Board, number: u32, info: &str, watts: u32) {
+    let power = format!("{watts}000000");
+    let files = [("name", "power_meter"), ("device/power1_oem_info", info), ("power1_average", &power)];
+    chip(board, number, &files);
+}
+
+fn amd_energy(board: &Board, sockets: u32) {
+    chip(board, 0, &[("name", "amd_energy"), ("energy1_label", "Ecore000"), ("energy1_input", "5000000")]);
+    for socket in 0..sockets {
+        let input = format!("energy{}", socket + 2);
+        let label = format!("Esocket{socket}");
+        chip(board, 0, &[(&format!("{input}_label"), &label), (&format!("{input}_input"), "1000000000")]);
+    }
+}
+
+/// The value of the total and the names of what it is made of.
+fn total(machine: &mut Machine) -> (Value, String) {
+    let value = machine.read()["power.board"];
+    (value, parts(machine, "power.board"))
+}
+
+fn parts(machine: &Machine, id: &str) -> String {
+    let source = &machine.channel(id).source;
+    let names = source.split_once('(').unwrap().1.trim_end_matches(')');
+    names.split(';').next().unwrap().to_owned()
+}
+
+/// Why there is no total.
+fn none(board: &Board) -> ReasonCode {
+    board.start().channel("power.board").reason.as_ref().unwrap().code
+}
+
+#[test]
+fn packages_that_two_drivers_count_are_the_processor_s_own() {
+    let board = Board::new(&[]);
+    amd_energy(&board, 2);
+    let machine = board.start();
+    assert_eq!(parts(&machine, "energy.board"), "energy.amd_energy_Esocket0 + energy.amd_energy_Esocket1");
+    zone(&board, "intel-rapl:0", "package-0", 7_000_000, RANGE);
+    zone(&board, "intel-rapl:1", "package-1", 8_000_000, RANGE);
+    let mut machine = board.start();
+    assert_eq!(machine.read()["energy.board"], Value::Present(15.0));
+    assert_eq!(parts(&machine, "energy.board"), "energy.package-0 + energy.package-1");
+}
+
+#[test]
+fn a_package_that_only_the_other_driver_may_read_is_told_by_it() {
+    let board = Board::new(&[]);
+    amd_energy(&board, 1);
+    board.set("sys/class/powercap/intel-rapl:0/name", "package-0");
+    assert_eq!(parts(&board.start(), "energy.board"), "energy.amd_energy_Esocket0");
+}
+
+#[test]
+fn parts_that_different_threads_read_are_a_sum_of_channels() {
+    let board = Board::new(&[]);
+    meter(&board, 0, "Grace Power Socket 0", 100);
+    zone(&board, "intel-rapl:0:0", "dram", 7_000_000, RANGE);
+    let machine = board.start();
+    let board = machine.channel("power.board");
+    assert!(matches!(&board.kind, Kind::Sum { of } if of.len() == 2), "{board:?}");
+    assert_eq!(parts(&machine, "power.board"), "power.power_meter_Grace_Power_Socket_0 + energy.dram");
+}
+
+#[test]
+fn meters_of_all_sockets_are_added_and_nested_ones_are_not() {
+    let board = Board::new(&[]);
+    meter(&board, 0, "Module Power Socket 0", 100);
+    meter(&board, 1, "Grace Power Socket 0", 80);
+    meter(&board, 2, "CPU Power Socket 0", 60);
+    let mut machine = board.start();
+    assert_eq!(total(&mut machine).0, Value::Present(100.0));
+    assert_eq!(machine.channel("power.board").class, Class::Measured);
+    meter(&board, 3, "Module Power Socket 1", 104);
+    meter(&board, 4, "Grace Power Socket 1", 85);
+    meter(&board, 5, "CPU Power Socket 1", 65);
+    let mut machine = board.start();
+    let names = |kind: &str| {
+        let name = |socket| format!("power.power_meter_{kind}_Power_Socket_{socket}");
+        format!("{} + {}", name(0), name(1))
+    };
+    assert_eq!(total(&mut machine), (Value::Present(204.0), names("Module")));
+    let all = machine.channel("power.board");
+    assert_eq!((all.class, &all.scope), (Class::Derived, &Scope::Platform));
+    // A meter without a sensor: half of the modules is not the machine, the packages are known.
+    meter(&board, 3, "Module Power Socket 1", 4_294_967);
+    let mut machine = board.start();
+    assert_eq!(total(&mut machine), (Value::Present(165.0), names("Grace")));
+    assert_eq!(machine.channel("power.board").scope, Scope::Package);
+}
