@@ -15,9 +15,18 @@ const TREES: [&str; 2] = ["proc/device-tree", "sys/firmware/devicetree/base"];
 
 /// The description of this board; `None` if it is not known.
 pub(crate) fn profile(root: &Root) -> Option<&'static Profile> {
-    let compatible =
-        TREES.iter().map(|tree| strings(root, &format!("{tree}/compatible"))).find(|all| !all.is_empty());
-    board::recognise(&compatible.unwrap_or_default(), product(root).as_deref())
+    board::recognise(&compatible(root), product(root).as_deref())
+}
+
+/// Whether a device tree describes the machine. Kernels of today show an empty one on machines without.
+pub(crate) fn has_device_tree(root: &Root) -> bool {
+    !compatible(root).is_empty()
+}
+
+/// The device tree's names of the board, the most specific first.
+fn compatible(root: &Root) -> Vec<String> {
+    let mut all = TREES.iter().map(|tree| strings(root, &format!("{tree}/compatible")));
+    all.find(|all| !all.is_empty()).unwrap_or_default()
 }
 
 /// What is known of the board.

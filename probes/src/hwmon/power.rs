@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
 use super::{Chip, ina3221x};
-use crate::board::Profile;
+use crate::board::{Profile, has_device_tree};
 use crate::catalogue::{Catalogue, Entry};
 use crate::files::{Formula, Input, Kind, Limits, Slot, enter, scaled};
 use crate::root::Root;
@@ -40,7 +40,10 @@ pub(super) fn discover(
     cards: &HashSet<String>,
     catalogue: &mut Catalogue,
 ) -> Vec<Slot> {
-    let known = Known { board, lone: lone_monitor(root, chips) };
+    // In a PC a monitor may sit anywhere.
+    let is_board = board.is_some() || has_device_tree(root);
+    let lone = if is_board { lone_monitor(root, chips) } else { None };
+    let known = Known { board, lone };
     let mut slots = ina3221x::discover(root, catalogue, known);
     for chip in chips {
         let of_chip = match chip.name.as_str() {
@@ -66,7 +69,7 @@ pub(super) fn discover(
 #[derive(Clone, Copy)]
 pub(super) struct Known<'b> {
     board: Option<&'b Profile>,
-    /// The entry of the one current monitor without labels.
+    /// The entry of the one current monitor without labels, on a machine that is a board.
     lone: Option<&'b str>,
 }
 
@@ -85,7 +88,7 @@ impl Known<'_> {
     }
 }
 
-/// A single monitor that nobody labelled is an extension on the board's supply: that of a battery or a meter.
+/// A single monitor that nobody labelled is an extension on a board's supply: that of a battery or a meter.
 fn lone_monitor<'c>(root: &Root, chips: &'c [Chip]) -> Option<&'c str> {
     let mut unlabelled = chips.iter().filter(|chip| {
         is_rail_monitor(&chip.name) && !chip.files.iter().any(|file| file.ends_with("_label"))

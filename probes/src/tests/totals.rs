@@ -115,3 +115,16 @@ fn meters_of_all_sockets_are_added_and_nested_ones_are_not() {
     assert_eq!(total(&mut machine), (Value::Present(165.0), names("Grace")));
     assert_eq!(machine.channel("power.board").scope, Scope::Package);
 }
+
+#[test]
+fn a_lone_monitor_feeds_a_board_and_not_a_pc() {
+    let board = Board::new(&[]);
+    chip(&board, 0, &[("name", "ina2xx"), ("power1_input", "100000")]);
+    // An empty tree is what kernels show where firmware has none.
+    board.set("sys/firmware/devicetree/base/name", "");
+    let machine = board.start();
+    assert_eq!(machine.channel("power.rail.ina2xx").scope, Scope::Rail("ina2xx".to_owned()));
+    assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+    board.set("sys/firmware/devicetree/base/compatible", "acme,board-7\0");
+    assert_eq!(total(&mut board.start()).0, Value::Present(0.1));
+}
