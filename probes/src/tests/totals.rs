@@ -128,3 +128,75 @@ fn a_lone_monitor_feeds_a_board_and_not_a_pc() {
     board.set("sys/firmware/devicetree/base/compatible", "acme,board-7\0");
     assert_eq!(total(&mut board.start()).0, Value::Present(0.1));
 }
+
+#[test]
+fn a_pack_that_tells_nothing_leaves_no_total() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Discharging", "9000000");
+    assert_eq!(total(&mut board.start()).0, Value::Present(9.0));
+    supply(&board, "BAT1", &[("type", "Battery"), ("status", "Discharging"), ("voltage_now", "8000000")]);
+    let machine = board.start();
+    let reason = machine.channel("power.board").reason.as_ref().unwrap();
+    assert!(reason.detail.contains("not all of its batteries"), "{reason}");
+}
+
+#[test]
+fn a_pack_that_rests_takes_nothing_from_the_other() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Discharging", "-9000000");
+    battery(&board, "BAT1", "Discharging", "0");
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(
+        (values["power.battery.BAT1"], values["power.board"]),
+        (Value::Present(0.0), Value::Present(9.0))
+    );
+    // What a machine draws is not nothing.
+    battery(&board, "BAT0", "Discharging", "0");
+    assert_eq!(machine.read()["power.board"], Value::Absent(ReasonCode::Vanished));
+    assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+}
+
+#[test]
+fn without_mains_only_a_battery_that_says_so_is_discharged() {
+    for files in [&[("status", "Unknown")][..], &[]] {
+        let board = Board::new(&[]);
+        supply(&board, "BAT0", &[("type", "Battery"), ("power_now", "9000000")]);
+        supply(&board, "BAT0", files);
+        let values = board.start().read();
+        assert_eq!(values["power.battery.BAT0"], Value::Absent(ReasonCode::NotSupported));
+        assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+        supply(&board, "AC", &[("type", "Mains"), ("online", "0")]);
+        assert_eq!(total(&mut board.start()).0, Value::Present(9.0), "nothing else feeds it");
+    }
+}
+
+#[test]
+fn milliamperes_are_no_power_whatever_the_status() {
+    for status in ["Discharging", "Charging", "Unknown"] {
+        let board = Board::new(&[]);
+        let files =
+            [("type", "Battery"), ("status", status), ("current_now", "898"), ("voltage_now", "11829000")];
+        supply(&board, "BAT0", &files);
+        supply(&board, "AC", &[("type", "Mains"), ("online", "0")]);
+        let values = board.start().read();
+        assert_eq!(values["power.battery.BAT0"], Value::Absent(ReasonCode::Implausible), "{status}");
+        assert!(!values.contains_key("power.board"));
+    }
+}
+
+#[test]
+fn a_power_file_without_a_number_gives_way_to_current_and_voltage() {
+    for text in ["", "n/a"] {
+        let board = Board::new(&[]);
+        battery(&board, "BAT0", "Discharging", text);
+        let first = board.start().read()["power.battery.BAT0"];
+        assert_eq!(first.get(), None, "{text:?}");
+        supply(&board, "BAT0", &[("current_now", "1000000"), ("voltage_now", "12000000")]);
+        let mut machine = board.start();
+        assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(12.0));
+        assert_eq!(machine.channel("power.battery.BAT0").class, Class::Derived);
+        battery(&board, "BAT0", "Discharging", "13000000");
+        assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(13.0));
+    }
+}
