@@ -2,12 +2,15 @@
 //!
 //! Folder numbers are not package numbers: a zone is known by its `name`, a zone inside it by the name of its
 //! parent too. Counters wrap at `max_energy_range_uj`, which differs from zone to zone. `intel-rapl-mmio`
-//! shows the packages a second time and is used only where the first is missing.
+//! shows the packages a second time and is used only where the first is missing. A zone whose name is not known,
+//! or may not be read, is listed as a rail and is no part of any total.
+
+mod limit;
 
 use std::time::Instant;
 
 use slmscope_profiles::channel::{
-    ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
+    ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
 };
 
 use crate::catalogue::{Catalogue, Entry};
@@ -15,6 +18,8 @@ use crate::files::integer;
 use crate::perf::energy::PerfEnergy;
 use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
+
+use limit::Limit;
 
 const FOLDER: &str = "sys/class/powercap";
 
@@ -27,9 +32,13 @@ pub(crate) const UPDATE_NS: u64 = 1_000_000;
 /// A counter of a running CPU moves every millisecond; one that stands still for longer does not count.
 const STALE_S: u64 = 10;
 
+/// A counter starts again at its range; so many times of that is no count.
+const FAR: i64 = 2;
+
 struct Zone {
     channel: ChannelId,
     handle: Handle,
+    range_uj: Option<i64>,
     last_uj: Option<i64>,
     changed: Instant,
 }
@@ -38,6 +47,8 @@ struct Zone {
 pub(crate) struct Powercap {
     perf: PerfEnergy,
     zones: Vec<Zone>,
+    /// One for each channel; none under a tree, where no time passes.
+    limits: Vec<Limit>,
 }
 
 impl Powercap {
@@ -51,7 +62,20 @@ impl Powercap {
                 zones.extend(zone(root, folder, driver, catalogue));
             }
         }
-        (!zones.is_empty() || !perf.is_empty()).then_some(Self { perf, zones })
+        let mut found = Self { perf, zones, limits: Vec::new() };
+        if root.is_live() {
+            found.limit(catalogue);
+        }
+        (!found.zones.is_empty() || !found.perf.is_empty()).then_some(found)
+    }
+
+    /// From now on no counter may rise faster than a zone can draw.
+    fn limit(&mut self, catalogue: &Catalogue) {
+        let range = |channel| match catalogue.get(channel)?.kind {
+            Kind::Counter { range } => range,
+            _ => None,
+        };
+        self.limits = self.channels().into_iter().map(|channel| Limit::new(range(channel))).collect();
     }
 }
 
@@ -82,7 +106,8 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
         "uncore" => Scope::Gpu,
         "dram" => Scope::Dram,
         "psys" => Scope::Platform,
-        _ => Scope::Package,
+        "package" => Scope::Package,
+        _ => Scope::Rail(label),
     };
     let range_uj = root.integer(&format!("{path}/max_energy_range_uj")).ok().filter(|&range| range > 0);
     let source = format!("/{path}/energy_uj");
@@ -111,7 +136,7 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
                 catalogue.set_update(channel, UPDATE_NS);
             }
             catalogue.rate(&power, channel, Quantity::Power, Unit::Watts);
-            Some(Zone { channel, handle, last_uj: None, changed: Instant::now() })
+            Some(Zone { channel, handle, range_uj, last_uj: None, changed: Instant::now() })
         }
         Err(reason) => {
             let remedy = (reason.code == ReasonCode::Permission).then(|| remedy(&source));
@@ -141,8 +166,9 @@ fn is_amd(root: &Root, range_uj: Option<i64>) -> bool {
 impl Zone {
     fn read(&mut self, now: Instant) -> Value {
         let mut buffer = [0; 32];
+        let most_uj = self.range_uj.map_or(i64::MAX, |range| range.saturating_mul(FAR));
         let uj = match self.handle.read(&mut buffer).map(integer) {
-            Ok(Some(uj)) if uj >= 0 => uj,
+            Ok(Some(uj)) if (0..=most_uj).contains(&uj) => uj,
             Ok(_) => return Value::Absent(ReasonCode::Implausible),
             Err(code) => return Value::Absent(code),
         };
@@ -162,9 +188,13 @@ impl Source for Powercap {
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+        let first = values.len();
         self.perf.read(values);
         let now = Instant::now();
         values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read(now))));
+        for ((_, value), limit) in values.iter_mut().skip(first).zip(&mut self.limits) {
+            *value = limit.judge(now, *value);
+        }
     }
 
     fn bears_khz(&self) -> bool {
@@ -196,5 +226,35 @@ mod tests {
         assert_eq!(zone.read(begin + Duration::from_secs(12)), Value::Present(5.000_001));
         std::fs::write(folder.join("energy_uj"), "-1\n").unwrap();
         assert_eq!(zone.read(begin + Duration::from_secs(13)), Value::Absent(ReasonCode::Implausible));
+    }
+
+    #[test]
+    fn a_count_far_above_the_range_and_a_jump_that_no_zone_can_draw_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sys/class/powercap/intel-rapl:0");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("name"), "package-0\n").unwrap();
+        std::fs::write(folder.join("max_energy_range_uj"), "262143328850\n").unwrap();
+        std::fs::write(folder.join("energy_uj"), "5000000\n").unwrap();
+        let root = Root::tree(dir.path()).unwrap();
+        let mut catalogue = Catalogue::default();
+        let mut source = Powercap::discover(&root, &mut catalogue).unwrap();
+        let mut read = |uj: &str| {
+            std::fs::write(folder.join("energy_uj"), uj).unwrap();
+            let mut values = Vec::new();
+            source.read(&mut values);
+            values[0].1
+        };
+        assert_eq!(read("999999999999999"), Value::Absent(ReasonCode::Implausible));
+        assert_eq!(read("200000000000"), Value::Present(200_000.0), "a captured tree has no time");
+        source.limit(&catalogue);
+        let mut read = |uj: &str| {
+            std::fs::write(folder.join("energy_uj"), uj).unwrap();
+            let mut values = Vec::new();
+            source.read(&mut values);
+            values[0].1
+        };
+        assert_eq!(read("5000000"), Value::Present(5.0));
+        assert_eq!(read("200000000000"), Value::Absent(ReasonCode::Implausible), "200 kJ in no time");
     }
 }

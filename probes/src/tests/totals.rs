@@ -117,6 +117,32 @@ fn meters_of_all_sockets_are_added_and_nested_ones_are_not() {
 }
 
 #[test]
+fn a_zone_without_a_name_is_no_package() {
+    let board = Board::new(&[]);
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, RANGE);
+    zone(&board, "intel-rapl:1", "vendor", 5_000_000, RANGE);
+    board.set("sys/class/powercap/intel-rapl:2/energy_uj", "7000000");
+    let mut machine = board.start();
+    let values = machine.read();
+    assert_eq!(values["energy.board"], Value::Present(9.0));
+    assert_eq!(values["energy.intel-rapl_2"], Value::Present(7.0));
+    let rail = |name: &str| Scope::Rail(name.to_owned());
+    assert_eq!(machine.channel("energy.vendor").scope, rail("vendor"));
+    assert_eq!(machine.channel("power.intel-rapl_2").scope, rail("intel-rapl:2"));
+}
+
+#[test]
+fn a_count_far_above_its_range_gives_no_total() {
+    let board = Board::new(&[]);
+    zone(&board, "intel-rapl:0", "package-0", 9_000_000, RANGE);
+    zone(&board, "intel-rapl:1", "package-1", 999_999_999_999_999, RANGE);
+    let values = board.start().read();
+    assert_eq!(values["energy.package-0"], Value::Present(9.0));
+    assert_eq!(values["energy.package-1"], Value::Absent(ReasonCode::Implausible));
+    assert_eq!(values["energy.board"], Value::Absent(ReasonCode::Implausible));
+}
+
+#[test]
 fn a_lone_monitor_feeds_a_board_and_not_a_pc() {
     let board = Board::new(&[]);
     chip(&board, 0, &[("name", "ina2xx"), ("power1_input", "100000")]);

@@ -1,0 +1,86 @@
+//! Whether a counter rises no faster than what it counts can draw.
+//!
+//! Counters are known that run far too fast, or jump and then go on as if nothing had been. What comes after a
+//! jump cannot be connected with what was before, so readings are refused until the counter has kept within the
+//! limit for a while.
+
+use std::time::{Duration, Instant};
+
+use slmscope_profiles::channel::{ReasonCode, Value, difference};
+
+/// No zone draws more, W. The largest packages are built for about 1 kW, all memory of one for less.
+const MOST_WATTS: f64 = 2000.0;
+
+/// Time that is judged together: over less the steps of the counter show.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// A reading may be later than its time by so much, on a machine that is busy.
+const LATE: Duration = Duration::from_millis(100);
+
+/// Watches one counter.
+pub(super) struct Limit {
+    /// Where the counter wraps, J.
+    range: Option<f64>,
+    /// Time and value, J, at which the window began.
+    begin: Option<(Instant, f64)>,
+    is_over: bool,
+}
+
+impl Limit {
+    /// `range` is where the counter wraps, J.
+    pub(super) fn new(range: Option<f64>) -> Self {
+        Self { range, begin: None, is_over: false }
+    }
+
+    /// The reading, J, unless it cannot be true.
+    pub(super) fn judge(&mut self, now: Instant, value: Value) -> Value {
+        let Some(joules) = value.get() else { return value };
+        let (since, before) = *self.begin.get_or_insert((now, joules));
+        let elapsed = now.saturating_duration_since(since);
+        // A counter without a range that went down was reset, which its readers see.
+        let used = difference(before, joules, self.range);
+        let is_over = used.is_some_and(|used| used > MOST_WATTS * (elapsed + LATE).as_secs_f64());
+        if is_over || used.is_none() || elapsed >= WINDOW {
+            self.begin = Some((now, joules));
+            self.is_over = is_over;
+        }
+        if self.is_over { Value::Absent(ReasonCode::Implausible) } else { value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times (ms) at which a counter is believed that shows `joules` every 10 ms for 4 s.
+    fn believed(range: Option<f64>, joules: impl Fn(u64) -> f64) -> Vec<u64> {
+        let begin = Instant::now();
+        let mut limit = Limit::new(range);
+        let mut is_believed = |ms: u64| {
+            limit.judge(begin + Duration::from_millis(ms), Value::Present(joules(ms))).get().is_some()
+        };
+        (0..4000).step_by(10).filter(|&ms| is_believed(ms)).collect()
+    }
+
+    #[test]
+    fn what_can_be_drawn_is_believed_and_so_are_wraps_and_resets() {
+        let all: Vec<u64> = (0..4000).step_by(10).collect();
+        // 1 kW, in steps of 100 ms.
+        assert_eq!(believed(None, |ms| (ms / 100 * 100) as f64), all);
+        assert_eq!(believed(Some(700.0), |ms| (ms as f64 / 2.0) % 700.0), all);
+        assert_eq!(believed(None, |ms| (ms as f64 / 2.0) % 700.0), all);
+    }
+
+    #[test]
+    fn a_counter_that_runs_too_fast_is_not_believed_again() {
+        let at = believed(None, |ms| 4.0 * ms as f64);
+        assert_eq!(at.last(), Some(&100), "{at:?}");
+    }
+
+    #[test]
+    fn after_a_jump_a_window_has_to_pass() {
+        let at = believed(None, |ms| 0.3 * ms as f64 + if ms >= 1500 { 1e6 } else { 0.0 });
+        let gap: Vec<u64> = (0..4000).step_by(10).filter(|ms| !at.contains(ms)).collect();
+        assert_eq!((gap.first(), gap.last(), gap.len()), (Some(&1500), Some(&2490), 100));
+    }
+}
