@@ -1,10 +1,13 @@
 //! Power drawn from batteries: positive while discharging, negative while charging.
 //!
-//! Only while it discharges does a battery say what the machine draws, so its scope is the battery and never
-//! the board. Drivers differ in the sign, so the direction is taken from `status`; where that does not tell, a
-//! machine without any supply that is online lives on its batteries.
+//! Only while nothing else feeds it do batteries say what the machine draws: then `power.battery` is what they
+//! give together. On a charger that is too weak they may be discharged and say only what it lacks. So their scope
+//! is the battery and never the board. Drivers differ in the sign, so the direction is taken from `status`; where
+//! that does not tell, a machine without any supply that is online lives on its batteries.
 
-use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value, id_part};
+use slmscope_profiles::channel::{
+    BATTERY_POWER, Channel, ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value, id_part,
+};
 
 use crate::catalogue::{Catalogue, Entry, missing};
 use crate::files::{Files, Kind, Limits, Slot, enter, number, scaled};
@@ -48,8 +51,8 @@ struct Pack {
 /// Reads the batteries.
 pub(crate) struct Batteries {
     packs: Vec<Pack>,
-    /// Whether there is a pack that tells nothing.
-    has_silent: bool,
+    /// The channel of what they give together; `None` where one of them does not tell.
+    together: Option<ChannelId>,
     /// Temperature of each pack that tells.
     rest: Option<Files>,
     /// `online` of what feeds the machine: mains, USB, a charging pad.
@@ -78,28 +81,20 @@ impl Batteries {
                 rest.extend(others(root, &supply, catalogue));
             }
         }
+        let together = if has_silent { None } else { enter_sum(&packs, catalogue) };
         let rest = Files::new(root, rest);
-        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, has_silent, rest, mains })
+        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, together, rest, mains })
     }
 
-    /// The channels whose sum is what the machine draws, if it lives on its batteries at this moment.
-    pub(crate) fn discharging(&self) -> Option<Vec<ChannelId>> {
+    /// The channel that says what the machine draws, if it lives on its batteries at this moment.
+    pub(crate) fn discharging(&self) -> Option<ChannelId> {
         let plugged = self.plugged();
-        let draws: Vec<f64> =
-            self.packs.iter().filter_map(|pack| self.read_pack(pack, plugged).ok()).collect();
-        let alone = plugged != Some(true) && draws.len() == self.packs.len() && !self.has_silent;
-        let discharging = draws.iter().sum::<f64>() > 0.0 && draws.iter().all(|&watts| watts >= 0.0);
-        (alone && discharging).then(|| self.packs.iter().map(|pack| pack.channel).collect())
+        let draws = self.packs.iter().map(|pack| self.read_pack(pack, plugged));
+        self.together.filter(|_| sum(draws, plugged).get().is_some())
     }
 
-    fn read_pack(&self, pack: &Pack, plugged: Option<bool>) -> Result<f64, ReasonCode> {
-        let magnitude = pack.magnitude()?;
-        let mut buffer = [0; 32];
-        let status = match &pack.status {
-            Some(handle) => handle.read(&mut buffer)?,
-            None => b"",
-        };
-        judge(magnitude, status.trim_ascii(), plugged, self.packs.len() == 1)
+    fn read_pack(&self, pack: &Pack, plugged: Option<bool>) -> Value {
+        pack.read(plugged, self.packs.len() == 1).map_or_else(Value::Absent, Value::Present)
     }
 
     fn plugged(&self) -> Option<bool> {
@@ -132,20 +127,14 @@ fn others(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Vec<Slot> {
 fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
     let open = |name: &str| root.open(&format!("{FOLDER}/{supply}/{name}"));
     let id = format!("power.battery.{}", id_part(supply));
-    let mut draws = Vec::new();
-    let mut files = Vec::new();
-    let mut add = |file: &'static str, draw: Option<Draw>| {
-        files.extend(draw.is_some().then_some(file));
-        draws.extend(draw);
+    let power = |file: &'static str| Some((file, Draw::Power(open(file).ok()?)));
+    let product = || {
+        let draw = Draw::CurrentVoltage(open("current_now").ok()?, open("voltage_now").ok()?);
+        Some(("current_now × voltage_now", draw))
     };
-    add("power_now", open("power_now").ok().map(Draw::Power));
-    let product = open("current_now").ok().zip(open("voltage_now").ok());
-    let has_product = product.is_some();
-    add(
-        "current_now × voltage_now",
-        product.map(|(current, voltage)| Draw::CurrentVoltage(current, voltage)),
-    );
-    add("power_avg", open("power_avg").ok().map(Draw::Power));
+    let found = [power("power_now"), product(), power("power_avg")];
+    let (files, draws): (Vec<&str>, Vec<Draw>) = found.into_iter().flatten().unzip();
+    let has_product = draws.iter().any(|draw| matches!(draw, Draw::CurrentVoltage(..)));
     if draws.is_empty() {
         let reason = missing("the battery's driver gives neither power nor current");
         let channel = (id.as_str(), Quantity::Power, Unit::Watts, Scope::Battery);
@@ -164,7 +153,39 @@ fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
     Some(Pack { channel: catalogue.gauge(entry), status: open("status").ok(), draws })
 }
 
+/// What all packs give together.
+fn enter_sum(packs: &[Pack], catalogue: &mut Catalogue) -> Option<ChannelId> {
+    let channels: Vec<&Channel> = packs.iter().filter_map(|pack| catalogue.get(pack.channel)).collect();
+    let names: Vec<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
+    let (class, source) = match channels[..] {
+        [] => return None,
+        [lone] => (lone.class, lone.source.clone()),
+        [first, ..] => (Class::Derived, format!("{} ({})", first.source, names.join(" + "))),
+    };
+    let entry = Entry {
+        id: BATTERY_POWER.to_owned(),
+        quantity: Quantity::Power,
+        unit: Unit::Watts,
+        scope: Scope::Battery,
+        class,
+        source,
+        group: Group::Slow,
+    };
+    Some(catalogue.gauge(entry))
+}
+
 impl Pack {
+    /// W; `is_lone` as in [`judge`].
+    fn read(&self, plugged: Option<bool>, is_lone: bool) -> Result<f64, ReasonCode> {
+        let magnitude = self.magnitude()?;
+        let mut buffer = [0; 32];
+        let status = match &self.status {
+            Some(handle) => handle.read(&mut buffer)?,
+            None => b"",
+        };
+        judge(magnitude, status.trim_ascii(), plugged, is_lone)
+    }
+
     /// W, from the first file that holds a number; why the first does not, where none does.
     fn magnitude(&self) -> Result<f64, ReasonCode> {
         let mut draws = self.draws.iter().map(Draw::magnitude);
@@ -197,17 +218,33 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) ->
     }
 }
 
+/// What packs give together, if they alone feed the machine: none is charged, and nothing is plugged in.
+fn sum(draws: impl IntoIterator<Item = Value>, plugged: Option<bool>) -> Value {
+    let mut sum = 0.0;
+    for draw in draws {
+        match draw {
+            Value::Present(watts) if watts >= 0.0 => sum += watts,
+            Value::Present(_) => return Value::Absent(ReasonCode::Vanished),
+            Value::Absent(_) => return draw,
+        }
+    }
+    if sum > 0.0 && plugged != Some(true) { Value::Present(sum) } else { Value::Absent(ReasonCode::Vanished) }
+}
+
 impl Source for Batteries {
     fn channels(&self) -> Vec<ChannelId> {
         let rest = self.rest.as_ref().map(Files::channels).unwrap_or_default();
-        self.packs.iter().map(|pack| pack.channel).chain(rest).collect()
+        self.packs.iter().map(|pack| pack.channel).chain(self.together).chain(rest).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         let plugged = self.plugged();
-        for pack in &self.packs {
-            let value = self.read_pack(pack, plugged).map_or_else(Value::Absent, Value::Present);
-            values.push((pack.channel, value));
+        let first = values.len();
+        values.extend(self.packs.iter().map(|pack| (pack.channel, self.read_pack(pack, plugged))));
+        if let Some(together) = self.together {
+            let draws = values.iter().skip(first).map(|&(_, draw)| draw);
+            let sum = sum(draws, plugged);
+            values.push((together, sum));
         }
         if let Some(rest) = &mut self.rest {
             rest.read(values);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use slmscope_profiles::channel::{
-    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, rate,
+    BATTERY_POWER, Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, rate,
 };
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
@@ -202,6 +202,9 @@ fn latest(readings: &[(u64, Value)], channel: &Channel) -> Result<(u64, f64), Re
         Some(&(time, Value::Present(value))) => Ok((time, value)),
         Some((_, Value::Absent(ReasonCode::NoSuchInterface))) if channel.scope == Scope::Process => {
             Err(Reason::new(ReasonCode::NoSuchInterface, "no worker process runs at the moment"))
+        }
+        Some((_, Value::Absent(ReasonCode::Vanished))) if channel.id == BATTERY_POWER => {
+            Err(Reason::new(ReasonCode::Vanished, "the batteries do not feed the machine, or not alone"))
         }
         Some((_, Value::Absent(ReasonCode::NotSupported))) if channel.scope == Scope::Cgroup => {
             Err(Reason::new(ReasonCode::NotSupported, "no limit is set for this group or above it"))

@@ -129,10 +129,10 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
                 source,
                 group: Group::Fast,
             };
-            let is_platform = entry.scope == Scope::Platform;
+            let is_register = !matches!(entry.scope, Scope::Platform | Scope::Rail(_));
             let channel = catalogue.counter(entry, range_uj.map(|range| range as f64 / 1e6));
-            // What feeds `psys` is the board maker's choice.
-            if !is_platform {
+            // What feeds `psys` is the board maker's choice, and of other zones nothing is known.
+            if is_register {
                 catalogue.set_update(channel, UPDATE_NS);
             }
             catalogue.rate(&power, channel, Quantity::Power, Unit::Watts);

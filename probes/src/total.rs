@@ -46,12 +46,10 @@ type Sources = Vec<Box<dyn Source>>;
 
 /// What the figure is made of.
 struct Choice {
-    /// The slowest last.
     parts: Vec<ChannelId>,
     scope: Scope,
     /// What the sum leaves out; empty where it leaves nothing out.
     without: &'static str,
-    only_while_positive: bool,
 }
 
 impl Choice {
@@ -61,18 +59,17 @@ impl Choice {
             parts: parts.iter().map(|part| part.channel).collect(),
             scope: parts.first().map_or(Scope::BoardInput, |first| first.scope.clone()),
             without: "",
-            only_while_positive: false,
         }
     }
 }
 
 /// Enters `power.board`, with `energy.board` where it comes from counters. Where one list reads all parts it
-/// answers for the total too. `discharging` are the batteries that feed the machine now.
+/// answers for the total too. `discharging` tells what it draws from its batteries now.
 pub(crate) fn discover(
     root: &Root,
     catalogue: &mut Catalogue,
     board: Option<&Profile>,
-    discharging: Option<Vec<ChannelId>>,
+    discharging: Option<ChannelId>,
     lists: &mut [&mut Sources],
 ) {
     let works = |channel: &Channel| works(root, lists, channel);
@@ -108,7 +105,7 @@ fn are_alike(catalogue: &Catalogue, choice: &Choice) -> bool {
 fn candidates(
     channels: &[Channel],
     board: Option<&Profile>,
-    discharging: Option<Vec<ChannelId>>,
+    discharging: Option<ChannelId>,
     mut works: impl FnMut(&Channel) -> bool,
 ) -> Vec<Choice> {
     // Whatever tells power or energy, readable or not.
@@ -130,12 +127,8 @@ fn candidates(
         kinds(of_unit).into_iter().find(|kind| kind.iter().all(|channel| is_good(channel)))
     };
     let mut choices = Vec::new();
-    choices.extend(discharging.map(|parts| Choice {
-        parts,
-        scope: Scope::Battery,
-        without: "",
-        only_while_positive: true,
-    }));
+    let battery = good.iter().filter(|channel| Some(channel.channel) == discharging);
+    choices.extend(battery.map(|&battery| Choice::of(&[battery])));
     let mut inputs: Vec<&Channel> = watts_of(Scope::BoardInput).collect();
     inputs.sort_by_key(|channel| (channel.id != NODE_POWER, !is_meter(channel)));
     choices.extend(inputs.iter().map(|&input| Choice::of(&[input])));
@@ -255,11 +248,14 @@ fn describe(parts: &[Channel], choice: &Choice) -> String {
     format!("{first} ({names}{without})")
 }
 
+/// Enters a sum that is not sampled, the slowest of its parts last.
 fn enter_sum(catalogue: &mut Catalogue, choice: &Choice) {
-    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let mut parts: Vec<Channel> =
+        choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    parts.sort_by_key(|part| part.period_ns);
     let source = describe(&parts, choice);
     let channel = ("power.board", Quantity::Power, Unit::Watts, choice.scope.clone());
-    catalogue.sum(channel, choice.parts.clone(), source);
+    catalogue.sum(channel, parts.iter().map(|part| part.channel).collect(), source);
 }
 
 fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
@@ -291,14 +287,7 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
     };
     let parts =
         parts.iter().map(|part| Part { channel: part.channel, range: range(part), last: None }).collect();
-    WithTotal {
-        inner: Vec::new(),
-        parts,
-        to,
-        sum: None,
-        counter,
-        only_while_positive: choice.only_while_positive,
-    }
+    WithTotal { inner: Vec::new(), parts, to, sum: None, counter }
 }
 
 struct Part {
@@ -316,33 +305,18 @@ struct WithTotal {
     /// Of several counters, which wrap each at its own range.
     sum: Option<f64>,
     counter: bool,
-    only_while_positive: bool,
 }
 
 impl WithTotal {
     fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
-        let mut plain = 0.0;
         for part in &mut self.parts {
-            match value_of(part.channel, values) {
-                Ok(value) => plain += value,
-                Err(code) => {
-                    // What a counter does while it tells nonsense is not known.
-                    if code == ReasonCode::Implausible {
-                        part.last = None;
-                    }
-                    return Err(code);
-                }
+            // What a counter does while it tells nonsense is not known.
+            if value_of(part.channel, values) == Err(ReasonCode::Implausible) {
+                part.last = None;
             }
         }
-        if !self.counter {
-            // A battery that is charged says nothing about what the machine draws.
-            return if self.only_while_positive && plain <= 0.0 {
-                Err(ReasonCode::Vanished)
-            } else {
-                Ok(plain)
-            };
-        }
-        if self.parts.len() == 1 {
+        let plain = self.parts.iter().map(|part| value_of(part.channel, values)).sum::<Result<f64, _>>()?;
+        if !self.counter || self.parts.len() == 1 {
             return Ok(plain);
         }
         let mut sum = self.sum.unwrap_or(plain);
@@ -424,7 +398,6 @@ mod tests {
             to: 2,
             sum: None,
             counter: true,
-            only_while_positive: false,
         };
         rows.iter()
             .map(|_| {
@@ -445,10 +418,12 @@ mod tests {
 
     #[test]
     fn what_a_counter_did_while_it_told_nonsense_is_left_out() {
-        let rows = [[90.0, 5.0], [f64::INFINITY, 6.0], [9e9, 7.0], [9e9 + 1.0, 8.0]];
+        let nonsense = f64::INFINITY;
+        let rows =
+            [[90.0, 5.0], [nonsense, 6.0], [9e9, 7.0], [nonsense; 2], [1e10, 2e10], [1e10 + 1.0, 2e10]];
         let values = of(&rows, [None, None]);
-        assert_eq!(values[1], Value::Absent(ReasonCode::Implausible));
-        assert_eq!(values[2..], [97.0, 99.0].map(Value::Present));
+        let gap = Value::Absent(ReasonCode::Implausible);
+        assert_eq!(values[1..], [gap, Value::Present(97.0), gap, Value::Present(97.0), Value::Present(98.0)]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use reason::{Reason, ReasonCode};
 pub use scope::Scope;
 
+/// The channel of what all batteries give together, W, absent while anything else feeds the machine.
+pub const BATTERY_POWER: &str = "power.battery";
+
 /// Index of a channel in the catalogue of one daemon run.
 pub type ChannelId = u16;
 

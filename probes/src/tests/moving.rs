@@ -412,6 +412,15 @@ fn a_battery_that_discharges_at_a_weak_charger_is_not_the_board() {
     let mut machine = board.start();
     assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(3.0));
     assert!(machine.channel("power.board").reason.is_some());
+    // Plugged in afterwards.
+    board.set(&supply("ucsi/online"), "0");
+    let mut machine = board.start();
+    assert_eq!(machine.read()["power.board"], Value::Present(3.0));
+    board.set(&supply("ucsi/online"), "1");
+    let values = machine.read();
+    assert_eq!(values["power.battery.BAT0"], Value::Present(3.0));
+    assert_eq!(values["power.battery"], Value::Absent(ReasonCode::Vanished));
+    assert_eq!(values["power.board"], Value::Absent(ReasonCode::Vanished));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn parts_that_different_threads_read_are_a_sum_of_channels() {
     let machine = board.start();
     let board = machine.channel("power.board");
     assert!(matches!(&board.kind, Kind::Sum { of } if of.len() == 2), "{board:?}");
-    assert_eq!(parts(&machine, "power.board"), "power.power_meter_Grace_Power_Socket_0 + energy.dram");
+    assert_eq!(parts(&machine, "power.board"), "energy.dram + power.power_meter_Grace_Power_Socket_0");
 }
 
 #[test]

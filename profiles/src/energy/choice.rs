@@ -6,14 +6,14 @@
 //! memory channels, or graphics processors) of a machine are one scope, and where one of them was not read the
 //! scope has no figure.
 //!
-//! A battery tells what the machine takes only while it is discharged. Where it was charged, rested or did not
-//! tell at any time of a phase, it is no source for that phase.
+//! A battery tells what the machine takes only while it is discharged and nothing else feeds the machine. Where
+//! it was charged, rested or did not tell at any time of a phase, it is no source for that phase.
 
 use std::collections::HashSet;
 
 use super::parts::{cards, kinds};
 use super::{Stretch, Window, phase_energy};
-use crate::channel::{Channel, ChannelId, Class, Quantity, Sample, Scope, Unit};
+use crate::channel::{BATTERY_POWER, Channel, ChannelId, Class, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
 use crate::op::Phase;
 use crate::result::{Energy, PhaseEnergy};
@@ -83,9 +83,7 @@ fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c Chann
         let all: Vec<&Channel> = all.iter().copied().filter(|channel| channel.scope == *scope).collect();
         let usable = all.iter().copied().filter(|channel| is_usable(channel));
         match scope {
-            // Half of the batteries is not the machine.
-            Scope::Battery if all.iter().all(|channel| is_usable(channel)) => all,
-            Scope::Battery => Vec::new(),
+            Scope::Battery => batteries(all, is_usable),
             Scope::Package | Scope::Dram | Scope::Platform => best_kind(&all, is_usable),
             Scope::Gpu => cards(usable),
             // Two sensors of a board's input are the same watts.
@@ -102,6 +100,16 @@ fn tells_energy(channel: &Channel) -> bool {
         && rank(&channel.scope).is_some()
         // The board's total repeats what is listed already.
         && !channel.is_board_total()
+}
+
+/// What the batteries give together, where that is told apart from what each of them does; else all of them, for
+/// half is not the machine.
+fn batteries(channels: Vec<&Channel>, is_usable: impl Fn(&Channel) -> bool) -> Vec<&Channel> {
+    let told = match channels.iter().find(|channel| channel.id == BATTERY_POWER) {
+        Some(together) => vec![*together],
+        None => channels,
+    };
+    if told.iter().all(|channel| is_usable(channel)) { told } else { Vec::new() }
 }
 
 /// All channels of the best kind of which each is usable, else of the best of which one is: that has no figure,
@@ -363,6 +371,27 @@ pub(super) mod tests {
         assert_eq!(sources_of(&channels, &samples)[0], "power.battery.BAT0 + power.battery.BAT1");
         channels[1].class = Class::Unavailable;
         assert_eq!(sources_of(&channels, &samples), ["energy.package-0"], "half of the batteries");
+    }
+
+    #[test]
+    fn a_battery_that_helps_a_weak_charger_is_passed_over() {
+        let channels = [
+            channel(2, "power.battery.BAT0", Scope::Battery, Unit::Watts),
+            channel(3, "power.battery", Scope::Battery, Unit::Watts),
+            channel(1, "energy.package-0", Scope::Package, Unit::Joules),
+        ];
+        let mut samples = with_battery(|ms| Value::Present(draw(ms)));
+        let mut together = |value: &dyn Fn(u64) -> Value| {
+            for sample in samples.iter_mut().step_by(5) {
+                sample.values.retain(|(id, _)| *id != 3);
+                sample.values.push((3, value(sample.t_ns / 1_000_000)));
+            }
+            sources_of(&channels, &samples)
+        };
+        assert_eq!(together(&|ms| Value::Present(draw(ms))), ["power.battery", "energy.package-0"]);
+        let plugged = Value::Absent(ReasonCode::Vanished);
+        assert_eq!(together(&|_| plugged), ["energy.package-0"]);
+        assert_eq!(together(&|ms| if ms < 1500 { Value::Present(draw(ms)) } else { plugged }).len(), 1);
     }
 
     #[test]
