@@ -178,14 +178,18 @@ fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
 fn counts(channel: ChannelId, lists: &mut [&mut Sources], mut wait: impl FnMut()) -> bool {
     let mut sources = lists.iter_mut().flat_map(|list| list.iter_mut());
     let Some(source) = sources.find(|source| source.channels().contains(&channel)) else { return false };
-    (0..ATTEMPTS).any(|attempt| {
+    for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             wait();
         }
         let mut values = Vec::new();
         source.read(&mut values);
-        value_of(channel, &values).is_ok_and(|value| value > 0.0)
-    })
+        match value_of(channel, &values) {
+            Ok(0.0) => {}
+            found => return found.is_ok(),
+        }
+    }
+    false
 }
 
 /// The rails of the board's description, if all of them are read.
@@ -439,6 +443,32 @@ mod tests {
         assert_eq!(counting(&[0.0, 0.0, 1.0]), (true, 2));
         assert_eq!(counting(&[0.0; ATTEMPTS as usize]), (false, ATTEMPTS - 1));
         assert!(!counts(1, &mut [], || ()));
+    }
+
+    #[test]
+    fn a_platform_counter_of_the_pmu_is_the_board_only_where_it_counts() {
+        let scope_with = |psys: Value| {
+            let mut catalogue = Catalogue::default();
+            for (id, scope) in [("energy.package-0", Scope::Package), ("energy.psys", Scope::Platform)] {
+                let entry = Entry {
+                    id: id.to_owned(),
+                    quantity: Quantity::Energy,
+                    unit: Unit::Joules,
+                    scope,
+                    class: Class::Measured,
+                    source: "perf power/energy/".to_owned(),
+                    group: Group::Fast,
+                };
+                catalogue.counter(entry, None);
+            }
+            let mut list: Sources = vec![Box::new(Script([vec![Value::Present(9.0), psys]].into()))];
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::tree(dir.path()).unwrap();
+            discover(&root, &mut catalogue, None, None, &mut [&mut list]);
+            catalogue.channels().iter().find(|channel| channel.id == "power.board").unwrap().scope.clone()
+        };
+        assert_eq!(scope_with(Value::Present(1.0)), Scope::Platform);
+        assert_eq!(scope_with(Value::Absent(ReasonCode::ReadError)), Scope::Package);
     }
 
     #[test]
