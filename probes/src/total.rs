@@ -18,18 +18,22 @@
 //! sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that falls
 //! asleep leaves it without a figure, for what a sleeping card draws is not known.
 
+mod sum;
+
 use std::thread;
 use std::time::Duration;
 
 use slmscope_profiles::channel::{
-    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, difference,
+    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
 };
 use slmscope_profiles::energy::{cards, kinds};
 
 use crate::board::Profile;
 use crate::catalogue::{Catalogue, Entry};
 use crate::root::Root;
-use crate::source::{Group, Pace, Source};
+use crate::source::{Group, Source};
+
+use sum::{Part, WithTotal, value_of};
 
 /// The channel of a management controller's reading.
 pub(crate) const NODE_POWER: &str = "power.node";
@@ -294,141 +298,11 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
     WithTotal { inner: Vec::new(), parts, to, sum: None, counter }
 }
 
-struct Part {
-    channel: ChannelId,
-    /// Of a counter that wraps.
-    range: Option<f64>,
-    last: Option<f64>,
-}
-
-/// Sources that answer for one more channel: the sum of some of their own.
-struct WithTotal {
-    inner: Vec<Box<dyn Source>>,
-    parts: Vec<Part>,
-    to: ChannelId,
-    /// Of several counters, which wrap each at its own range.
-    sum: Option<f64>,
-    counter: bool,
-}
-
-impl WithTotal {
-    fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
-        for part in &mut self.parts {
-            // What a counter does while it tells nonsense is not known.
-            if value_of(part.channel, values) == Err(ReasonCode::Implausible) {
-                part.last = None;
-            }
-        }
-        let plain = self.parts.iter().map(|part| value_of(part.channel, values)).sum::<Result<f64, _>>()?;
-        if !self.counter || self.parts.len() == 1 {
-            return Ok(plain);
-        }
-        let mut sum = self.sum.unwrap_or(plain);
-        let mut reset = false;
-        for part in &mut self.parts {
-            let value = value_of(part.channel, values)?;
-            if let Some(last) = part.last.replace(value) {
-                match difference(last, value, part.range) {
-                    Some(step) => sum += step,
-                    None => reset = true,
-                }
-            }
-        }
-        self.sum = Some(sum);
-        // What a counter lost is not known, so this interval has no figure; the next one has.
-        if reset { Err(ReasonCode::Implausible) } else { Ok(sum) }
-    }
-}
-
-fn value_of(channel: ChannelId, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
-    match values.iter().find(|(of, _)| *of == channel) {
-        Some((_, Value::Present(value))) => Ok(*value),
-        Some((_, Value::Absent(code))) => Err(*code),
-        None => Err(ReasonCode::ReadError),
-    }
-}
-
-impl Source for WithTotal {
-    fn channels(&self) -> Vec<ChannelId> {
-        self.inner.iter().flat_map(|source| source.channels()).chain([self.to]).collect()
-    }
-
-    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        let first = values.len();
-        self.inner.iter_mut().for_each(|source| source.read(values));
-        let total = self.total(values.get(first..).unwrap_or_default());
-        values.push((self.to, total.map_or_else(Value::Absent, Value::Present)));
-    }
-
-    fn bears_khz(&self) -> bool {
-        self.inner.iter().all(|source| source.bears_khz())
-    }
-
-    fn set_pace(&mut self, pace: Pace) {
-        self.inner.iter_mut().for_each(|source| source.set_pace(pace));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::sum::tests::Script;
     use super::*;
-    use std::collections::VecDeque;
-
-    /// Readings of channels 0, 1, … in turn.
-    struct Script(VecDeque<Vec<Value>>);
-
-    impl Source for Script {
-        fn channels(&self) -> Vec<ChannelId> {
-            vec![0, 1]
-        }
-
-        fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-            let row = self.0.pop_front().unwrap();
-            values.extend(row.into_iter().enumerate().map(|(channel, value)| (channel as ChannelId, value)));
-        }
-    }
-
-    fn of(rows: &[[f64; 2]], ranges: [Option<f64>; 2]) -> Vec<Value> {
-        let value = |value: f64| match value {
-            _ if value.is_nan() => Value::Absent(ReasonCode::Permission),
-            f64::INFINITY => Value::Absent(ReasonCode::Implausible),
-            _ => Value::Present(value),
-        };
-        let script = Script(rows.iter().map(|row| row.map(value).to_vec()).collect());
-        let part = |channel: ChannelId| Part { channel, range: ranges[usize::from(channel)], last: None };
-        let mut total = WithTotal {
-            inner: vec![Box::new(script)],
-            parts: vec![part(0), part(1)],
-            to: 2,
-            sum: None,
-            counter: true,
-        };
-        rows.iter()
-            .map(|_| {
-                let mut values = Vec::new();
-                total.read(&mut values);
-                values.pop().unwrap().1
-            })
-            .collect()
-    }
-
-    #[test]
-    fn each_counter_wraps_at_its_own_range() {
-        let rows = [[90.0, 5.0], [95.0, 8.0], [3.0, 9.0], [4.0, 1.0]];
-        let ranges = [Some(100.0), Some(10.0)];
-        let expected = [95.0, 103.0, 112.0, 115.0].map(Value::Present);
-        assert_eq!(of(&rows, ranges), expected);
-    }
-
-    #[test]
-    fn what_a_counter_did_while_it_told_nonsense_is_left_out() {
-        let nonsense = f64::INFINITY;
-        let rows =
-            [[90.0, 5.0], [nonsense, 6.0], [9e9, 7.0], [nonsense; 2], [1e10, 2e10], [1e10 + 1.0, 2e10]];
-        let values = of(&rows, [None, None]);
-        let gap = Value::Absent(ReasonCode::Implausible);
-        assert_eq!(values[1..], [gap, Value::Present(97.0), gap, Value::Present(97.0), Value::Present(98.0)]);
-    }
+    use slmscope_profiles::channel::Value;
 
     #[test]
     fn a_performance_counter_is_given_a_moment_to_count() {
@@ -469,15 +343,5 @@ mod tests {
         };
         assert_eq!(scope_with(Value::Present(1.0)), Scope::Platform);
         assert_eq!(scope_with(Value::Absent(ReasonCode::ReadError)), Scope::Package);
-    }
-
-    #[test]
-    fn a_reset_or_an_absent_part_leaves_a_gap_and_no_jump() {
-        let rows = [[90.0, 5.0], [3.0, 6.0], [4.0, 7.0], [f64::NAN, 8.0], [6.0, 9.0]];
-        let values = of(&rows, [None, None]);
-        assert_eq!(values[1], Value::Absent(ReasonCode::Implausible));
-        assert_eq!(values[2], Value::Present(98.0));
-        assert_eq!(values[3], Value::Absent(ReasonCode::Permission));
-        assert_eq!(values[4], Value::Present(102.0));
     }
 }
