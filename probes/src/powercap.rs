@@ -71,11 +71,12 @@ impl Powercap {
 
     /// From now on no counter may rise faster than a zone can draw.
     fn limit(&mut self, catalogue: &Catalogue) {
-        let range = |channel| match catalogue.get(channel)?.kind {
-            Kind::Counter { range } => range,
-            _ => None,
+        let limit = |channel| {
+            let channel = catalogue.get(channel)?;
+            let range = if let Kind::Counter { range } = channel.kind { range } else { None };
+            Some(Limit::new(&channel.scope, range))
         };
-        self.limits = self.channels().into_iter().map(|channel| Limit::new(range(channel))).collect();
+        self.limits = self.channels().into_iter().filter_map(limit).collect();
     }
 }
 
@@ -239,22 +240,17 @@ mod tests {
         let root = Root::tree(dir.path()).unwrap();
         let mut catalogue = Catalogue::default();
         let mut source = Powercap::discover(&root, &mut catalogue).unwrap();
-        let mut read = |uj: &str| {
+        let read = |source: &mut Powercap, uj: &str| {
             std::fs::write(folder.join("energy_uj"), uj).unwrap();
             let mut values = Vec::new();
             source.read(&mut values);
             values[0].1
         };
-        assert_eq!(read("999999999999999"), Value::Absent(ReasonCode::Implausible));
-        assert_eq!(read("200000000000"), Value::Present(200_000.0), "a captured tree has no time");
+        assert_eq!(read(&mut source, "999999999999999"), Value::Absent(ReasonCode::Implausible));
+        assert_eq!(read(&mut source, "200000000000"), Value::Present(200_000.0), "a tree has no time");
         source.limit(&catalogue);
-        let mut read = |uj: &str| {
-            std::fs::write(folder.join("energy_uj"), uj).unwrap();
-            let mut values = Vec::new();
-            source.read(&mut values);
-            values[0].1
-        };
-        assert_eq!(read("5000000"), Value::Present(5.0));
-        assert_eq!(read("200000000000"), Value::Absent(ReasonCode::Implausible), "200 kJ in no time");
+        assert_eq!(read(&mut source, "5000000"), Value::Present(5.0));
+        let jump = read(&mut source, "200000000000");
+        assert_eq!(jump, Value::Absent(ReasonCode::Implausible), "200 kJ in no time");
     }
 }

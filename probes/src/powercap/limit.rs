@@ -6,10 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use slmscope_profiles::channel::{ReasonCode, Value, difference};
+use slmscope_profiles::channel::{ReasonCode, Scope, Value, difference};
 
-/// No zone draws more, W. The largest packages are built for about 1 kW, all memory of one for less.
-const MOST_WATTS: f64 = 2000.0;
+/// No package draws more, W, and nothing in it or beside it: the largest are built for about 1 kW.
+const MOST_OF_PACKAGE: f64 = 2000.0;
+
+/// No machine draws more, W: what `psys` and zones of unknown kind may count.
+const MOST_OF_MACHINE: f64 = 50_000.0;
 
 /// Time that is judged together: over less the steps of the counter show.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -19,6 +22,8 @@ const LATE: Duration = Duration::from_millis(100);
 
 /// Watches one counter.
 pub(super) struct Limit {
+    /// W
+    most: f64,
     /// Where the counter wraps, J.
     range: Option<f64>,
     /// Time and value, J, at which the window began.
@@ -27,9 +32,13 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// `range` is where the counter wraps, J.
-    pub(super) fn new(range: Option<f64>) -> Self {
-        Self { range, begin: None, is_over: false }
+    /// For what covers `scope` and wraps at `range`, J.
+    pub(super) fn new(scope: &Scope, range: Option<f64>) -> Self {
+        let most = match scope {
+            Scope::Platform | Scope::Rail(_) => MOST_OF_MACHINE,
+            _ => MOST_OF_PACKAGE,
+        };
+        Self { most, range, begin: None, is_over: false }
     }
 
     /// The reading, J, unless it cannot be true.
@@ -39,7 +48,7 @@ impl Limit {
         let elapsed = now.saturating_duration_since(since);
         // A counter without a range that went down was reset, which its readers see.
         let used = difference(before, joules, self.range);
-        let is_over = used.is_some_and(|used| used > MOST_WATTS * (elapsed + LATE).as_secs_f64());
+        let is_over = used.is_some_and(|used| used > self.most * (elapsed + LATE).as_secs_f64());
         if is_over || used.is_none() || elapsed >= WINDOW {
             self.begin = Some((now, joules));
             self.is_over = is_over;
@@ -54,8 +63,12 @@ mod tests {
 
     /// Times (ms) at which a counter is believed that shows `joules` every 10 ms for 4 s.
     fn believed(range: Option<f64>, joules: impl Fn(u64) -> f64) -> Vec<u64> {
+        believed_of(&Scope::Package, range, joules)
+    }
+
+    fn believed_of(scope: &Scope, range: Option<f64>, joules: impl Fn(u64) -> f64) -> Vec<u64> {
         let begin = Instant::now();
-        let mut limit = Limit::new(range);
+        let mut limit = Limit::new(scope, range);
         let mut is_believed = |ms: u64| {
             limit.judge(begin + Duration::from_millis(ms), Value::Present(joules(ms))).get().is_some()
         };
@@ -75,6 +88,7 @@ mod tests {
     fn a_counter_that_runs_too_fast_is_not_believed_again() {
         let at = believed(None, |ms| 4.0 * ms as f64);
         assert_eq!(at.last(), Some(&100), "{at:?}");
+        assert_eq!(believed_of(&Scope::Platform, None, |ms| 4.0 * ms as f64).len(), 400, "a large machine");
     }
 
     #[test]

@@ -242,6 +242,21 @@ fn batteries_say_power_only_where_they_measure_it() {
 }
 
 #[test]
+fn batteries_of_a_machine_that_is_plugged_in_say_so() {
+    let tree = Tree::new(&[
+        ("sys/class/power_supply/AC/type", "Mains"),
+        ("sys/class/power_supply/AC/online", "1"),
+        ("sys/class/power_supply/BAT0/type", "Battery"),
+        ("sys/class/power_supply/BAT0/status", "Full"),
+        ("sys/class/power_supply/BAT0/power_now", "0"),
+    ]);
+    let report = tree.doctor();
+    assert_eq!(value(&report, "power.battery.BAT0"), Some(0.0));
+    let reason = row(&report, "power.battery").reason.as_ref().unwrap();
+    assert!(reason.code == ReasonCode::Vanished && reason.detail.contains("not alone"), "{reason}");
+}
+
+#[test]
 fn frequency_follows_policies_and_is_never_bogomips() {
     let tree = Tree::new(&[
         ("sys/devices/system/cpu/present", "0-3"),
