@@ -5,22 +5,35 @@
 //! stay on one line and be of a length that is read. A target for another format is one function and one
 //! line in [`TARGETS`].
 
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::Plan;
 
 use crate::error::LoadError;
 use crate::gguf::{Gguf, Value};
+use crate::map::MappedFile;
 use crate::reader;
 use crate::safetensors::SafeTensors;
 use crate::safetensors::index::Index;
 use crate::tokenizer::Tokenizer;
+use crate::weights::Loading;
 
 /// Reads bytes as a file of one format.
 pub type Target = fn(&[u8]);
 
 /// Name and function of every target; the name is that of the folder of its corpus.
-pub const TARGETS: [(&str, Target); 4] =
-    [("gguf", gguf), ("config", config), ("safetensors", safetensors), ("index", index)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("gguf", gguf),
+    ("config", config),
+    ("checkpoint", checkpoint),
+    ("safetensors", safetensors),
+    ("index", index),
+];
 
 /// What messages call the bytes.
 const FILE: &str = "fuzzed.file";
@@ -68,7 +81,7 @@ pub fn gguf(bytes: &[u8]) {
     }
 }
 
-/// The `config.json` of a checkpoint.
+/// The `config.json` of a checkpoint, with all tensors that it could ask for and with none.
 pub fn config(bytes: &[u8]) {
     match reader::hf::config_spec(FILE, bytes) {
         Ok(spec) => {
@@ -77,6 +90,48 @@ pub fn config(bytes: &[u8]) {
         }
         Err(error) => message(&error.to_string()),
     }
+    checkpoint(bytes);
+}
+
+/// A `config.json`, a zero byte, the header of its safetensors file in JSON, another zero byte, and the data. What
+/// is missing is empty: a configuration alone is a checkpoint without any tensor.
+pub fn checkpoint(bytes: &[u8]) {
+    let files = checkpoint_files(bytes);
+    // A map of nothing is refused before a reader sees it.
+    if files[0].1.is_empty() {
+        return;
+    }
+    let files = files.map(|(name, bytes)| (name.to_owned(), mapped(&bytes)));
+    let described = match reader::hf::read(&files, None) {
+        Ok(described) => described,
+        Err(error) => return message(&error.to_string()),
+    };
+    let (never, mut report) = (AtomicBool::new(false), |_, _| ());
+    let mut loading = Loading::new(&never, &mut report);
+    for tensor in described.spec.tensors() {
+        let place = &described.tensors[&tensor.name];
+        match place.bytes(&tensor, &mut loading) {
+            Ok(found) => assert_eq!(found.as_slice().len() as u64, tensor.bytes(place.format)),
+            Err(error) => message(&error.to_string()),
+        }
+    }
+}
+
+/// The files that [`checkpoint`] takes its bytes for, with their names.
+pub fn checkpoint_files(bytes: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+    let mut parts = bytes.splitn(3, |&byte| byte == 0);
+    let mut part = || parts.next().unwrap_or_default();
+    let (config, header, data) = (part(), part(), part());
+    let weights = [&(header.len() as u64).to_le_bytes(), header, data].concat();
+    [("config.json", config.to_vec()), ("model.safetensors", weights)]
+}
+
+/// The bytes as a file, which readers of checkpoints take.
+fn mapped(bytes: &[u8]) -> Arc<MappedFile> {
+    let memory = memfd_create(FILE, MemfdFlags::CLOEXEC).expect("the system has room for a small file");
+    let mut file = File::from(memory);
+    file.write_all(bytes).expect("the system has room for a small file");
+    Arc::new(MappedFile::new(file, FILE).expect("a file with bytes is mapped"))
 }
 
 /// A safetensors file.

@@ -1,8 +1,9 @@
 //! Hostile files: 100,000 mutations of right ones for every format, none of which may panic, hang, or take
-//! memory that its size does not explain.
+//! memory or work that its size does not explain. Work is counted in what is asked of the allocator, which is the
+//! same on every machine.
 //!
-//! The seeds are the files in `tests/corpus/FORMAT`; one that was once a fault stays there. The same
-//! functions and files serve a fuzzer.
+//! The seeds are the files in `tests/corpus/FORMAT`; one that was once a fault stays there as `fault-NAME`. The
+//! same functions and files serve a fuzzer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,11 +11,17 @@ mod memory;
 mod mutate;
 
 use std::fs;
+use std::io::Write;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mutate::Mutator;
-use slmscope_engine::fuzz::{TARGETS, Target};
+use slmscope_engine::fuzz::{TARGETS, Target, checkpoint_files};
+use slmscope_engine::map::MappedFile;
+use slmscope_engine::model::Model;
+use slmscope_engine::reader::hf::config_spec;
+use slmscope_profiles::format::KvFormat;
 
 #[global_allocator]
 static MEMORY: memory::Counting = memory::Counting;
@@ -24,6 +31,10 @@ const ROUNDS: usize = 100_000;
 const LONGEST: usize = 4096;
 /// What reading a file may take beyond its own size.
 const ALLOWANCE: usize = 64 << 20;
+/// What reading one may ask the allocator for in all, and how often: some three times of what the longest
+/// description takes, which is that of a model of 1024 layers.
+const MOST_BYTES: usize = 20 << 20;
+const MOST_CALLS: usize = 200_000;
 
 fn corpus(format: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(format);
@@ -35,15 +46,24 @@ fn corpus(format: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Calls the target; what it did wrong, if anything.
 fn fault(target: Target, bytes: &[u8]) -> Option<String> {
-    let before = memory::start();
+    let before = memory::Count::start();
     if let Err(panic) = catch_unwind(|| target(bytes)) {
         let text = panic.downcast_ref::<String>().cloned();
         return Some(
             text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default(),
         );
     }
-    let peak = memory::peak_since(before);
-    (peak > bytes.len() + ALLOWANCE).then(|| format!("{peak} bytes of memory for a file of {}", bytes.len()))
+    let taken = before.taken();
+    for (found, limit, what) in [
+        (taken.peak, bytes.len() + ALLOWANCE, "bytes of memory at once"),
+        (taken.bytes, MOST_BYTES, "bytes of memory in all"),
+        (taken.calls, MOST_CALLS, "pieces of memory"),
+    ] {
+        if found > limit {
+            return Some(format!("{found} {what} for a file of {}", bytes.len()));
+        }
+    }
+    None
 }
 
 fn run(format: &str) {
@@ -65,9 +85,41 @@ fn run(format: &str) {
     }
 }
 
+/// A seed that is refused at once would not lead behind what refuses it.
+#[test]
+fn seeds_are_right_files() {
+    let mapped = |bytes: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Arc::new(MappedFile::new(file, "seed").unwrap())
+    };
+    let whole = |format: &str| {
+        let mut files = corpus(format);
+        files.retain(|(path, _)| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            // Vocabularies alone are no models.
+            !name.starts_with("fault-") && !name.starts_with("tokenizer-")
+        });
+        files
+    };
+    for (path, bytes) in whole("gguf") {
+        let read = Model::gguf(mapped(&bytes), KvFormat::F16);
+        assert!(read.is_ok(), "{}: {}", path.display(), read.err().unwrap());
+    }
+    for (path, bytes) in whole("checkpoint") {
+        let files = checkpoint_files(&bytes).map(|(name, bytes)| (name.to_owned(), mapped(&bytes)));
+        let read = Model::directory(&files, None, KvFormat::F16);
+        assert!(read.is_ok(), "{}: {}", path.display(), read.err().unwrap());
+    }
+    for (path, bytes) in whole("config") {
+        let read = config_spec("seed", &bytes);
+        assert!(read.is_ok(), "{}: {}", path.display(), read.err().unwrap());
+    }
+}
+
 #[test]
 fn every_target_has_its_test() {
-    assert_eq!(TARGETS.map(|(name, _)| name), ["gguf", "config", "safetensors", "index"]);
+    assert_eq!(TARGETS.map(|(name, _)| name), ["gguf", "config", "checkpoint", "safetensors", "index"]);
 }
 
 #[test]
@@ -78,6 +130,11 @@ fn gguf() {
 #[test]
 fn config() {
     run("config");
+}
+
+#[test]
+fn checkpoint() {
+    run("checkpoint");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An allocator that knows how much each thread holds.
+//! An allocator that knows how much each thread holds, and how much it was asked for.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -6,21 +6,44 @@ use std::cell::Cell;
 thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The system's allocator, counted by thread.
 pub(crate) struct Counting;
 
-/// Begins a measurement: what this thread holds now.
-pub(crate) fn start() -> usize {
-    let held = HELD.get();
-    PEAK.set(held);
-    held
+/// Where this thread's counters stood.
+pub(crate) struct Count {
+    held: usize,
+    bytes: usize,
+    calls: usize,
 }
 
-/// The most that this thread held since then, beyond what it held at the start.
-pub(crate) fn peak_since(start: usize) -> usize {
-    PEAK.get().saturating_sub(start)
+/// What a thread took since then.
+pub(crate) struct Taken {
+    /// The most bytes that it held at once, beyond what it held at the start.
+    pub(crate) peak: usize,
+    /// All bytes that it asked for.
+    pub(crate) bytes: usize,
+    /// How often it asked.
+    pub(crate) calls: usize,
+}
+
+impl Count {
+    /// Begins a measurement.
+    pub(crate) fn start() -> Self {
+        PEAK.set(HELD.get());
+        Self { held: HELD.get(), bytes: BYTES.get(), calls: CALLS.get() }
+    }
+
+    pub(crate) fn taken(&self) -> Taken {
+        Taken {
+            peak: PEAK.get().saturating_sub(self.held),
+            bytes: BYTES.get() - self.bytes,
+            calls: CALLS.get() - self.calls,
+        }
+    }
 }
 
 fn grow(bytes: usize) {
@@ -29,6 +52,8 @@ fn grow(bytes: usize) {
         held.set(held.get().saturating_add(bytes));
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
     });
+    let _ = BYTES.try_with(|all| all.set(all.get().saturating_add(bytes)));
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
 }
 
 fn shrink(bytes: usize) {
