@@ -18,4 +18,5 @@ mod real;
 mod reference;
 mod synthetic;
 mod tensors;
+mod threads;
 mod verify;
