@@ -68,12 +68,11 @@ impl Batteries {
         let mut rest = Vec::new();
         for supply in root.list(FOLDER).unwrap_or_default() {
             let file = |name: &str| format!("{FOLDER}/{supply}/{name}");
-            let is = |name: &str, value: &str| root.text(&file(name)).is_ok_and(|text| text == value);
             let kind = root.text(&file("type")).unwrap_or_default();
             if kind == "Mains" || kind.starts_with("USB") || kind == "Wireless" {
                 mains.extend(root.open(&file("online")));
             }
-            if is("type", "Battery") && !is("scope", "Device") && !is("present", "0") {
+            if kind == "Battery" && is_own(root, &supply) {
                 match pack(root, &supply, catalogue) {
                     Some(pack) => packs.push(pack),
                     None => has_silent = true,
@@ -87,10 +86,18 @@ impl Batteries {
     }
 
     /// The channel that says what the machine draws, if it lives on its batteries at this moment.
-    pub(crate) fn discharging(&self) -> Option<ChannelId> {
+    pub(crate) fn discharging(&self, root: &Root) -> Option<ChannelId> {
+        // Read through files of its own, so that one that hangs keeps those.
+        let discharge = |root: &Root, _: &str| {
+            Ok(Self::discover(root, &mut Catalogue::default()).is_some_and(|own| own.discharge()))
+        };
+        self.together.filter(|_| root.in_time(FOLDER, discharge) == Ok(true))
+    }
+
+    fn discharge(&self) -> bool {
         let plugged = self.plugged();
         let draws = self.packs.iter().map(|pack| self.read_pack(pack, plugged));
-        self.together.filter(|_| sum(draws, plugged).get().is_some())
+        sum(draws, plugged).get().is_some()
     }
 
     fn read_pack(&self, pack: &Pack, plugged: Option<bool>) -> Value {
@@ -101,6 +108,16 @@ impl Batteries {
         let online = self.mains.iter().filter_map(|mains| number(mains).ok()).map(|online| online > 0.0);
         online.reduce(|any, one| any || one)
     }
+}
+
+/// Whether it feeds this machine, as far as its controller tells.
+fn is_own(root: &Root, supply: &str) -> bool {
+    let own = |root: &Root, folder: &str| {
+        let is =
+            |name: &str, value: &str| root.text(&format!("{folder}/{name}")).is_ok_and(|text| text == value);
+        Ok(!is("scope", "Device") && !is("present", "0"))
+    };
+    root.in_time(&format!("{FOLDER}/{supply}"), own).unwrap_or(true)
 }
 
 /// The temperature, in tenths of a degree.

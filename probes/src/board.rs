@@ -100,7 +100,7 @@ fn release(root: &Root) -> Option<String> {
 
 /// The mode of NVIDIA's power tool, else the firmware's platform profile.
 fn power_mode(root: &Root) -> Option<String> {
-    nvpmodel(root).or_else(|| root.text("sys/firmware/acpi/platform_profile").ok())
+    nvpmodel(root).or_else(|| root.in_time("sys/firmware/acpi/platform_profile", Root::text).ok())
 }
 
 /// `pmode:0002` in the tool's state, and the name of that number in its configuration.

@@ -10,11 +10,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use rustix::io::Errno;
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::doctor::doctor;
 use crate::root::Root;
-use crate::root::failures::{self as failed, Failure};
+use crate::root::failures::{self as failed, Failure, Stage};
 use redact::Redactor;
 
 mod redact;
@@ -54,7 +55,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     let mut failures = BTreeMap::new();
     for path in noting.noted() {
         let Some(real) = resolve(root, &path, &mut links).filter(|real| is_wanted(real)) else { continue };
-        if let Some(failure) = root.failure(&real) {
+        if let Some(failure) = failure(root, &real) {
             failures.insert(real, failure);
         } else if root.open(&real).is_ok() {
             files.insert(real);
@@ -92,7 +93,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     }
     let mut taken = unread.len();
     for file in &files {
-        let Ok(bytes) = root.read(file, FILE_CAP) else { continue };
+        let Ok(bytes) = root.in_time(file, |root, file| root.read(file, FILE_CAP)) else { continue };
         let bytes = redactor.contents(file, &bytes);
         let mut header = header(EntryType::Regular, 0o644);
         header.set_size(bytes.len() as u64);
@@ -141,6 +142,12 @@ fn header(kind: EntryType, mode: u32) -> Header {
     header.set_size(0);
     header.set_mtime(0);
     header
+}
+
+/// How reading what is at a path fails. A read that does not come back has timed out.
+fn failure(root: &Root, path: &str) -> Option<Failure> {
+    let late = Failure { stage: Stage::Read, errno: Errno::TIMEDOUT, is_folder: false };
+    root.in_time(path, |root, path| Ok(root.failure(path))).unwrap_or(Some(late))
 }
 
 /// Processes and devices are nobody else's business.

@@ -160,7 +160,7 @@ impl<'c> Card<'c> {
 
     /// The first of several running totals that counts and, where no sensor gives it, the power that follows.
     fn energy(&mut self, mut inputs: Vec<String>) {
-        let counts = |path: &String| self.root.integer(path).is_ok_and(|energy| energy > 0);
+        let counts = |path: &String| self.root.in_time(path, Root::integer).is_ok_and(|energy| energy > 0);
         if !self.is_asleep()
             && let Some(first) = inputs.iter().find(|path| counts(path)).cloned()
         {

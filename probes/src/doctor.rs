@@ -20,7 +20,8 @@ use crate::source::{Lane, Pace, Source};
 /// Time between the two readings.
 const APART: Duration = Duration::from_millis(250);
 
-/// The whole report takes no longer; sources that have not answered by then are absent.
+/// Reading takes no longer; sources that have not answered by then are absent. What there is was found before,
+/// which takes milliseconds, and half a second for each driver that hangs.
 const BUDGET: Duration = Duration::from_millis(1900);
 
 /// Sources that take no longer than this are read every so often in between.
@@ -47,11 +48,10 @@ struct Told {
 /// Reads every channel of the machine twice, 250 ms apart; under a tree, where nothing moves, once. `worker` is
 /// the process that the worker's channels are about, if one runs.
 pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
-    let end = Instant::now() + BUDGET;
     let inventory = discover(root);
     inventory.worker.set(worker);
     let rounds = if root.is_live() { 2 } else { 1 };
-    let seen = read(inventory.lanes, inventory.channels.len(), rounds, end);
+    let seen = read(inventory.lanes, inventory.channels.len(), rounds);
     let now = monotonic_ns();
     let row = |channel| row(channel, &inventory.channels, &seen, root.is_live().then_some(now));
     DoctorReport {
@@ -64,7 +64,8 @@ pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
 }
 
 /// A thread for each source: one that hangs leaves its own channels without an answer.
-fn read(lanes: Vec<Lane>, channels: usize, rounds: u32, end: Instant) -> Vec<Seen> {
+fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
+    let end = Instant::now() + BUDGET;
     let (sender, receiver) = mpsc::channel();
     for mut source in lanes.into_iter().flat_map(|lane| lane.sources) {
         let sender = sender.clone();

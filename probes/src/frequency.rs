@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Entry, missing};
 use crate::files::{Files, Formula, Limits, Slot};
 use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
-use crate::topology;
+use crate::{patience, topology};
 
 const CPU: &str = "sys/devices/system/cpu";
 
@@ -107,7 +107,8 @@ fn from_policies(
             (root.open(&format!("{path}/scaling_cur_freq")).or_else(averaged), cpus)
         })
         .collect();
-    let group = affordable(opened.iter().filter_map(|(handle, _)| handle.as_ref().ok()));
+    let paths = opened.iter().filter_map(|(handle, _)| Some(handle.as_ref().ok()?.path().to_owned()));
+    let group = affordable(root, paths.collect());
     let mut slots = Vec::new();
     for (handle, cpus) in opened {
         match handle {
@@ -129,20 +130,22 @@ fn from_policies(
 }
 
 /// Some drivers interrupt every CPU to answer; those are asked less often.
-fn affordable<'h>(handles: impl Iterator<Item = &'h Handle>) -> Group {
-    let begin = Instant::now();
-    let mut buffer = [0; 32];
-    for handle in handles {
-        // Only the time matters; a failing read is reported when it is sampled.
-        let _ = handle.read(&mut buffer);
-    }
-    let taken = begin.elapsed();
-    if taken <= FAST_BUDGET {
-        Group::Fast
-    } else if taken <= MEDIUM_BUDGET {
-        Group::Medium
-    } else {
-        Group::Slow
+fn affordable(root: &Root, paths: Vec<String>) -> Group {
+    let root = root.clone();
+    let time = move || {
+        let handles: Vec<_> = paths.iter().filter_map(|path| root.open(path).ok()).collect();
+        let begin = Instant::now();
+        let mut buffer = [0; 32];
+        for handle in handles {
+            // Only the time matters; a failing read is reported when it is sampled.
+            let _ = handle.read(&mut buffer);
+        }
+        begin.elapsed()
+    };
+    match patience::within(patience::SENSOR, time) {
+        Ok(taken) if taken <= FAST_BUDGET => Group::Fast,
+        Ok(taken) if taken <= MEDIUM_BUDGET => Group::Medium,
+        Ok(_) | Err(_) => Group::Slow,
     }
 }
 

@@ -3,9 +3,6 @@
 //! These are the bare readings; what they mean for a run is judged elsewhere.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slmscope_profiles::channel::{Kind, Quantity, Value};
@@ -13,10 +10,7 @@ use slmscope_profiles::channel::{Kind, Quantity, Value};
 use crate::catalogue::Catalogue;
 use crate::clock::monotonic_ns;
 use crate::root::Root;
-use crate::{meminfo, pressure, thermal, throttle, ticks, topology};
-
-/// What the thermal zones may take to answer before they are left out.
-const SENSOR_DEADLINE: Duration = Duration::from_millis(500);
+use crate::{meminfo, patience, pressure, thermal, throttle, ticks, topology};
 
 /// The state of the machine at one moment. `None` where it does not tell.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -43,21 +37,25 @@ pub struct Readings {
     pub cpu: Option<CpuSnapshot>,
 }
 
-/// Takes the readings; about 1 ms, 0.5 s if a temperature sensor hangs.
+/// Takes the readings; about 1 ms, 0.5 s more for each kind of which a driver hangs.
 pub fn read(root: &Root) -> Readings {
     let pressure = |what| {
         let text = root.read(&format!("proc/pressure/{what}"), 512).ok()?;
         pressure::average_10_s(&text, "some")
     };
-    let (throttle_events, throttled_now) = throttling(root);
+    // Zones, cooling devices and the firmware have drivers that may hang.
+    let (zones, limits) = (root.clone(), root.clone());
+    let max_celsius = patience::within(patience::SENSOR, move || hottest(&zones)).ok().flatten();
+    let (throttle_events, throttled_now) =
+        patience::within(patience::SENSOR, move || throttling(&limits)).unwrap_or_default();
     Readings {
         governors: governors(root),
-        platform_profile: root.text("sys/firmware/acpi/platform_profile").ok(),
+        platform_profile: root.in_time("sys/firmware/acpi/platform_profile", Root::text).ok(),
         cpu_pressure: pressure("cpu"),
         memory_pressure: pressure("memory"),
         swap_used: root.read("proc/meminfo", 8192).ok().and_then(|text| meminfo::parse(&text).swap_used()),
         transparent_hugepages: root.text("sys/kernel/mm/transparent_hugepage/enabled").ok().and_then(chosen),
-        max_celsius: hottest(root),
+        max_celsius,
         throttle_events,
         throttled_now,
         cpu: CpuSnapshot::take(root),
@@ -76,19 +74,11 @@ fn chosen(text: String) -> Option<String> {
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-/// Reads in a thread, since a zone's driver may hang.
 fn hottest(root: &Root) -> Option<f64> {
     let mut catalogue = Catalogue::default();
     let mut zones = thermal::discover(root, &mut catalogue)?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let read = move || {
-        let mut values = Vec::new();
-        zones.read(&mut values);
-        // Nobody listens any more after the deadline.
-        let _ = sender.send(values);
-    };
-    thread::Builder::new().name("probe-zones".to_owned()).spawn(read).ok()?;
-    let values = receiver.recv_timeout(SENSOR_DEADLINE).ok()?;
+    let mut values = Vec::new();
+    zones.read(&mut values);
     let is_zone = |channel| catalogue.get(channel).is_some_and(|it| it.quantity == Quantity::Temperature);
     let zones = values.into_iter().filter(|&(channel, _)| is_zone(channel));
     zones.filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)

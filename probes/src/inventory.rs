@@ -31,7 +31,8 @@ pub struct Inventory {
 }
 
 /// Finds every channel of the machine or tree. Each family has at least one row, if only to say why it is
-/// empty. Sensors that may hang are opened, not read.
+/// empty. Sensors that may hang are opened; where a value is needed to know what is there, it is waited for no
+/// longer than half a second.
 pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
     let worker = WorkerPid::default();
@@ -62,7 +63,7 @@ pub fn discover(root: &Root) -> Inventory {
     bus.extend(parts(monitors.power));
     bus.extend(pmic::discover(root, &mut catalogue));
     let batteries = Batteries::discover(root, &mut catalogue);
-    let discharging = batteries.as_ref().and_then(Batteries::discharging);
+    let discharging = batteries.as_ref().and_then(|batteries| batteries.discharging(root));
     let mut battery: Vec<_> = batteries.map(boxed).into_iter().collect();
     let mut node: Vec<_> = ipmi::discover(root, &mut catalogue).into_iter().collect();
     let zones = thermal::discover(root, &mut catalogue);

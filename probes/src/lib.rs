@@ -38,6 +38,7 @@ mod npu;
 mod numbered;
 mod nvidia;
 mod own;
+mod patience;
 mod pci;
 mod perf;
 mod pmic;

@@ -8,8 +8,6 @@
 //! counter tells the energy of a run.
 
 use std::ffi::OsStr;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use nvml_wrapper::error::NvmlError;
@@ -17,6 +15,7 @@ use nvml_wrapper::{Device, Nvml};
 use slmscope_profiles::channel::{ChannelId, Reason, ReasonCode, Value};
 
 use crate::catalogue::{Catalogue, Entry, missing};
+use crate::patience;
 use crate::pci::NvidiaCard;
 use crate::root::Root;
 use crate::source::{Pace, Source};
@@ -28,7 +27,8 @@ use field::{Field, code, is_final};
 /// Found by the dynamic linker; the name without a number belongs to the development files.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// What the library may take to open; a driver that hangs here would hang the start of the daemon.
+/// What the library may take to open and to answer once; a driver that hangs here would hang the start of the
+/// daemon.
 const OPEN_DEADLINE: Duration = Duration::from_millis(1200);
 
 /// Readings between two attempts to open the library again.
@@ -81,11 +81,12 @@ impl Nvidia {
                 "the NVIDIA card is powered down; reading would wake it",
             ));
         }
-        let (nvml, count) = open_in_time(library)?;
+        let (nvml, answers) = open_in_time(library)?;
+        let count = answers.len() as u32;
         let mut fields = Vec::new();
-        for gpu in 0..count {
-            match nvml.device_by_index(gpu) {
-                Ok(device) => fields.extend(enter(&device, gpu, catalogue)),
+        for (gpu, answers) in (0..count).zip(answers) {
+            match answers {
+                Ok(answers) => fields.extend(enter(answers, gpu, catalogue)),
                 Err(error) => absent(Field::Busy.entry(gpu), &error, catalogue),
             }
         }
@@ -112,17 +113,22 @@ impl Nvidia {
     }
 }
 
-/// Enters the fields of a processor that it has.
-fn enter(device: &Device<'_>, gpu: u32, catalogue: &mut Catalogue) -> Vec<Wanted> {
-    let mut fields = Vec::new();
+/// What a processor answers to each field.
+type Answers = Vec<(Field, Result<Value, NvmlError>)>;
+
+fn ask(device: &Device<'_>) -> Answers {
     let has_instant = Field::PowerInstant.read(device).is_ok();
-    for field in Field::ALL {
-        let other = if has_instant { Field::PowerUsage } else { Field::PowerInstant };
-        if field == other {
-            continue;
-        }
+    let other = if has_instant { Field::PowerUsage } else { Field::PowerInstant };
+    let fields = Field::ALL.into_iter().filter(|&field| field != other);
+    fields.map(|field| (field, field.read(device))).collect()
+}
+
+/// Enters the fields of a processor that it has.
+fn enter(answers: Answers, gpu: u32, catalogue: &mut Catalogue) -> Vec<Wanted> {
+    let mut fields = Vec::new();
+    for (field, answer) in answers {
         let entry = field.entry(gpu);
-        let channel = match field.read(device) {
+        let channel = match answer {
             Err(error) if is_final(&error) => {
                 absent(entry, &error, catalogue);
                 continue;
@@ -140,22 +146,21 @@ fn absent(entry: Entry, error: &NvmlError, catalogue: &mut Catalogue) {
     catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &entry.source, reason, None);
 }
 
-/// Opens the library in a thread that is left behind if it hangs.
-fn open_in_time(library: &'static OsStr) -> Result<(Nvml, u32), Reason> {
-    let (sender, receiver) = mpsc::sync_channel(1);
+/// Opens the library and asks every processor once.
+fn open_in_time(library: &'static OsStr) -> Result<(Nvml, Vec<Result<Answers, NvmlError>>), Reason> {
     let open = move || {
-        let opened = Nvml::builder().lib_path(library).init();
-        // Nobody listens any more after the deadline; the library is then closed here.
-        let _ = sender.send(opened.and_then(|nvml| nvml.device_count().map(|count| (nvml, count))));
+        let nvml = Nvml::builder().lib_path(library).init()?;
+        let count = nvml.device_count()?.min(MAX_DEVICES);
+        let answers: Vec<_> =
+            (0..count).map(|gpu| nvml.device_by_index(gpu).map(|device| ask(&device))).collect();
+        Ok((nvml, answers))
     };
-    let failed = |error: std::io::Error| Reason::new(ReasonCode::ReadError, error.to_string());
-    thread::Builder::new().name("probe-nvml".to_owned()).spawn(open).map_err(failed)?;
-    match receiver.recv_timeout(OPEN_DEADLINE) {
-        Ok(Ok((_, 0))) => Err(missing("the NVIDIA library finds no processor")),
-        Ok(Ok((nvml, count))) => Ok((nvml, count.min(MAX_DEVICES))),
+    match patience::within(OPEN_DEADLINE, open) {
+        Ok(Ok((nvml, answers))) if !answers.is_empty() => Ok((nvml, answers)),
+        Ok(Ok(_)) => Err(missing("the NVIDIA library finds no processor")),
         Ok(Err(NvmlError::LibloadingError(_))) => Err(missing("no libnvidia-ml.so.1: no NVIDIA driver")),
         Ok(Err(error)) => Err(Reason::new(code(&error), format!("opening the NVIDIA library: {error}"))),
-        Err(_) => Err(Reason::new(ReasonCode::Deadline, "the NVIDIA library did not open within 1.2 s")),
+        Err(code) => Err(Reason::new(code, "the NVIDIA library did not open within 1.2 s")),
     }
 }
 

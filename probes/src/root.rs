@@ -16,6 +16,9 @@ use rustix::io::Errno;
 use rustix::path::DecInt;
 use slmscope_profiles::channel::{Reason, ReasonCode};
 
+use crate::inventory::plain_reason;
+use crate::patience;
+
 pub(crate) mod failures;
 mod textlink;
 
@@ -37,6 +40,9 @@ pub struct Root {
     failures: Arc<Failures>,
     /// Paths that were asked for, if that is of interest.
     noted: Option<Arc<Mutex<BTreeSet<String>>>>,
+    /// Files of which no read returns as long as a test holds the lock.
+    #[cfg(test)]
+    pub(crate) stuck: (Vec<&'static str>, Arc<Mutex<()>>),
 }
 
 impl Root {
@@ -52,6 +58,8 @@ impl Root {
             live: true,
             failures: Arc::default(),
             noted: None,
+            #[cfg(test)]
+            stuck: Default::default(),
         })
     }
 
@@ -67,6 +75,8 @@ impl Root {
             live: false,
             failures: Arc::default(),
             noted: None,
+            #[cfg(test)]
+            stuck: Default::default(),
         };
         match root.open_flags(".", OFlags::PATH | OFlags::DIRECTORY) {
             Ok(_) => {
@@ -108,12 +118,34 @@ impl Root {
         let fd = self.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(absent)?;
         let stat = fs::fstat(&fd).map_err(absent)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                let fails = self.failures.check(&fd, Stage::Read).err();
-                Ok(Handle { fd, path: path.to_owned(), fails })
-            }
+            FileType::RegularFile => Ok(self.handle(fd, path)),
             kind => Err(Reason::new(ReasonCode::NotAFile, format!("/{path} is {}", describe(kind)))),
         }
+    }
+
+    fn handle(&self, fd: OwnedFd, path: &str) -> Handle {
+        Handle {
+            fails: self.failures.check(&fd, Stage::Read).err(),
+            fd,
+            path: path.to_owned(),
+            #[cfg(test)]
+            stuck: self.stuck.0.contains(&path).then(|| self.stuck.1.clone()),
+        }
+    }
+
+    /// What `read` makes of a path whose driver may hang. Whoever finds out what there is waits no longer for it
+    /// than [`patience::SENSOR`].
+    ///
+    /// # Errors
+    /// Those of `read`, and that it did not come back.
+    pub(crate) fn in_time<T: Send + 'static>(
+        &self,
+        path: &str,
+        read: fn(&Self, &str) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        let (root, asked) = (self.clone(), path.to_owned());
+        patience::within(patience::SENSOR, move || read(&root, &asked))
+            .unwrap_or_else(|code| Err(plain_reason(code, &format!("/{path}"))))
     }
 
     /// Opens a folder whose entries are listed again and again.
@@ -228,6 +260,9 @@ pub struct Handle {
     path: String,
     /// What every read fails with, in a tree where it did.
     fails: Option<Errno>,
+    /// No read returns as long as this is locked.
+    #[cfg(test)]
+    stuck: Option<Arc<Mutex<()>>>,
 }
 
 impl Handle {
@@ -239,7 +274,13 @@ impl Handle {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(ReasonCode::NotAFile);
         }
-        Ok(Self { fd, path: String::new(), fails: None })
+        Ok(Self {
+            fd,
+            path: String::new(),
+            fails: None,
+            #[cfg(test)]
+            stuck: None,
+        })
     }
 
     /// Reads from the start into `buffer`. Does not allocate.
@@ -247,9 +288,7 @@ impl Handle {
     /// # Errors
     /// What the error number means; an empty file counts as asleep.
     pub fn read<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ReasonCode> {
-        if let Some(errno) = self.fails {
-            return Err(code(errno));
-        }
+        self.fails().map_err(code)?;
         loop {
             match rustix::io::pread(&self.fd, &mut *buffer, 0) {
                 Ok(0) => return Err(ReasonCode::GatedOrAsleep),
@@ -272,11 +311,16 @@ impl Handle {
         }
     }
 
+    /// How every read fails, where it does.
+    fn fails(&self) -> Result<(), Errno> {
+        #[cfg(test)]
+        drop(self.stuck.as_ref().map(|stuck| stuck.lock()));
+        self.fails.map_or(Ok(()), Err)
+    }
+
     /// Reads until the buffer is full or the file ends.
     fn fill(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        if let Some(errno) = self.fails {
-            return Err(errno);
-        }
+        self.fails()?;
         let mut length = 0;
         while length < buffer.len() {
             let free = buffer.get_mut(length..).unwrap_or_default();
@@ -305,6 +349,7 @@ pub(crate) fn code(errno: Errno) -> ReasonCode {
         Errno::IO => ReasonCode::NotWired,
         Errno::BUSY => ReasonCode::Offline,
         Errno::OPNOTSUPP => ReasonCode::NotSupported,
+        Errno::TIMEDOUT => ReasonCode::Deadline,
         Errno::NODEV | Errno::NXIO | Errno::SRCH => ReasonCode::Vanished,
         Errno::ISDIR | Errno::LOOP => ReasonCode::NotAFile,
         _ => ReasonCode::ReadError,

@@ -16,6 +16,7 @@ use crate::source::{Lane, Pace};
 mod asleep;
 mod moving;
 pub(crate) mod noise;
+mod stuck;
 mod totals;
 
 /// A board in a temporary folder.

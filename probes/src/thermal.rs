@@ -52,7 +52,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         let path = format!("{folder}/temp");
         let how = (scaled(1e-3), limits);
         let Some(slot) = enter(root, catalogue, zone_entry, Kind::Gauge, &path, how, None) else { continue };
-        if let (Some(celsius), Some(&of)) = (throttles_at(root, &folder), slot.channels.first()) {
+        // A zone that hangs in its driver holds the lock that its trip points need too.
+        let trip = root.in_time(&folder, |root, folder| Ok(throttles_at(root, folder))).ok().flatten();
+        if let (Some(celsius), Some(&of)) = (trip, slot.channels.first()) {
             let id = format!("throttle.{}.margin", id_part(&kind));
             let source = format!("/{path} (below its trip point at {celsius} °C)");
             let channel =

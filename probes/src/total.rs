@@ -166,7 +166,7 @@ fn is_card(channel: &Channel) -> bool {
 }
 
 /// Whether what the channel says can be true. Some meters have no sensor and answer all ones, and the platform
-/// counter of some servers stays at zero; neither hangs.
+/// counter of some servers stays at zero.
 fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
     if !is_meter(channel) && !is_psys(channel) {
         return true;
@@ -174,7 +174,7 @@ fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
     let Some(path) = channel.source.strip_prefix('/') else {
         return counts(channel.channel, lists, || thread::sleep(BETWEEN));
     };
-    root.integer(path)
+    root.in_time(path, Root::integer)
         .is_ok_and(|micro| (1..50_000_000_000).contains(&micro) || channel.unit == Unit::Joules && micro > 0)
 }
 

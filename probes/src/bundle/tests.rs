@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use slmscope_profiles::channel::ReasonCode;
 
@@ -107,6 +108,24 @@ fn what_cannot_be_read_fails_alike_in_a_capture() {
     assert!(captured.failed >= 3, "{captured:?}");
     let copy = unpacked(&bytes).unwrap();
     assert_eq!(reasons(copy.path()), expected);
+}
+
+#[test]
+fn a_file_that_hangs_is_left_empty_and_late_in_a_capture() {
+    let dir = board();
+    let never = Arc::new(Mutex::new(()));
+    let held = never.lock().unwrap();
+    let mut root = Root::tree(dir.path()).unwrap();
+    let temp = "sys/devices/virtual/thermal/thermal_zone0/temp";
+    root.stuck = (vec![temp], never.clone());
+    let late = failure(&root, temp).unwrap();
+    drop(held);
+    assert_eq!((late.stage, late.errno), (Stage::Read, Errno::TIMEDOUT));
+    let list = dir.path().join(failed::FILE);
+    fs::write(list, format!("{late} sys/class/thermal/thermal_zone0/temp\n")).unwrap();
+    let report = doctor(&Root::tree(dir.path()).unwrap(), None);
+    let row = report.channels.iter().find(|row| row.id == "temp.cpu-thermal").unwrap();
+    assert_eq!(row.reason.as_ref().unwrap().code, ReasonCode::Deadline);
 }
 
 #[test]

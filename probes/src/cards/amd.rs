@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
-use slmscope_profiles::channel::{Class, Quantity, Scope, Unit};
+use slmscope_profiles::channel::{Class, Quantity, ReasonCode, Scope, Unit};
 
 use super::{BYTES, Card, HERTZ, SHARE, WATTS, metrics};
 use crate::files::{Formula, Input, Slot, scaled};
+use crate::root::Root;
 use crate::source::Source;
 
 pub(super) fn is(card: &Card<'_>) -> bool {
@@ -17,7 +18,11 @@ pub(super) fn enter(card: &mut Card<'_>, monitors: &mut HashSet<String>) -> Opti
     let folder = card.folder.clone();
     let file = |name: &str| format!("{folder}/{name}");
     // On some integrated ones the file is there and every read of it fails.
-    let has_busy = card.is_asleep() || card.root.integer(&file("gpu_busy_percent")).is_ok();
+    let has_busy = card.is_asleep()
+        || match card.root.in_time(&file("gpu_busy_percent"), Root::integer) {
+            Ok(_) => true,
+            Err(reason) => reason.code == ReasonCode::Deadline,
+        };
     if has_busy || !card.has("gpu_metrics") {
         card.number("busy", &file("gpu_busy_percent"), (Unit::Ratio, 0.01, SHARE));
     }

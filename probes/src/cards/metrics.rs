@@ -129,7 +129,7 @@ pub(super) fn enter(card: &mut Card<'_>) -> Option<Box<dyn Source>> {
     if card.is_asleep() || !card.root.exists(&path) {
         return None;
     }
-    let table = card.root.read(&path, CAP).ok()?;
+    let table = card.root.in_time(&path, |root, path| root.read(path, CAP)).ok()?;
     let (revision, fields) =
         LAYOUTS.iter().find(|(revision, _)| Some(*revision) == self::revision(&table))?;
     let mut entered = Vec::new();

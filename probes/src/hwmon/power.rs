@@ -128,8 +128,9 @@ fn products(
     for number in inputs {
         let file = |suffix: &str| chip.path(&format!("in{number}_{suffix}"));
         let Some(label) = chip.label(root, &format!("in{number}_label")) else { continue };
-        let disabled = root.integer(&file("enable")).is_ok_and(|enable| enable == 0);
-        let off = root.integer(&chip.path(&format!("curr{number}_enable"))).is_ok_and(|enable| enable == 0);
+        let disabled = root.in_time(&file("enable"), Root::integer).is_ok_and(|enable| enable == 0);
+        let current = chip.path(&format!("curr{number}_enable"));
+        let off = root.in_time(&current, Root::integer).is_ok_and(|enable| enable == 0);
         if disabled || off || label == "NC" {
             continue;
         }

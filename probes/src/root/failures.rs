@@ -120,11 +120,7 @@ pub(super) fn find(root: &Root, path: &str) -> Option<Failure> {
             root.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY).err().and_then(failed(Stage::Open, true))
         }
         FileType::RegularFile => match root.resolve(path, OFlags::RDONLY | OFlags::NONBLOCK) {
-            Ok(file) => {
-                let read = root.failures.check(&file, Stage::Read);
-                let read = read.and_then(|()| rustix::io::pread(&file, &mut [0_u8; 1][..], 0).map(drop));
-                read.err().and_then(failed(Stage::Read, false))
-            }
+            Ok(file) => root.handle(file, path).fill(&mut [0]).err().and_then(failed(Stage::Read, false)),
             Err(errno) => failed(Stage::Open, false)(errno),
         },
         _ => None,

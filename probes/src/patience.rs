@@ -1,0 +1,54 @@
+//! Waiting for what may never come back: a read that hangs in a driver, a library that does not open.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use slmscope_profiles::channel::ReasonCode;
+
+/// What a sensor may take to answer where somebody waits for it. Those behind a controller's mailbox take some
+/// 100 ms.
+pub(crate) const SENSOR: Duration = Duration::from_millis(500);
+
+/// What `work` returns. It runs in a thread of its own, which is left behind if that takes too long.
+///
+/// # Errors
+/// [`ReasonCode::Deadline`] if it took longer than `patience`, [`ReasonCode::ReadError`] if there is no thread
+/// for it.
+pub(crate) fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReasonCode> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let body = move || {
+        // Nobody listens any more after the deadline; what came late is dropped here.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new()
+        .name("probe-patience".to_owned())
+        .spawn(body)
+        .map_err(|_| ReasonCode::ReadError)?;
+    receiver.recv_timeout(patience).map_err(|error| match error {
+        RecvTimeoutError::Timeout => ReasonCode::Deadline,
+        RecvTimeoutError::Disconnected => ReasonCode::ReadError,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_come_back_is_left_behind() {
+        let (release, held) = mpsc::channel::<()>();
+        let (told, done) = mpsc::channel();
+        let work = move || {
+            let _ = held.recv();
+            let _ = told.send(());
+        };
+        assert_eq!(within(Duration::ZERO, work), Err(ReasonCode::Deadline));
+        drop(release);
+        assert_eq!(done.recv(), Ok(()), "its thread goes on by itself");
+        assert_eq!(within(Duration::MAX, || 7), Ok(7));
+    }
+}
