@@ -92,14 +92,18 @@ fn rockchip(root: &Root, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
         };
     };
     let load = format!("{folder}/load");
-    let mut slots: Vec<Slot> = if root.open(RKNPU).is_ok() {
-        busy(root, RKNPU, mean_of_cores, npu, catalogue).into_iter().collect()
-    } else if root.exists(&load) {
-        busy(root, &load, percent, npu, catalogue).into_iter().collect()
-    } else {
-        let detail = "the driver tells the clock; its load is root's, in /sys/kernel/debug/rknpu/load";
-        absent(npu, &format!("/{folder}"), Reason::new(ReasonCode::NotSupported, detail), catalogue);
-        Vec::new()
+    let mut slots: Vec<Slot> = match root.open(RKNPU) {
+        Ok(_) => busy(root, RKNPU, mean_of_cores, npu, catalogue).into_iter().collect(),
+        Err(_) if root.exists(&load) => busy(root, &load, percent, npu, catalogue).into_iter().collect(),
+        Err(reason) if reason.code == ReasonCode::Permission => {
+            absent(npu, &format!("/{RKNPU}"), reason, catalogue);
+            Vec::new()
+        }
+        Err(_) => {
+            let detail = "the driver tells the clock and no load";
+            absent(npu, &format!("/{folder}"), Reason::new(ReasonCode::NotSupported, detail), catalogue);
+            Vec::new()
+        }
     };
     let clock = format!("{folder}/cur_freq");
     if root.exists(&clock) {

@@ -210,9 +210,18 @@ impl Root {
         Ok(names)
     }
 
-    /// Whether something of this name exists, of whatever kind.
+    /// Whether something of this name exists, of whatever kind. What is behind a folder that this user may not
+    /// enter does not.
     pub fn exists(&self, path: &str) -> bool {
-        self.resolve(path, OFlags::PATH).is_ok()
+        self.reach(path).is_ok()
+    }
+
+    /// Whether something of this name exists, or why nobody can tell.
+    ///
+    /// # Errors
+    /// That there is nothing, or that the way to it is closed.
+    pub(crate) fn reach(&self, path: &str) -> Result<(), Reason> {
+        self.resolve(path, OFlags::PATH).map(drop).map_err(|errno| reason(path, errno))
     }
 
     /// Where a link points, as it is written. `None` if it is no link.

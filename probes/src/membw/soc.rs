@@ -8,9 +8,9 @@
 //! | Thor | `debug/bpmp/debug/actmon/mc_all_avg_activity` | `devfreq/bwmgr/cur_freq` |
 //! | Rockchip, vendor's kernel | `devfreq/dmc/load`, percent | its `cur_freq` |
 
-use slmscope_profiles::channel::{Class, Quantity, Scope, Unit};
+use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, missing};
 use crate::files::{Files, Formula, Kind, Limits, Slot, enter, percent, scaled};
 use crate::root::Root;
 use crate::source::{Group, Source};
@@ -49,13 +49,15 @@ fn entry(id: &str, unit: Unit, class: Class, source: String) -> Entry {
 
 fn tegra(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
-    let Some(activity) = ACTIVITY.iter().find(|path| root.exists(path)) else { return slots };
-    let clock = CLOCK.iter().find(|path| root.exists(path));
-    let opened = clock
-        .ok_or_else(|| crate::catalogue::missing("no file with the memory's clock"))
-        .and_then(|clock| Ok((root.open(activity)?, root.open(clock)?)));
-    match (opened, clock) {
-        (Ok((busy, rate)), Some(clock)) => {
+    let activity = match first(root, &ACTIVITY) {
+        // Every machine keeps debugfs to itself; what is behind is known of this kind only.
+        Err((_, reason)) if reason.code != ReasonCode::Permission || !is_tegra(root) => return slots,
+        activity => activity,
+    };
+    let open = |path| root.open(path).map(|handle| (path, handle)).map_err(|reason| (path, reason));
+    let activity = activity.and_then(open);
+    match activity.and_then(|activity| Ok((activity, first(root, &CLOCK).and_then(open)?))) {
+        Ok(((activity, busy), (clock, rate))) => {
             let source = format!("/{activity} ÷ /{clock}");
             let channel = catalogue.gauge(entry("membw.emc.busy", Unit::Ratio, Class::Modelled, source));
             // kHz by Hz
@@ -64,13 +66,30 @@ fn tegra(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
             let clock_entry = entry("freq.emc", Unit::Hertz, Class::Reported, String::new());
             slots.extend(enter(root, catalogue, clock_entry, Kind::Gauge, clock, how, None));
         }
-        (Err(reason), _) => {
+        Err((path, reason)) => {
             let channel = ("membw.emc.busy", Quantity::MemoryBandwidth, Unit::Ratio, Scope::Dram);
-            catalogue.absent(channel, &format!("/{activity}"), reason, None);
+            catalogue.absent(channel, &format!("/{path}"), reason, None);
         }
-        (Ok(_), None) => {}
     }
     slots
+}
+
+/// The first that is there; else one behind a closed folder, or any, and why it cannot be reached.
+fn first(root: &Root, paths: &[&'static str]) -> Result<&'static str, (&'static str, Reason)> {
+    let mut refused = ("", missing("no file with it"));
+    for &path in paths {
+        match root.reach(path) {
+            Ok(()) => return Ok(path),
+            Err(reason) if refused.1.code != ReasonCode::Permission => refused = (path, reason),
+            Err(_) => {}
+        }
+    }
+    Err(refused)
+}
+
+/// Whether the device tree is that of a Tegra.
+fn is_tegra(root: &Root) -> bool {
+    root.text("proc/device-tree/compatible").is_ok_and(|text| text.contains("nvidia,tegra"))
 }
 
 fn rockchip(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {

@@ -3,7 +3,7 @@
 
 use slmscope_profiles::channel::ReasonCode;
 
-use crate::tree::{Tree, reason, row, value};
+use crate::tree::{Tree, has, reason, row, value};
 
 #[test]
 fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
@@ -88,4 +88,33 @@ fn a_table_of_the_firmware_tells_what_a_file_refuses() {
     assert_eq!(value(&report, "gpu0.busy"), Some(0.42));
     assert_eq!(reason(&report, "gpu0.power"), ReasonCode::NotSupported);
     assert_eq!(reason(&report, "throttle.gpu0.thermal"), ReasonCode::NotSupported);
+}
+
+/// Most systems let only root into debugfs.
+#[test]
+fn what_is_behind_a_closed_folder_is_locked_and_not_missing() {
+    let closed = [
+        ("sys/kernel/debug/cactmon/mc_all", ""),
+        ("sys/kernel/debug/bpmp/debug/clk/emc/rate", ""),
+        ("sys/kernel/debug/rknpu/load", ""),
+        (
+            "slmscope-failures",
+            "reach 13 sys/kernel/debug/cactmon/mc_all\n\
+             reach 13 sys/kernel/debug/bpmp/debug/clk/emc/rate\n\
+             reach 13 sys/kernel/debug/rknpu/load\n",
+        ),
+    ];
+    let report = |files: &[(&str, &str)]| Tree::new(&[&closed, files].concat()).doctor();
+    let jetson = report(&[("proc/device-tree/compatible", "nvidia,p3768\0nvidia,tegra234\0")]);
+    assert_eq!(reason(&jetson, "membw.emc.busy"), ReasonCode::Permission);
+    let remedy = row(&jetson, "membw.emc.busy").remedy.as_deref().unwrap();
+    assert!(remedy.starts_with("sudo chgrp ") && remedy.contains("/sys/kernel/debug"), "{remedy}");
+    let older = report(&[("sys/kernel/actmon_avg_activity/mc_all", "1000")]);
+    assert_eq!(reason(&older, "membw.emc.busy"), ReasonCode::Permission, "the clock is behind it");
+    assert!(row(&older, "membw.emc.busy").source.ends_with("emc/rate"));
+    let rockchip = report(&[("sys/class/devfreq/fdab0000.npu/cur_freq", "1000000000")]);
+    assert_eq!(reason(&rockchip, "npu0.busy"), ReasonCode::Permission);
+    assert!(row(&rockchip, "npu0.busy").remedy.as_deref().unwrap().contains("/sys/kernel/debug"));
+    assert_eq!(value(&rockchip, "npu0.clock"), Some(1e9));
+    assert!(!has(&report(&[]), "membw.emc.busy"), "other machines have none to unlock");
 }
