@@ -13,6 +13,7 @@ use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
 use crate::clock::{monotonic_ns, thread_cpu_ns};
 use crate::inventory::{discover, plain_reason};
+use crate::reader::user;
 use crate::root::Root;
 use crate::sampler::track::Track;
 use crate::source::{Lane, Pace, Source};
@@ -242,18 +243,6 @@ fn difference(
             format!("{}: the counter went backwards", channel.source),
         )),
     }
-}
-
-/// Name of the user who runs this, as in `/etc/passwd`; the number where there is no name.
-fn user() -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
-        (number.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::nvidia::Nvidia;
 use crate::own::{self, WorkerPid};
 use crate::powercap::Powercap;
 use crate::pressure::Pressure;
+use crate::reader::Reader;
 use crate::root::Root;
 use crate::source::{Group, Lane, Source};
 use crate::{
@@ -103,25 +104,13 @@ pub fn discover(root: &Root) -> Inventory {
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
     let mut channels = catalogue.finish();
-    remedy::complete(&mut channels, root, &group());
+    remedy::complete(&mut channels, root, &Reader::own(root));
     Inventory { channels, board: board::describe(root, profile), lanes, worker }
 }
 
 /// Sensors behind a driver that may hang, each for itself.
 fn parts(sources: impl IntoIterator<Item = Box<dyn Source>>) -> Vec<Box<dyn Source>> {
     sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
-}
-
-/// Name of this process's group, as in `/etc/group`; the number where it has none.
-fn group() -> String {
-    let gid = rustix::process::getegid().as_raw();
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let name = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
-        (number.parse() == Ok(gid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| gid.to_string())
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

@@ -25,9 +25,6 @@ const EVERY: Duration = Duration::from_secs(5);
 /// What the controller may take for an answer.
 const PATIENCE_MS: i32 = 1000;
 
-const REMEDY: &str = "the controller's device is root's: sudo chgrp \"$(id -gn)\" /dev/ipmi0 && \
-    sudo chmod 0660 /dev/ipmi0";
-
 /// Network function of group extensions, the command, and its body: DCMI, system power statistics.
 const NETFN: u8 = 0x2c;
 const COMMAND: u8 = 0x02;
@@ -88,9 +85,8 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
                 std::io::ErrorKind::PermissionDenied => ReasonCode::Permission,
                 _ => ReasonCode::ReadError,
             };
-            let remedy = (code == ReasonCode::Permission).then(|| REMEDY.to_owned());
             let reason = slmscope_profiles::channel::Reason::new(code, format!("{path}: {error}"));
-            catalogue.absent(channel, path, reason, remedy);
+            catalogue.absent(channel, path, reason, None);
             return None;
         }
     };

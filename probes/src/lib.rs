@@ -45,6 +45,7 @@ mod pmic;
 mod powercap;
 mod pressure;
 pub mod process;
+mod reader;
 mod remedy;
 mod root;
 mod sampler;

@@ -43,10 +43,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
     traffic.files.extend(resctrl::discover(root, catalogue));
     traffic.files.extend(soc::discover(root, catalogue));
     if !catalogue.has_id("membw.dram") {
-        let (source, reason, remedy) =
-            refused.unwrap_or_else(|| (String::new(), missing("nothing counts it"), None));
+        let (source, reason) = refused.unwrap_or_else(|| (String::new(), missing("nothing counts it")));
         let channel = ("membw.dram", Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Dram);
-        catalogue.absent(channel, &source, reason, remedy);
+        catalogue.absent(channel, &source, reason, None);
     }
     traffic.counters.extend(perf::misses::discover(root, catalogue, worker));
     traffic

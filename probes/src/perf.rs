@@ -204,24 +204,20 @@ fn open(event: Event, target: Target, leader: Option<&OwnedFd>) -> Result<OwnedF
     }
 }
 
-/// What it means that a counter cannot be opened, and what changes it.
-pub(crate) fn refusal(what: &str, errno: Errno) -> (Reason, Option<String>) {
+/// What it means that a counter cannot be opened.
+pub(crate) fn refusal(what: &str, errno: Errno) -> Reason {
     match errno {
         Errno::ACCESS | Errno::PERM => {
             let detail = format!("{what}: the kernel lets only privileged users count for the whole machine");
-            (Reason::new(ReasonCode::Permission, detail), Some(REMEDY.to_owned()))
+            Reason::new(ReasonCode::Permission, detail)
         }
         Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::NODEV => {
             let detail = format!("{what}: this machine's hardware or hypervisor does not count it");
-            (Reason::new(ReasonCode::NotSupported, detail), None)
+            Reason::new(ReasonCode::NotSupported, detail)
         }
-        other => (Reason::new(code(other), format!("{what}: {other}")), None),
+        other => Reason::new(code(other), format!("{what}: {other}")),
     }
 }
-
-/// The first lasts until the next boot, the second until the binary is replaced.
-const REMEDY: &str = "sudo sysctl kernel.perf_event_paranoid=0, or for this program alone: \
-    sudo setcap cap_perfmon+ep \"$(command -v slmscoped)\"";
 
 #[cfg(test)]
 mod tests {

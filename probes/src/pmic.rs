@@ -49,19 +49,14 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         return None;
     }
     let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
-    let absent = |code, detail: String| {
-        let remedy = (code == ReasonCode::Permission)
-            .then(|| "sudo usermod -aG video \"$USER\", then log in again".to_owned());
-        (Reason::new(code, detail), remedy)
-    };
     let first = match open {
         Ok(file) => {
-            ask(&file).map(|text| (file, text)).map_err(|code| absent(code, format!("{DEVICE}: {code}")))
+            ask(&file).map(|text| (file, text)).map_err(|code| Reason::new(code, format!("{DEVICE}: {code}")))
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Err(absent(ReasonCode::Permission, format!("{DEVICE}: {error}")))
+            Err(Reason::new(ReasonCode::Permission, format!("{DEVICE}: {error}")))
         }
-        Err(error) => Err(absent(ReasonCode::NoSuchInterface, format!("{DEVICE}: {error}"))),
+        Err(error) => Err(Reason::new(ReasonCode::NoSuchInterface, format!("{DEVICE}: {error}"))),
     };
     match first {
         Ok((file, text)) => {
@@ -80,9 +75,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             let sum = catalogue.gauge(entry(PMIC_POWER.trim_start_matches("power.rail."), Class::Derived));
             Some(Box::new(Pmic { file, rails, sum }))
         }
-        Err((reason, remedy)) => {
+        Err(reason) => {
             let channel = (PMIC_POWER, Quantity::Power, Unit::Watts, Scope::Rail("pmic".to_owned()));
-            catalogue.absent(channel, DEVICE, reason, remedy);
+            catalogue.absent(channel, DEVICE, reason, None);
             None
         }
     }

@@ -140,21 +140,12 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
             Some(Zone { channel, handle, range_uj, last_uj: None, changed: Instant::now() })
         }
         Err(reason) => {
-            let remedy = (reason.code == ReasonCode::Permission).then(|| remedy(&source));
             let energy = (id.as_str(), Quantity::Energy, Unit::Joules, scope.clone());
-            catalogue.absent(energy, &source, reason.clone(), remedy.clone());
-            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason, remedy);
+            catalogue.absent(energy, &source, reason.clone(), None);
+            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason, None);
             None
         }
     }
-}
-
-/// Energy counters are root's since Linux 5.10, because they leak what other users compute.
-fn remedy(source: &str) -> String {
-    format!(
-        "let your group read it: sudo chgrp \"$(id -gn)\" {source} && sudo chmod 0440 {source} (until the next \
-         boot; for good with a udev rule that does the same: SUBSYSTEM==\"powercap\", KERNEL==\"intel-rapl*\")"
-    )
 }
 
 fn is_amd(root: &Root, range_uj: Option<i64>) -> bool {

@@ -9,8 +9,6 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
 
-const REMEDY: &str = "boot with psi=1 on the kernel command line";
-
 /// Two lines of at most 100 bytes.
 const CAP: usize = 512;
 
@@ -43,14 +41,10 @@ impl Pressure {
                 // Kernels before 6.1 and some configurations have no such file beside the others.
                 Err(reason) if name == "irq" && reason.code == ReasonCode::NoSuchInterface => {}
                 Err(reason) => {
-                    let remedy = match reason.code {
-                        ReasonCode::NoSuchInterface | ReasonCode::NotSupported => Some(REMEDY.to_owned()),
-                        _ => None,
-                    };
                     for line in ["some", "full"] {
                         let id = format!("psi.{name}.{line}");
                         let channel = (id.as_str(), Quantity::Pressure, Unit::Ratio, Scope::Machine);
-                        catalogue.absent(channel, &source, explain(&reason), remedy.clone());
+                        catalogue.absent(channel, &source, explain(&reason), None);
                     }
                 }
             }

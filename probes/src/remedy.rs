@@ -6,21 +6,25 @@
 
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
 
+use crate::reader::{Reader, SERVICE};
 use crate::root::Root;
 use crate::system::{Family, System, Vendor};
 
-/// Sets the remedies of all channels that are unavailable. `group` is who may read afterwards.
-pub(crate) fn complete(channels: &mut [Channel], root: &Root, group: &str) {
+/// Sets the remedies of all channels that are unavailable, for `reader` to have them.
+pub(crate) fn complete(channels: &mut [Channel], root: &Root, reader: &Reader) {
     let system = System::of(root);
     let nvidia = has_nvidia_card(root);
     for channel in channels.iter_mut().filter(|channel| channel.class == Class::Unavailable) {
         let Some(code) = channel.reason.as_ref().map(|reason| reason.code) else { continue };
         let known = match code {
-            ReasonCode::Permission => permission(&channel.source, &system, group),
-            ReasonCode::NoSuchInterface => missing(channel, &system, nvidia),
-            ReasonCode::NotSupported if channel.quantity == Quantity::Pressure => {
+            ReasonCode::Permission => permission(&channel.source, &system, reader),
+            // A kernel that was booted without it shows no files, or files that cannot be read.
+            ReasonCode::NoSuchInterface | ReasonCode::NotSupported
+                if channel.quantity == Quantity::Pressure =>
+            {
                 Known::Is(system.add_boot_word("psi=1"))
             }
+            ReasonCode::NoSuchInterface => missing(channel, &system, nvidia),
             _ => Known::Nothing,
         };
         match known {
@@ -44,43 +48,104 @@ enum Known {
     Nothing,
 }
 
-fn permission(source: &str, system: &System, group: &str) -> Known {
-    if source.contains("/powercap/") {
-        return Known::Is(rapl(system, group));
-    }
-    if source.contains("/sys/kernel/debug") {
-        return Known::Is(format!(
+fn permission(source: &str, system: &System, reader: &Reader) -> Known {
+    let group = &reader.group;
+    Known::Is(match source {
+        _ if source.contains("/powercap/") => rapl(system, group),
+        _ if source.starts_with("perf ") || source.contains("/event_source/") => counters(system, reader),
+        _ if source.starts_with("/dev/ipmi") => controller(system, group),
+        _ if source.starts_with("/dev/vcio") => mailbox(system, reader),
+        _ if source.contains("/sys/kernel/debug") => format!(
             "sudo chgrp {group} /sys/kernel/debug && sudo chmod 0750 /sys/kernel/debug (until the next boot; \
              whoever is in that group then sees all of debugfs)"
-        ));
-    }
-    Known::Nothing
+        ),
+        _ => return Known::Nothing,
+    })
 }
 
 /// Energy counters are root's since Linux 5.10, because they leak what other users compute.
 fn rapl(system: &System, group: &str) -> String {
+    // NixOS has no /bin but for the shell.
+    let bin = if system.family == Family::Nix { "${pkgs.coreutils}/bin" } else { "/bin" };
     let rule = format!(
-        "SUBSYSTEM==\"powercap\", KERNEL==\"intel-rapl*:*\", ACTION==\"add\", RUN+=\"/bin/chgrp {group} \
-         /sys%p/energy_uj\", RUN+=\"/bin/chmod 0440 /sys%p/energy_uj\""
+        "SUBSYSTEM==\"powercap\", KERNEL==\"intel-rapl*:*\", ACTION==\"add\", RUN+=\"{bin}/chgrp {group} \
+         /sys%p/energy_uj\", RUN+=\"{bin}/chmod 0440 /sys%p/energy_uj\""
     );
     match system.family {
-        Family::Nix => format!("services.udev.extraRules = ''{rule}''; in configuration.nix"),
         Family::Alpine => format!(
             "sudo chgrp {group} /sys/class/powercap/intel-rapl*:*/energy_uj && sudo chmod 0440 \
              /sys/class/powercap/intel-rapl*:*/energy_uj (in /etc/local.d/slmscope.start for every boot)"
         ),
-        _ => format!(
-            "echo '{rule}' | sudo tee /etc/udev/rules.d/70-slmscope-rapl.rules && sudo udevadm control \
-             --reload && sudo udevadm trigger --action=add --subsystem-match=powercap"
+        _ => device_rule(system, &rule, "rapl", "powercap"),
+    }
+}
+
+/// Makes the device manager follow a rule, now and at every boot.
+fn device_rule(system: &System, rule: &str, name: &str, subsystem: &str) -> String {
+    if system.family == Family::Nix {
+        return format!("services.udev.extraRules = ''{rule}''; in configuration.nix");
+    }
+    format!(
+        "echo '{rule}' | sudo tee /etc/udev/rules.d/70-slmscope-{name}.rules && sudo udevadm control \
+         --reload && sudo udevadm trigger --action=add --subsystem-match={subsystem}"
+    )
+}
+
+/// Counting for the whole machine. The service may gain nothing from its program's file, so its unit is changed;
+/// any other program may be given the one capability, or all of them the right.
+fn counters(system: &System, reader: &Reader) -> String {
+    const FILE: &str = "/etc/sysctl.d/70-slmscope.conf";
+    match (reader.is_service, system.family) {
+        (true, Family::Nix) => {
+            "systemd.services.slmscoped.serviceConfig = { AmbientCapabilities = \"CAP_PERFMON\"; \
+             CapabilityBoundingSet = \"CAP_PERFMON\"; }; in configuration.nix"
+                .to_owned()
+        }
+        (true, _) => format!(
+            "sudo mkdir -p /etc/systemd/system/{SERVICE}.d && printf '[Service]\\nAmbientCapabilities=CAP_PERFMON\\n\
+             CapabilityBoundingSet=CAP_PERFMON\\n' | sudo tee /etc/systemd/system/{SERVICE}.d/counters.conf && \
+             sudo systemctl daemon-reload && sudo systemctl restart {SERVICE}"
         ),
+        (false, Family::Nix) => {
+            "boot.kernel.sysctl.\"kernel.perf_event_paranoid\" = 0; in configuration.nix".to_owned()
+        }
+        (false, _) => format!(
+            "for this program alone, until its file is replaced: sudo setcap cap_perfmon+ep '{}'; or for every \
+             user: echo kernel.perf_event_paranoid=0 | sudo tee {FILE} && sudo sysctl -p {FILE}",
+            reader.program
+        ),
+    }
+}
+
+/// The management controller's device is root's.
+fn controller(system: &System, group: &str) -> String {
+    if system.family == Family::Alpine {
+        return format!("sudo chgrp {group} /dev/ipmi0 && sudo chmod 0660 /dev/ipmi0 (until the next boot)");
+    }
+    let rule = format!("SUBSYSTEM==\"ipmi\", GROUP=\"{group}\", MODE=\"0660\"");
+    device_rule(system, &rule, "ipmi", "ipmi")
+}
+
+/// The mailbox of the Raspberry Pi's firmware is of group `video`.
+fn mailbox(system: &System, reader: &Reader) -> String {
+    let user = &reader.user;
+    match (reader.is_service, system.family) {
+        (_, Family::Nix) => {
+            format!("users.users.{user}.extraGroups = [ \"video\" ]; in configuration.nix")
+        }
+        (true, _) => format!("sudo usermod -aG video {user} && sudo systemctl restart {SERVICE}"),
+        (false, _) => format!("sudo usermod -aG video {user}, then log in again"),
     }
 }
 
 fn missing(channel: &Channel, system: &System, nvidia: bool) -> Known {
     let module = |name: &str| {
-        Known::Is(format!(
-            "sudo modprobe {name} && echo {name} | sudo tee /etc/modules-load.d/slmscope-{name}.conf"
-        ))
+        Known::Is(match system.family {
+            Family::Nix => format!("boot.kernelModules = [ \"{name}\" ]; in configuration.nix"),
+            _ => format!(
+                "sudo modprobe {name} && echo {name} | sudo tee /etc/modules-load.d/slmscope-{name}.conf"
+            ),
+        })
     };
     match channel.quantity {
         // Only the row that stands for the whole family.
@@ -98,6 +163,12 @@ fn missing(channel: &Channel, system: &System, nvidia: bool) -> Known {
                 Some(install) => Known::Is(format!("{install} && sudo sensors-detect")),
                 None => Known::Nothing,
             }
+        }
+        Quantity::Gpu if nvidia && system.family == Family::Ubuntu => {
+            Known::Is("sudo ubuntu-drivers install".to_owned())
+        }
+        Quantity::Gpu if nvidia && system.family == Family::Nix => {
+            Known::Is("services.xserver.videoDrivers = [ \"nvidia\" ]; in configuration.nix".to_owned())
         }
         Quantity::Gpu if nvidia => {
             // Fedora's driver needs the RPM Fusion repository, Debian's the section non-free.
@@ -128,66 +199,4 @@ fn has_nvidia_card(root: &Root) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalogue::{Catalogue, missing};
-    use slmscope_profiles::channel::{Reason, Scope, Unit};
-
-    /// The remedies of a tree for four absent channels: energy, an unreadable counter, pressure, GPU.
-    fn remedies(files: &[(&str, &str)]) -> [Option<String>; 4] {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let mut catalogue = Catalogue::default();
-        let mut absent = |id: &str, quantity, source: &str, reason| {
-            catalogue.absent((id, quantity, Unit::Count, Scope::Machine), source, reason, None);
-        };
-        absent("energy.package", Quantity::Energy, "/sys/class/powercap", missing("none"));
-        let denied = Reason::new(ReasonCode::Permission, "no");
-        absent("energy.psys", Quantity::Energy, "/sys/class/powercap/intel-rapl:1/energy_uj", denied);
-        let off = Reason::new(ReasonCode::NotSupported, "psi=0");
-        absent("psi.cpu.some", Quantity::Pressure, "/proc/pressure/cpu", off);
-        absent("gpu0.busy", Quantity::Gpu, "libnvidia-ml.so.1", missing("no driver"));
-        let mut channels = catalogue.finish();
-        complete(&mut channels, &Root::tree(dir.path()).unwrap(), "users");
-        let mut remedies = channels.into_iter().map(|channel| channel.remedy);
-        std::array::from_fn(|_| remedies.next().unwrap())
-    }
-
-    const INTEL: (&str, &str) = ("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : fpu\n");
-
-    #[test]
-    fn commands_fit_the_distribution() {
-        let [energy, rapl, pressure, gpu] = remedies(&[
-            INTEL,
-            ("etc/os-release", "ID=fedora\n"),
-            ("sys/bus/pci/devices/0000:01:00.0/vendor", "0x10de\n"),
-            ("sys/bus/pci/devices/0000:01:00.0/class", "0x030000\n"),
-        ]);
-        assert!(energy.unwrap().starts_with("sudo modprobe intel_rapl_msr"));
-        assert!(rapl.unwrap().contains("chgrp users /sys%p/energy_uj"));
-        assert!(pressure.unwrap().starts_with("sudo grubby"));
-        assert_eq!(gpu.as_deref(), Some("sudo dnf install akmod-nvidia"));
-        let [_, rapl, pressure, gpu] = remedies(&[INTEL, ("etc/os-release", "ID=nixos\n")]);
-        assert!(rapl.unwrap().starts_with("services.udev.extraRules"));
-        assert!(pressure.unwrap().contains("boot.kernelParams"));
-        assert_eq!(gpu, None, "there is no such card");
-    }
-
-    #[test]
-    fn nothing_is_advised_that_would_change_nothing() {
-        let [energy, ..] = remedies(&[("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : hypervisor\n")]);
-        assert_eq!(energy, None);
-        let [energy, ..] = remedies(&[("proc/cpuinfo", "CPU part : 0xd0b\n")]);
-        assert_eq!(energy, None, "RAPL is of x86");
-    }
-
-    #[test]
-    fn in_a_container_the_host_is_to_be_changed() {
-        let [energy, ..] = remedies(&[INTEL, (".dockerenv", "")]);
-        assert!(energy.unwrap().starts_with("on the host of this container: sudo modprobe"));
-    }
-}
+mod tests;

@@ -7,8 +7,10 @@ use crate::root::Root;
 /// Families of distributions whose commands are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Debian, Ubuntu and what is made from them.
+    /// Debian and what is made from it.
     Debian,
+    /// Ubuntu and what is made from it.
+    Ubuntu,
     /// Fedora, RHEL and its rebuilds.
     Fedora,
     /// Arch and what is made from it.
@@ -82,7 +84,7 @@ impl System {
     /// The command that installs a package, whose name differs.
     pub(crate) fn install(&self, debian: &str, fedora: &str, arch: &str, suse: &str) -> Option<String> {
         Some(match self.family {
-            Family::Debian => format!("sudo apt install {debian}"),
+            Family::Debian | Family::Ubuntu => format!("sudo apt install {debian}"),
             Family::Fedora => format!("sudo dnf install {fedora}"),
             Family::Arch => format!("sudo pacman -S {arch}"),
             Family::Suse => format!("sudo zypper install {suse}"),
@@ -100,7 +102,7 @@ impl System {
             (BootLine::Extlinux, _) => {
                 format!("sudo sed -i '/^ *APPEND /s/$/ {word}/' /boot/extlinux/extlinux.conf")
             }
-            (BootLine::Family, Family::Debian) => grub("sudo update-grub"),
+            (BootLine::Family, Family::Debian | Family::Ubuntu) => grub("sudo update-grub"),
             (BootLine::Family, Family::Fedora) => format!("sudo grubby --update-kernel=ALL --args={word}"),
             (BootLine::Family, Family::Arch) => grub("sudo grub-mkconfig -o /boot/grub/grub.cfg"),
             (BootLine::Family, Family::Suse) => grub("sudo grub2-mkconfig -o /boot/grub2/grub.cfg"),
@@ -134,7 +136,8 @@ fn family(os_release: &str) -> Family {
     let names = ["ID", "ID_LIKE"].iter().filter_map(|key| fields.get(key)).flat_map(|names| names.split(' '));
     let known = |name: &str| {
         Some(match name {
-            "debian" | "ubuntu" | "raspbian" | "linuxmint" | "pop" => Family::Debian,
+            "ubuntu" | "linuxmint" | "pop" => Family::Ubuntu,
+            "debian" | "raspbian" => Family::Debian,
             "fedora" | "rhel" | "centos" | "rocky" | "almalinux" => Family::Fedora,
             "arch" | "archlinux" | "manjaro" | "endeavouros" => Family::Arch,
             "opensuse" | "suse" | "sles" | "opensuse-tumbleweed" | "opensuse-leap" => Family::Suse,
@@ -154,7 +157,8 @@ mod tests {
     fn distributions_are_known_by_themselves_or_by_what_they_are_made_from() {
         for (text, expected) in [
             ("ID=debian\n", Family::Debian),
-            ("ID=ubuntu\nID_LIKE=debian\n", Family::Debian),
+            ("ID=ubuntu\nID_LIKE=debian\n", Family::Ubuntu),
+            ("ID=own\nID_LIKE=\"ubuntu debian\"\n", Family::Ubuntu),
             ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Fedora),
             ("ID=cachyos\nID_LIKE=arch\n", Family::Arch),
             ("ID='opensuse-tumbleweed'\n", Family::Suse),

@@ -78,9 +78,9 @@ pub(crate) fn discover(
 ) {
     let works = |channel: &Channel| works(root, lists, channel);
     let Some(choice) = candidates(catalogue.channels(), board, discharging, works).into_iter().next() else {
-        let (reason, remedy) = why_none(catalogue.channels());
+        let (source, reason) = why_none(catalogue.channels());
         let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
-        return catalogue.absent(channel, "", reason, remedy);
+        return catalogue.absent(channel, &source, reason, None);
     };
     let is_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
     let reads_all = |list: &Sources| {
@@ -224,8 +224,8 @@ fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> 
     Choice { scope, without, ..Choice::of(&[packages, dram, cards].concat()) }
 }
 
-/// What stands in the way of a figure for the board.
-fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
+/// What stands in the way of a figure for the board, and where.
+fn why_none(channels: &[Channel]) -> (String, Reason) {
     let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
     let locked = channels
         .iter()
@@ -233,7 +233,7 @@ fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
         .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
     if let Some(channel) = locked {
         let detail = format!("{} would tell it, but this user may not read it", channel.id);
-        return (Reason::new(ReasonCode::Permission, detail), channel.remedy.clone());
+        return (channel.source.clone(), Reason::new(ReasonCode::Permission, detail));
     }
     let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
     let tell = batteries().filter(|battery| battery.reason.is_none()).count();
@@ -244,7 +244,7 @@ fn why_none(channels: &[Channel]) -> (Reason, Option<String>) {
     } else {
         "no sensor of what the machine draws; its battery tells while it discharges"
     };
-    (Reason::new(ReasonCode::NoSuchInterface, detail), None)
+    (String::new(), Reason::new(ReasonCode::NoSuchInterface, detail))
 }
 
 /// The first source, the names of all parts, and what they leave out.

@@ -31,8 +31,8 @@ struct Counter {
     bytes: f64,
 }
 
-/// Where it was looked for, why it is absent and what helps.
-pub(crate) type Refused = (String, Reason, Option<String>);
+/// Where it was looked for, and why it is absent.
+pub(crate) type Refused = (String, Reason);
 
 /// Enters `membw.dram` and, where they are counted apart, its reads and writes.
 ///
@@ -47,27 +47,26 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Result<Box<dyn
         let source = format!("/sys/bus/event_source/devices/{}", first.name);
         if !root.is_live() {
             let detail = format!("a captured tree has no counters to open; {} would count", first.name);
-            refused.get_or_insert((source, Reason::new(ReasonCode::NoSuchInterface, detail), None));
+            refused.get_or_insert((source, Reason::new(ReasonCode::NoSuchInterface, detail)));
             continue;
         }
         match open(&found) {
             Ok(groups) => return Ok(enter(groups, &source, catalogue)),
             Err(errno) => {
-                let (reason, remedy) = refusal(&first.name, errno);
-                refused.get_or_insert((source, reason, remedy));
+                refused.get_or_insert((source, refusal(&first.name, errno)));
             }
         }
     }
     Err(refused
         .or_else(|| unsized_pmu(&pmus))
-        .unwrap_or_else(|| ("/sys/bus/event_source/devices".to_owned(), no_counters(root), None)))
+        .unwrap_or_else(|| ("/sys/bus/event_source/devices".to_owned(), no_counters(root))))
 }
 
 fn unsized_pmu(pmus: &[String]) -> Option<Refused> {
     let name = pmus.iter().find(|name| UNSIZED.iter().any(|prefix| name.starts_with(prefix)))?;
     let detail = format!("{name} counts accesses of a size that neither the kernel nor its manual tells");
     let source = format!("/sys/bus/event_source/devices/{name}");
-    Some((source, Reason::new(ReasonCode::NotSupported, detail), None))
+    Some((source, Reason::new(ReasonCode::NotSupported, detail)))
 }
 
 /// The PMUs of one kind with the counters that they have.

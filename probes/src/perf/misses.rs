@@ -37,18 +37,17 @@ pub(crate) fn discover(
     worker: &WorkerPid,
 ) -> Option<Box<dyn Source>> {
     let id = "membw.worker";
-    let mut absent = |reason, remedy| {
+    let mut absent = |reason| {
         let channel = (id, Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Process);
-        catalogue.absent(channel, SOURCE, reason, remedy);
+        catalogue.absent(channel, SOURCE, reason, None);
     };
     if !root.is_live() {
-        absent(crate::catalogue::missing("a captured tree runs no process of ours"), None);
+        absent(crate::catalogue::missing("a captured tree runs no process of ours"));
         return None;
     }
     let events = events(root);
     if let Err(errno) = Group::open(&events[..1], Target::Thread(0)) {
-        let (reason, remedy) = refusal("cache misses", errno);
-        absent(reason, remedy);
+        absent(refusal("cache misses", errno));
         return None;
     }
     let entry = Entry {
