@@ -19,6 +19,8 @@ pub struct Inspected {
     pub spec: DecoderSpec,
     /// Its steps, with the weights as they will lie in memory and keys and values in f16.
     pub plan: Arc<Plan>,
+    /// Tensors that are left out, or kept in another format than the file's.
+    pub notes: Vec<String>,
 }
 
 /// Reads the headers of `files`, which `model` names in their order. `format` is what a directory's weights are
@@ -39,7 +41,11 @@ pub fn inspect(
         );
     }
     let model = files.model(format, KvFormat::F16)?;
-    Ok(Inspected { spec: model.spec().clone(), plan: Arc::clone(model.plan()) })
+    Ok(Inspected {
+        spec: model.spec().clone(),
+        plan: Arc::clone(model.plan()),
+        notes: model.notes().to_vec(),
+    })
 }
 
 /// A model's mapped files.

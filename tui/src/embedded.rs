@@ -64,13 +64,13 @@ mod present {
         Ok((captured.files, captured.failed, captured.redacted))
     }
 
-    /// What a model's files hold: what it computes, and its steps.
+    /// What a model's files hold: what it computes, its steps, and what is to be said of how they are read.
     pub fn inspect(
         chosen: ChosenModel,
         format: Option<WeightFormat>,
-    ) -> Result<(DecoderSpec, Arc<Plan>), Failure> {
-        let Inspected { spec, plan } = inspect_files(&chosen.model, chosen.files, format)?;
-        Ok((spec, plan))
+    ) -> Result<(DecoderSpec, Arc<Plan>, Vec<String>), Failure> {
+        let Inspected { spec, plan, notes } = inspect_files(&chosen.model, chosen.files, format)?;
+        Ok((spec, plan, notes))
     }
 
     /// Compares a model with reference logits, in this process.
@@ -125,7 +125,10 @@ pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize, usiz
 pub fn inspect(
     _chosen: crate::source::ChosenModel,
     _format: Option<slmscope_profiles::format::WeightFormat>,
-) -> Result<(slmscope_profiles::spec::DecoderSpec, std::sync::Arc<slmscope_profiles::plan::Plan>), Failure> {
+) -> Result<
+    (slmscope_profiles::spec::DecoderSpec, std::sync::Arc<slmscope_profiles::plan::Plan>, Vec<String>),
+    Failure,
+> {
     absent("reading model files")
 }
 

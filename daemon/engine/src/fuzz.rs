@@ -60,11 +60,12 @@ pub fn gguf(bytes: &[u8]) {
     }
     match reader::gguf::read(&gguf) {
         Ok(described) => {
-            let plan =
-                Plan::compile(&described.spec, KvFormat::F16, |tensor| described.tensors[&tensor.name].0);
-            for (tensor, format) in &plan.tensors {
-                let (_, range) = &described.tensors[&tensor.name];
-                assert!(range.end <= bytes.len() && range.len() as u64 == tensor.bytes(*format));
+            let plan = Plan::compile(&described.spec, KvFormat::F16, |tensor| {
+                described.tensors[&tensor.name].format
+            });
+            for (tensor, _) in &plan.tensors {
+                let place = &described.tensors[&tensor.name];
+                assert!(place.range.end <= bytes.len() && place.holds(tensor));
             }
         }
         Err(LoadError::Gguf(error)) => place(&error.to_string(), error.offset, bytes),

@@ -1,7 +1,6 @@
 //! A model that can be loaded: its plan and where the weights come from.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use slmscope_profiles::format::{KvFormat, WeightFormat};
@@ -14,8 +13,7 @@ use crate::error::LoadError;
 use crate::executor::{EngineMemory, Executor};
 use crate::gguf::Gguf;
 use crate::map::MappedFile;
-use crate::reader::gguf as reader;
-use crate::reader::hf::{self, Place};
+use crate::reader::{gguf, hf};
 use crate::session::Session;
 use crate::setup::{ExecutorKind, Setup, executor_is_available};
 use crate::synthetic;
@@ -26,6 +24,7 @@ pub struct Model {
     spec: DecoderSpec,
     plan: Arc<Plan>,
     source: Source,
+    notes: Vec<String>,
 }
 
 /// Where weights come from.
@@ -33,9 +32,9 @@ enum Source {
     /// Made up from a seed.
     Synthetic { seed: u64 },
     /// A mapped file and the place of each tensor of the plan in it.
-    File { file: Arc<MappedFile>, places: Vec<Range<usize>> },
+    File { file: Arc<MappedFile>, places: Vec<gguf::Place> },
     /// The files of a checkpoint, and how each tensor of the plan is read from them.
-    Checkpoint { places: Vec<Place> },
+    Checkpoint { places: Vec<hf::Place> },
 }
 
 impl Model {
@@ -52,7 +51,7 @@ impl Model {
     ) -> Result<Self, LoadError> {
         spec.validate().map_err(|source| LoadError::Spec { model: "synthetic model".to_owned(), source })?;
         let plan = Arc::new(Plan::compile(&spec, kv, |tensor| tensor.format_in(format)));
-        Ok(Self { spec, plan, source: Source::Synthetic { seed } })
+        Ok(Self { spec, plan, source: Source::Synthetic { seed }, notes: Vec::new() })
     }
 
     /// The model in a GGUF file.
@@ -60,11 +59,12 @@ impl Model {
     /// # Errors
     /// A file that is no GGUF, or a model that this engine does not run; see [`LoadError`].
     pub fn gguf(file: Arc<MappedFile>, kv: KvFormat) -> Result<Self, LoadError> {
-        let described = reader::read(&Gguf::parse(file.bytes(), file.name())?)?;
+        let described = gguf::read(&Gguf::parse(file.bytes(), file.name())?)?;
         let tensors: HashMap<_, _> = described.tensors;
-        let plan = Plan::compile(&described.spec, kv, |tensor| tensors[&tensor.name].0);
-        let places = plan.tensors.iter().map(|(tensor, _)| tensors[&tensor.name].1.clone()).collect();
-        Ok(Self { spec: described.spec, plan: Arc::new(plan), source: Source::File { file, places } })
+        let plan = Plan::compile(&described.spec, kv, |tensor| tensors[&tensor.name].format);
+        let places = plan.tensors.iter().map(|(tensor, _)| tensors[&tensor.name].clone()).collect();
+        let (plan, source) = (Arc::new(plan), Source::File { file, places });
+        Ok(Self { spec: described.spec, plan, source, notes: described.notes })
     }
 
     /// The model in a Hugging Face checkpoint: `files` are `config.json` and the safetensors, each with its name
@@ -80,12 +80,18 @@ impl Model {
         let described = hf::read(files, format)?;
         let plan = Plan::compile(&described.spec, kv, |tensor| described.tensors[&tensor.name].format);
         let places = plan.tensors.iter().map(|(tensor, _)| described.tensors[&tensor.name].clone()).collect();
-        Ok(Self { spec: described.spec, plan: Arc::new(plan), source: Source::Checkpoint { places } })
+        let (plan, source) = (Arc::new(plan), Source::Checkpoint { places });
+        Ok(Self { spec: described.spec, plan, source, notes: Vec::new() })
     }
 
     /// What it computes.
     pub fn spec(&self) -> &DecoderSpec {
         &self.spec
+    }
+
+    /// What a user should know of how the files are read: tensors that are left out, or kept in another format.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The steps of a pass.
@@ -138,12 +144,7 @@ impl Model {
                 Ok(TensorBytes::Owned(Arc::new(bytes)))
             }
             Source::Checkpoint { places } => places[id].bytes(&self.plan.tensors[id].0, loading),
-            Source::File { file, places } => {
-                let (tensor, format) = &self.plan.tensors[id];
-                let bytes = TensorBytes::Mapped(Arc::clone(file), places[id].clone());
-                bytes.check(&tensor.name, *format, loading)?;
-                Ok(bytes)
-            }
+            Source::File { file, places } => places[id].bytes(&self.plan.tensors[id].0, file, loading),
         }
     }
 

@@ -10,14 +10,14 @@
 
 mod architecture;
 mod keys;
+mod place;
 mod rope;
 
+pub(crate) use place::Place;
 pub(crate) use rope::long_rope_magnitude;
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
-use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::{EMBEDDING, TensorSpec};
 
@@ -31,8 +31,10 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
     pub(crate) spec: DecoderSpec,
-    /// Format and place of every tensor of the spec, by name.
-    pub(crate) tensors: HashMap<String, (WeightFormat, Range<usize>)>,
+    /// Every tensor of the spec, by name.
+    pub(crate) tensors: HashMap<String, Place>,
+    /// What is kept in another format than the file's.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads what `gguf` describes and checks every tensor against it.
@@ -45,22 +47,30 @@ pub(crate) fn read(gguf: &Gguf<'_>) -> Result<Description, LoadError> {
     let mut tensors = HashMap::new();
     for tensor in spec.tensors() {
         let part = find(gguf, &spec, &tensor)?;
-        let format = format(gguf, &tensor, part.info)?;
         // A vector is one row; its part is counted in elements.
         let unit = if tensor.rows == 1 { 1 } else { u64::from(tensor.columns) };
-        let start = part.info.range().start + format.bytes(1, unit * part.first) as usize;
-        let range = start..start + tensor.bytes(format) as usize;
+        let place = Place::new(part.info, unit * part.first, &tensor);
+        let place = place.ok_or_else(|| {
+            let what =
+                format!("{} in {} with rows of {}", at(part.info), part.info.ggml_type(), tensor.columns);
+            unsupported(gguf, what, "quantize the model to f32, f16, bf16, q4_0 to q8_1 or q2_k to q8_k")
+        })?;
         used.insert(part.info.name());
-        tensors.insert(tensor.name, (format, range));
+        tensors.insert(tensor.name, place);
     }
-    match gguf.tensors().iter().map(TensorInfo::name).find(|name| !used.contains(name)) {
-        Some(name) => Err(unsupported(
+    match gguf.tensors().iter().find(|info| !used.contains(info.name())) {
+        Some(info) => Err(unsupported(
             gguf,
-            format!("tensor {name}, which this architecture's computation does not use,"),
+            format!("{}, which this architecture's computation does not use,", at(info)),
             "convert the model again with a current converter",
         )),
-        None => Ok(Description { spec, tensors }),
+        None => Ok(Description { spec, notes: place::notes(tensors.values()), tensors }),
     }
+}
+
+/// A tensor and where its bytes begin.
+fn at(info: &TensorInfo) -> String {
+    format!("tensor {} (at byte {})", info.name(), info.range().start)
 }
 
 /// A tensor of the spec in the file: `first` rows into a tensor there, elements if it is a vector.
@@ -128,17 +138,6 @@ fn fused_with(gguf: &Gguf<'_>, spec: &DecoderSpec, tensor: &TensorSpec) -> Optio
         }
         _ => None,
     }
-}
-
-fn format(gguf: &Gguf<'_>, tensor: &TensorSpec, found: &TensorInfo) -> Result<WeightFormat, LoadError> {
-    let format = found.ggml_type().format();
-    format.filter(|format| format.divides(u64::from(tensor.columns))).ok_or_else(|| {
-        unsupported(
-            gguf,
-            format!("tensor {} in {} with rows of {}", tensor.name, found.ggml_type(), tensor.columns),
-            "quantize the model to f32, f16, bf16, q4_0 to q8_0 or q2_k to q6_k",
-        )
-    })
 }
 
 /// An error for something that the file asks for and this engine does not do.

@@ -38,8 +38,8 @@ impl Figures {
     }
 }
 
-/// What there is to say of the model known as `name`.
-pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, style: Style) -> String {
+/// What there is to say of the model known as `name`, with a `remark` on how its files are read.
+pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, remark: Option<&str>, style: Style) -> String {
     let mut text = format!("{}\n", style.bold(name));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {} {}", style.dim(&format!("{name:<12}")), style.wrap(value, 15));
@@ -71,6 +71,9 @@ pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, style: Style) -> Strin
     line("KV cache f16", &words::caches(spec, per_token));
     if spec.state_bytes() > 0 {
         line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));
+    }
+    if let Some(remark) = remark {
+        line("remark", remark);
     }
     text
 }

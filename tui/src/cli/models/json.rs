@@ -51,8 +51,8 @@ struct Layers {
 pub enum Which<'a> {
     /// In the catalogue.
     Row(&'a Row),
-    /// In files, known by this name.
-    Files(&'a str),
+    /// In files, known by this name, with a remark on how they are read.
+    Files(&'a str, Option<&'a str>),
 }
 
 /// `models --json`.
@@ -162,7 +162,7 @@ fn model(row: &Row) -> Model<'_> {
 }
 
 /// A model in files.
-fn in_files<'a>(name: &'a str, spec: &DecoderSpec) -> Model<'a> {
+fn in_files<'a>(name: &'a str, remark: Option<&'a str>, spec: &DecoderSpec) -> Model<'a> {
     let Figures { q_heads, kv_heads, head_dim, ffn } = Figures::of(spec);
     let figures = [&q_heads, &kv_heads, &ffn].map(same);
     let differ = figures.iter().any(Option::is_none);
@@ -191,7 +191,7 @@ fn in_files<'a>(name: &'a str, spec: &DecoderSpec) -> Model<'a> {
         tied_head: spec.head.tied,
         attention: AttentionKind::of(spec),
         facts_from: None,
-        remark: None,
+        remark,
         uncertain: None,
         paper_differs: None,
     }
@@ -216,7 +216,7 @@ pub fn one<'a>(
         schema: "slmscope.model/1",
         model: match which {
             Which::Row(row) => model(row),
-            Which::Files(name) => in_files(name, spec),
+            Which::Files(name, remark) => in_files(name, remark, spec),
         },
         formats: WeightFormat::ALL.into_iter().map(weights).collect(),
         kv_bytes_per_token: Kv { f16: kv(1, KvFormat::F16), f32: kv(1, KvFormat::F32) },
@@ -224,7 +224,7 @@ pub fn one<'a>(
         contexts: words::contexts(spec).into_iter().map(context).collect(),
         paper_memory: match which {
             Which::Row(row) => Some(row.paper_memory()),
-            Which::Files(_) => None,
+            Which::Files(..) => None,
         },
         format,
         weight_bytes: plan.weight_bytes(),

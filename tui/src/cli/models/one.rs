@@ -67,13 +67,15 @@ pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let name = chosen.model.name().to_owned();
-    let (spec, plan) = embedded::inspect(chosen, args.format)?;
+    let (spec, plan, notes) = embedded::inspect(chosen, args.format)?;
+    let remark = (!notes.is_empty()).then(|| notes.join("; "));
+    let remark = remark.as_deref();
     if args.json {
-        print_json(&json::one(Which::Files(&name), &spec, &plan, args.format, args.depth))?;
+        print_json(&json::one(Which::Files(&name, remark), &spec, &plan, args.format, args.depth))?;
     } else {
         let stored = args.format.map_or_else(|| "as stored".to_owned(), |format| format.to_string());
         let memory = memory(&plan, &stored, None, style);
-        let facts = files::facts(&name, &spec, &plan, style);
+        let facts = files::facts(&name, &spec, &plan, remark, style);
         print(
             &[facts, memory, modules(&plan, args.depth, &stored, style), ops(&plan, args.depth, style)]
                 .concat(),
