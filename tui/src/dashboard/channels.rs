@@ -241,7 +241,8 @@ impl Channels {
 
     /// The power that covers most of the machine: the board's total where there is one, which is chosen and
     /// named by the probes; else board before package before single rails. A channel whose last reading had no
-    /// value, such as a sum with a card that fell asleep, gives way to one that had.
+    /// value, such as a sum with a card that fell asleep, gives way to one that had. What goes into a battery is no
+    /// power that the machine takes.
     pub(super) fn power(&self) -> Option<&Track> {
         let rank = |track: &&Track| match track.channel.scope {
             _ if track.channel.is_board_total() => 0,
@@ -253,6 +254,7 @@ impl Channels {
         };
         self.available(Quantity::Power)
             .filter(|track| track.channel.unit == Unit::Watts)
+            .filter(|track| track.value().is_none_or(|watts| watts >= 0.0))
             .min_by_key(|track| (track.absent.is_some(), rank(track)))
     }
 

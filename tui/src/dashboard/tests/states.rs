@@ -146,6 +146,22 @@ fn the_total_of_the_board_is_the_power_that_is_shown() {
 }
 
 #[test]
+fn what_goes_into_a_battery_is_not_the_power_that_is_shown() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(channel(7, "power.board", Quantity::Power, Unit::Watts, Scope::Battery));
+    frame(&mut state, Frame::Catalogue { channels });
+    let mut shown = |t: u64, watts: f64| {
+        let values = vec![(7, Value::Present(watts))];
+        let sample = Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() };
+        frame(&mut state, Frame::Sample(sample));
+        state.shown().channels.power().unwrap().channel.id.clone()
+    };
+    assert_eq!(shown(20, 9.0), "power.board");
+    assert_eq!(shown(21, -14.0), "power.package-0");
+}
+
+#[test]
 fn a_sum_is_told_while_all_of_its_parts_are() {
     let mut state = busy();
     let mut channels = catalogue();
