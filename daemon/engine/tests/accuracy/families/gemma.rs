@@ -95,9 +95,17 @@ pub(super) fn gemma3(draw: &mut Draw) -> Family {
 
 /// Two recurrent layers for each that attends, all with biases behind the mixer.
 pub(super) fn recurrent_gemma(draw: &mut Draw) -> Family {
-    let figures = Figures { tied: true, kv_heads: 1, layers: draw.of(&[3, 5]), ..Figures::shared(draw) };
-    let figures = Figures { head_dim: draw.of(&[4, 8]), ..figures };
-    let figures = Figures { hidden: figures.heads * figures.head_dim, ..figures };
+    // Widths with whole roots: transformers keeps the factor on the embedding in bf16.
+    let (heads, head_dim) = draw.of(&[(2, 8), (4, 4), (9, 4), (8, 8)]);
+    let figures = Figures {
+        hidden: heads * head_dim,
+        layers: draw.of(&[3, 5]),
+        heads,
+        kv_heads: 1,
+        head_dim,
+        tied: true,
+        ..Figures::shared(draw)
+    };
     let (window, conv, cap) = (draw.of(&[4, 11]), draw.of(&[2, 4]), draw.of(&[2.0, 30.0]));
     let width = figures.heads * draw.of(&[5, 8]);
     let attention = Attention {
