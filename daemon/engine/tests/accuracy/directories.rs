@@ -19,10 +19,10 @@ fn every_family_is_read_at_any_size() {
     let executors =
         [ExecutorKind::Cpu, ExecutorKind::Candle].into_iter().filter(|e| executor_is_available(*e));
     let setups: Vec<_> = executors.map(|executor| Setup { executor, ..Setup::default() }).collect();
-    for (model_type, _) in FAMILIES {
+    for (name, _) in FAMILIES {
         let mut worst: f64 = 0.0;
         for seed in 0..SEEDS {
-            let family = draw(model_type, seed);
+            let family = draw(name, seed);
             let (spec, config) = (&family.spec, &family.config);
             let tensors = random(spec, seed);
             let ids = prompt(TOKENS, spec.vocab);
@@ -45,6 +45,6 @@ fn every_family_is_read_at_any_size() {
                 }
             }
         }
-        eprintln!("{model_type}: {SEEDS} models, at most {worst:.1e} from the reference");
+        eprintln!("{name}: {SEEDS} models, at most {worst:.1e} from the reference");
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Family {
 /// Draws one model of a family.
 type Author = fn(&mut Draw) -> Family;
 
-/// All of them, by `model_type`.
-pub(crate) const FAMILIES: [(&str, Author); 23] = [
+/// All of them, by `model_type`; MobiLlama's is llama.
+pub(crate) const FAMILIES: [(&str, Author); 24] = [
     ("bloom", early::bloom),
     ("gemma", gemma::gemma),
     ("gemma2", gemma::gemma2),
@@ -40,6 +40,7 @@ pub(crate) const FAMILIES: [(&str, Author); 23] = [
     ("minicpm", scaled::minicpm),
     ("minicpm3", scaled::minicpm3),
     ("mistral", gated::mistral),
+    ("mobillama", gated::mobillama),
     ("nemotron", gated::nemotron),
     ("olmo", gated::olmo),
     ("openelm", scaled::openelm),
@@ -54,9 +55,9 @@ pub(crate) const FAMILIES: [(&str, Author); 23] = [
     ("stablelm", gated::stablelm),
 ];
 
-/// The family of this `model_type`, drawn by `seed`.
-pub(crate) fn draw(model_type: &str, seed: u64) -> Family {
-    let (_, author) = FAMILIES.into_iter().find(|(name, _)| *name == model_type).unwrap();
+/// The family of this name, drawn by `seed`.
+pub(crate) fn draw(family: &str, seed: u64) -> Family {
+    let (_, author) = FAMILIES.into_iter().find(|(name, _)| *name == family).unwrap();
     author(&mut Draw(SplitMix(seed)))
 }
 

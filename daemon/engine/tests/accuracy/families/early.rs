@@ -80,12 +80,12 @@ pub(super) fn opt(draw: &mut Draw) -> Family {
     // The configuration has no key for it, and the head is always the table.
     let figures = Figures { eps: 1e-5, tied: true, ..Figures::shared(draw).multi_head() };
     let (bias, affine, before) = (draw.coin(), draw.coin(), draw.coin());
+    let (name, activation) = draw.of(&[("relu", Activation::Relu), ("gelu", Activation::Gelu)]);
     let width = if draw.coin() { figures.hidden } else { figures.hidden + 3 };
     let norm = Norm::layer(figures.eps);
     let norm = if affine { norm } else { Norm { gain: Gain::Absent, bias: false, ..norm } };
     let attention = Attention { qkv_bias: bias, out_bias: bias, ..figures.attention(Positions::None) };
-    let mut spec =
-        figures.spec(norm, Mixer::Attention(attention), figures.ffn(false, Activation::Relu, bias));
+    let mut spec = figures.spec(norm, Mixer::Attention(attention), figures.ffn(false, activation, bias));
     spec.embedding.width = width;
     spec.embedding.positions = Some(LearnedPositions { rows: figures.context + 2, offset: 2 });
     if !before {
@@ -97,7 +97,7 @@ pub(super) fn opt(draw: &mut Draw) -> Family {
             "model_type": "opt", "vocab_size": figures.vocab, "hidden_size": figures.hidden,
             "ffn_dim": figures.ffn, "num_hidden_layers": figures.layers,
             "num_attention_heads": figures.heads, "max_position_embeddings": figures.context,
-            "word_embed_proj_dim": width, "activation_function": "relu", "do_layer_norm_before": before,
+            "word_embed_proj_dim": width, "activation_function": name, "do_layer_norm_before": before,
             "enable_bias": bias, "layer_norm_elementwise_affine": affine,
             "_remove_final_layer_norm": false, "tie_word_embeddings": true,
         }),

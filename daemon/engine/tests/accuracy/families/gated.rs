@@ -25,6 +25,15 @@ pub(super) fn llama(draw: &mut Draw) -> Family {
     }
 }
 
+/// A llama that stores one feed-forward, which all layers use.
+pub(super) fn mobillama(draw: &mut Draw) -> Family {
+    let mut family = llama(draw);
+    for layer in family.spec.layers.iter_mut().skip(1) {
+        layer.ffn.shared_with = Some(0);
+    }
+    family
+}
+
 /// Every layer sees a window.
 pub(super) fn mistral(draw: &mut Draw) -> Family {
     let figures = Figures::shared(draw);
