@@ -1,7 +1,9 @@
 //! GGUF files made of Hugging Face checkpoints as llama.cpp's converter makes them (`convert_hf_to_gguf.py`): its
 //! names, its keys, and what it does to tensors. Nothing here is shared with the engine's own writer.
 
-use serde_json::{Map, Value};
+mod config;
+
+use serde_json::Value;
 use slmscope_engine::model::Model;
 use slmscope_profiles::format::KvFormat;
 
@@ -9,6 +11,8 @@ use crate::gguf_builder::{Field, whole};
 use crate::names::{self, Names};
 use crate::reference::positions::{inverse_powers, llama3};
 use crate::tensors::{Tensor, Tensors, for_gguf, mapped};
+
+use config::Config;
 
 type Keys = Vec<(&'static str, Field<'static>)>;
 
@@ -21,68 +25,6 @@ pub(crate) struct Conversion {
     change: fn(&Config, &str, Tensor) -> Tensor,
     /// Keys that not all architectures have.
     keys: fn(&Config) -> Keys,
-}
-
-/// A configuration whose rotary keys lie on one level, whatever its spelling.
-pub(crate) struct Config(Map<String, Value>);
-
-impl Config {
-    fn new(config: &Value) -> Self {
-        let mut keys = config.as_object().unwrap().clone();
-        if let Some(Value::Object(rope)) = keys.get("rope_parameters").cloned() {
-            keys.extend(rope);
-        }
-        if let Some(Value::Object(scaling)) = keys.get("rope_scaling").cloned() {
-            keys.extend(scaling);
-        }
-        Self(keys)
-    }
-
-    /// The number under the first of the keys that is there.
-    fn find(&self, keys: &[&str]) -> Option<f64> {
-        keys.iter().find_map(|key| self.0.get(*key)?.as_f64())
-    }
-
-    fn float(&self, keys: &[&str]) -> f64 {
-        self.find(keys).unwrap_or_else(|| panic!("no {keys:?}"))
-    }
-
-    fn number(&self, keys: &[&str]) -> u32 {
-        self.float(keys) as u32
-    }
-
-    fn hidden(&self) -> u32 {
-        self.number(&["hidden_size", "n_embd"])
-    }
-
-    fn layers(&self) -> u32 {
-        self.number(&["num_hidden_layers", "n_layer"])
-    }
-
-    fn heads(&self) -> u32 {
-        self.number(&["num_attention_heads", "n_head"])
-    }
-
-    fn kv_heads(&self) -> u32 {
-        self.find(&["num_key_value_heads"]).map_or(self.heads(), |heads| heads as u32)
-    }
-
-    fn head_dim(&self) -> u32 {
-        self.find(&["head_dim"]).map_or(self.hidden() / self.heads(), |length| length as u32)
-    }
-
-    fn floats(&self, key: &str) -> Option<Vec<f32>> {
-        let list = self.0.get(key)?.as_array()?;
-        Some(list.iter().map(|value| value.as_f64().unwrap() as f32).collect())
-    }
-
-    fn flag(&self, key: &str) -> bool {
-        self.0.get(key).and_then(Value::as_bool).unwrap()
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str()
-    }
 }
 
 fn u32s<const N: usize>(keys: [(&'static str, u32); N]) -> Keys {
