@@ -8,7 +8,7 @@
 //! | `soc` | V3D of the Raspberry Pi, Adreno under the vendor's driver |
 //!
 //! Whether a card sleeps is looked at before anything else: of one that does, no other file is opened. All of
-//! them are numbered in the order of their DRM cards, after those that NVIDIA's library knows.
+//! them are numbered in the order of their devices, after those that NVIDIA's library knows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue) -> Ca
     let mut found = Cards::default();
     let mut slots = Vec::new();
     let mut next = first;
-    for name in root.list(DRM).unwrap_or_default() {
+    for name in root.list_class("drm").unwrap_or_default() {
         if name.strip_prefix("card").is_none_or(|number| number.parse::<u32>().is_err()) {
             continue;
         }

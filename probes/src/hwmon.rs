@@ -121,10 +121,15 @@ impl Chip {
     }
 }
 
-/// The monitors of the class, and those of current monitors on the I2C bus that the class does not show.
+/// The monitors of the class in the order of their devices, and those of current monitors on the I2C bus that the
+/// class does not show.
 fn entries(root: &Root) -> Vec<String> {
-    let mut entries: Vec<String> =
-        root.list(FOLDER).unwrap_or_default().iter().map(|entry| format!("{FOLDER}/{entry}")).collect();
+    let mut entries: Vec<String> = root
+        .list_class("hwmon")
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| format!("{FOLDER}/{entry}"))
+        .collect();
     for driver in ["ina3221", "ina2xx", "ina238"] {
         let folder = format!("sys/bus/i2c/drivers/{driver}");
         for chip in root.list(&folder).unwrap_or_default() {

@@ -210,6 +210,23 @@ impl Root {
         Ok(names)
     }
 
+    /// Entries of a class below `/sys/class`, in the order of the devices behind them: numbers of entries change
+    /// from boot to boot, places on a bus do not. Entries that are no links come first, in numeric order.
+    ///
+    /// # Errors
+    /// The reason why there is no such class.
+    pub(crate) fn list_class(&self, class: &str) -> Result<Vec<String>, Reason> {
+        let folder = format!("sys/class/{class}");
+        let device = |entry: &String| {
+            let target = self.link(&format!("{folder}/{entry}")).unwrap_or_default();
+            target.rsplit_once('/').map(|(device, _)| device.to_owned()).unwrap_or_default()
+        };
+        let mut entries: Vec<_> =
+            self.list(&folder)?.into_iter().map(|entry| (device(&entry), entry)).collect();
+        entries.sort_by(|(a, _), (b, _)| natural(a).cmp(&natural(b)));
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
     /// Whether something of this name exists, of whatever kind. What is behind a folder that this user may not
     /// enter does not.
     pub fn exists(&self, path: &str) -> bool {
