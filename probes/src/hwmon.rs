@@ -13,7 +13,7 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::files::{self, Files, Gate, Kind, Limits, Slot, scaled};
 use crate::root::Root;
 use crate::source::{Group, Source};
-use crate::{pci, thermal};
+use crate::{heat, pci, thermal};
 
 mod alarms;
 mod ina3221x;
@@ -182,7 +182,7 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
                 id: chip.id("temp", label.as_deref(), &input),
                 quantity: Quantity::Temperature,
                 unit: Unit::Celsius,
-                scope: Scope::Machine,
+                scope: heat::of_monitor(&chip.name, label.as_deref()),
                 class: Class::Measured,
                 source: String::new(),
                 group: Group::Slow,

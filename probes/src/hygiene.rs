@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use slmscope_profiles::channel::{Kind, Quantity, Value};
+use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Value};
 
 use crate::catalogue::Catalogue;
 use crate::clock::monotonic_ns;
@@ -27,7 +27,7 @@ pub struct Readings {
     pub swap_used: Option<u64>,
     /// The setting of transparent huge pages: `always`, `madvise`, `never`.
     pub transparent_hugepages: Option<String>,
-    /// The hottest thermal zone, °C.
+    /// The hottest thermal zone of what computes, °C; without one, the hottest that the firmware reports.
     pub max_celsius: Option<f64>,
     /// Throttling events of all cores since boot.
     pub throttle_events: Option<u64>,
@@ -79,9 +79,13 @@ fn hottest(root: &Root) -> Option<f64> {
     let mut zones = thermal::discover(root, &mut catalogue)?;
     let mut values = Vec::new();
     zones.read(&mut values);
-    let is_zone = |channel| catalogue.get(channel).is_some_and(|it| it.quantity == Quantity::Temperature);
-    let zones = values.into_iter().filter(|&(channel, _)| is_zone(channel));
-    zones.filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)
+    let hottest = |wanted: &dyn Fn(&Channel) -> bool| {
+        let zones = values.iter().filter(|(channel, _)| {
+            catalogue.get(*channel).is_some_and(|it| it.quantity == Quantity::Temperature && wanted(it))
+        });
+        zones.filter_map(|(_, value)| value.get()).max_by(f64::total_cmp)
+    };
+    hottest(&|zone| zone.scope.computes()).or_else(|| hottest(&|zone| zone.class == Class::Reported))
 }
 
 fn throttling(root: &Root) -> (Option<u64>, Option<bool>) {

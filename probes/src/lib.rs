@@ -26,6 +26,7 @@ pub mod fdinfo;
 mod files;
 mod foreign;
 mod frequency;
+mod heat;
 pub mod host;
 mod hwmon;
 pub mod hygiene;

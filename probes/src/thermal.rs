@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use slmscope_profiles::channel::{ChannelId, Class, Quantity, Scope, Unit, Value, id_part};
+use slmscope_profiles::channel::{ChannelId, Class, Quantity, Unit, Value, id_part};
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::files::{Files, Gate, Kind, Limits, enter, scaled};
+use crate::heat;
 use crate::root::Root;
 use crate::source::{Group, Source};
 
@@ -41,7 +42,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             id,
             quantity: Quantity::Temperature,
             unit: Unit::Celsius,
-            scope: Scope::Machine,
+            scope: heat::of_zone(&kind),
             class,
             source: String::new(),
             group: Group::Slow,

@@ -28,9 +28,6 @@ const FRESH_NS: u64 = 3_000_000_000;
 /// Tokens that are stamped one by one; of more, the first.
 const MOST_STAMPS: usize = 1 << 16;
 
-/// Sensors that are not near what computes.
-const ELSEWHERE: [&str; 8] = ["nvme", "iwlwifi", "wifi", "phy", "eth", "battery", "bat", "ssd"];
-
 /// The conditions of a run's decode.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Conditions {
@@ -61,7 +58,7 @@ pub struct TokenStamp {
     pub duration_ns: u64,
     /// Mean clock of as many of the fastest CPUs as there are engine threads, Hz.
     pub frequency_hz: Option<f64>,
-    /// The hottest sensor near what computes, °C.
+    /// The hottest sensor of what computes, °C; without one, the hottest that the firmware reports.
     pub celsius: Option<f64>,
     /// Whether anything throttled; null where no channel tells.
     pub throttled: Option<bool>,
@@ -101,8 +98,17 @@ impl Conditions {
         };
         let counted = gauges(&|channel| of_cpu(channel) && channel.class == Class::Derived);
         let clocks = if counted.is_empty() { gauges(&of_cpu) } else { counted };
-        let heats = gauges(&|channel| channel.quantity == Quantity::Temperature && computes(&channel.id));
-        let is_throttle = |channel: &Channel| channel.quantity == Quantity::Throttle;
+        let is_heat = |channel: &Channel| channel.quantity == Quantity::Temperature;
+        let near = gauges(&|channel| is_heat(channel) && channel.scope.computes());
+        let heats = if near.is_empty() {
+            gauges(&|channel| is_heat(channel) && channel.class == Class::Reported)
+        } else {
+            near
+        };
+        // A limit and what is left to one are no events.
+        let is_throttle = |channel: &Channel| {
+            channel.quantity == Quantity::Throttle && matches!(channel.unit, Unit::Count | Unit::Seconds)
+        };
         let counts = gauges(&|channel| is_throttle(channel) && matches!(channel.kind, Kind::Counter { .. }));
         let flags = gauges(&|channel| is_throttle(channel) && channel.kind == Kind::Gauge);
         let mut tokens = Vec::new();
@@ -205,16 +211,10 @@ fn mean_of_fastest(clocks: impl Iterator<Item = f64>, threads: u32) -> Option<f6
     (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64)
 }
 
-/// Whether a temperature channel is near what computes.
-fn computes(id: &str) -> bool {
-    let words = || id.split(|c: char| !c.is_ascii_alphabetic());
-    !words().any(|word| ELSEWHERE.iter().any(|other| word.eq_ignore_ascii_case(other)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::Value;
+    use crate::channel::{Reason, ReasonCode, Value};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -226,6 +226,7 @@ mod tests {
             unit,
             scope: match id.strip_prefix("freq.cpu").and_then(|rest| rest[..1].parse().ok()) {
                 Some(cpu) => Scope::CpuN(cpu),
+                None if id == "temp.cpu" => Scope::Package,
                 None => Scope::Machine,
             },
             class: if id.ends_with(".active") { Class::Derived } else { Class::Measured },
@@ -308,6 +309,37 @@ mod tests {
             sample.values.push((6, Value::Present(1.5e9)));
         }
         assert_eq!(Conditions::of(&spans, 1, &samples, &channels).tokens[0].frequency_hz, Some(1.5e9));
+    }
+
+    #[test]
+    fn the_heat_is_that_of_what_computes_or_what_the_firmware_reports() {
+        let (spans, samples) = run();
+        let mut channels = channels();
+        let first = |channels: &[Channel]| Conditions::of(&spans, 1, &samples, channels).tokens[0].celsius;
+        assert_eq!(first(&channels), Some(70.0), "the drive has 99 °C");
+        channels[2].scope = Scope::Machine;
+        assert_eq!(first(&channels), None);
+        channels[2].class = Class::Reported;
+        assert_eq!(first(&channels), Some(70.0));
+    }
+
+    /// A clock that may go as high as it can, and 25 °C below the trip point.
+    #[test]
+    fn what_is_left_to_a_limit_is_no_throttling() {
+        let (spans, mut samples) = run();
+        let mut channels = channels();
+        channels[4].reason = Some(Reason::new(ReasonCode::Permission, ""));
+        channels.push(channel(6, "throttle.cpu0.limit", Quantity::Throttle, Unit::Ratio, Kind::Gauge));
+        channels.push(channel(7, "throttle.cpu.margin", Quantity::Throttle, Unit::Celsius, Kind::Gauge));
+        for sample in &mut samples {
+            sample.values.extend([(6, Value::Present(1.0)), (7, Value::Present(25.0))]);
+        }
+        assert_eq!(Conditions::of(&spans, 1, &samples, &channels).tokens[0].throttled, None);
+        channels.push(channel(8, "throttle.throttled", Quantity::Throttle, Unit::Count, Kind::Gauge));
+        for sample in &mut samples {
+            sample.values.push((8, Value::Present(0.0)));
+        }
+        assert_eq!(Conditions::of(&spans, 1, &samples, &channels).tokens[0].throttled, Some(false));
     }
 
     #[test]

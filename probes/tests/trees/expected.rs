@@ -184,6 +184,10 @@ pub(crate) const EXPECTED: &[(&str, &[(&str, Says)])] = &[
             ("power.board", Covers("rail:VDD_GPU_SOC+VDD_CPU_CV+VIN_SYS_5V0+VDDQ_VDD2_1V8AO")),
             ("power.board", Is(Class::Derived)),
             ("temp.tj-therm", Value(72.0)),
+            ("temp.tj-therm", Covers("package")),
+            // Its network chip is the hottest thing of the board.
+            ("temp.6810000ethernet00_mdio_0_temp1", Value(95.7)),
+            ("temp.6810000ethernet00_mdio_0_temp1", Covers("machine")),
             ("temp.CV0-therm", Reason(NotAFile)),
             ("membw.emc.busy", Value(0.02)),
             ("membw.emc.busy", Is(Class::Modelled)),

@@ -36,6 +36,19 @@ pub enum Scope {
     Cgroup,
 }
 
+impl Scope {
+    /// Whether this is part of what computes: a processor, its cores, a graphics processor. A sensor of anything
+    /// else says little about how warm they are.
+    pub fn computes(&self) -> bool {
+        matches!(self, Self::Package | Self::Cores | Self::CpuN(_) | Self::Gpu | Self::GpuN(_))
+    }
+
+    /// Whether power of this scope is that of a whole processor or of more than it.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Package | Self::Platform | Self::BoardInput)
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
