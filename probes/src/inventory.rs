@@ -145,29 +145,36 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards
     }
 }
 
-/// Adds a row for each family that has none yet.
+/// Adds a row for each family that has none yet, and for what a family is asked about first: the processor's
+/// temperature, and what it or the board draws. A drive's or a card's sensor does not stand in for these.
 fn fill(catalogue: &mut Catalogue) {
-    use Quantity::{Energy, Fan, Temperature};
-    let mut row =
-        |channel: (&str, Quantity, Unit, Scope), source: &str, detail: &str, remedy: Option<&str>| {
-            if !catalogue.has(channel.1) {
-                catalogue.absent(channel, source, missing(detail), remedy.map(str::to_owned));
-            }
-        };
-    let rapl = Some("on Intel and AMD: sudo modprobe intel_rapl_msr");
-    row(
-        ("energy.package", Energy, Unit::Joules, Scope::Package),
-        "/sys/class/powercap",
-        "no RAPL zone and no energy counter in hwmon",
-        rapl,
-    );
-    row(
-        ("temp.cpu", Temperature, Unit::Celsius, Scope::Machine),
-        "/sys/class/thermal",
-        "no thermal zone and no hwmon temperature",
-        None,
-    );
-    row(("fan.fan1", Fan, Unit::Rpm, Scope::Machine), "/sys/class/hwmon", "no fan with a tachometer", None);
+    use Quantity::{Energy, Fan, Power, Temperature};
+    let has = |wanted: &dyn Fn(&Channel) -> bool| catalogue.channels().iter().any(wanted);
+    let is_drawn = |channel: &Channel| {
+        let is_total = channel.is_board_total() && channel.reason.is_some();
+        matches!(channel.quantity, Energy | Power) && channel.scope.is_whole() && !is_total
+    };
+    let no_energy = !has(&is_drawn) || !catalogue.has(Energy);
+    let is_cpu = |channel: &Channel| {
+        let is_card = matches!(channel.scope, Scope::Gpu | Scope::GpuN(_));
+        channel.quantity == Temperature && channel.scope.computes() && !is_card
+    };
+    let no_heat = !has(&is_cpu);
+    if no_energy {
+        let channel = ("energy.package", Energy, Unit::Joules, Scope::Package);
+        let reason = missing("no RAPL zone and no energy counter of a processor or the board in hwmon");
+        let remedy = "on Intel and AMD: sudo modprobe intel_rapl_msr".to_owned();
+        catalogue.absent(channel, "/sys/class/powercap", reason, Some(remedy));
+    }
+    if no_heat {
+        let channel = ("temp.cpu", Temperature, Unit::Celsius, Scope::Package);
+        let reason = missing("no thermal zone and no hwmon temperature of a processor");
+        catalogue.absent(channel, "/sys/class/thermal", reason, None);
+    }
+    if !catalogue.has(Fan) {
+        let channel = ("fan.fan1", Fan, Unit::Rpm, Scope::Machine);
+        catalogue.absent(channel, "/sys/class/hwmon", missing("no fan with a tachometer"), None);
+    }
 }
 
 /// A reason in the words of a code alone, for readings that failed after the catalogue was made.

@@ -213,8 +213,13 @@ impl Channel {
     /// Whether this is the total of the board, which repeats other channels of the catalogue: whoever adds up
     /// power or energy leaves it out.
     pub fn is_board_total(&self) -> bool {
-        matches!(self.id.as_str(), "power.board" | "energy.board")
+        is_board_total(&self.id)
     }
+}
+
+/// Whether the channel of this id is the total of the board.
+pub fn is_board_total(id: &str) -> bool {
+    matches!(id, "power.board" | "energy.board")
 }
 
 /// One value of a sample, or why there is none this time. On the wire a number or a reason's code.

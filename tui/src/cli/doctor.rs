@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::channel::{Class, Quantity, ReasonCode};
+use slmscope_profiles::channel::{Class, Quantity, ReasonCode, is_board_total};
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::wire::Ask;
 
@@ -33,7 +33,8 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["require", "json"])]
     bundle: Option<PathBuf>,
     /// Fail if one of these families has no reading: cpu freq mem membw energy power temp fan throttle psi gpu
-    /// npu
+    /// npu. For temp that is one of a processor, for energy and power one of a whole processor or the board; a
+    /// counter tells power, if only from its second reading on
     #[arg(long, value_name = "FAMILIES", value_delimiter = ',')]
     require: Vec<String>,
     /// Print the report as one JSON object
@@ -66,19 +67,27 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     } else {
         print(&render(&report, Style::of_stdout()))?;
     }
-    let is_missing = |family: &&String| {
-        let of_family = |row: &&DoctorRow| {
-            let head = row.id.split('.').next().unwrap_or("");
-            head.trim_end_matches(|c: char| c.is_ascii_digit()) == family.as_str()
-        };
-        !report.channels.iter().filter(of_family).any(|row| row.value.is_some())
-    };
+    let is_missing = |family: &&String| !report.channels.iter().any(|row| satisfies(row, family));
     let missing: Vec<_> = args.require.iter().filter(is_missing).map(String::as_str).collect();
     if missing.is_empty() {
         Ok(ExitCode::SUCCESS)
     } else {
         Err(Failure::check(format!("no reading of {}", missing.join(", "))))
     }
+}
+
+/// Whether the row is what is meant by a family that is required.
+fn satisfies(row: &DoctorRow, family: &str) -> bool {
+    let head = row.id.split('.').next().unwrap_or("").trim_end_matches(|c: char| c.is_ascii_digit());
+    // A tree is read once; the machine that it was taken from has a second reading.
+    let is_told = row.value.is_some()
+        || row.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NeedsTwoReadings);
+    let is_meant = match family {
+        "temp" => row.scope.computes(),
+        "energy" | "power" => row.scope.is_whole() || is_board_total(&row.id),
+        _ => true,
+    };
+    head == family && is_told && is_meant
 }
 
 fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
@@ -241,6 +250,22 @@ mod tests {
         assert!(text.contains("cpu.worker.slices"), "{text}");
         assert!(text.contains("100 ms") && text.contains("12.0 µs"), "{text}");
         assert!(!text.contains("wider terminal"), "{text}");
+    }
+
+    #[test]
+    fn what_is_required_is_a_processor_s_heat_and_a_whole_processor_s_power() {
+        let row = |id: &str, scope: Scope, value| DoctorRow { scope, ..row(id, value, "") };
+        let told = |id: &str, scope: Scope| row(id, scope, Some(1.0));
+        assert!(!satisfies(&told("temp.nvme_Composite", Scope::Machine), "temp"));
+        assert!(satisfies(&told("temp.k10temp_Tctl", Scope::Package), "temp"));
+        assert!(!satisfies(&row("temp.cpu", Scope::Package, None), "temp"));
+        assert!(!satisfies(&told("power.amdgpu_PPT", Scope::Gpu), "power"));
+        assert!(satisfies(&told("power.board", Scope::Rail("A+B".to_owned())), "power"));
+        let mut counter = row("power.package-0", Scope::Package, None);
+        assert!(!satisfies(&counter, "power"));
+        counter.reason = Some(Reason::new(ReasonCode::NeedsTwoReadings, ""));
+        assert!(satisfies(&counter, "power"));
+        assert!(satisfies(&told("gpu0.busy", Scope::GpuN(0)), "gpu"));
     }
 
     #[test]
