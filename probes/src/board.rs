@@ -109,8 +109,8 @@ fn nvpmodel(root: &Root) -> Option<String> {
     let digits = state.split_once("pmode:")?.1;
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let mode: u32 = digits.get(..end)?.parse().ok()?;
-    let conf = root.read("etc/nvpmodel.conf", 1 << 16).unwrap_or_default();
-    let named = String::from_utf8_lossy(&conf).lines().find_map(|line| mode_name(line, mode));
+    let conf = root.long_text("etc/nvpmodel.conf", 1 << 16).unwrap_or_default();
+    let named = conf.lines().find_map(|line| mode_name(line, mode));
     Some(named.unwrap_or_else(|| format!("mode {mode}")))
 }
 

@@ -170,13 +170,22 @@ impl Root {
         Ok(bytes)
     }
 
-    /// A short text file, trimmed; bytes that are not UTF-8 are replaced.
+    /// A short text file, trimmed; bytes that are not UTF-8 are replaced, and so are control characters but for
+    /// the ends of lines and strings: what a file says is shown on terminals.
     ///
     /// # Errors
     /// The reason why there is none.
     pub fn text(&self, path: &str) -> Result<String, Reason> {
-        let bytes = self.read(path, TEXT_CAP)?;
-        Ok(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
+        self.long_text(path, TEXT_CAP)
+    }
+
+    /// Like [`text`](Self::text), of at most `cap` bytes.
+    pub(crate) fn long_text(&self, path: &str, cap: usize) -> Result<String, Reason> {
+        let bytes = self.read(path, cap)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\0');
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+        Ok(text.replace(commands, "\u{fffd}"))
     }
 
     /// A file that holds one integer.
@@ -191,7 +200,8 @@ impl Root {
         })
     }
 
-    /// Names in a directory, numbers in them in numeric order.
+    /// Names in a directory, numbers in them in numeric order. No kernel gives names with control characters, so
+    /// those are left out.
     ///
     /// # Errors
     /// The reason why there is no such directory.
@@ -203,6 +213,7 @@ impl Root {
             let entry = entry.map_err(absent)?;
             match entry.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
+                Ok(name) if name.contains(char::is_control) => {}
                 Ok(name) => names.push(name.to_owned()),
             }
         }
@@ -239,6 +250,12 @@ impl Root {
     /// That there is nothing, or that the way to it is closed.
     pub(crate) fn reach(&self, path: &str) -> Result<(), Reason> {
         self.resolve(path, OFlags::PATH).map(drop).map_err(|errno| reason(path, errno))
+    }
+
+    /// What is the same for all paths that lead to one file or folder. `None` if there is none.
+    pub(crate) fn identity(&self, path: &str) -> Option<(u64, u64)> {
+        let stat = fs::fstat(self.resolve(path, OFlags::PATH).ok()?).ok()?;
+        Some((stat.st_dev, stat.st_ino))
     }
 
     /// Where a link points, as it is written. `None` if it is no link.
