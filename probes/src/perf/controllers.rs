@@ -14,10 +14,33 @@ pub(super) struct Controller {
     pub(super) total: &'static [&'static [&'static str]],
     /// B per count where sysfs does not say.
     pub(super) bytes: Option<f64>,
-    /// Processor families (`cpu family` of `/proc/cpuinfo`) for which the terms hold; empty for names.
-    pub(super) families: &'static [u32],
+    /// Generations of AMD's Zen for which the terms hold; empty for names.
+    pub(super) zens: &'static [Zen],
     /// What the PMU's `identifier` must be for the worth of a count to hold, in any case of letters.
     pub(super) model: Option<&'static str>,
+}
+
+/// Generations of AMD's Zen, as far as the numbers of their counters differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zen {
+    /// Zen, Zen+ and Zen 2.
+    First,
+    Third,
+    Fourth,
+    Fifth,
+}
+
+impl Zen {
+    /// By family and model of `/proc/cpuinfo`, as `arch/x86/kernel/cpu/amd.c` tells Zen 3 from Zen 4.
+    pub(super) fn of(family: u32, model: u32) -> Option<Self> {
+        match (family, model) {
+            (23, _) => Some(Self::First),
+            (25, 0x00..=0x0f | 0x20..=0x5f) => Some(Self::Third),
+            (25, 0x10..=0x1f | 0x60..=0xaf) => Some(Self::Fourth),
+            (26, _) => Some(Self::Fifth),
+            _ => None,
+        }
+    }
 }
 
 const PLAIN: Controller = Controller {
@@ -27,7 +50,7 @@ const PLAIN: Controller = Controller {
     write: &[],
     total: &[],
     bytes: None,
-    families: &[],
+    zens: &[],
     model: None,
 };
 
@@ -67,7 +90,7 @@ pub(super) const CONTROLLERS: [Controller; 18] = [
         read: &[&["event=0x0a,rdwrmask=0x1"]],
         write: &[&["event=0x0a,rdwrmask=0x2"]],
         bytes: Some(64.0),
-        families: &[25, 26],
+        zens: &[Zen::Fourth, Zen::Fifth],
         ..PLAIN
     },
     // AMD Zen to Zen 3: the data fabric's ports to eight channels, 64 B each.
@@ -84,7 +107,7 @@ pub(super) const CONTROLLERS: [Controller; 18] = [
             "event=0x1c7,umask=0x38",
         ]],
         bytes: Some(64.0),
-        families: &[23, 25],
+        zens: &[Zen::First, Zen::Third],
         ..PLAIN
     },
     // NVIDIA Grace, one PMU for each socket: reads in beats of 32 B, writes in bytes. Each has its own worth.

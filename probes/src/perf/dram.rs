@@ -5,7 +5,7 @@
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
 
-use super::controllers::{CONTROLLERS, Controller, GRACE_WRITES, UNSIZED};
+use super::controllers::{CONTROLLERS, Controller, GRACE_WRITES, UNSIZED, Zen};
 use super::pmu::{Described, Pmu, names};
 use super::{Group, Target, Total, refusal};
 use crate::catalogue::{Catalogue, Entry};
@@ -74,9 +74,7 @@ fn find(root: &Root, controller: &Controller, pmus: &[String]) -> Vec<(Pmu, Vec<
     let fits = |name: &&String| {
         name.starts_with(controller.prefix) && controller.not.is_none_or(|not| !name.starts_with(not))
     };
-    if !controller.families.is_empty()
-        && !family(root).is_some_and(|family| controller.families.contains(&family))
-    {
+    if !controller.zens.is_empty() && !zen(root).is_some_and(|zen| controller.zens.contains(&zen)) {
         return Vec::new();
     }
     pmus.iter()
@@ -140,14 +138,14 @@ fn worth(described: &Described) -> Option<f64> {
     Some(scale * unit)
 }
 
-/// `cpu family`, which decides what AMD's bare event numbers mean.
-fn family(root: &Root) -> Option<u32> {
-    let text = root.read("proc/cpuinfo", 4096).ok()?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    if !text.contains("AuthenticAMD") && !text.contains("HygonGenuine") {
-        return None;
-    }
-    text.lines().find_map(|line| line.strip_prefix("cpu family")?.split_once(':')?.1.trim().parse().ok())
+/// The generation, which decides what AMD's bare event numbers mean.
+fn zen(root: &Root) -> Option<Zen> {
+    let text = root.text("proc/cpuinfo").ok().filter(|text| text.contains("AuthenticAMD"))?;
+    let number = |wanted: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(key, _)| key.trim() == wanted)?.1.trim().parse().ok()
+    };
+    Zen::of(number("cpu family")?, number("model")?)
 }
 
 struct Open {
@@ -409,11 +407,27 @@ mod tests {
             ("sys/bus/event_source/devices/amd_umc_0/format/event", "config:0-7"),
             ("sys/bus/event_source/devices/amd_umc_0/format/rdwrmask", "config:8-9"),
         ];
-        let amd = ("proc/cpuinfo", "vendor_id\t: AuthenticAMD\ncpu family\t: 25\n");
-        let other = ("proc/cpuinfo", "vendor_id\t: AuthenticAMD\ncpu family\t: 99\n");
-        let (_dir, root) = tree(&[&umc[..], &[amd]].concat());
-        assert_eq!(found(&root), [("amd_umc_0".to_owned(), vec![(Way::Read, 64.0), (Way::Write, 64.0)])]);
-        let (_dir, root) = tree(&[&umc[..], &[other]].concat());
-        assert!(found(&root).is_empty());
+        let df = [
+            ("sys/bus/event_source/devices/amd_df/type", "13"),
+            ("sys/bus/event_source/devices/amd_df/cpumask", "0"),
+            ("sys/bus/event_source/devices/amd_df/format/event", "config:0-7,32-35"),
+            ("sys/bus/event_source/devices/amd_df/format/umask", "config:8-15"),
+        ];
+        let of = |family: u32, model: u32| {
+            let amd = format!(
+                "vendor_id\t: AuthenticAMD\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: 9\n"
+            );
+            let (_dir, root) = tree(&[&umc[..], &df, &[("proc/cpuinfo", &amd)]].concat());
+            found(&root).into_iter().map(|(name, ways)| (name, ways.len())).collect::<Vec<_>>()
+        };
+        let (umc_pmu, df_pmu) = ([("amd_umc_0".to_owned(), 2)], [("amd_df".to_owned(), 8)]);
+        // Rome, Milan, Vermeer, Cezanne; Genoa, Raphael, Bergamo, Turin, whose data fabric has other numbers.
+        for (family, model) in [(23, 0x31), (25, 0x01), (25, 0x21), (25, 0x50)] {
+            assert_eq!(of(family, model), df_pmu, "{family} {model:#x}");
+        }
+        for (family, model) in [(25, 0x11), (25, 0x61), (25, 0xa0), (26, 0x02)] {
+            assert_eq!(of(family, model), umc_pmu, "{family} {model:#x}");
+        }
+        assert!(of(99, 1).is_empty());
     }
 }
