@@ -8,35 +8,51 @@ use crate::root::Root;
 /// Parts of the names of files, and of keys in files, whose values identify a machine.
 const NAMES: [&str; 6] = ["serial", "uuid", "asset_tag", "machine-id", "hostname", "mac_address"];
 
-/// Files that say what kind of board this is. A host is often called like its board.
-const KINDS: [&str; 6] = ["compatible", "model", "product_name", "sys_vendor", "board_name", "os-release"];
+/// Files that say what kind of board or system this is, by which it is recognised.
+const KINDS: [&str; 2] = ["compatible", "os-release"];
+
+/// Files that say it in words. A host is often called like its board, but people put their own names in too.
+const TITLES: [&str; 4] = ["model", "product_name", "sys_vendor", "board_name"];
+
+/// Number of the user who is nobody.
+const NOBODY: u32 = 65_534;
+
+/// Hexadecimal digits of a hardware address without separators.
+const ADDRESS_DIGITS: usize = 12;
 
 /// Longer runs of hexadecimal digits are ids, not numbers.
 const ID_DIGITS: usize = 32;
 
 /// Replaces values, and remembers which.
 pub(super) struct Redactor {
-    /// Names of the host and of people.
-    words: Vec<String>,
+    /// Names of the host.
+    hosts: Vec<String>,
+    /// Names of people.
+    people: Vec<String>,
     known: HashMap<Vec<u8>, usize>,
     replaced: usize,
 }
 
 impl Redactor {
     pub(super) fn of(root: &Root) -> Self {
-        let mut words = Vec::new();
         let host = ["proc/sys/kernel/hostname", "etc/hostname"].iter().find_map(|path| root.text(path).ok());
-        words.extend(host);
-        let passwd = root.read("etc/passwd", 1 << 16).unwrap_or_default();
-        let people = String::from_utf8_lossy(&passwd).into_owned();
-        words.extend(people.lines().filter_map(|line| {
+        let passwd = root.long_text("etc/passwd", 1 << 20).unwrap_or_default();
+        let users = passwd.lines().filter_map(|line| {
             let mut fields = line.split(':');
             let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
-            // Below are the system's own, above is nobody.
-            (1000..65_000).contains(&number.parse::<u32>().ok()?).then(|| name.to_owned())
-        }));
-        words.retain(|word| word.len() > 2);
-        Self { words, known: HashMap::new(), replaced: 0 }
+            let number: u32 = number.parse().ok()?;
+            // Below are the system's own.
+            (number >= 1000 && number != NOBODY).then(|| name.to_owned())
+        });
+        // Users of a directory service are in no file, but have a folder.
+        let mut people: Vec<String> = users.chain(root.list("home").unwrap_or_default()).collect();
+        people.retain(|name| !name.is_empty());
+        people.sort_unstable();
+        people.dedup();
+        // The longer name first, where one begins with another: `anna-lena`, `anna`.
+        people.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        let hosts = host.into_iter().filter(|host| host.len() > 2).collect();
+        Self { hosts, people, known: HashMap::new(), replaced: 0 }
     }
 
     pub(super) fn replaced(&self) -> usize {
@@ -66,7 +82,11 @@ impl Redactor {
             };
             out.extend(self.ids(&line));
         }
-        if KINDS.contains(&name) { out } else { self.names(out) }
+        if KINDS.contains(&name) {
+            return out;
+        }
+        let out = self.names(out, &self.people.clone());
+        if TITLES.contains(&name) { out } else { self.names(out, &self.hosts.clone()) }
     }
 
     /// What stands for a value.
@@ -82,8 +102,14 @@ impl Redactor {
         let mut out = Vec::with_capacity(bytes.len());
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let begins = at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_hexdigit);
-            let length = if begins { id_length(rest) } else { 0 };
+            let before = bytes.get(..at).unwrap_or_default();
+            let begins = !before.last().is_some_and(u8::is_ascii_hexdigit);
+            // What is marked as a number is one.
+            let length = match id_length(rest) {
+                _ if !begins => 0,
+                ADDRESS_DIGITS if before.ends_with(b"0x") => 0,
+                length => length,
+            };
             if length > 0 {
                 let word = self.word(rest.get(..length).unwrap_or_default());
                 out.extend(word);
@@ -95,16 +121,18 @@ impl Redactor {
         out
     }
 
-    /// Replaces the names of host and people where they stand alone.
-    fn names(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for word in self.words.clone() {
-            let word = word.as_bytes();
+    /// Replaces names where they stand alone; longer ones in any case of letters.
+    fn names(&mut self, mut bytes: Vec<u8>, names: &[String]) -> Vec<u8> {
+        for name in names {
+            let word = name.as_bytes();
+            let is =
+                |text: &[u8]| if word.len() > 2 { text.eq_ignore_ascii_case(word) } else { text == word };
             let mut out = Vec::with_capacity(bytes.len());
             let mut at = 0;
             while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
                 let before = at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_alphanumeric);
                 let after = !rest.get(word.len()).is_some_and(u8::is_ascii_alphanumeric);
-                if before && after && rest.starts_with(word) {
+                if before && after && rest.get(..word.len()).is_some_and(is) {
                     let replacement = self.word(word);
                     out.extend(replacement);
                     at += word.len();
@@ -140,7 +168,10 @@ fn id_length(bytes: &[u8]) -> usize {
         }
     }
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    if digits >= ID_DIGITS { digits } else { 0 }
+    let run = bytes.get(..digits).unwrap_or_default();
+    // A decimal number has no letters, and a mask no digits.
+    let is_mixed = run.iter().any(u8::is_ascii_digit) && run.iter().any(u8::is_ascii_alphabetic);
+    if digits >= ID_DIGITS || digits == ADDRESS_DIGITS && is_mixed { digits } else { 0 }
 }
 
 /// Length of groups of hexadecimal digits with separators between them.
@@ -161,13 +192,14 @@ fn grouped(bytes: &[u8], groups: &[usize], separator: u8) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn redactor(words: &[&str]) -> Redactor {
-        let words = words.iter().map(|&word| word.to_owned()).collect();
-        Redactor { words, known: HashMap::new(), replaced: 0 }
+    fn redactor(hosts: &[&str], people: &[&str]) -> Redactor {
+        let [hosts, people] =
+            [hosts, people].map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        Redactor { hosts, people, known: HashMap::new(), replaced: 0 }
     }
 
     fn contents(path: &str, text: &str) -> String {
-        let out = redactor(&["clara", "deskpi"]).contents(path, text.as_bytes());
+        let out = redactor(&["deskpi"], &["clara", "jo"]).contents(path, text.as_bytes());
         String::from_utf8(out).unwrap()
     }
 
@@ -180,22 +212,48 @@ mod tests {
         let uevent = "POWER_SUPPLY_SERIAL_NUMBER=4711\nPOWER_SUPPLY_ENERGY_NOW=20000\n";
         let out = contents("sys/class/power_supply/BAT0/uevent", uevent);
         assert_eq!(out, "POWER_SUPPLY_SERIAL_NUMBER=redacted-1\nPOWER_SUPPLY_ENERGY_NOW=20000\n");
-        for kept in
-            ["0000:01:00.0\n", "18446744073709551615\n", "ffffffff,ffffffff\n", "00-11\n", "12:30:00\n"]
-        {
+        for kept in [
+            "0000:01:00.0\n",
+            "18446744073709551615\n",
+            "ffffffff,ffffffff\n",
+            "00-11\n",
+            "12:30:00\n",
+            "262143328850\n",
+            "ffffffffffff\n",
+            "event=0x0123456789ab\n",
+        ] {
             assert_eq!(contents("sys/x", kept), kept);
         }
     }
 
     #[test]
     fn addresses_and_ids_become_the_same_word_everywhere() {
-        let mut redactor = redactor(&[]);
+        let mut redactor = redactor(&[], &[]);
         let path = redactor.path("sys/class/power_supply/ps-battery-a0:b1:c2:d3:e4:f5/capacity");
         assert_eq!(path, "sys/class/power_supply/ps-battery-redacted-1/capacity");
+        assert_eq!(
+            redactor.path("sys/class/x/hid-a0b1c2d3e4f5-battery"),
+            "sys/class/x/hid-redacted-2-battery"
+        );
         let text = b"a0:b1:c2:d3:e4:f5 root=UUID=01234567-89ab-cdef-0123-456789abcdef 0123456789abcdef0123456789abcdef";
         let out = String::from_utf8(redactor.contents("proc/x", text)).unwrap();
-        assert_eq!(out, "redacted-1 root=UUID=redacted-2 redacted-3");
-        assert_eq!(redactor.replaced(), 4);
+        assert_eq!(out, "redacted-1 root=UUID=redacted-3 redacted-4");
+        assert_eq!(redactor.replaced(), 5);
+    }
+
+    #[test]
+    fn people_are_all_users_but_the_system_s_own_and_whoever_has_a_folder() {
+        let board = crate::tests::Board::new(&[
+            (
+                "etc/passwd",
+                "root:x:0:0\nnobody:x:65534:65534\njo:x:1000:1\nanna:x:70001:1\nanna-lena:x:1234567:1\n",
+            ),
+            ("home/clara/x", ""),
+            ("etc/hostname", "deskpi"),
+        ]);
+        let redactor = Redactor::of(&board.root());
+        assert_eq!(redactor.people, ["anna-lena", "clara", "anna", "jo"]);
+        assert_eq!(redactor.hosts, ["deskpi"]);
     }
 
     #[test]
@@ -204,6 +262,12 @@ mod tests {
             contents("proc/version", "Linux 6.1 (clara@deskpi) claraX"),
             "Linux 6.1 (redacted-1@redacted-2) claraX"
         );
+        assert_eq!(
+            contents("sys/class/dmi/id/product_name", "ThinkPad of Clara\n"),
+            "ThinkPad of redacted-1\n"
+        );
+        assert_eq!(contents("sys/class/dmi/id/product_name", "deskpi 4, Jo\n"), "deskpi 4, Jo\n");
+        assert_eq!(contents("proc/x", "of jo, jojo\n"), "of redacted-1, jojo\n");
         assert_eq!(contents("proc/device-tree/compatible", "deskpi,cm4\0brcm\0"), "deskpi,cm4\0brcm\0");
     }
 }
