@@ -6,6 +6,9 @@
 //! Energy is counted by the driver since it was loaded (Volta and later) and does not miss what happens between
 //! two readings; power is a gauge, on many cards the mean of the last second. Where the driver counts, the
 //! counter tells the energy of a run.
+//!
+//! A card that sleeps at the start, or whose driver is not ready, cannot be asked what it has. All fields are
+//! entered for it then, and those that it lacks say so once it answers.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use slmscope_profiles::channel::{ChannelId, Reason, ReasonCode, Value};
 
-use crate::catalogue::{Catalogue, Entry, missing};
+use crate::catalogue::{Catalogue, missing};
 use crate::patience;
 use crate::pci::NvidiaCard;
 use crate::root::Root;
@@ -30,6 +33,9 @@ const LIBRARY: &str = "libnvidia-ml.so.1";
 /// What the library may take to open and to answer once; a driver that hangs here would hang the start of the
 /// daemon.
 const OPEN_DEADLINE: Duration = Duration::from_millis(1200);
+
+/// What the kernel's part of the driver shows of itself.
+const DRIVER: &str = "proc/driver/nvidia/version";
 
 /// Readings between two attempts to open the library again.
 const REOPEN_EVERY: u32 = 16;
@@ -75,24 +81,33 @@ impl Nvidia {
         catalogue: &mut Catalogue,
     ) -> Result<(Self, u32), Reason> {
         let cards = NvidiaCard::list(&root);
-        if cards.iter().any(|card| card.is_suspended(&root)) {
-            return Err(Reason::new(
-                ReasonCode::GatedOrAsleep,
-                "the NVIDIA card is powered down; reading would wake it",
-            ));
-        }
-        let (nvml, answers) = open_in_time(library)?;
+        let asleep = cards.iter().any(|card| card.is_suspended(&root));
+        let opened = if asleep {
+            let detail = "the NVIDIA card is powered down; reading would wake it";
+            Err(Reason::new(ReasonCode::GatedOrAsleep, detail))
+        } else {
+            open_in_time(library)
+        };
+        let (nvml, answers) = match opened {
+            Ok((nvml, answers)) => (Some(nvml), answers),
+            // The library will find them later, in the order of their addresses as well.
+            Err(reason) if reason.code != ReasonCode::NoSuchInterface && root.exists(DRIVER) => {
+                (None, cards.iter().map(|_| Ok(later())).collect())
+            }
+            Err(reason) => return Err(reason),
+        };
         let count = answers.len() as u32;
         let mut fields = Vec::new();
         for (gpu, answers) in (0..count).zip(answers) {
             match answers {
                 Ok(answers) => fields.extend(enter(answers, gpu, catalogue)),
-                Err(error) => absent(Field::Busy.entry(gpu), &error, catalogue),
+                Err(error) => absent(Field::Busy, gpu, &error, catalogue),
             }
         }
         let may_suspend = cards.iter().any(|card| card.may_suspend(&root));
-        let (nvml, resting) = (Some(nvml), false);
-        Ok((Self { library, root, nvml, cards, may_suspend, resting, failures: 0, fields }, count))
+        // A library that did not open is given time.
+        let failures = u32::from(nvml.is_none() && !asleep);
+        Ok((Self { library, root, nvml, cards, may_suspend, resting: false, failures, fields }, count))
     }
 
     /// The library, opened if need be.
@@ -123,26 +138,36 @@ fn ask(device: &Device<'_>) -> Answers {
     fields.map(|field| (field, field.read(device))).collect()
 }
 
+/// What stands for the answers of a processor that cannot be asked yet. Every driver tells the mean power.
+fn later() -> Answers {
+    let fields = Field::ALL.into_iter().filter(|&field| field != Field::PowerInstant);
+    fields.map(|field| (field, Ok(Value::Absent(ReasonCode::GatedOrAsleep)))).collect()
+}
+
 /// Enters the fields of a processor that it has.
 fn enter(answers: Answers, gpu: u32, catalogue: &mut Catalogue) -> Vec<Wanted> {
     let mut fields = Vec::new();
     for (field, answer) in answers {
-        let entry = field.entry(gpu);
         let channel = match answer {
             Err(error) if is_final(&error) => {
-                absent(entry, &error, catalogue);
+                absent(field, gpu, &error, catalogue);
                 continue;
             }
-            _ if field == Field::Energy => catalogue.counter(entry, None),
-            _ => catalogue.gauge(entry),
+            _ if field == Field::Energy => catalogue.counter(field.entry(gpu), None),
+            _ => catalogue.gauge(field.entry(gpu)),
         };
         fields.push(Wanted { channel, gpu, field, never: None });
     }
     fields
 }
 
-fn absent(entry: Entry, error: &NvmlError, catalogue: &mut Catalogue) {
-    let reason = Reason::new(code(error), format!("the driver: {error}"));
+fn absent(field: Field, gpu: u32, error: &NvmlError, catalogue: &mut Catalogue) {
+    let entry = field.entry(gpu);
+    let hint = match (field, code(error)) {
+        (Field::VramUsed, ReasonCode::NotSupported) => "; where memory is unified, mem.available tells it",
+        _ => "",
+    };
+    let reason = Reason::new(code(error), format!("the driver: {error}{hint}"));
     catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &entry.source, reason, None);
 }
 

@@ -24,6 +24,8 @@ const SLOWED: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Busy,
+    /// Share of time in which the memory's controller worked; not a share of its bandwidth.
+    MemoryBusy,
     VramUsed,
     Clock,
     /// Power at this moment: drivers of 2023 and later.
@@ -37,8 +39,9 @@ pub(super) enum Field {
 
 impl Field {
     /// All of them; of the two for power, the first that answers counts.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Busy,
+        Self::MemoryBusy,
         Self::VramUsed,
         Self::Clock,
         Self::PowerInstant,
@@ -53,6 +56,9 @@ impl Field {
         let of_gpu = |what: &str| format!("gpu{gpu}.{what}");
         let (id, quantity, unit, call) = match self {
             Self::Busy => (of_gpu("busy"), Gpu, Unit::Ratio, "nvmlDeviceGetUtilizationRates"),
+            Self::MemoryBusy => {
+                (of_gpu("memory_busy"), Gpu, Unit::Ratio, "nvmlDeviceGetUtilizationRates (memory controller)")
+            }
             Self::VramUsed => (of_gpu("vram_used"), Gpu, Unit::Bytes, "nvmlDeviceGetMemoryInfo_v2"),
             Self::Clock => (of_gpu("clock"), Gpu, Unit::Hertz, "nvmlDeviceGetClockInfo"),
             Self::PowerInstant => (of_gpu("power"), Power, Unit::Watts, "NVML_FI_DEV_POWER_INSTANT"),
@@ -78,6 +84,9 @@ impl Field {
     pub(super) fn read(self, device: &Device<'_>) -> Result<Value, NvmlError> {
         let (value, limits) = match self {
             Self::Busy => (f64::from(device.utilization_rates()?.gpu) / 100.0, Limits::new(0.0, 1.0)),
+            Self::MemoryBusy => {
+                (f64::from(device.utilization_rates()?.memory) / 100.0, Limits::new(0.0, 1.0))
+            }
             Self::VramUsed => (device.memory_info()?.used as f64, Limits::new(0.0, 1e15)),
             Self::Clock => (f64::from(device.clock_info(Clock::SM)?) * 1e6, Limits::new(0.0, 1e10)),
             Self::PowerInstant => (power_instant(device)?, Limits::new(0.0, 1e4)),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use slmscope_profiles::channel::{Channel, ReasonCode, Value};
 
-use super::{Nvidia, REOPEN_EVERY};
+use super::{DRIVER, Nvidia, REOPEN_EVERY};
 use crate::catalogue::Catalogue;
 use crate::root::Root;
 use crate::source::{Pace, Source};
@@ -48,7 +48,11 @@ impl Machine {
     }
 
     fn card(&self, file: &str, text: &str) {
-        let path = self.dir.path().join(CARD).join(file);
+        self.file(&format!("{CARD}/{file}"), text);
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
@@ -88,6 +92,7 @@ fn a_driver_that_is_there_is_read_and_closed_when_nobody_looks() {
     let mut nvidia = nvidia.unwrap();
     for (id, value) in [
         ("gpu0.busy", 0.37),
+        ("gpu0.memory_busy", 0.05),
         ("gpu0.vram_used", f64::from(1_u32 << 31)),
         ("gpu0.clock", 1.5e9),
         ("gpu0.power", 55.5),
@@ -132,6 +137,23 @@ fn a_sleeping_card_is_never_touched() {
     let (nvidia, channels) = machine.discover();
     assert_eq!(nvidia.err(), Some(ReasonCode::GatedOrAsleep));
     assert_eq!((machine.open(), channels.len()), (None, 0));
+}
+
+#[test]
+fn a_card_that_sleeps_at_the_start_is_read_once_it_is_awake() {
+    let Some(machine) = Machine::new(&["SYMBOLS_MISSING"]) else { return };
+    machine.file(DRIVER, "NVRM version: 550.54.14");
+    machine.card("power/runtime_status", "suspended");
+    let (nvidia, channels) = machine.discover();
+    let mut nvidia = nvidia.unwrap();
+    for id in ["gpu0.busy", "gpu0.power", "gpu0.energy", "temp.gpu0"] {
+        assert_eq!(read(&mut nvidia, &channels, id), Value::Absent(ReasonCode::GatedOrAsleep), "{id}");
+    }
+    assert_eq!(machine.open(), None);
+    machine.card("power/runtime_status", "active");
+    assert_eq!(read(&mut nvidia, &channels, "temp.gpu0"), Value::Present(61.0));
+    assert_eq!(read(&mut nvidia, &channels, "gpu0.power"), Value::Present(42.0));
+    assert_eq!(read(&mut nvidia, &channels, "gpu0.energy"), Value::Absent(ReasonCode::NotSupported));
 }
 
 #[test]
