@@ -21,6 +21,7 @@ use crate::client::Sender;
 use crate::connect::{self, Attached, Private};
 use crate::dashboard::{self, Msg, Options};
 use crate::failure::Failure;
+use crate::report::wants_colours;
 
 /// Time between two tries to reach a daemon that went away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -52,7 +53,7 @@ pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     let options = Options {
         private,
         target: if private { "private daemon".to_owned() } else { "daemon".to_owned() },
-        colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        colours: wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM")),
         plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
         submit: default_job(),
     };

@@ -4,6 +4,7 @@ mod conditions;
 mod ops;
 mod roofs;
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
@@ -17,6 +18,12 @@ use crate::table::{Align, Table};
 /// Wrapped text is not made narrower than this.
 const LEAST_ROOM: usize = 20;
 
+/// Whether colours are wanted, by the variables of these names: not where `NO_COLOR` is set, nor on a terminal
+/// that knows none.
+pub fn wants_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|term| term != "dumb")
+}
+
 /// Whether text may carry colours, and how wide it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
@@ -26,9 +33,9 @@ pub struct Style {
 }
 
 impl Style {
-    /// Colours where standard output is a terminal and NO_COLOR is not set.
+    /// Colours where standard output is a terminal and they are wanted.
     pub fn of_stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
         let is_terminal = std::io::stdout().is_terminal();
         let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| is_terminal);
         let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
@@ -398,5 +405,20 @@ fn findings(text: &mut String, result: &RunResult, style: Style) {
     for finding in &result.findings {
         let _ = writeln!(text, "  {} {}", style.warn("•"), finding.reason);
         let _ = writeln!(text, "    {}", style.dim(&finding.advice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_know_them_and_people_who_want_them() {
+        let wants = |no_color: Option<&str>, term: Option<&str>| {
+            wants_colours(no_color.map(OsString::from), term.map(OsString::from))
+        };
+        assert!(wants(None, Some("xterm-256color")) && wants(Some(""), None));
+        assert!(!wants(None, Some("dumb")));
+        assert!(!wants(Some("1"), Some("xterm")));
     }
 }
