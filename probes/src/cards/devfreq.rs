@@ -6,7 +6,7 @@
 //! | Mali, vendor's | `load` as `12@300000000Hz`, or `device/utilisation` in percent |
 //! | Panfrost, Panthor | per process in fdinfo, and only after somebody wrote 1 to `device/profiling` |
 //!
-//! One processor is often reachable by several paths; devfreq has each once.
+//! One processor is often reachable by several paths, of which the first counts.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,11 @@ pub(super) fn discover(
     let mut seen = HashSet::new();
     for device in root.list(FOLDER).unwrap_or_default() {
         let folder = format!("{FOLDER}/{device}");
-        if !is_processor(root, &device, &folder) || !seen.insert(device.clone()) {
+        if !is_processor(root, &device, &folder) {
+            continue;
+        }
+        // One processor may have several entries.
+        if root.identity(&format!("{folder}/device")).is_some_and(|device| !seen.insert(device)) {
             continue;
         }
         let mut card = Card::new(root, format!("{folder}/device"), next, catalogue);

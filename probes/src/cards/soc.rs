@@ -5,9 +5,10 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Unit, V
 use super::{Card, Cards, HERTZ, SHARE};
 use crate::catalogue::Catalogue;
 use crate::fdinfo::worker::Sign;
-use crate::files::{Formula, Slot, percent};
+use crate::files::{Formula, Slot, percent, scaled};
 use crate::root::{Handle, Root};
 use crate::source::Source;
+use crate::thermal::PLAUSIBLE;
 
 const ADRENO: &str = "sys/class/kgsl/kgsl-3d0";
 
@@ -52,6 +53,9 @@ fn adreno(card: &mut Card<'_>) {
         card.absent("busy", &format!("/{ADRENO}"), ReasonCode::NoSuchInterface, "no file with the load");
     }
     card.number("clock", &format!("{ADRENO}/gpuclk"), (Unit::Hertz, 1.0, HERTZ));
+    let mut heat = card.entry("", Quantity::Temperature, Unit::Celsius, Class::Measured);
+    heat.id = format!("temp.gpu{}", card.gpu);
+    card.gauge(heat, &format!("{ADRENO}/temp"), scaled(1e-3), PLAUSIBLE);
 }
 
 /// Busy and total time of the driver's last window. A window without time is a processor that is off.

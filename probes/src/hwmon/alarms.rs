@@ -4,6 +4,7 @@
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
 use super::Chip;
+use super::power::NOT_CONNECTED;
 use crate::catalogue::{Catalogue, Entry};
 use crate::files::{Kind, Limits, Slot, enter, scaled};
 use crate::root::Root;
@@ -47,7 +48,7 @@ pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -
                     let Some(label) = chip.label(root, &format!("in{number}_label")) else { continue };
                     let alarms = ["crit", "max"].map(|limit| (limit, format!("curr{number}_{limit}_alarm")));
                     for (limit, file) in alarms {
-                        if label != "NC" && chip.files.contains(&file) {
+                        if label != NOT_CONNECTED && chip.files.contains(&file) {
                             let id = format!("throttle.{}_current_{limit}", id_part(&label));
                             add(chip, id, &file, Kind::Gauge);
                         }

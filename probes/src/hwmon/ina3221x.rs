@@ -3,7 +3,7 @@
 
 use slmscope_profiles::channel::Class;
 
-use super::power::{Known, rail_entry};
+use super::power::{Known, NOT_CONNECTED, rail_entry};
 use crate::catalogue::Catalogue;
 use crate::files::{Kind, Limits, Slot, enter, scaled};
 use crate::root::Root;
@@ -20,6 +20,9 @@ pub(super) fn discover(root: &Root, catalogue: &mut Catalogue, known: Known<'_>)
             }
             for rail in 0..3 {
                 let Ok(label) = root.text(&format!("{chip}/{device}/rail_name_{rail}")) else { continue };
+                if label == NOT_CONNECTED {
+                    continue;
+                }
                 let path = format!("{chip}/{device}/in_power{rail}_input");
                 let entry = rail_entry(&label, known.scope("ina3221x", &chip, Some(&label)), Class::Measured);
                 let how = (scaled(1e-3), Limits::new(0.0, 1000.0));

@@ -30,6 +30,9 @@ const WATTS: Limits = Limits::new(-1000.0, 50_000.0);
 /// Joules: any running total that fits.
 const JOULES: Limits = Limits::new(0.0, 1e15);
 
+/// Label of an input that leads nowhere.
+pub(super) const NOT_CONNECTED: &str = "NC";
+
 /// Labels of inputs that carry everything the board draws: Jetson's, Apple's controller's, a supply's own.
 const INPUT_RAILS: [&str; 5] = ["VDD_IN", "POM_5V_IN", "VIN", "Total System Power", "power total"];
 
@@ -131,7 +134,7 @@ fn products(
         let disabled = root.in_time(&file("enable"), Root::integer).is_ok_and(|enable| enable == 0);
         let current = chip.path(&format!("curr{number}_enable"));
         let off = root.in_time(&current, Root::integer).is_ok_and(|enable| enable == 0);
-        if disabled || off || label == "NC" {
+        if disabled || off || label == NOT_CONNECTED {
             continue;
         }
         let (volts, amperes) = (file("input"), chip.path(&format!("curr{number}_input")));

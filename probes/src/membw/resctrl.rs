@@ -2,7 +2,8 @@
 //!
 //! `mon_data/mon_L3_NN/mbm_total_bytes` counts the bytes of the tasks of one control group in one L3 domain.
 //! Tasks are in exactly one control group, so the machine is the sum over the root group and all others.
-//! Instead of a number the kernel may answer `Unavailable`, `Error` or `Unassigned`.
+//! Instead of a number the kernel may answer `Unavailable`, `Error` or `Unassigned`: it has no count at this
+//! moment, the hardware refuses, no counter is given to the group.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,10 @@ use crate::root::{Handle, Root};
 use crate::source::{Group, Source};
 
 const MOUNT: &str = "sys/fs/resctrl";
+
+/// A group that moves 500 GB each second has moved this after a hundred days. More is a number that ran below
+/// zero.
+const MOST_BYTES: i64 = 1 << 62;
 
 /// Control groups that are summed; the hardware has at most some hundred.
 const MAX_GROUPS: usize = 512;
@@ -109,11 +114,10 @@ fn bytes(handle: &Handle) -> Result<f64, ReasonCode> {
 /// A running total, or what the kernel says instead.
 fn parse(text: &[u8]) -> Result<f64, ReasonCode> {
     match text.trim_ascii() {
-        b"Unavailable" => Err(ReasonCode::GatedOrAsleep),
-        b"Error" => Err(ReasonCode::ReadError),
+        b"Unavailable" | b"Error" => Err(ReasonCode::ReadError),
         b"Unassigned" => Err(ReasonCode::NotSupported),
         number => match integer(number) {
-            Some(bytes) if bytes >= 0 => Ok(bytes as f64),
+            Some(bytes) if (0..MOST_BYTES).contains(&bytes) => Ok(bytes as f64),
             _ => Err(ReasonCode::Implausible),
         },
     }
@@ -126,10 +130,11 @@ mod tests {
     #[test]
     fn words_in_place_of_a_number_are_reasons() {
         assert_eq!(parse(b"264830976\n"), Ok(264_830_976.0));
-        assert_eq!(parse(b"Unavailable\n"), Err(ReasonCode::GatedOrAsleep));
+        assert_eq!(parse(b"Unavailable\n"), Err(ReasonCode::ReadError));
         assert_eq!(parse(b"Error\n"), Err(ReasonCode::ReadError));
         assert_eq!(parse(b"Unassigned"), Err(ReasonCode::NotSupported));
         assert_eq!(parse(b"18446744073447456768"), Err(ReasonCode::Implausible));
+        assert_eq!(parse(b"9223372036854775807"), Err(ReasonCode::Implausible));
         assert_eq!(parse(b""), Err(ReasonCode::Implausible));
     }
 }
