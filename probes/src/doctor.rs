@@ -249,9 +249,10 @@ fn difference(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_sum_adds_watts_of_counters_and_gauges_and_is_as_old_as_its_oldest_part() {
-        let channel = |channel: ChannelId, unit: Unit, kind: Kind| Channel {
+    const SECOND: u64 = 1_000_000_000;
+
+    fn channel(channel: ChannelId, unit: Unit, kind: Kind) -> Channel {
+        Channel {
             channel,
             id: format!("part{channel}"),
             quantity: if unit == Unit::Joules { Quantity::Energy } else { Quantity::Power },
@@ -264,13 +265,41 @@ mod tests {
             update_ns: None,
             reason: None,
             remedy: None,
+        }
+    }
+
+    /// The clock of the readings is one that nobody sets; a share stays one even if it were.
+    #[test]
+    fn a_clock_that_steps_makes_no_wild_share() {
+        let mut busy = channel(0, Unit::Seconds, Kind::Counter { range: None });
+        busy.id = "cpu.machine.time".to_owned();
+        let share = Channel {
+            quantity: Quantity::Cpu,
+            unit: Unit::Ratio,
+            scope: Scope::Machine,
+            kind: Kind::Rate { of: 0 },
+            ..channel(1, Unit::Ratio, Kind::Gauge)
         };
+        let all = [busy, share];
+        let over = |elapsed_ns: u64| {
+            let readings =
+                vec![(20 * SECOND, Value::Present(5.0)), (10 * SECOND + elapsed_ns, Value::Present(5.1))];
+            reading(&all[1], &all, &[Seen { readings, ..Seen::default() }]).map_err(|reason| reason.code)
+        };
+        assert_eq!(over(10 * SECOND + SECOND / 100), Ok((20 * SECOND + SECOND / 100, 1.0)), "0.1 s in 10 ms");
+        assert_eq!(over(SECOND / 4), Err(ReasonCode::Implausible), "10 s back");
+        let (_, after) = over(20 * SECOND).unwrap();
+        assert!((after - 0.01).abs() < 1e-9, "10 s on: {after}");
+    }
+
+    #[test]
+    fn a_sum_adds_watts_of_counters_and_gauges_and_is_as_old_as_its_oldest_part() {
         let all = [
             channel(0, Unit::Joules, Kind::Counter { range: Some(100.0) }),
             channel(1, Unit::Watts, Kind::Gauge),
             channel(2, Unit::Watts, Kind::Sum { of: vec![0, 1] }),
         ];
-        let second = 1_000_000_000;
+        let second = SECOND;
         let sum = |counter: [f64; 2], gauge: Value| {
             let seen = |readings: Vec<(u64, Value)>| Seen { readings, ..Seen::default() };
             let [older, newer] = counter.map(Value::Present);

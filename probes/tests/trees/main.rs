@@ -275,6 +275,18 @@ fn frequency_follows_policies_and_is_never_bogomips() {
     assert_eq!(reason(&report, "freq.cpu3"), ReasonCode::NoSuchInterface);
     assert!(!has(&report, "freq.cpu4"));
 
+    // Boost goes above what the driver calls the highest, and an idle CPU has no mean.
+    let tree = Tree::new(&[
+        ("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "4900000"),
+        ("sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq", "3600000"),
+        ("sys/devices/system/cpu/cpufreq/policy1/cpuinfo_avg_freq", ""),
+        ("sys/devices/system/cpu/cpufreq/policy2/cpuinfo_avg_freq", "2400000"),
+    ]);
+    let report = tree.doctor();
+    assert_eq!(value(&report, "freq.cpu0"), Some(4.9e9));
+    assert_eq!(reason(&report, "freq.cpu1"), ReasonCode::GatedOrAsleep);
+    assert_eq!(value(&report, "freq.cpu2"), Some(2.4e9));
+
     let arm = Tree::new(&[("proc/cpuinfo", "processor\t: 0\nBogoMIPS\t: 2000.00\n")]);
     assert_eq!(reason(&arm.doctor(), "freq.cpu0"), ReasonCode::NoSuchInterface);
     let x86 = Tree::new(&[(
@@ -463,4 +475,66 @@ fn a_drive_and_a_card_do_not_stand_in_for_the_processor() {
     let report = Tree::new(&[&others[..], &own].concat()).doctor();
     assert_eq!(row(&report, "temp.k10temp_Tctl").scope, Scope::Package);
     assert!(!has(&report, "temp.cpu") && !has(&report, "energy.package"));
+}
+
+/// What comes out of a file is printed on terminals, which obey some characters.
+#[test]
+fn nothing_that_a_terminal_obeys_gets_out_of_a_tree() {
+    let tree = Tree::new(&[
+        ("sys/firmware/devicetree/base/model", "Own\u{1b}[2J\u{9b}1m Board\0"),
+        ("sys/firmware/devicetree/base/compatible", "own,\u{7}board\0"),
+        ("var/lib/nvpmodel/status", "pmode:0002"),
+        ("etc/nvpmodel.conf", "< POWER_MODEL ID=2 NAME=\u{1b}c15W >"),
+        ("sys/class/hwmon/hwmon0/name", "ina3221"),
+        ("sys/class/hwmon/hwmon0/in1_label", "VDD\u{1b}]0;x\u{7}"),
+        ("sys/class/hwmon/hwmon0/in1_input", "5000"),
+        ("sys/class/hwmon/hwmon0/curr1_input", "1000"),
+        ("sys/class/power_supply/BAT\u{1b}[31m/type", "Battery"),
+        ("sys/class/drm/card0/device/mem_info_vram_used", "1"),
+        ("sys/class/drm/card0/device/gpu_busy_percent", "\u{1b}[5m"),
+    ]);
+    tree.link("proc/device-tree", "/sys/firmware/devicetree/base");
+    let report = tree.doctor();
+    let mut texts = vec![report.board.id, report.board.name.clone(), report.board.power_mode];
+    for row in report.channels {
+        texts.extend([Some(row.id), Some(row.scope.to_string()), Some(row.source), row.remedy]);
+        texts.extend([row.reason.map(|reason| reason.detail)]);
+    }
+    for text in texts.iter().flatten() {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    assert_eq!(report.board.name.as_deref(), Some("Own\u{fffd}[2J\u{fffd}1m Board"));
+    assert!(
+        texts.iter().flatten().any(|text| text.starts_with("rail:VDD\u{fffd}")),
+        "the label is among them"
+    );
+}
+
+#[test]
+fn one_processor_behind_two_entries_is_one() {
+    let tree = Tree::new(&[("sys/devices/platform/17000000.gpu/load", "250")]);
+    for (entry, clock) in [("17000000.gpu", "306000000"), ("gpu", "307000000")] {
+        tree.file(&format!("sys/class/devfreq/{entry}/cur_freq"), clock);
+        tree.link(&format!("sys/class/devfreq/{entry}/device"), "../../../devices/platform/17000000.gpu");
+    }
+    tree.file("sys/devices/platform/18000000.gpu/load", "500");
+    tree.file("sys/class/devfreq/18000000.gpu/cur_freq", "408000000");
+    tree.link("sys/class/devfreq/18000000.gpu/device", "../../../devices/platform/18000000.gpu");
+    let report = tree.doctor();
+    assert_eq!((value(&report, "gpu0.busy"), value(&report, "gpu0.clock")), (Some(0.25), Some(306e6)));
+    assert_eq!(value(&report, "gpu1.busy"), Some(0.5));
+    assert!(!has(&report, "gpu2.busy"));
+}
+
+#[test]
+fn an_input_that_leads_nowhere_is_no_rail_on_old_releases_either() {
+    let device = "sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0";
+    let tree = Tree::new(&[]);
+    for (rail, label) in [(0, "POM_5V_IN"), (1, "NC")] {
+        tree.file(&format!("{device}/rail_name_{rail}"), label);
+        tree.file(&format!("{device}/in_power{rail}_input"), "2000");
+    }
+    let report = tree.doctor();
+    assert_eq!(value(&report, "power.rail.POM_5V_IN"), Some(2.0));
+    assert!(!has(&report, "power.rail.NC"));
 }
