@@ -107,3 +107,30 @@ fn text_that_cannot_become_a_prompt_ends_the_job_with_the_reason() {
     // What no text needs still runs.
     assert_eq!(model.run(&["--prompt", "4"]).2, Some(0));
 }
+
+#[test]
+fn a_model_that_sees_says_once_what_is_not_read_of_it() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/engine/tests/goldens/hf/gemma3");
+    let model = Model::new();
+    let config = std::fs::read(golden.join("config.json")).expect("the repository has it");
+    let config: Value = serde_json::from_slice(&config).expect("it is JSON");
+    model.write("config.json", &json!({"model_type": "gemma3", "text_config": config, "vision_config": {}}));
+    // One tensor more, at the end of the data.
+    let stored = std::fs::read(golden.join("model.safetensors")).expect("the repository has it");
+    let (length, rest) = stored.split_first_chunk().expect("it begins with a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let mut header: Value = serde_json::from_slice(header).expect("it is JSON");
+    header["vision_tower.x"] =
+        json!({"dtype": "F32", "shape": [1], "data_offsets": [data.len(), data.len() + 4]});
+    let header = header.to_string();
+    let stored = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data, &[0; 4]].concat();
+    std::fs::write(model.path().join("model.safetensors"), stored).expect("room for it");
+
+    let path = model.path().display().to_string();
+    let said = "tensors for images, which are not read: 1";
+    let shown = text(&output(&["model", &path]).stdout);
+    assert_eq!(shown.matches(said).count(), 1, "{shown}");
+    let ended = output(&["model", &path, "--json"]);
+    let json: Value = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+    assert_eq!(json["remark"], said, "{}", text(&ended.stderr));
+}

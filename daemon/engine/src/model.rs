@@ -81,7 +81,7 @@ impl Model {
         let plan = Plan::compile(&described.spec, kv, |tensor| described.tensors[&tensor.name].format);
         let places = plan.tensors.iter().map(|(tensor, _)| described.tensors[&tensor.name].clone()).collect();
         let (plan, source) = (Arc::new(plan), Source::Checkpoint { places });
-        Ok(Self { spec: described.spec, plan, source, notes: Vec::new() })
+        Ok(Self { spec: described.spec, plan, source, notes: described.notes })
     }
 
     /// What it computes.

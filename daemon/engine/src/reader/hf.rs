@@ -7,6 +7,7 @@
 mod config;
 mod families;
 mod layout;
+mod multimodal;
 mod names;
 mod rope;
 
@@ -40,6 +41,8 @@ pub(crate) struct Description {
     pub(crate) spec: DecoderSpec,
     /// Every tensor of the spec, by name.
     pub(crate) tensors: HashMap<String, Place>,
+    /// What of the files is not read.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A tensor of the spec in a checkpoint.
@@ -65,8 +68,8 @@ pub(crate) fn read(
     format: Option<WeightFormat>,
 ) -> Result<Description, LoadError> {
     let config_file = need(files, CONFIG)?;
-    let map = config::parse(config_file.name(), config_file.bytes())?;
-    let config = Config::new(config_file.name(), &map);
+    let parsed = config::parse(config_file.name(), config_file.bytes())?;
+    let config = Config::new(config_file.name(), &parsed);
     let family = families::find(config)?;
     let set = tensor_set(files)?;
     let spec = spec(family, config, &set)?;
@@ -77,16 +80,29 @@ pub(crate) fn read(
         let place = place(family, config, &spec, &set, &tensor, format, &mut used)?;
         tensors.insert(tensor.name, place);
     }
+    let left = set.tensors().map(TensorInfo::name).filter(|name| !used.contains(*name));
+    let (images, extra): (Vec<_>, Vec<_>) = left
+        .filter(|name| !is_ignored(family, &spec, name))
+        .partition(|name| config.has_parts() && multimodal::is_for_images(name));
     // The lowest name, whatever the order of the map.
-    let mut extra: Vec<_> = set.tensors().map(TensorInfo::name).collect();
-    extra.retain(|name| !used.contains(*name) && !is_ignored(family, &spec, name));
-    match extra.iter().min() {
-        Some(name) => Err(config.unsupported(
-            format!("tensor {name}, which this family's computation does not use,"),
-            "choose a checkpoint without it",
-        )),
-        None => Ok(Description { spec, tensors }),
+    if let Some((file, info)) = extra.into_iter().min().and_then(|name| set.tensor(name)) {
+        let what = format!("{}, which this family's computation does not use,", at(info));
+        return Err(unsupported(file, what, "choose a checkpoint without it"));
     }
+    let notes = match images.len() {
+        0 => Vec::new(),
+        count => vec![format!("tensors for images, which are not read: {count}")],
+    };
+    Ok(Description { spec, tensors, notes })
+}
+
+/// A tensor and where its bytes begin.
+fn at(info: &TensorInfo) -> String {
+    format!("tensor {} (at byte {})", info.name(), info.range().start)
+}
+
+fn unsupported(file: &MappedFile, what: String, remedy: &'static str) -> LoadError {
+    LoadError::Unsupported { file: file.name().to_owned(), what, remedy }
 }
 
 /// The spec of a configuration alone, as far as no tensor is needed to know it: a head of its own and
@@ -95,18 +111,28 @@ pub(crate) fn read(
 /// # Errors
 /// See [`LoadError`].
 pub fn config_spec(file: &str, text: &[u8]) -> Result<DecoderSpec, LoadError> {
-    let map = config::parse(file, text)?;
-    let config = Config::new(file, &map);
+    let parsed = config::parse(file, text)?;
+    let config = Config::new(file, &parsed);
     checked(config, families::find(config)?.spec(config, &|_| true)?)
 }
 
 fn spec(family: &Family, config: Config<'_>, set: &TensorSet) -> Result<DecoderSpec, LoadError> {
     let present = |name: &str| {
         let tensor = TensorSpec { name: name.to_owned(), rows: 1, columns: 1, role: Role::Matrix };
-        let stored = family.names.find(&tensor);
+        let stored = stored(family, config, &tensor);
         stored.is_some_and(|stored| stored.names.iter().any(|name| set.tensor(name).is_some()))
     };
     checked(config, family.spec(config, &present)?)
+}
+
+/// What `tensor` is called in the checkpoint. `None` if the family has no such tensor.
+fn stored(family: &Family, config: Config<'_>, tensor: &TensorSpec) -> Option<Stored> {
+    let mut stored = family.names.find(tensor)?;
+    if config.has_parts() {
+        let others: Vec<_> = stored.names.iter().flat_map(|name| multimodal::spellings(name)).collect();
+        stored.names.extend(others);
+    }
+    Some(stored)
 }
 
 fn checked(config: Config<'_>, spec: DecoderSpec) -> Result<DecoderSpec, LoadError> {
@@ -142,8 +168,7 @@ fn place(
     wanted: Option<WeightFormat>,
     used: &mut HashSet<String>,
 ) -> Result<Place, LoadError> {
-    let stored = family.names.find(tensor);
-    let Stored { names, part, layer } = stored.ok_or_else(|| {
+    let Stored { names, part, layer } = stored(family, config, tensor).ok_or_else(|| {
         let what = format!("a tensor {} in family {}", tensor.name, family.model_type);
         config.unsupported(what, "choose a model of another family")
     })?;

@@ -2,35 +2,47 @@
 
 use serde_json::{Map, Value};
 
+use super::multimodal;
 use crate::error::LoadError;
 
 /// Beyond any configuration; real ones have a few kilobytes.
 const LONGEST: usize = 4 << 20;
+
+/// A parsed file: the keys of its text model.
+pub(super) struct Parsed {
+    map: Map<String, Value>,
+    /// What messages set in front of a key: the part of the file that the keys are from.
+    within: &'static str,
+}
 
 /// A parsed configuration, or a part of it.
 #[derive(Clone, Copy)]
 pub(super) struct Config<'a> {
     /// What messages call the file.
     pub(super) file: &'a str,
+    within: &'static str,
     map: &'a Map<String, Value>,
 }
 
 /// Parses the text of a configuration.
-pub(super) fn parse(file: &str, text: &[u8]) -> Result<Map<String, Value>, LoadError> {
+pub(super) fn parse(file: &str, text: &[u8]) -> Result<Parsed, LoadError> {
     let problem = |problem: String| LoadError::Config { file: file.to_owned(), problem };
     if text.len() > LONGEST {
         return Err(problem(format!("has {} bytes; a configuration has a few thousand", text.len())));
     }
     match serde_json::from_slice(text) {
-        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Object(map)) => Ok(match multimodal::text_model(&map) {
+            Some(text) => Parsed { map: text, within: "text_config." },
+            None => Parsed { map, within: "" },
+        }),
         Ok(_) => Err(problem("is no JSON object; it begins at byte 0".to_owned())),
         Err(error) => Err(problem(format!("is no JSON: {error}"))),
     }
 }
 
 impl<'a> Config<'a> {
-    pub(super) fn new(file: &'a str, map: &'a Map<String, Value>) -> Self {
-        Self { file, map }
+    pub(super) fn new(file: &'a str, parsed: &'a Parsed) -> Self {
+        Self { file, within: parsed.within, map: &parsed.map }
     }
 
     pub(super) fn problem(&self, problem: String) -> LoadError {
@@ -42,7 +54,7 @@ impl<'a> Config<'a> {
     }
 
     /// The first of `keys` that is there and not null.
-    fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &'a Value)> {
+    pub(super) fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &'a Value)> {
         keys.iter().find_map(|&key| Some((key, self.map.get(key).filter(|value| !value.is_null())?)))
     }
 
@@ -53,10 +65,8 @@ impl<'a> Config<'a> {
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, LoadError> {
         let Some((key, value)) = self.find(keys) else { return Ok(None) };
-        match read(value) {
-            Some(read) => Ok(Some(read)),
-            None => Err(self.problem(format!("{key} is {}, {expected} is expected", shown(value)))),
-        }
+        let wrong = || self.problem(format!("{} is {}, {expected} is expected", self.key(key), shown(value)));
+        read(value).map(Some).ok_or_else(wrong)
     }
 
     pub(super) fn number(&self, keys: &[&'static str]) -> Result<Option<u32>, LoadError> {
@@ -64,7 +74,17 @@ impl<'a> Config<'a> {
     }
 
     pub(super) fn need(&self, keys: &[&'static str]) -> Result<u32, LoadError> {
-        self.number(keys)?.ok_or_else(|| self.problem(format!("has no {}", keys.join(" or "))))
+        self.number(keys)?.ok_or_else(|| self.problem(format!("has no {}", self.key(&keys.join(" or ")))))
+    }
+
+    /// Whether the text model is one of several parts.
+    pub(super) fn has_parts(&self) -> bool {
+        !self.within.is_empty()
+    }
+
+    /// A key as messages name it.
+    pub(super) fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.within)
     }
 
     pub(super) fn float(&self, keys: &[&'static str]) -> Result<Option<f32>, LoadError> {
@@ -106,7 +126,7 @@ fn finite(value: &Value) -> Option<f32> {
 }
 
 /// A value as a message shows it: short, whatever the file holds.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(_) => "an object".to_owned(),

@@ -1,0 +1,116 @@
+//! Families whose configurations or checkpoints are unlike Llama's, at small sizes of their own.
+
+use serde_json::{Value, json};
+use slmscope_engine::reader::hf::config_spec;
+use slmscope_profiles::spec::{
+    Activation, Attention, DecoderSpec, Gain, Norm, Positions, QkNorm, Rope, RopePairing, RopeScaling,
+};
+
+use crate::draft::{Draft, llama, llama_name, means};
+
+fn spec_of(config: &Value) -> DecoderSpec {
+    config_spec("config.json", config.to_string().as_bytes()).unwrap()
+}
+
+/// The attention of every layer.
+fn attentions(spec: &DecoderSpec) -> Vec<&Attention> {
+    spec.layers.iter().filter_map(|layer| layer.mixer.attention()).collect()
+}
+
+/// A Gemma 3 of seven layers, the keys of its text model, and the names of its tensors.
+fn gemma3() -> (DecoderSpec, Value) {
+    let norm = Norm { gain: Gain::PlusOne, ..Norm::rms(1e-6) };
+    let mut spec = llama();
+    (spec.final_norm, spec.embedding.scale) = (Some(norm), Some(32.0_f32.sqrt()));
+    spec.layers = vec![spec.layers[0].clone(); 7];
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        (layer.attn_norm, layer.ffn_norm) = (norm, Some(norm));
+        (layer.attn_post_norm, layer.ffn_post_norm) = (Some(norm), Some(norm));
+        layer.ffn.activation = Activation::GeluTanh;
+        let global = index == 5;
+        let mut rope = Rope::plain(if global { 1e6 } else { 10_000.0 }, 8, RopePairing::Halves);
+        if global {
+            rope.scaling = RopeScaling::Linear { factor: 8.0 };
+        }
+        let attention = layer.mixer.attention_mut().unwrap();
+        attention.positions = Positions::Rope(rope);
+        attention.qk_norm = Some(QkNorm::Head(norm));
+        attention.scale = 1.0 / 16.0;
+        attention.window = (!global).then_some(3);
+    }
+    let text = json!({
+        "model_type": "gemma3_text", "hidden_size": 32, "num_hidden_layers": 7, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48, "max_position_embeddings": 64,
+        "vocab_size": 40, "sliding_window": 3, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    });
+    (spec, text)
+}
+
+fn gemma3_name(ours: &str) -> String {
+    match ours.rsplit_once('.').unwrap().0 {
+        stem if stem.ends_with(".post_attention_norm") => {
+            format!("model.layers.{}.post_attention_layernorm.weight", layer(stem))
+        }
+        stem if stem.ends_with(".ffn_norm") => {
+            format!("model.layers.{}.pre_feedforward_layernorm.weight", layer(stem))
+        }
+        stem if stem.ends_with(".post_ffw_norm") => {
+            format!("model.layers.{}.post_feedforward_layernorm.weight", layer(stem))
+        }
+        _ => llama_name(ours),
+    }
+}
+
+fn layer(stem: &str) -> &str {
+    stem.split('.').nth(1).unwrap()
+}
+
+#[test]
+fn the_text_model_of_a_gemma3_that_sees_is_read_under_old_and_new_names() {
+    let (spec, text) = gemma3();
+    let whole = json!({"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 8}});
+    let today = |ours: &str| gemma3_name(ours).replacen("model.", "model.language_model.", 1);
+    let of_old = |ours: &str| format!("language_model.{}", gemma3_name(ours));
+    for (draft, before) in
+        [(Draft::new(whole.clone(), &spec, today), "model."), (Draft::new(whole.clone(), &spec, of_old), "")]
+    {
+        let vision = format!("{before}vision_tower.vision_model.head.weight");
+        let projector = format!("{before}multi_modal_projector.mm_input_projection_weight");
+        let draft = draft.and(&vision, "F32", &[2], 8).and(&projector, "BF16", &[2], 4);
+        means(&draft, &spec);
+        assert_eq!(draft.open().unwrap().notes(), ["tensors for images, which are not read: 2"]);
+        let refusal = draft.and("audio_tower.conv.weight", "F32", &[2], 8).refusal();
+        assert!(refusal.contains("tensor audio_tower.conv.weight (at byte "), "{refusal}");
+    }
+    // A text model alone has no business with images.
+    let draft = Draft::new(text, &spec, gemma3_name);
+    assert!(draft.open().unwrap().notes().is_empty());
+    let refusal = draft.and("vision_tower.x", "F32", &[2], 8).refusal();
+    assert!(refusal.contains("tensor vision_tower.x (at byte "), "{refusal}");
+}
+
+#[test]
+fn what_a_part_leaves_out_is_the_default_of_its_class() {
+    // As in the 4B's repository.
+    let spec = spec_of(&json!({
+        "model_type": "gemma3", "vision_config": {},
+        "text_config": {
+            "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024,
+        },
+    }));
+    assert_eq!((spec.vocab, spec.max_context, spec.layers.len()), (262_208, 131_072, 34));
+    let attention = attentions(&spec)[0];
+    assert_eq!((attention.q_heads, attention.kv_heads, attention.head_dim), (8, 4, 256));
+    assert_eq!((attention.window, attention.scale.to_bits()), (Some(1024), (1.0_f32 / 16.0).to_bits()));
+}
+
+#[test]
+fn errors_within_a_part_name_the_part() {
+    let config = json!({"model_type": "gemma3", "text_config": {"hidden_size": "wide"}});
+    let error = config_spec("config.json", config.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("text_config.hidden_size is the text \"wide\""), "{error}");
+    let quantized = json!({"model_type": "gemma3", "text_config": {}, "quantization_config": {"bits": 4}});
+    let error = config_spec("config.json", quantized.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("quantization_config"), "{error}");
+}
