@@ -134,3 +134,15 @@ fn a_model_that_sees_says_once_what_is_not_read_of_it() {
     let json: Value = serde_json::from_slice(&ended.stdout).unwrap_or_default();
     assert_eq!(json["remark"], said, "{}", text(&ended.stderr));
 }
+
+#[test]
+fn a_shard_that_is_not_there_is_missed_by_its_index() {
+    let model = Model::new();
+    let file = model.path().join("model.safetensors");
+    std::fs::rename(file, model.path().join("a.safetensors")).expect("it is there");
+    let map = json!({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}});
+    model.write("model.safetensors.index.json", &map);
+    let ended = output(&["model", &model.path().display().to_string()]);
+    let says = "/b.safetensors, which model.safetensors.index.json names: ";
+    assert!(text(&ended.stderr).contains(says), "{}", text(&ended.stderr));
+}

@@ -90,18 +90,23 @@ pub enum LoadError {
         problem: String,
     },
     /// A checkpoint's folder lacks a file.
-    #[error("the checkpoint has no {name}; download its missing files")]
+    #[error("the checkpoint has no {name}{}; download its missing files", named(.named_by.as_ref()))]
     MissingFile {
         /// Its name in the folder.
         name: String,
+        /// The index that has it for a shard; `None` for a file that every checkpoint has.
+        named_by: Option<String>,
     },
     /// The shapes contradict each other.
-    #[error("{model}: {source}; the file is damaged or made by a faulty converter")]
+    // Not called `source`: whoever prints the chain of causes would print it twice.
+    #[error("{model}: {}; the file is damaged or made by a faulty converter", told(keys, contradiction))]
     Spec {
         /// File or model id.
         model: String,
+        /// The keys that the figure was read from, as the file names them. Empty if it has none.
+        keys: Vec<String>,
         /// The contradiction.
-        source: SpecError,
+        contradiction: SpecError,
     },
     /// A model of a kind that this engine does not compute.
     #[error("{file}: {what} is not supported; {remedy}")]
@@ -127,14 +132,16 @@ pub enum LoadError {
     },
     /// A tensor of another shape than the metadata promise.
     #[error(
-        "{file}: tensor {tensor} has {found_rows} rows of {found_columns}, {rows} rows of {columns} expected; \
-         convert or download the model again"
+        "{file}: tensor {tensor} (at byte {offset}) has {found_rows} rows of {found_columns}, {rows} rows of {columns} \
+         expected; convert or download the model again"
     )]
     Shape {
         /// The file.
         file: String,
         /// Name of the tensor.
         tensor: String,
+        /// Where its bytes begin in the file.
+        offset: u64,
         /// Rows expected.
         rows: u32,
         /// Columns expected.
@@ -144,18 +151,22 @@ pub enum LoadError {
         /// Columns found.
         found_columns: u64,
     },
-    /// A tokenizer of another model.
+    /// A vocabulary of another size than the embedding.
     #[error(
-        "{file}: tokenizer.ggml.tokens has {tokens} entries, the tensor token_embd.weight {rows} rows; as many are \
-         expected: convert the model again"
+        "{file}: {key} counts {found} tokens, the tensor token_embd.weight (at byte {offset}) has {rows} rows; as \
+         many are expected: convert the model again"
     )]
     Vocabulary {
         /// The file.
         file: String,
-        /// Tokens that the tokenizer has.
-        tokens: u64,
+        /// The key that counts tokens.
+        key: String,
+        /// Tokens by that key.
+        found: u64,
         /// Tokens that the embedding has.
         rows: u64,
+        /// Where the embedding begins in the file.
+        offset: u64,
     },
     /// A weight that is no number.
     #[error(
@@ -214,6 +225,21 @@ pub enum LoadError {
         /// What it said.
         source: Box<candle_core::Error>,
     },
+}
+
+/// A contradiction in the words of the file, or in those of the spec where the file has none.
+fn told(keys: &[String], SpecError { field, problem }: &SpecError) -> String {
+    let layer = field.strip_prefix("layers[").and_then(|rest| rest.split_once(']'));
+    match (keys, layer) {
+        ([], _) => format!("{field}: {problem}"),
+        (keys, Some((layer, _))) => format!("{}: {problem} (layer {layer})", keys.join(", ")),
+        (keys, None) => format!("{}: {problem}", keys.join(", ")),
+    }
+}
+
+/// Who asks for a file.
+fn named(by: Option<&String>) -> String {
+    by.map(|index| format!(", which {index} names")).unwrap_or_default()
 }
 
 impl LoadError {

@@ -220,6 +220,11 @@ impl<'a> Gguf<'a> {
         })
     }
 
+    /// Where the entry of `key` begins, in bytes, if it is there.
+    pub fn key_offset(&self, key: &str) -> Option<usize> {
+        self.metadata.get(key).map(|&(at, _)| at)
+    }
+
     /// The error for a `key` that has to be there and is not.
     pub fn missing(&self, key: &str) -> GgufError {
         self.error(self.header_length, Problem::MissingKey { key: key.to_owned() })
@@ -246,7 +251,7 @@ impl<'a> Gguf<'a> {
     }
 
     fn error_at_key(&self, key: &str, problem: Problem) -> GgufError {
-        let offset = self.metadata.get(key).map_or(self.header_length, |&(at, _)| at);
+        let offset = self.key_offset(key).unwrap_or(self.header_length);
         self.error(offset, problem)
     }
 

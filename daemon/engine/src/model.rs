@@ -49,7 +49,11 @@ impl Model {
         seed: u64,
         kv: KvFormat,
     ) -> Result<Self, LoadError> {
-        spec.validate().map_err(|source| LoadError::Spec { model: "synthetic model".to_owned(), source })?;
+        spec.validate().map_err(|contradiction| LoadError::Spec {
+            model: "synthetic model".to_owned(),
+            keys: Vec::new(),
+            contradiction,
+        })?;
         let plan = Arc::new(Plan::compile(&spec, kv, |tensor| tensor.format_in(format)));
         Ok(Self { spec, plan, source: Source::Synthetic { seed }, notes: Vec::new() })
     }

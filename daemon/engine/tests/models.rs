@@ -249,19 +249,36 @@ fn what_is_not_computed_is_refused_by_name() {
 #[test]
 fn figures_that_cannot_be_are_refused() {
     let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
-    for (key, value, says) in [
-        ("block_count", u32::MAX, "llama.block_count = 4294967295"),
-        ("block_count", 0, "layers: 0"),
-        ("attention.head_count", 0, "0 query heads"),
-        ("attention.head_count_kv", 3, "3 key/value heads"),
-        ("attention.key_length", u32::MAX, "head_dim"),
-        ("embedding_length", 1 << 20, "hidden"),
-        ("feed_forward_length", 0, "ffn.dim"),
-        ("context_length", 0, "max_context"),
-        ("rope.dimension_count", 7, "7 of 8"),
+    let most = "outside 1 to";
+    for (key, value, names, says) in [
+        ("block_count", u32::MAX, &["block_count"][..], " = 4294967295"),
+        ("block_count", 0, &["block_count"], "0 is outside 1 to"),
+        ("attention.head_count", 0, &["attention.head_count", "attention.head_count_kv"], "0 query heads"),
+        (
+            "attention.head_count_kv",
+            3,
+            &["attention.head_count", "attention.head_count_kv"],
+            "share 3 key/value heads",
+        ),
+        (
+            "attention.head_count",
+            6,
+            &["embedding_length", "attention.head_count"],
+            "32 is no multiple of 6 heads",
+        ),
+        ("attention.key_length", u32::MAX, &["attention.key_length"], most),
+        ("embedding_length", 1 << 20, &["embedding_length"], most),
+        ("feed_forward_length", 0, &["feed_forward_length"], most),
+        ("context_length", 0, &["context_length"], most),
+        ("rope.dimension_count", 7, &["rope.dimension_count"], "7 of 8"),
     ] {
         let text = refused(key, Field::U32(value));
-        assert!(text.contains(says), "{key}: {text}");
+        assert_eq!(text.matches(says).count(), 1, "{key}: {text}");
+        for name in names {
+            assert!(text.contains(&format!("llama.{name} ")), "{key}: {text}");
+        }
+        // A figure too large to go on with has no offset: no spec was made of it.
+        assert!(value == u32::MAX || text.contains(" (at byte "), "{key}: {text}");
     }
     let missing = Draft::new("llama").without("block_count").weights(&llama()).refusal();
     assert!(missing.contains("llama.block_count"), "{missing}");
@@ -383,9 +400,19 @@ fn q8_k_is_kept_in_f32() {
 fn a_tokenizer_of_another_size_is_refused() {
     let tokens = |count| Field::Strs(vec!["t"; count]);
     let refused = Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(39)).weights(&llama()).refusal();
-    let says = "tokenizer.ggml.tokens has 39 entries, the tensor token_embd.weight 40 rows";
-    assert!(refused.contains(says), "{refused}");
+    let says = "tokenizer.ggml.tokens counts 39 tokens, the tensor token_embd.weight (at byte ";
+    assert!(refused.contains(says) && refused.contains(") has 40 rows"), "{refused}");
     assert!(Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(40)).weights(&llama()).open().is_ok());
+}
+
+#[test]
+fn a_count_of_tokens_that_is_not_the_embeddings_is_refused() {
+    let sized = |size| Draft::new("llama").with("vocab_size", Field::U32(size)).weights(&llama());
+    for size in [39, 41] {
+        let refused = sized(size).refusal();
+        assert!(refused.contains(&format!("llama.vocab_size counts {size} tokens")), "{refused}");
+    }
+    assert!(sized(40).open().is_ok());
 }
 
 #[test]
@@ -399,7 +426,8 @@ fn tensors_must_be_the_ones_of_the_architecture() {
 
     draft.tensors.push((removed.0.clone(), vec![48, 32], 0, removed.3.clone()));
     let text = draft.refusal();
-    assert!(text.contains("blk.1.ffn_up.weight has 32 rows of 48, 48 rows of 32 expected"), "{text}");
+    assert!(text.contains("tensor blk.1.ffn_up.weight (at byte "), "{text}");
+    assert!(text.contains(") has 32 rows of 48, 48 rows of 32 expected"), "{text}");
 
     draft.tensors.pop();
     // iq4_nl, 18 bytes for 32 elements.

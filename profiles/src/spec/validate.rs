@@ -15,6 +15,14 @@ pub struct SpecError {
     pub problem: String,
 }
 
+impl SpecError {
+    /// The figure at fault, within its layer if it is one of a layer: `attention.head_dim`.
+    pub fn field_of_layer(&self) -> &str {
+        let of_layer = self.field.strip_prefix("layers[").and_then(|rest| rest.split_once("]."));
+        of_layer.map_or(&self.field, |(_, within)| within)
+    }
+}
+
 /// Layers beyond any model of this size class; a reader that builds a spec from a header stops here.
 pub const MOST_LAYERS: u32 = 1024;
 

@@ -63,7 +63,10 @@ pub(super) fn open_files(
     let mut names = Vec::new();
     for (path, name) in files {
         let file = open(&path).map_err(|problem| {
-            Failure::error(format!("cannot open the model's file {label}/{name}: {problem}"))
+            // What comes behind the index comes from it.
+            let indexed = names.iter().any(|before: &String| before.ends_with(INDEX));
+            let by = if indexed { format!(", which {INDEX} names") } else { String::new() };
+            Failure::error(format!("cannot open the model's file {label}/{name}{by}: {problem}"))
         })?;
         chosen.files.push(file);
         names.push(format!("{label}/{name}"));

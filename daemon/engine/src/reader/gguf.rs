@@ -19,13 +19,10 @@ pub(crate) use rope::long_rope_magnitude;
 use std::collections::{HashMap, HashSet};
 
 use slmscope_profiles::spec::DecoderSpec;
-use slmscope_profiles::spec::tensors::{EMBEDDING, TensorSpec};
+use slmscope_profiles::spec::tensors::TensorSpec;
 
 use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
-
-/// The texts of all tokens.
-const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// A model file, understood.
 #[derive(Debug, Clone)]
@@ -96,6 +93,7 @@ fn find<'a>(gguf: &'a Gguf<'_>, spec: &DecoderSpec, tensor: &TensorSpec) -> Resu
     Err(LoadError::Shape {
         file: gguf.file().to_owned(),
         tensor: name,
+        offset: info.range().start as u64,
         rows: rows as u32,
         columns: columns as u32,
         found_rows: info.rows(),
@@ -143,16 +141,4 @@ fn fused_with(gguf: &Gguf<'_>, spec: &DecoderSpec, tensor: &TensorSpec) -> Optio
 /// An error for something that the file asks for and this engine does not do.
 fn unsupported(gguf: &Gguf<'_>, what: String, remedy: &'static str) -> LoadError {
     LoadError::Unsupported { file: gguf.file().to_owned(), what, remedy }
-}
-
-/// Rows of the embedding table: the vocabulary, which the file's tokenizer has to agree with.
-fn vocabulary(gguf: &Gguf<'_>) -> Result<u32, LoadError> {
-    let rows = gguf.need_tensor(EMBEDDING)?.rows();
-    if let Some(tokens) = gguf.get_strings(TOKENS)?.map(|tokens| tokens.len() as u64)
-        && tokens != rows
-    {
-        return Err(LoadError::Vocabulary { file: gguf.file().to_owned(), tokens, rows });
-    }
-    // A number beyond u32 fails the spec's limits like any other that is too large.
-    Ok(u32::try_from(rows).unwrap_or(u32::MAX))
 }

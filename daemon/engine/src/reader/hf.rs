@@ -6,6 +6,7 @@
 
 mod config;
 mod families;
+mod keys;
 mod layout;
 mod multimodal;
 mod names;
@@ -26,7 +27,7 @@ use crate::safetensors::{TensorInfo, TensorSet};
 use crate::weights::{Loading, TensorBytes};
 use config::Config;
 use families::Family;
-use layout::Layout;
+use layout::{Layout, Part};
 use names::Stored;
 
 const CONFIG: &str = "config.json";
@@ -49,6 +50,8 @@ pub(crate) struct Description {
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     file: Arc<MappedFile>,
+    /// What messages call it: its name there, and what it is read as.
+    called: String,
     /// Bytes of the tensor in the file that it is, or is a part of.
     range: std::ops::Range<usize>,
     /// How it is stored there.
@@ -136,7 +139,7 @@ fn stored(family: &Family, config: Config<'_>, tensor: &TensorSpec) -> Option<St
 }
 
 fn checked(config: Config<'_>, spec: DecoderSpec) -> Result<DecoderSpec, LoadError> {
-    spec.validate().map_err(|source| LoadError::Spec { model: config.file.to_owned(), source })?;
+    spec.validate().map_err(|contradiction| config.contradiction(contradiction))?;
     Ok(spec)
 }
 
@@ -147,7 +150,12 @@ fn tensor_set(files: &[(String, Arc<MappedFile>)]) -> Result<TensorSet, LoadErro
         return Ok(TensorSet::single(Arc::clone(single))?);
     };
     let index = Index::parse(index.bytes(), index.name())?;
-    let shards = index.shards().iter().map(|shard| need(files, shard).cloned()).collect::<Result<_, _>>()?;
+    let shard = |name: &String| {
+        let missing =
+            || LoadError::MissingFile { name: name.clone(), named_by: Some(index.file().to_owned()) };
+        find(files, name).cloned().ok_or_else(missing)
+    };
+    let shards = index.shards().iter().map(shard).collect::<Result<_, _>>()?;
     Ok(TensorSet::sharded(&index, shards)?)
 }
 
@@ -156,7 +164,7 @@ fn find<'a>(files: &'a [(String, Arc<MappedFile>)], name: &str) -> Option<&'a Ar
 }
 
 fn need<'a>(files: &'a [(String, Arc<MappedFile>)], name: &str) -> Result<&'a Arc<MappedFile>, LoadError> {
-    find(files, name).ok_or_else(|| LoadError::MissingFile { name: name.to_owned() })
+    find(files, name).ok_or_else(|| LoadError::MissingFile { name: name.to_owned(), named_by: None })
 }
 
 fn place(
@@ -174,7 +182,7 @@ fn place(
     })?;
     let found = names.iter().find_map(|name| set.tensor(name));
     let (file, info) = found.ok_or_else(|| LoadError::MissingTensor {
-        file: config.file.to_owned(),
+        file: set.name().to_owned(),
         tensor: names[0].clone(),
         rows: tensor.rows,
         columns: tensor.columns,
@@ -185,21 +193,24 @@ fn place(
         return Err(LoadError::Config {
             file: file.name().to_owned(),
             problem: format!(
-                "tensor {} (at byte {}) has shape {:?}; the configuration makes it {}",
-                info.name(),
-                info.range().start,
+                "{} has shape {:?}; the configuration makes it {}",
+                at(info),
                 info.shape(),
                 layout.expected()
             ),
         });
     }
     let Some(stored) = info.dtype().format() else {
-        let what = format!("tensor {} of type {}", info.name(), info.dtype().name());
-        return Err(config.unsupported(what, "take a checkpoint in f32, f16 or bf16"));
+        let what = format!("{} of type {}", at(info), info.dtype().name());
+        return Err(unsupported(file, what, "take a checkpoint in f32, f16 or bf16"));
     };
     used.insert(info.name().to_owned());
     let format = wanted.map_or(stored, |wanted| tensor.format_in(wanted));
-    Ok(Place { file: Arc::clone(file), range: info.range(), stored, layout, format })
+    let called = match part {
+        Part::Whole => info.name().to_owned(),
+        _ => format!("{} (read as {})", info.name(), tensor.name),
+    };
+    Ok(Place { file: Arc::clone(file), called, range: info.range(), stored, layout, format })
 }
 
 /// Whether a tensor may be left over.
@@ -223,7 +234,7 @@ impl Place {
             let aligned = self.file.bytes().as_ptr().wrapping_add(start).align_offset(ALIGNMENT) == 0;
             if aligned && end <= self.range.end {
                 let bytes = TensorBytes::Mapped(Arc::clone(&self.file), start..end);
-                bytes.check(&tensor.name, self.format, loading)?;
+                bytes.check(&self.called, self.format, loading)?;
                 return Ok(bytes);
             }
         }
@@ -247,7 +258,8 @@ impl Place {
                 run((self.layout.run(index).0, 1), std::slice::from_mut(value));
             }
         };
-        let bytes = quantize(tensor, self.format, self.file.name(), fill, loading)?;
+        let named = TensorSpec { name: self.called.clone(), ..tensor.clone() };
+        let bytes = quantize(&named, self.format, self.file.name(), fill, loading)?;
         // Else the process would hold the weights twice. Other parts of a fused tensor are fetched again.
         self.file.release(self.range.clone());
         Ok(TensorBytes::Owned(Arc::new(bytes)))

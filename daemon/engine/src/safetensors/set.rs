@@ -11,6 +11,7 @@ use crate::map::MappedFile;
 /// All tensors of a checkpoint with the files that hold them.
 #[derive(Debug)]
 pub struct TensorSet {
+    name: String,
     files: Vec<Arc<MappedFile>>,
     tensors: HashMap<Box<str>, (usize, TensorInfo)>,
 }
@@ -21,7 +22,7 @@ impl TensorSet {
     /// # Errors
     /// See [`SafeTensors::parse`].
     pub fn single(file: Arc<MappedFile>) -> Result<Self, SafeTensorsError> {
-        let mut set = Self { files: Vec::new(), tensors: HashMap::new() };
+        let mut set = Self { name: file.name().to_owned(), files: Vec::new(), tensors: HashMap::new() };
         set.add(file)?;
         Ok(set)
     }
@@ -37,7 +38,7 @@ impl TensorSet {
             let (named, found) = (index.shards().len(), files.len());
             return Err(refused(Problem::Shards(format!("names {named} files, {found} were opened"))));
         }
-        let mut set = Self { files: Vec::new(), tensors: HashMap::new() };
+        let mut set = Self { name: index.file().to_owned(), files: Vec::new(), tensors: HashMap::new() };
         for file in files {
             set.add(file)?;
         }
@@ -67,6 +68,11 @@ impl TensorSet {
         }
         self.files.push(file);
         Ok(())
+    }
+
+    /// The file that says which tensors there are: the only one, or the index.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The files, in the order of the index.

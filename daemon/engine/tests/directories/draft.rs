@@ -27,6 +27,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// The small llama of [`llama`] with synthetic f32 weights of seed 3.
+    pub(crate) fn llama() -> Self {
+        Self::new(llama_config(), &llama(), llama_name)
+    }
+
     /// Tensors of `spec` under the names that `name` gives; those of one name are one tensor, in this order.
     pub(crate) fn new(config: Value, spec: &DecoderSpec, name: impl Fn(&str) -> String) -> Self {
         let mut tensors: Vec<Stored> = Vec::new();
@@ -48,9 +53,19 @@ impl Draft {
         Self { config, tensors }
     }
 
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
+        self.config[key] = value;
+        self
+    }
+
     pub(crate) fn and(mut self, name: &str, dtype: &'static str, shape: &[u64], bytes: usize) -> Self {
         self.tensors.push((name.to_owned(), dtype, shape.to_vec(), vec![0; bytes]));
         self
+    }
+
+    /// The tensor of that name, to be changed.
+    pub(crate) fn tensor(&mut self, name: &str) -> &mut Stored {
+        self.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap()
     }
 
     pub(crate) fn open(&self) -> Result<Model, LoadError> {
@@ -121,6 +136,14 @@ pub(crate) fn llama() -> DecoderSpec {
         final_norm: Some(norm),
         head: Head::plain(true),
     }
+}
+
+pub(crate) fn llama_config() -> Value {
+    json!({
+        "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64, "vocab_size": 40,
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+    })
 }
 
 /// What Llama's checkpoints call a tensor.

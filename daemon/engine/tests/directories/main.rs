@@ -4,3 +4,4 @@
 
 mod draft;
 mod families;
+mod refusals;

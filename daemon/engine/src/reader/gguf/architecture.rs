@@ -7,17 +7,20 @@
 
 mod block;
 
+use slmscope_profiles::spec::tensors::EMBEDDING;
 use slmscope_profiles::spec::{
     Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, Rope,
-    RopePairing,
+    RopePairing, SpecError,
 };
 
 use super::keys::Keys;
-use super::{unsupported, vocabulary};
+use super::unsupported;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::shown::shown;
 
+/// The texts of all tokens.
+const TOKENS: &str = "tokenizer.ggml.tokens";
 const OTHER_ENGINE: &str = "choose a model without it";
 const DAMAGED: &str = "the file is damaged";
 /// MiniCPM's fixed figures: factor on embedded tokens, depth scale, and the width its logits are scaled to.
@@ -135,7 +138,7 @@ pub(super) fn spec(gguf: &Gguf<'_>) -> Result<DecoderSpec, LoadError> {
     let keys = Keys { gguf, prefix: architecture.name };
     keys.refuse_features(architecture)?;
     let spec = keys.decoder(architecture)?;
-    spec.validate().map_err(|source| LoadError::Spec { model: gguf.file().to_owned(), source })?;
+    spec.validate().map_err(|contradiction| keys.contradiction(contradiction))?;
     Ok(spec)
 }
 
@@ -171,6 +174,27 @@ struct Scales {
 }
 
 impl Keys<'_> {
+    /// Rows of the embedding table: the vocabulary, which the file's tokenizer and its key have to agree with.
+    fn vocabulary(&self) -> Result<u32, LoadError> {
+        let table = self.gguf.need_tensor(EMBEDDING)?;
+        let (rows, offset) = (table.rows(), table.range().start as u64);
+        let disagrees = |key: String, found: u64| {
+            let file = self.gguf.file().to_owned();
+            LoadError::Vocabulary { file, key, found, rows, offset }
+        };
+        // llama.cpp pads the tokens of a table that has more rows, and writes the count of both.
+        if let Some(tokens) = self.gguf.get_strings(TOKENS)?.map(|tokens| tokens.len() as u64)
+            && tokens != rows
+        {
+            return Err(disagrees(TOKENS.to_owned(), tokens));
+        }
+        if let Some(size) = self.number("vocab_size")?.map(u64::from).filter(|size| *size != rows) {
+            return Err(disagrees(self.key("vocab_size"), size));
+        }
+        // A number beyond u32 fails the spec's limits like any other that is too large.
+        Ok(u32::try_from(rows).unwrap_or(u32::MAX))
+    }
+
     fn decoder(&self, architecture: &Architecture) -> Result<DecoderSpec, LoadError> {
         let count = self.need("block_count")?;
         if count > MOST_LAYERS {
@@ -185,7 +209,7 @@ impl Keys<'_> {
             _ => None,
         };
         Ok(DecoderSpec {
-            vocab: vocabulary(self.gguf)?,
+            vocab: self.vocabulary()?,
             hidden,
             max_context,
             embedding: Embedding {
@@ -220,8 +244,14 @@ impl Keys<'_> {
                 *dim /= 2;
             }
         }
-        let even = q_heads.first().and_then(|&heads| hidden.checked_div(heads)).unwrap_or(0);
-        let head_dim = self.number("attention.key_length")?.unwrap_or(even);
+        let heads = q_heads.first().copied().unwrap_or(0);
+        let own = self.number("attention.key_length")?;
+        if own.is_none() && heads > 0 && !hidden.is_multiple_of(heads) {
+            let problem = format!("a width of {hidden} is no multiple of {heads} heads");
+            let field = "attention.head_dim".to_owned();
+            return Err(self.contradiction(SpecError { field, problem }));
+        }
+        let head_dim = own.or(hidden.checked_div(heads)).unwrap_or(0);
         if architecture.special != Special::MiniCpm3
             && let Some(values) = self.number("attention.value_length")?.filter(|values| *values != head_dim)
         {

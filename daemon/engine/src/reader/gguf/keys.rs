@@ -1,6 +1,10 @@
 //! The metadata keys of one architecture in one file.
 
-use super::unsupported;
+use slmscope_profiles::spec::SpecError;
+use slmscope_profiles::spec::tensors::EMBEDDING;
+
+use super::rope::FACTORS;
+use super::{at, unsupported};
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::shown::shown;
@@ -46,6 +50,57 @@ impl Keys<'_> {
 
     pub(super) fn missing(&self, name: &str) -> LoadError {
         self.gguf.missing(&self.key(name)).into()
+    }
+
+    /// The error for a figure that cannot be.
+    pub(super) fn contradiction(&self, contradiction: SpecError) -> LoadError {
+        let names = self.keys_of(contradiction.field_of_layer());
+        let keys = names.iter().filter_map(|name| {
+            let key = self.key(name);
+            let offset = self.gguf.key_offset(&key).map(|offset| format!("{key} (at byte {offset})"));
+            offset.or_else(|| self.gguf.tensor(name).map(at))
+        });
+        LoadError::Spec { model: self.gguf.file().to_owned(), keys: keys.collect(), contradiction }
+    }
+
+    /// The keys and tensors that a field of the spec is made of.
+    fn keys_of(&self, field: &str) -> &'static [&'static str] {
+        match field {
+            "vocab" => &[EMBEDDING],
+            "hidden" => &["embedding_length"],
+            "layers" => &["block_count"],
+            "max_context" => &["context_length"],
+            "embedding.scale" => &["embedding_scale"],
+            "head.scale" => &["logit_scale"],
+            "head.softcap" => &["final_logit_softcapping"],
+            "residual_scale" => &["residual_scale"],
+            "norm" | "attn_norm" | "attention.qk_norm" | "latent.norm" => {
+                &["attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"]
+            }
+            "attention" | "latent.heads" => &["attention.head_count", "attention.head_count_kv"],
+            "attention.head_dim" if self.gguf.get(&self.key("attention.key_length")).is_some() => {
+                &["attention.key_length"]
+            }
+            "attention.head_dim" => &["embedding_length", "attention.head_count"],
+            "attention.clip" => &["attention.clamp_kqv"],
+            "attention.softcap" => &["attn_logit_softcapping"],
+            "attention.scale" => &["attention.scale"],
+            "attention.window" => &["attention.sliding_window"],
+            "latent.q_rank" => &["attention.q_lora_rank"],
+            "latent.kv_rank" => &["attention.kv_lora_rank"],
+            "latent.nope_dim" | "latent.scale" => &["attention.key_length", "rope.dimension_count"],
+            "latent.value_dim" => &["attention.value_length"],
+            "latent.rope_dim" | "latent.rope.dim" => &["rope.dimension_count"],
+            "attention.rope.dim" => &["rope.dimension_count", "attention.key_length"],
+            "attention.rope.theta" | "latent.rope.theta" => &["rope.freq_base"],
+            "attention.rope.scaling.short" => &[FACTORS[1]],
+            "attention.rope.scaling.long" => &[FACTORS[2]],
+            _ if field.contains("rope.scaling") => {
+                &[FACTORS[0], "rope.scaling.factor", "rope.scaling.original_context_length"]
+            }
+            "ffn.dim" => &["feed_forward_length"],
+            _ => &[],
+        }
     }
 
     pub(super) fn unsupported(&self, name: &str, found: &str, remedy: &'static str) -> LoadError {

@@ -6,10 +6,11 @@
 mod block;
 
 use slmscope_profiles::spec::{
-    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind,
+    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, SpecError,
 };
 
 use super::config::Config;
+use super::keys;
 use super::names::{self, Names};
 use super::rope::Defaults;
 use crate::error::LoadError;
@@ -243,28 +244,28 @@ impl Family {
     }
 
     fn shapes(&self, config: Config<'_>) -> Result<Shapes, LoadError> {
-        let hidden = config.need(&["hidden_size", "n_embd", "model_dim"])?;
-        let layers = config.need(&["num_hidden_layers", "n_layer", "num_transformer_layers"])?;
+        let hidden = config.need(keys::HIDDEN)?;
+        let layers = config.need(keys::LAYERS)?;
         if layers > MOST_LAYERS {
             return Err(config.problem(format!("{layers} layers; at most {MOST_LAYERS} are possible")));
         }
         // OpenELM has a list of heads, read layer by layer.
         let each = self.special == Special::OpenElm;
-        let q_heads = if each { 1 } else { config.need(&["num_attention_heads", "n_head"])? };
-        let kv_heads = if each { None } else { config.number(&["num_key_value_heads"])? };
+        let q_heads = if each { 1 } else { config.need(keys::HEADS)? };
+        let kv_heads = if each { None } else { config.number(keys::KV_HEADS)? };
         let even = hidden.checked_div(q_heads).unwrap_or(0);
         // MiniCPM3's `head_dim` is the turned part.
         let own = if self.special == Special::MiniCpm3 { None } else { config.number(&["head_dim"])? };
         if own.is_none() && q_heads > 0 && !hidden.is_multiple_of(q_heads) {
-            return Err(config.problem(format!("hidden_size {hidden} is no multiple of {q_heads} heads")));
+            let problem = format!("a width of {hidden} is no multiple of {q_heads} heads");
+            let field = "attention.head_dim".to_owned();
+            return Err(config.contradiction(SpecError { field, problem }));
         }
-        let context =
-            config.number(&["max_position_embeddings", "n_positions", "max_context_length", "seq_length"])?;
-        let default_context = match self.special {
-            // These two configurations know no maximum; their models were trained with it.
-            Special::Bloom => 2048,
-            Special::RecurrentGemma => 8192,
-            _ => 0,
+        let context = match self.special {
+            // These two configurations may know no maximum; their models were trained with it.
+            Special::Bloom => config.number(keys::CONTEXT)?.unwrap_or(2048),
+            Special::RecurrentGemma => config.number(keys::CONTEXT)?.unwrap_or(8192),
+            _ => config.need(keys::CONTEXT)?,
         };
         Ok(Shapes {
             hidden,
@@ -272,14 +273,14 @@ impl Family {
             q_heads,
             kv_heads: kv_heads.unwrap_or(q_heads),
             head_dim: own.unwrap_or(even),
-            context: context.unwrap_or(default_context),
+            context,
             norm: self.norm(config)?,
             activation: self.activation(config)?,
         })
     }
 
     fn norm(&self, config: Config<'_>) -> Result<Norm, LoadError> {
-        let stated = config.float(&["rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps"])?;
+        let stated = config.float(keys::EPSILON)?;
         let (kind, gain, bias, default) = match self.norm {
             NormStyle::Rms => (NormKind::Rms, Gain::Plain, false, 1e-6),
             NormStyle::RmsPlusOne => (NormKind::Rms, Gain::PlusOne, false, 1e-6),
@@ -352,7 +353,7 @@ impl Family {
             tied: tied.unwrap_or_else(|| !present("output.weight")),
             bias: self.special == Special::Phi,
             scale,
-            softcap: config.float(&["final_logit_softcapping", "logits_soft_cap"])?,
+            softcap: config.float(keys::LOGITS_CAP)?,
         })
     }
 

@@ -4,6 +4,7 @@
 use slmscope_profiles::spec::{Rope, RopePairing, RopeScaling};
 
 use super::config::Config;
+use super::keys;
 use crate::error::LoadError;
 use crate::reader::gguf::long_rope_magnitude;
 use crate::shown::shown;
@@ -40,9 +41,8 @@ impl Config<'_> {
             }
             Ok(None)
         };
-        let theta =
-            float(&["rope_theta", "rotary_emb_base", "rope_freq_constant"])?.unwrap_or(defaults.theta);
-        let share = float(&["partial_rotary_factor", "rotary_pct", "rope_pct"])?.unwrap_or(defaults.share);
+        let theta = float(keys::THETA)?.unwrap_or(defaults.theta);
+        let share = float(keys::TURNED_SHARE)?.unwrap_or(defaults.share);
         if !(share > 0.0 && share <= 1.0) {
             return Err(
                 self.problem(format!("partial_rotary_factor is {share}, more than 0 to 1 is expected"))

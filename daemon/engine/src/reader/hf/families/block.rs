@@ -8,6 +8,7 @@ use slmscope_profiles::spec::{
 use super::{Biases, Family, Present, Shapes, Special};
 use crate::error::LoadError;
 use crate::reader::hf::config::Config;
+use crate::reader::hf::keys;
 use crate::reader::hf::rope::Defaults;
 
 impl Family {
@@ -66,7 +67,7 @@ impl Family {
         index: u32,
         present: Present<'_>,
     ) -> Result<Ffn, LoadError> {
-        let stated = config.number(&["intermediate_size", "ffn_dim", "n_inner"])?;
+        let stated = config.number(keys::FFN)?;
         let dim = match self.special {
             // Both halves, gate and up, in one figure.
             Special::Qwen1 | Special::RecurrentGemma => stated.map(|both| both / 2),
