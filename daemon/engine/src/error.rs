@@ -118,6 +118,16 @@ pub enum LoadError {
         /// What would run.
         remedy: &'static str,
     },
+    /// A mixture of experts.
+    #[error("{file}: mixture of experts: not supported ({key} = {found}); choose a model without experts")]
+    Experts {
+        /// The file.
+        file: String,
+        /// The key that says how many experts there are.
+        key: String,
+        /// What it says.
+        found: String,
+    },
     /// A tensor that the architecture needs is not in the file.
     #[error("{file}: tensor {tensor} ({rows} x {columns}) is missing; convert or download the model again")]
     MissingTensor {

@@ -241,7 +241,13 @@ fn what_is_not_computed_is_refused_by_name() {
         assert!(text.contains(&format!("llama.{key} = ")) && text.contains("not supported"), "{text}");
     }
     let experts = refused("expert_count", Field::U32(8));
-    assert!(experts.contains("mixture of experts (llama.expert_count = 8) is not supported"), "{experts}");
+    assert!(experts.contains(": mixture of experts: not supported (llama.expert_count = 8); "), "{experts}");
+    // Most have an architecture of their own, which is not looked up before.
+    for architecture in ["qwen2moe", "qwen3moe", "granitemoe", "mixtral"] {
+        let text = Draft::new(architecture).with("expert_count", Field::U32(60)).refusal();
+        let says = format!("mixture of experts: not supported ({architecture}.expert_count = 60)");
+        assert!(text.contains(&says), "{text}");
+    }
     let other = Draft::new("mamba").refusal();
     assert!(other.contains("general.architecture mamba is not supported"), "{other}");
 }

@@ -12,6 +12,30 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use crate::draft::{Draft, directory, llama, safetensors};
 
 #[test]
+fn mixtures_of_experts_are_named_whatever_the_family() {
+    for (family, key) in [
+        ("llama", "num_local_experts"),
+        ("mixtral", "num_local_experts"),
+        ("granitemoe", "num_local_experts"),
+        ("phimoe", "num_local_experts"),
+        ("qwen2_moe", "num_experts"),
+        ("qwen3_moe", "num_experts"),
+        ("olmoe", "num_experts"),
+        ("deepseek_v2", "n_routed_experts"),
+        ("ernie4_5_moe", "moe_num_experts"),
+    ] {
+        let draft = Draft::llama().with("model_type", family.into());
+        let refusal = draft.with(key, 8.into()).refusal();
+        let says = format!("m/config.json: mixture of experts: not supported ({key} = 8); ");
+        assert!(refusal.starts_with(&says), "{refusal}");
+    }
+    let inner = Draft::llama().with("model_type", "dbrx".into());
+    let refusal = inner.with("ffn_config", json!({"moe_num_experts": 16})).refusal();
+    assert!(refusal.contains("not supported (moe_num_experts = 16)"), "{refusal}");
+    assert!(Draft::llama().with("num_experts", 0.into()).open().is_ok());
+}
+
+#[test]
 fn contradictions_name_the_keys_of_the_file_and_are_said_once() {
     for (key, value, says) in [
         (

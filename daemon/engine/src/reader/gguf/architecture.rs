@@ -123,11 +123,24 @@ const ARCHITECTURES: [Architecture; 20] = [
     architecture("stablelm", NormStyle::Layer, HALVES, SWIGLU, Special::No),
 ];
 
+/// Refuses mixtures of experts, of architectures that are unknown as well: most have a name of their own.
+fn refuse_experts(gguf: &Gguf<'_>, architecture: &str) -> Result<(), LoadError> {
+    for name in ["expert_count", "expert_used_count"] {
+        let key = format!("{architecture}.{name}");
+        if let Some(found) = gguf.get_u32(&key)?.filter(|count| *count > 0) {
+            let (file, key, found) = (gguf.file().to_owned(), shown(&key), found.to_string());
+            return Err(LoadError::Experts { file, key, found });
+        }
+    }
+    Ok(())
+}
+
 /// Reads the spec of the model that `gguf` describes.
 pub(super) fn spec(gguf: &Gguf<'_>) -> Result<DecoderSpec, LoadError> {
     let Some(name) = gguf.get_str("general.architecture")? else {
         return Err(gguf.missing("general.architecture").into());
     };
+    refuse_experts(gguf, name)?;
     let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
         return Err(unsupported(
             gguf,
@@ -323,12 +336,6 @@ impl Keys<'_> {
 
     /// Refuses what would change the computation and is not in the spec.
     fn refuse_features(&self, architecture: &Architecture) -> Result<(), LoadError> {
-        for key in ["expert_count", "expert_used_count"] {
-            if let Some(found) = self.number(key)?.filter(|count| *count > 0) {
-                let what = format!("mixture of experts ({} = {found})", self.key(key));
-                return Err(unsupported(self.gguf, what, "choose a model without experts"));
-            }
-        }
         let special = architecture.special;
         let caps = ["attn_logit_softcapping", "final_logit_softcapping"];
         let scales = ["logit_scale", "residual_scale", "embedding_scale", "attention.scale"];

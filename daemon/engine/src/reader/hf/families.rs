@@ -4,6 +4,7 @@
 //! the family's own default holds, which the line or the function states.
 
 mod block;
+mod features;
 
 use slmscope_profiles::spec::{
     Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, SpecError,
@@ -194,6 +195,7 @@ const FAMILIES: [Family; 23] = [
 
 /// The family that a configuration names.
 pub(super) fn find(config: Config<'_>) -> Result<&'static Family, LoadError> {
+    features::refuse_experts(config)?;
     let Some(name) = config.text(&["model_type"])? else {
         return Err(config.problem("has no model_type".to_owned()));
     };
@@ -225,7 +227,7 @@ impl Family {
     /// Reads the spec. Tensors decide only what no key does: whether the head is stored and whether
     /// feed-forwards are shared.
     pub(super) fn spec(&self, config: Config<'_>, present: Present<'_>) -> Result<DecoderSpec, LoadError> {
-        Self::refuse_features(config)?;
+        features::refuse(config)?;
         let shapes = self.shapes(config)?;
         let layers = (0..shapes.layers)
             .map(|index| self.layer(config, &shapes, index, present))
@@ -361,32 +363,5 @@ impl Family {
     fn post_norm(&self, config: Config<'_>) -> Result<bool, LoadError> {
         let before = config.flag(&["do_layer_norm_before"])?.unwrap_or(true);
         Ok(self.special == Special::Opt && !before)
-    }
-
-    /// Refuses what would change the computation and is not in the spec.
-    fn refuse_features(config: Config<'_>) -> Result<(), LoadError> {
-        let experts = config.number(&["num_local_experts", "num_experts", "n_routed_experts"])?;
-        if let Some(experts) = experts.filter(|experts| *experts > 0) {
-            let what = format!("mixture of experts ({experts} of them)");
-            return Err(config.unsupported(what, "choose a model without experts"));
-        }
-        for (key, harmless) in [
-            ("qk_layernorm", false),
-            ("scale_attn_by_inverse_layer_idx", false),
-            ("scale_attn_weights", true),
-            ("add_cross_attention", false),
-            ("is_encoder_decoder", false),
-            ("apply_residual_connection_post_layernorm", false),
-            ("use_bidirectional_attention", false),
-        ] {
-            if let Some(found) = config.flag(&[key])?.filter(|found| *found != harmless) {
-                return Err(config.unsupported(format!("{key} = {found}"), OTHER));
-            }
-        }
-        if config.part(&["quantization_config"])?.is_some() {
-            let remedy = "take the original checkpoint and name a format with --format, or a GGUF file";
-            return Err(config.unsupported("a checkpoint with quantization_config".to_owned(), remedy));
-        }
-        Ok(())
     }
 }
