@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use slmscope_engine::reader::hf::config_spec;
 use slmscope_profiles::spec::{
-    Activation, Attention, DecoderSpec, Gain, Norm, Positions, QkNorm, Rope, RopePairing, RopeScaling,
+    Activation, Attention, DecoderSpec, Gain, Mixer, Norm, NormKind, Positions, QkNorm, Rope, RopePairing,
+    RopeScaling,
 };
 
-use crate::draft::{Draft, llama, llama_name, means};
+use crate::draft::{Draft, llama, llama_config, llama_name, means, renamed};
 
 fn spec_of(config: &Value) -> DecoderSpec {
     config_spec("config.json", config.to_string().as_bytes()).unwrap()
@@ -15,6 +16,109 @@ fn spec_of(config: &Value) -> DecoderSpec {
 /// The attention of every layer.
 fn attentions(spec: &DecoderSpec) -> Vec<&Attention> {
     spec.layers.iter().filter_map(|layer| layer.mixer.attention()).collect()
+}
+
+#[test]
+fn mobilellm_shares_its_table_whatever_the_other_key_says() {
+    let mobile = |shares: bool| {
+        let mut spec = llama();
+        spec.head.tied = shares;
+        let draft = Draft::new(llama_config(), &spec, llama_name).with("model_type", "mobilellm".into());
+        let draft = draft.with("share_embedding", shares.into()).with("layer_sharing", false.into());
+        (draft.with("tie_word_embeddings", false.into()), spec)
+    };
+    let (shared, spec) = mobile(true);
+    means(&shared, &spec);
+    // A head that is stored all the same is not looked at.
+    means(&shared.and("lm_head.weight", "F32", &[40, 32], 40 * 32 * 4), &spec);
+    let (own, spec) = mobile(false);
+    means(&own, &spec);
+}
+
+#[test]
+fn blocks_that_run_twice_are_refused_in_every_family() {
+    for family in ["mobilellm", "llama"] {
+        let draft = Draft::llama().with("model_type", family.into()).with("layer_sharing", true.into());
+        let says = "m/config.json: layer_sharing = true is not supported";
+        assert!(draft.refusal().starts_with(says), "{}", draft.refusal());
+    }
+}
+
+/// OpenLM at the width 48, whose feed-forwards are 256 wide.
+fn open_lm() -> (Draft, DecoderSpec) {
+    let norm = Norm { kind: NormKind::Layer, eps: 1e-5, gain: Gain::Plain, bias: false };
+    let mut spec = llama();
+    spec.hidden = 48;
+    spec.embedding.width = 48;
+    spec.final_norm = Some(norm);
+    spec.head.tied = false;
+    for layer in &mut spec.layers {
+        let rope = Positions::Rope(Rope::plain(10_000.0, 8, RopePairing::Halves));
+        let attention = Attention { qk_norm: Some(QkNorm::All(norm)), ..Attention::plain(6, 6, 8, rope) };
+        layer.mixer = Mixer::Attention(attention);
+        (layer.attn_norm, layer.ffn_norm, layer.ffn.dim) = (norm, Some(norm), 256);
+    }
+    let config = json!({
+        "model_type": "openlm", "dim": 48, "n_layers": 2, "n_heads": 6, "seq_len": 64, "vocab_size": 40,
+        "norm_eps": 1e-5, "norm_type": "gain_only_lp_layer_norm", "apply_qk_norm": true, "weight_tying": false,
+        "post_embed_norm": false, "ffn_type": "swiglu_torch", "positional_embedding_type": "rotary",
+        "moe_freq": 0, "moe_num_experts": 8, "moe_top_k": 2,
+    });
+    (Draft::new(config, &spec, open_lm_name), spec)
+}
+
+fn open_lm_name(ours: &str) -> String {
+    renamed(
+        ours,
+        "model.layers",
+        &[
+            ("token_embd", "model.tok_embeddings"),
+            ("output_norm", "model.norm"),
+            ("output", "model.output"),
+            ("attn_norm", "attention_norm"),
+            ("attn_q", "attention.in_proj"),
+            ("attn_k", "attention.in_proj"),
+            ("attn_v", "attention.in_proj"),
+            ("attn_q_norm", "attention.q_norm"),
+            ("attn_k_norm", "attention.k_norm"),
+            ("attn_output", "attention.out_proj"),
+            ("ffn_norm", "ffn_norm"),
+            ("ffn_gate", "feed_forward.w12"),
+            ("ffn_up", "feed_forward.w12"),
+            ("ffn_down", "feed_forward.w3"),
+        ],
+    )
+}
+
+#[test]
+fn open_lm_is_read_as_dclm_needs_it() {
+    let (draft, spec) = open_lm();
+    let draft = draft.and("model.layers.1.attention.pos_embed.inv_freq", "F32", &[4], 16);
+    means(&draft, &spec);
+
+    // The real one, whose spec the catalogue has.
+    let config = json!({
+        "model_type": "openlm", "dim": 2048, "n_layers": 24, "n_heads": 16, "seq_len": 2048, "vocab_size": 50432,
+        "norm_eps": 1e-5, "norm_type": "gain_only_lp_layer_norm", "apply_qk_norm": true, "weight_tying": false,
+        "post_embed_norm": false, "ffn_type": "swiglu_torch", "positional_embedding_type": "rotary",
+        "moe_freq": 0,
+    });
+    let row = slmscope_profiles::catalogue::find("dclm-1b").unwrap();
+    assert_eq!(spec_of(&config), row.spec());
+}
+
+#[test]
+fn other_parts_of_open_lm_are_refused_by_name() {
+    for (key, value) in [
+        ("ffn_type", "gemma_geglu"),
+        ("positional_embedding_type", "head_rotary"),
+        ("norm_type", "fused_rms_norm"),
+    ] {
+        let refusal = open_lm().0.with(key, value.into()).refusal();
+        assert!(refusal.contains(&format!("{key} = {value} is not supported")), "{refusal}");
+    }
+    let refusal = open_lm().0.with("moe_freq", 2.into()).refusal();
+    assert!(refusal.contains("mixture of experts: not supported (moe_freq = 2)"), "{refusal}");
 }
 
 /// A Gemma 3 of seven layers, the keys of its text model, and the names of its tensors.

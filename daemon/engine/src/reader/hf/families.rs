@@ -5,6 +5,7 @@
 
 mod block;
 mod features;
+mod open_lm;
 
 use slmscope_profiles::spec::{
     Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, SpecError,
@@ -39,6 +40,8 @@ enum NormStyle {
     Layer,
     /// Layer norm whose gains are stored less 1.
     LayerPlusOne,
+    /// Layer norm with gains and no biases.
+    LayerGain,
     /// Layer norm without parameters.
     Bare,
 }
@@ -68,6 +71,7 @@ enum Special {
     MiniCpm,
     MiniCpm3,
     OpenElm,
+    OpenLm,
     Opt,
     Phi,
     Qwen1,
@@ -95,7 +99,7 @@ const fn family(
 }
 
 /// In alphabetical order.
-const FAMILIES: [Family; 23] = [
+const FAMILIES: [Family; 25] = [
     family("bloom", &names::BLOOM, NormStyle::Layer, false, Biases::All, None, Special::Bloom),
     family(
         "gemma",
@@ -155,6 +159,7 @@ const FAMILIES: [Family; 23] = [
         Some(turned(1.0)),
         Special::Windowed,
     ),
+    family("mobilellm", &names::LLAMA, NormStyle::Rms, true, Biases::Keys, Some(turned(1.0)), Special::No),
     family(
         "nemotron",
         &names::LLAMA,
@@ -173,6 +178,15 @@ const FAMILIES: [Family; 23] = [
         Biases::Keys,
         Some(turned(1.0)),
         Special::OpenElm,
+    ),
+    family(
+        "openlm",
+        &names::OPEN_LM,
+        NormStyle::Layer,
+        true,
+        Biases::Keys,
+        Some(turned(1.0)),
+        Special::OpenLm,
     ),
     family("opt", &names::OPT, NormStyle::Layer, false, Biases::All, None, Special::Opt),
     family("phi", &names::PHI, NormStyle::Layer, false, Biases::All, Some(turned(0.5)), Special::Phi),
@@ -228,6 +242,9 @@ impl Family {
     /// feed-forwards are shared.
     pub(super) fn spec(&self, config: Config<'_>, present: Present<'_>) -> Result<DecoderSpec, LoadError> {
         features::refuse(config)?;
+        if self.special == Special::OpenLm {
+            open_lm::refuse_features(config)?;
+        }
         let shapes = self.shapes(config)?;
         let layers = (0..shapes.layers)
             .map(|index| self.layer(config, &shapes, index, present))
@@ -283,11 +300,13 @@ impl Family {
 
     fn norm(&self, config: Config<'_>) -> Result<Norm, LoadError> {
         let stated = config.float(keys::EPSILON)?;
-        let (kind, gain, bias, default) = match self.norm {
+        let style = if self.special == Special::OpenLm { open_lm::norm_style(config)? } else { self.norm };
+        let (kind, gain, bias, default) = match style {
             NormStyle::Rms => (NormKind::Rms, Gain::Plain, false, 1e-6),
             NormStyle::RmsPlusOne => (NormKind::Rms, Gain::PlusOne, false, 1e-6),
             NormStyle::Layer => (NormKind::Layer, Gain::Plain, true, 1e-5),
             NormStyle::LayerPlusOne => (NormKind::Layer, Gain::PlusOne, true, 1e-5),
+            NormStyle::LayerGain => (NormKind::Layer, Gain::Plain, false, 1e-5),
             NormStyle::Bare => (NormKind::Layer, Gain::Absent, false, 1e-5),
         };
         let eps = stated.unwrap_or(default);
@@ -338,12 +357,15 @@ impl Family {
             _ => None,
         };
         let width = config.number(&["word_embed_proj_dim"])?.unwrap_or(shapes.hidden);
-        let norm = (self.special == Special::Bloom).then_some(shapes.norm);
+        let normed = self.special == Special::Bloom || config.flag(&["post_embed_norm"])? == Some(true);
+        let norm = normed.then_some(shapes.norm);
         Ok(Embedding { width, scale, positions, norm })
     }
 
     fn head(&self, config: Config<'_>, shapes: &Shapes, present: Present<'_>) -> Result<Head, LoadError> {
-        let tied = config.flag(&["tie_word_embeddings", "share_input_output_layers"])?;
+        // Of the two keys in MobileLLM's configurations its code looks at this one only.
+        let shared = config.flag(&["share_embedding"])?.filter(|shared| *shared);
+        let tied = config.flag(&["weight_tying", "tie_word_embeddings", "share_input_output_layers"])?;
         let scale = match self.special {
             Special::Granite => config.float(&["logits_scaling"])?.map(|divisor| 1.0 / divisor),
             Special::MiniCpm | Special::MiniCpm3 => {
@@ -352,7 +374,7 @@ impl Family {
             _ => None,
         };
         Ok(Head {
-            tied: tied.unwrap_or_else(|| !present("output.weight")),
+            tied: shared.or(tied).unwrap_or_else(|| !present("output.weight")),
             bias: self.special == Special::Phi,
             scale,
             softcap: config.float(keys::LOGITS_CAP)?,

@@ -236,6 +236,32 @@ pub(super) const OPENELM: Names = Names {
     ignored: &[".rotary_emb.inv_freq", ".pos_embedding.inv_freq"],
 };
 
+/// The SiLU is on the first half of `w12`.
+pub(super) const OPEN_LM: Names = Names {
+    top: &[
+        ("token_embd", "model.tok_embeddings"),
+        ("token_embd_norm", "model.post_embed_norm"),
+        ("output_norm", "model.norm"),
+        ("output", "model.output"),
+    ],
+    block: "model.layers.",
+    parts: &[
+        ("attn_norm", "attention_norm", Whole),
+        ("attn_q", "attention.in_proj", Qkv(0)),
+        ("attn_k", "attention.in_proj", Qkv(1)),
+        ("attn_v", "attention.in_proj", Qkv(2)),
+        ("attn_q_norm", "attention.q_norm", Whole),
+        ("attn_k_norm", "attention.k_norm", Whole),
+        ("attn_output", "attention.out_proj", Whole),
+        ("ffn_norm", "ffn_norm", Whole),
+        ("ffn_gate", "feed_forward.w12", GateUp(0)),
+        ("ffn_up", "feed_forward.w12", GateUp(1)),
+        ("ffn_down", "feed_forward.w3", Whole),
+    ],
+    base: &[],
+    ignored: &[".pos_embed.inv_freq"],
+};
+
 /// The SiLU is on `w2`.
 pub(super) const QWEN1: Names = Names {
     top: &[("token_embd", "transformer.wte"), ("output_norm", "transformer.ln_f"), ("output", "lm_head")],

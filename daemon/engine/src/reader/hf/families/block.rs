@@ -5,7 +5,7 @@ use slmscope_profiles::spec::{
     RopeScaling,
 };
 
-use super::{Biases, Family, Present, Shapes, Special};
+use super::{Biases, Family, Present, Shapes, Special, open_lm};
 use crate::error::LoadError;
 use crate::reader::hf::config::Config;
 use crate::reader::hf::keys;
@@ -72,6 +72,7 @@ impl Family {
             // Both halves, gate and up, in one figure.
             Special::Qwen1 | Special::RecurrentGemma => stated.map(|both| both / 2),
             Special::OpenElm => Some(open_elm_width(config, shapes, index)?),
+            Special::OpenLm => Some(open_lm::ffn_width(shapes.hidden)),
             Special::Bloom | Special::Gpt2 => stated.or(Some(shapes.hidden.saturating_mul(4))),
             _ => stated,
         };
@@ -124,6 +125,7 @@ impl Family {
             Special::OpenElm if config.flag(&["normalize_qk_projections"])?.unwrap_or(true) => {
                 Some(QkNorm::Head(norm))
             }
+            Special::OpenLm if config.flag(&["apply_qk_norm"])? == Some(true) => Some(QkNorm::All(norm)),
             _ => None,
         };
         let scale = match self.special {

@@ -10,6 +10,12 @@ const EXPERTS: [&str; 4] = ["num_local_experts", "num_experts", "n_routed_expert
 /// Refuses mixtures of experts, of whatever family: they are named before the family is looked up.
 pub(super) fn refuse_experts(config: Config<'_>) -> Result<(), LoadError> {
     let refused = |key, found| Err(LoadError::Experts { file: config.file.to_owned(), key, found });
+    // OpenLM states how many experts there would be, and which layers have them: 0 for none.
+    match config.float(&["moe_freq"])? {
+        Some(0.0) => return Ok(()),
+        Some(every) => return refused(config.key("moe_freq"), every.to_string()),
+        None => {}
+    }
     let inner = ["text_config", "ffn_config"].map(|part| config.part(&[part]));
     for part in [Some(config)].into_iter().chain(inner.into_iter().filter_map(Result::ok)).flatten() {
         let mut there = EXPERTS.iter().filter_map(|&key| part.find(&[key]));
@@ -30,6 +36,8 @@ pub(super) fn refuse(config: Config<'_>) -> Result<(), LoadError> {
         ("is_encoder_decoder", false),
         ("apply_residual_connection_post_layernorm", false),
         ("use_bidirectional_attention", false),
+        // Every block twice in a row (MobileLLM-LS).
+        ("layer_sharing", false),
     ] {
         if let Some(found) = config.flag(&[key])?.filter(|found| *found != harmless) {
             return Err(config.unsupported(format!("{} = {found}", config.key(key)), OTHER));
