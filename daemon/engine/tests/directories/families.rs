@@ -218,3 +218,25 @@ fn errors_within_a_part_name_the_part() {
     let error = config_spec("config.json", quantized.to_string().as_bytes()).unwrap_err().to_string();
     assert!(error.contains("quantization_config"), "{error}");
 }
+
+#[test]
+fn qwen1_was_trained_with_one_length_and_runs_up_to_another() {
+    let qwen = |trained: Option<u32>| {
+        let mut config = json!({
+            "model_type": "qwen", "hidden_size": 32, "intermediate_size": 96, "num_attention_heads": 4,
+            "num_hidden_layers": 2, "max_position_embeddings": 32_768, "vocab_size": 40, "kv_channels": 8,
+            "layer_norm_epsilon": 1e-6, "rotary_emb_base": 10_000, "use_dynamic_ntk": true, "use_logn_attn": true,
+        });
+        trained.inspect(|&trained| config["seq_length"] = trained.into());
+        spec_of(&config)
+    };
+    for (stated, trained) in [(Some(8192), 8192), (None, 32_768)] {
+        let spec = qwen(stated);
+        assert_eq!(spec.max_context, 32_768);
+        for attention in attentions(&spec) {
+            assert_eq!(attention.log_n, Some(trained));
+            let Positions::Rope(rope) = &attention.positions else { panic!("it turns") };
+            assert_eq!(rope.scaling, RopeScaling::DynamicNtk { trained_context: trained });
+        }
+    }
+}

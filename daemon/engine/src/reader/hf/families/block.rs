@@ -136,7 +136,7 @@ impl Family {
             _ => None,
         };
         let log_n = (self.special == Special::Qwen1 && config.flag(&["use_logn_attn"])?.unwrap_or(true))
-            .then_some(shapes.context);
+            .then_some(trained_context(config, shapes)?);
         Ok(Attention {
             qkv_bias,
             out_bias,
@@ -180,7 +180,7 @@ impl Family {
             rope = Rope { theta, scaling: RopeScaling::None, ..rope };
         }
         if self.special == Special::Qwen1 && config.flag(&["use_dynamic_ntk"])?.unwrap_or(true) {
-            rope.scaling = RopeScaling::DynamicNtk { trained_context: shapes.context };
+            rope.scaling = RopeScaling::DynamicNtk { trained_context: trained_context(config, shapes)? };
         }
         Ok(Positions::Rope(rope))
     }
@@ -209,6 +209,11 @@ impl Family {
             _ => Ok(None),
         }
     }
+}
+
+/// The context that a Qwen 1 was trained with, beyond which its two rules begin; it runs up to a longer one.
+fn trained_context(config: Config<'_>, shapes: &Shapes) -> Result<u32, LoadError> {
+    Ok(config.number(&["seq_length"])?.unwrap_or(shapes.context))
 }
 
 fn latent(config: Config<'_>, shapes: &Shapes) -> Result<LatentAttention, LoadError> {
