@@ -240,3 +240,20 @@ fn qwen1_was_trained_with_one_length_and_runs_up_to_another() {
         }
     }
 }
+
+#[test]
+fn dynamic_scaling_is_none_up_to_the_longest_context() {
+    let scaled = |scaling: Value| Draft::llama().with("rope_scaling", scaling);
+    means(&scaled(json!({"type": "dynamic", "factor": 4.0})), &llama());
+    means(&scaled(json!({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0})), &llama());
+    let limit = json!({"type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 64});
+    means(&scaled(limit), &llama());
+    // Beyond 16 tokens these would turn otherwise, and this one at every length.
+    for other in [
+        json!({"type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 16}),
+        json!({"type": "dynamic", "factor": 1.0, "alpha": 1000.0}),
+    ] {
+        let refusal = scaled(other).refusal();
+        assert!(refusal.contains("rope scaling dynamic is not supported"), "{refusal}");
+    }
+}

@@ -56,6 +56,16 @@ impl Config<'_> {
         Ok(Rope { theta, dim: (head_dim as f32 * share) as u32, pairing: RopePairing::Halves, scaling })
     }
 
+    /// Whether scaling "dynamic" leaves all positions of the longest context as they are: the base of a longer
+    /// sequence of `n` tokens grows by `(factor * n / limit - (factor - 1))^(dim / (dim - 2))`, which is 1 up to
+    /// the limit, and no run is longer (transformers, `modeling_rope_utils.py`). Some families have another
+    /// limit than the longest context, or a factor for all lengths (`alpha`).
+    fn is_plain_within(&self, part: Config<'_>, context: u32) -> Result<bool, LoadError> {
+        let key = "original_max_position_embeddings";
+        let limit = part.number(&[key])?.or(self.number(&[key])?);
+        Ok(limit.is_none_or(|limit| limit >= context) && part.find(&["alpha"]).is_none())
+    }
+
     /// What `part` says of scaling; the whole configuration may say what the original context was.
     fn scaling(&self, part: Config<'_>, context: u32) -> Result<RopeScaling, LoadError> {
         let need = |key: &'static str| -> Result<f32, LoadError> {
@@ -68,6 +78,7 @@ impl Config<'_> {
         };
         match part.text(&["rope_type", "type"])?.unwrap_or("default") {
             "default" => Ok(RopeScaling::None),
+            "dynamic" if self.is_plain_within(part, context)? => Ok(RopeScaling::None),
             "linear" => Ok(RopeScaling::Linear { factor: need("factor")? }),
             "llama3" => Ok(RopeScaling::Llama3 {
                 factor: need("factor")?,
