@@ -43,7 +43,7 @@ pub(crate) fn llama() -> DecoderSpec {
 }
 
 /// Changes every attention of `spec`, told the number of its layer.
-fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
+pub(crate) fn each_attention(spec: &mut DecoderSpec, mut change: impl FnMut(usize, &mut Attention)) {
     for (index, layer) in spec.layers.iter_mut().enumerate() {
         layer.mixer.attention_mut().into_iter().for_each(|attention| change(index, attention));
     }

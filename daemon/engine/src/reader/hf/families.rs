@@ -346,7 +346,9 @@ impl Family {
     fn embedding(&self, config: Config<'_>, shapes: &Shapes) -> Result<Embedding, LoadError> {
         let root = (shapes.hidden as f32).sqrt();
         let scale = match self.special {
-            Special::Gemma | Special::Gemma2 | Special::Gemma3 | Special::RecurrentGemma => Some(root),
+            Special::Gemma | Special::Gemma2 | Special::Gemma3 => Some(root),
+            // Kept in bf16 by transformers, whatever the weights are in.
+            Special::RecurrentGemma => Some(half::bf16::from_f32(root).to_f32()),
             Special::Granite => config.float(&["embedding_multiplier"])?,
             Special::MiniCpm | Special::MiniCpm3 => config.float(&["scale_emb"])?,
             _ => None,

@@ -95,8 +95,7 @@ pub(super) fn gemma3(draw: &mut Draw) -> Family {
 
 /// Two recurrent layers for each that attends, all with biases behind the mixer.
 pub(super) fn recurrent_gemma(draw: &mut Draw) -> Family {
-    // Widths with whole roots: transformers keeps the factor on the embedding in bf16.
-    let (heads, head_dim) = draw.of(&[(2, 8), (4, 4), (9, 4), (8, 8)]);
+    let (heads, head_dim) = draw.of(&[(2, 8), (3, 4), (5, 8), (9, 4)]);
     let figures = Figures {
         hidden: heads * head_dim,
         layers: draw.of(&[3, 5]),
@@ -115,6 +114,8 @@ pub(super) fn recurrent_gemma(draw: &mut Draw) -> Family {
     };
     let mut spec = spec(&figures, attention);
     spec.head.softcap = Some(cap);
+    // transformers keeps this one in bf16.
+    spec.embedding.scale = Some(half::bf16::from_f32((figures.hidden as f32).sqrt()).to_f32());
     for (index, layer) in spec.layers.iter_mut().enumerate() {
         layer.ffn.bias = true;
         if index % 3 < 2 {
