@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::DecoderSpec;
-use slmscope_profiles::spec::tensors::{Role, TensorSpec};
+use slmscope_profiles::spec::tensors::TensorSpec;
 
 use crate::error::LoadError;
 use crate::map::MappedFile;
@@ -85,7 +85,7 @@ pub(crate) fn read(
     }
     let left = set.tensors().map(TensorInfo::name).filter(|name| !used.contains(*name));
     let (images, extra): (Vec<_>, Vec<_>) = left
-        .filter(|name| !is_ignored(family, &spec, name))
+        .filter(|name| !is_ignored(family, config, &spec, name))
         .partition(|name| config.has_parts() && multimodal::is_for_images(name));
     // The lowest name, whatever the order of the map.
     if let Some((file, info)) = extra.into_iter().min().and_then(|name| set.tensor(name)) {
@@ -121,15 +121,14 @@ pub fn config_spec(file: &str, text: &[u8]) -> Result<DecoderSpec, LoadError> {
 
 fn spec(family: &Family, config: Config<'_>, set: &TensorSet) -> Result<DecoderSpec, LoadError> {
     let present = |name: &str| {
-        let tensor = TensorSpec { name: name.to_owned(), rows: 1, columns: 1, role: Role::Matrix };
-        let stored = stored(family, config, &tensor);
+        let stored = stored(family, config, name);
         stored.is_some_and(|stored| stored.names.iter().any(|name| set.tensor(name).is_some()))
     };
     checked(config, family.spec(config, &present)?)
 }
 
 /// What `tensor` is called in the checkpoint. `None` if the family has no such tensor.
-fn stored(family: &Family, config: Config<'_>, tensor: &TensorSpec) -> Option<Stored> {
+fn stored(family: &Family, config: Config<'_>, tensor: &str) -> Option<Stored> {
     let mut stored = family.names.find(tensor)?;
     if config.has_parts() {
         let others: Vec<_> = stored.names.iter().flat_map(|name| multimodal::spellings(name)).collect();
@@ -176,7 +175,7 @@ fn place(
     wanted: Option<WeightFormat>,
     used: &mut HashSet<String>,
 ) -> Result<Place, LoadError> {
-    let Stored { names, part, layer } = stored(family, config, tensor).ok_or_else(|| {
+    let Stored { names, part, layer } = stored(family, config, &tensor.name).ok_or_else(|| {
         let what = format!("a tensor {} in family {}", tensor.name, family.model_type);
         config.unsupported(what, "choose a model of another family")
     })?;
@@ -213,10 +212,12 @@ fn place(
     Ok(Place { file: Arc::clone(file), called, range: info.range(), stored, layout, format })
 }
 
-/// Whether a tensor may be left over.
-fn is_ignored(family: &Family, spec: &DecoderSpec, name: &str) -> bool {
-    let head = spec.head.tied && (name == "lm_head.weight" || name == "embed_out.weight");
-    head || family.names.ignored.iter().any(|end| name.ends_with(end))
+/// Whether a tensor may be left over: the table that a tied head is stored as once more, masks and the like.
+fn is_ignored(family: &Family, config: Config<'_>, spec: &DecoderSpec, name: &str) -> bool {
+    let head = || {
+        stored(family, config, "output.weight").is_some_and(|head| head.names.iter().any(|own| own == name))
+    };
+    (spec.head.tied && head()) || family.names.ignored.iter().any(|end| name.ends_with(end))
 }
 
 impl Place {

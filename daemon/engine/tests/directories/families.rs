@@ -108,6 +108,15 @@ fn open_lm_is_read_as_dclm_needs_it() {
 }
 
 #[test]
+fn a_tied_head_that_is_stored_once_more_is_not_looked_at_whatever_its_name() {
+    let (untied, mut spec) = open_lm();
+    spec.head.tied = true;
+    let draft = Draft::new(untied.config, &spec, open_lm_name).with("weight_tying", true.into());
+    means(&draft, &spec);
+    means(&draft.and("model.output.weight", "F32", &[40, 48], 40 * 48 * 4), &spec);
+}
+
+#[test]
 fn other_parts_of_open_lm_are_refused_by_name() {
     for (key, value) in [
         ("ffn_type", "gemma_geglu"),

@@ -4,8 +4,6 @@
 //! fused tensor, or turned. Names are without `.weight` and `.bias`, which both sides share, unless the line
 //! has them.
 
-use slmscope_profiles::spec::tensors::TensorSpec;
-
 use super::layout::Part;
 
 /// What a tensor of a block is called in the spec and in the file, and how it lies there.
@@ -292,13 +290,13 @@ pub(super) struct Stored {
 
 impl Names {
     /// Where `tensor` is. `None` if the family has no such tensor.
-    pub(super) fn find(&self, tensor: &TensorSpec) -> Option<Stored> {
-        let (layer, rest) = match tensor.name.strip_prefix("blk.") {
+    pub(super) fn find(&self, tensor: &str) -> Option<Stored> {
+        let (layer, rest) = match tensor.strip_prefix("blk.") {
             Some(rest) => {
                 let (layer, rest) = rest.split_once('.')?;
                 (Some(layer.parse().ok()?), rest)
             }
-            None => (None, tensor.name.as_str()),
+            None => (None, tensor),
         };
         let (stem, ending) = rest.rsplit_once('.').map_or((rest, ""), |(stem, kind)| (stem, kind));
         let full = |name: &str, exact: bool| match (exact, ending) {
