@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use slmscope_engine::setup::Setup;
-use slmscope_profiles::spec::{Activation, DecoderSpec, Mixer};
+use slmscope_profiles::spec::{Activation, DecoderSpec, Mixer, Positions, RopeScaling};
 
 use crate::converter::{self as to, Conversion};
 use crate::families::draw;
@@ -111,7 +111,8 @@ fn can_be_said(config: &Value) -> bool {
     }
 }
 
-/// What ggml computes of it: the tanh form of GELU, one epsilon for all norms.
+/// What ggml computes of it: the tanh form of GELU, one epsilon for all norms, and none of Qwen 1's rules for long
+/// contexts.
 fn as_in_ggml(mut spec: DecoderSpec) -> DecoderSpec {
     for layer in &mut spec.layers {
         if layer.ffn.activation == Activation::Gelu {
@@ -119,6 +120,14 @@ fn as_in_ggml(mut spec: DecoderSpec) -> DecoderSpec {
         }
         if let Mixer::Latent(latent) = &mut layer.mixer {
             latent.norm = layer.attn_norm;
+        }
+        if let Mixer::Attention(attention) = &mut layer.mixer {
+            attention.log_n = None;
+            if let Positions::Rope(rope) = &mut attention.positions
+                && let RopeScaling::DynamicNtk { .. } = rope.scaling
+            {
+                rope.scaling = RopeScaling::None;
+            }
         }
     }
     spec

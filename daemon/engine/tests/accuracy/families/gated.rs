@@ -96,17 +96,18 @@ pub(super) fn qwen3(draw: &mut Draw) -> Family {
     }
 }
 
-/// The first Qwen. Its rules for long contexts begin beyond the trained one, which is all of it here.
+/// The first Qwen. Its rules for long contexts begin beyond the trained one, which may be shorter than the prompt.
 pub(super) fn qwen(draw: &mut Draw) -> Family {
     let figures = Figures::shared(draw).multi_head();
     let (ntk, log_n) = (draw.coin(), draw.coin());
+    let trained = draw.of(&[5, 11, figures.context]);
     let mut rope = figures.rope(1.0);
     if ntk {
-        rope.scaling = RopeScaling::DynamicNtk { trained_context: figures.context };
+        rope.scaling = RopeScaling::DynamicNtk { trained_context: trained };
     }
     let attention = Attention {
         qkv_bias: true,
-        log_n: log_n.then_some(figures.context),
+        log_n: log_n.then_some(trained),
         ..figures.attention(Positions::Rope(rope))
     };
     Family {
@@ -115,7 +116,7 @@ pub(super) fn qwen(draw: &mut Draw) -> Family {
             // Both halves, of gate and up.
             "intermediate_size": 2 * figures.ffn, "num_hidden_layers": figures.layers,
             "num_attention_heads": figures.heads, "kv_channels": figures.head_dim,
-            "max_position_embeddings": figures.context, "seq_length": figures.context,
+            "max_position_embeddings": figures.context, "seq_length": trained,
             "layer_norm_epsilon": figures.eps, "rotary_emb_base": figures.theta, "rotary_pct": 1.0,
             "use_dynamic_ntk": ntk, "use_logn_attn": log_n, "no_bias": true, "scale_attn_weights": true,
             "tie_word_embeddings": figures.tied,
