@@ -1,8 +1,9 @@
 //! The keys of configurations, each under its names of different years and families.
 
+use slmscope_profiles::spec::SpecError;
+
 use super::config::Config;
 use crate::error::LoadError;
-use slmscope_profiles::spec::SpecError;
 
 /// Names of one figure; a configuration has one of them.
 pub(super) type Key = &'static [&'static str];
