@@ -136,7 +136,7 @@ fn affordable(root: &Root, paths: Vec<String>) -> Group {
         let handles: Vec<_> = paths.iter().filter_map(|path| root.open(path).ok()).collect();
         let begin = Instant::now();
         let mut buffer = [0; 32];
-        for handle in handles {
+        for handle in &handles {
             // Only the time matters; a failing read is reported when it is sampled.
             let _ = handle.read(&mut buffer);
         }

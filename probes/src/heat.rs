@@ -2,8 +2,8 @@
 //!
 //! Only sensors of what computes say how warm a token was made; a network chip or a drive is often the hottest
 //! thing of a board. A zone of the device tree is on the processor's chip unless its name says otherwise: every
-//! maker of chips has words of its own for their parts. A monitor is one unless its driver or a label says that
-//! it is on the processor.
+//! maker of chips has words of its own for their parts. A monitor is on something else unless its driver or a
+//! label says that it is on the processor.
 
 use slmscope_profiles::channel::Scope;
 
