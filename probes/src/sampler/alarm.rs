@@ -2,7 +2,8 @@
 //!
 //! To set a timer that is the next of a CPU means to program the CPU's clock, which a virtual machine pays with
 //! a trip through its host. So there are two timers that take turns: while one is waited for, the other is set for
-//! the time after, and by then it is the interrupt of the first that programs the clock.
+//! the time after, and by then it is the interrupt of the first that programs the clock. Each repeats itself after
+//! two steps, so that as long as the steps are even nobody has to set it: the kernel goes on when it is read.
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -19,8 +20,10 @@ pub(super) struct Alarm {
 
 struct Timer {
     fd: OwnedFd,
-    /// What it is set for, ns.
+    /// When it goes off next, ns; `None` if it does not.
     at_ns: Option<u64>,
+    /// Then it goes off again and again after so long, ns; 0 for once.
+    every_ns: u64,
 }
 
 impl Alarm {
@@ -29,7 +32,7 @@ impl Alarm {
     pub(super) fn new() -> Result<Self, Errno> {
         let timer = || {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
-            Ok::<_, Errno>(Timer { fd, at_ns: None })
+            Ok::<_, Errno>(Timer { fd, at_ns: None, every_ns: 0 })
         };
         Ok(Self { timers: [timer()?, timer()?], last_ns: 0 })
     }
@@ -41,27 +44,37 @@ impl Alarm {
     /// What the system says; the time may not have come then.
     pub(super) fn wait_until(&mut self, at_ns: u64) -> Result<(), Errno> {
         let [now, then] = &mut self.timers;
-        now.set(at_ns)?;
-        then.set(at_ns.saturating_add(at_ns.saturating_sub(self.last_ns)))?;
+        let step_ns = at_ns.saturating_sub(self.last_ns);
+        let every_ns = step_ns.saturating_mul(2);
+        now.set(at_ns, every_ns)?;
+        then.set(at_ns.saturating_add(step_ns), every_ns)?;
         self.last_ns = at_ns;
-        rustix::io::read(&now.fd, &mut [0_u8; 8])?;
-        now.at_ns = None;
+        now.wait()?;
         self.timers.swap(0, 1);
         Ok(())
     }
 }
 
 impl Timer {
-    fn set(&mut self, at_ns: u64) -> Result<(), Errno> {
-        if self.at_ns == Some(at_ns) {
+    fn set(&mut self, at_ns: u64, every_ns: u64) -> Result<(), Errno> {
+        if (self.at_ns, self.every_ns) == (Some(at_ns), every_ns) {
             return Ok(());
         }
         let at =
             |ns: u64| Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 };
         // A time of 0 would switch the timer off.
-        let once = Itimerspec { it_interval: at(0), it_value: at(at_ns.max(1)) };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
-        self.at_ns = Some(at_ns);
+        let times = Itimerspec { it_interval: at(every_ns), it_value: at(at_ns.max(1)) };
+        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &times)?;
+        (self.at_ns, self.every_ns) = (Some(at_ns), every_ns);
+        Ok(())
+    }
+
+    /// Waits until it has gone off.
+    fn wait(&mut self) -> Result<(), Errno> {
+        let mut times = [0_u8; 8];
+        rustix::io::read(&self.fd, &mut times)?;
+        let passed_ns = self.every_ns.saturating_mul(u64::from_ne_bytes(times));
+        self.at_ns = self.at_ns.filter(|_| passed_ns > 0).map(|at_ns| at_ns.saturating_add(passed_ns));
         Ok(())
     }
 }
