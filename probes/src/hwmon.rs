@@ -84,7 +84,7 @@ impl Chip {
     }
 
     fn label(&self, root: &Root, file: &str) -> Option<String> {
-        root.text(&self.path(file)).ok().filter(|label| !label.is_empty())
+        root.text(&self.path(file)).ok()?.lines().next().filter(|label| !label.is_empty()).map(str::to_owned)
     }
 
     /// Graphics cards are left asleep; other devices wake for a moment and sleep again.

@@ -325,10 +325,10 @@ impl Executor for CandleExecutor {
     }
 
     fn step(&mut self, plan: &Plan, index: usize) -> std::result::Result<(), EngineError> {
-        let failed = |source| EngineError::Kernel {
+        let failed = |cause| EngineError::Kernel {
             step: index,
             site: plan.sites[index].name.clone(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         };
         self.run(plan, &plan.steps[index]).map_err(failed)?;
         if index + 1 == plan.steps.len() {

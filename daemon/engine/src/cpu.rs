@@ -67,7 +67,7 @@ impl CpuExecutor {
         let Setup { threads, isa, .. } = *setup;
         let kernels = Kernels::new(isa).ok_or(LoadError::Isa(isa))?;
         let weights = Weights::load(plan, loading, tensor_bytes)?;
-        let pool = Pool::new(threads).map_err(|source| LoadError::Threads { threads, source })?;
+        let pool = Pool::new(threads).map_err(|cause| LoadError::Threads { threads, cause })?;
         let sizes = Sizes::of(plan, lengths, threads);
         let mut workers = Workers { pool, kernels, simd: Simd::with(isa), lanes: Vec::new() };
         let state = State::new(plan, &sizes, &mut workers)?;

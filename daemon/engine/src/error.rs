@@ -1,4 +1,7 @@
 //! What can go wrong while loading a model and while running it.
+//!
+//! Messages hold their causes. No field is called `source`, or whoever prints the chain of causes would print them
+//! twice.
 
 use std::num::NonZeroUsize;
 
@@ -52,14 +55,14 @@ pub enum EngineError {
     #[error(transparent)]
     Room(Box<LoadError>),
     /// A kernel refused.
-    #[error("step {step} ({site}): {source}")]
+    #[error("step {step} ({site}): {cause}")]
     Kernel {
         /// Number of the step in the plan.
         step: usize,
         /// Its name.
         site: String,
         /// What the kernel said.
-        source: Box<candle_core::Error>,
+        cause: Box<candle_core::Error>,
     },
     /// No logit is a number.
     #[error(
@@ -98,7 +101,6 @@ pub enum LoadError {
         named_by: Option<String>,
     },
     /// The shapes contradict each other.
-    // Not called `source`: whoever prints the chain of causes would print it twice.
     #[error("{model}: {}; the file is damaged or made by a faulty converter", told(keys, contradiction))]
     Spec {
         /// File or model id.
@@ -220,20 +222,20 @@ pub enum LoadError {
     #[error("this machine cannot run kernels for {0}; leave the instruction set out")]
     Isa(Isa),
     /// The system gave no thread.
-    #[error("cannot start {threads} engine threads: {source}; ask for fewer")]
+    #[error("cannot start {threads} engine threads: {cause}; ask for fewer")]
     Threads {
         /// Threads asked for.
         threads: NonZeroUsize,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A kernel library refused a tensor.
-    #[error("{tensor}: {source}")]
+    #[error("{tensor}: {cause}")]
     Kernel {
         /// Tensor or table.
         tensor: String,
         /// What it said.
-        source: Box<candle_core::Error>,
+        cause: Box<candle_core::Error>,
     },
 }
 
@@ -255,6 +257,6 @@ fn named(by: Option<&String>) -> String {
 impl LoadError {
     /// Wraps what candle says about `tensor`.
     pub(crate) fn kernel(tensor: &str) -> impl FnOnce(candle_core::Error) -> Self + '_ {
-        move |source| Self::Kernel { tensor: tensor.to_owned(), source: Box::new(source) }
+        move |cause| Self::Kernel { tensor: tensor.to_owned(), cause: Box::new(cause) }
     }
 }

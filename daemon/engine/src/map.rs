@@ -18,20 +18,20 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum MapError {
     /// The file could not be opened.
-    #[error("{file}: cannot be opened: {source}; check the path and the read permission")]
+    #[error("{file}: cannot be opened: {cause}; check the path and the read permission")]
     Open {
         /// Name of the file as the user knows it.
         file: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The descriptor is open, but its status could not be read.
-    #[error("{file}: its size cannot be read: {source}; open the file again")]
+    #[error("{file}: its size cannot be read: {cause}; open the file again")]
     Status {
         /// Name of the file as the user knows it.
         file: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Only regular files hold weights that stay the same while they are read.
     #[error("{file}: is {found}, not a regular file; name the model file itself")]
@@ -56,12 +56,12 @@ pub enum MapError {
         bytes: u64,
     },
     /// The system refused the map.
-    #[error("{file}: cannot be mapped: {source}; check the address space limit (ulimit -v)")]
+    #[error("{file}: cannot be mapped: {cause}; check the address space limit (ulimit -v)")]
     Map {
         /// Name of the file as the user knows it.
         file: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file was written, replaced or truncated since it was mapped.
     #[error("{file}: changed while it was in use ({before} before, {after} now); measure again")]
@@ -132,7 +132,7 @@ impl MappedFile {
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
         match opened {
             Ok(file) => Self::new(file, name),
-            Err(source) => Err(MapError::Open { file: name, source }),
+            Err(cause) => Err(MapError::Open { file: name, cause }),
         }
     }
 
@@ -145,7 +145,7 @@ impl MappedFile {
         let name = name.into();
         let status = match file.metadata() {
             Ok(status) => status,
-            Err(source) => return Err(MapError::Status { file: name, source }),
+            Err(cause) => return Err(MapError::Status { file: name, cause }),
         };
         if !status.is_file() {
             return Err(MapError::NotRegular { file: name, found: describe(status.file_type()) });
@@ -159,7 +159,7 @@ impl MappedFile {
         }
         match map_shared(&file) {
             Ok(map) => Ok(Self { name, file, identity, map }),
-            Err(source) => Err(MapError::Map { file: name, source }),
+            Err(cause) => Err(MapError::Map { file: name, cause }),
         }
     }
 
@@ -199,7 +199,7 @@ impl MappedFile {
         match self.file.metadata().map(|status| FileIdentity::of(&status)) {
             Ok(after) if after == self.identity => Ok(()),
             Ok(after) => Err(MapError::Changed { file: self.name.clone(), before: self.identity, after }),
-            Err(source) => Err(MapError::Status { file: self.name.clone(), source }),
+            Err(cause) => Err(MapError::Status { file: self.name.clone(), cause }),
         }
     }
 }

@@ -29,12 +29,12 @@ pub enum ThreadsError {
     #[error("cannot count this process's threads in /proc/self/task: {0}; mount /proc")]
     Uncounted(std::io::Error),
     /// The system gave no thread.
-    #[error("cannot start {threads} engine threads: {source}; ask for fewer")]
+    #[error("cannot start {threads} engine threads: {cause}; ask for fewer")]
     Pool {
         /// Threads asked for.
         threads: usize,
         /// What the pool said.
-        source: rayon::ThreadPoolBuildError,
+        cause: rayon::ThreadPoolBuildError,
     },
 }
 
@@ -87,7 +87,7 @@ pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
         .thread_name(|index| format!("engine-ray-{index}"))
         .start_handler(|_| flush_denormals())
         .build_global()
-        .map_err(|source| ThreadsError::Pool { threads: threads.get(), source })?;
+        .map_err(|cause| ThreadsError::Pool { threads: threads.get(), cause })?;
     if setup.executor == ExecutorKind::Candle {
         // Runs once on every thread of the pool.
         candle_core::utils::barrier_pool().execute(|_| flush_denormals());

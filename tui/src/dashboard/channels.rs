@@ -264,12 +264,15 @@ impl Channels {
         self.tracks.iter().filter(unavailable).find(|track| families.contains(&track.channel.quantity))
     }
 
-    /// The hottest sensor.
+    /// The hottest sensor of what computes; where none tells, of all.
     pub(super) fn hottest(&self) -> Option<&Track> {
-        let degrees = |track: &&Track| track.value().unwrap_or(f64::NEG_INFINITY);
+        let rank = |track: &&Track| {
+            let degrees = track.value();
+            (degrees.is_some() && track.channel.scope.computes(), degrees.unwrap_or(f64::NEG_INFINITY))
+        };
         self.available(Quantity::Temperature)
             .filter(|track| track.channel.unit == Unit::Celsius)
-            .max_by(|a, b| degrees(a).total_cmp(&degrees(b)))
+            .max_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))
     }
 
     /// Busy share of each logical CPU, by number.

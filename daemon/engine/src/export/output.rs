@@ -40,12 +40,12 @@ pub enum OutputError {
         free: u64,
     },
     /// The system refused.
-    #[error("{file}: cannot be written: {source}; check the folder and its permissions")]
+    #[error("{file}: cannot be written: {cause}; check the folder and its permissions")]
     Refused {
         /// The file.
         file: String,
         /// What it said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -81,7 +81,7 @@ impl Output {
         hidden.push(format!(".{}.part", std::process::id()));
         let temporary = place.with_file_name(hidden);
         let opened = OpenOptions::new().write(true).read(true).create_new(true).open(&temporary);
-        let file = opened.map_err(|source| OutputError::Refused { file: shown(), source })?;
+        let file = opened.map_err(|cause| OutputError::Refused { file: shown(), cause })?;
         let output = Self { file, temporary, target: place, bytes, replace };
         match rustix::fs::fallocate(&output.file, FallocateFlags::empty(), 0, bytes) {
             // File systems that cannot reserve say so when they are full.
@@ -100,14 +100,14 @@ impl Output {
     }
 
     /// What an error of the system means for this file.
-    pub(super) fn refused(&self, source: io::Error) -> OutputError {
+    pub(super) fn refused(&self, cause: io::Error) -> OutputError {
         let file = self.target.display().to_string();
-        match source.kind() {
+        match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 let free = rustix::fs::fstatvfs(&self.file).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
                 OutputError::NoRoom { file, bytes: self.bytes, free }
             }
-            _ => OutputError::Refused { file, source },
+            _ => OutputError::Refused { file, cause },
         }
     }
 

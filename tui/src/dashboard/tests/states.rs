@@ -162,6 +162,23 @@ fn what_goes_into_a_battery_is_not_the_power_that_is_shown() {
 }
 
 #[test]
+fn a_drive_is_hotter_and_not_what_is_shown() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    let drive = channel(7, "temp.nvme_Composite", Quantity::Temperature, Unit::Celsius, Scope::Machine);
+    channels.push(drive);
+    frame(&mut state, Frame::Catalogue { channels });
+    let mut hottest = |t: u64, package: Value| {
+        let values = vec![(4, package), (7, Value::Present(80.0))];
+        let sample = Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() };
+        frame(&mut state, Frame::Sample(sample));
+        state.shown().channels.hottest().and_then(Track::value)
+    };
+    assert_eq!(hottest(20, Value::Present(54.0)), Some(54.0));
+    assert_eq!(hottest(21, Value::Absent(ReasonCode::ReadError)), Some(80.0), "nothing else tells");
+}
+
+#[test]
 fn a_sum_is_told_while_all_of_its_parts_are() {
     let mut state = busy();
     let mut channels = catalogue();
