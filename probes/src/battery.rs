@@ -223,7 +223,12 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) ->
     if magnitude == 0.0 && !(is_lone && status == b"Discharging") {
         return Ok(0.0);
     }
-    let may_trickle = matches!(status, b"Full" | b"Not charging");
+    // A full one takes almost nothing from the mains, and many controllers then say "Unknown".
+    let may_trickle = match status {
+        b"Discharging" | b"Charging" => false,
+        b"Full" | b"Not charging" => true,
+        _ => plugged == Some(true),
+    };
     if magnitude < LEAST_DRAW && !may_trickle || magnitude > MOST_DRAW {
         return Err(ReasonCode::Implausible);
     }
@@ -293,10 +298,12 @@ mod tests {
     #[test]
     fn milliamperes_in_place_of_microamperes_are_refused() {
         for status in [&b"Discharging"[..], b"Charging", b"Unknown", b""] {
-            for plugged in [Some(false), Some(true), None] {
+            for plugged in [Some(false), None] {
                 assert_eq!(judge(0.0106, status, plugged, true), Err(ReasonCode::Implausible));
             }
         }
+        assert_eq!(judge(0.0106, b"Charging", Some(true), true), Err(ReasonCode::Implausible));
+        assert_eq!(judge(0.0106, b"Unknown", Some(true), true), Ok(-0.0106), "a trickle");
         assert_eq!(judge(0.0106, b"Full", Some(true), true), Ok(-0.0106), "a trickle");
         assert_eq!(judge(4_290_000.0, b"Charging", None, true), Err(ReasonCode::Implausible));
     }
