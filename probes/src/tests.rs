@@ -1,7 +1,7 @@
 //! Small boards that the tests write and move on in time: counters step, wrap, stall and step back, devices
 //! fall asleep and vanish.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

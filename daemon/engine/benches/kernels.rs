@@ -5,7 +5,7 @@
 //! Each figure is the best of many short calls, so that what else runs on the machine counts little. The matrix
 //! of one-row products is larger than the caches, as a model is; the one of many rows is a layer's.
 
-#![allow(clippy::print_stdout, reason = "a program for developers")]
+#![allow(clippy::print_stdout, reason = "a program for developers: it prints figures")]
 
 use std::error::Error;
 use std::time::{Duration, Instant};

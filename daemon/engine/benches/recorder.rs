@@ -10,7 +10,11 @@
 //! interrupts one of them counts little; shown are medians over these comparisons with 95 % bootstrap intervals.
 //! What lies between the processes, and around them, is the daemon's bench `own_cost`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program for developers: it prints figures, and without what it measures there are none"
+)]
 
 use std::num::NonZeroUsize;
 use std::path::Path;

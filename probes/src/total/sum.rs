@@ -24,30 +24,28 @@ pub(super) struct WithTotal {
 
 impl WithTotal {
     fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
+        let (mut plain, mut steps, mut reset) = (Ok(0.0), 0.0, false);
         for part in &mut self.parts {
-            // What a counter does while it tells nonsense is not known.
-            if value_of(part.channel, values) == Err(ReasonCode::Implausible) {
-                part.last = None;
+            let value = value_of(part.channel, values);
+            plain = plain.and_then(|sum| Ok(sum + value?));
+            match value {
+                Ok(value) => match part.last.replace(value).map(|last| difference(last, value, part.range)) {
+                    Some(Some(step)) => steps += step,
+                    Some(None) => reset = true,
+                    None => {}
+                },
+                // What a counter does while it tells nonsense is not known.
+                Err(ReasonCode::Implausible) => part.last = None,
+                Err(_) => {}
             }
         }
-        let plain = self.parts.iter().map(|part| value_of(part.channel, values)).sum::<Result<f64, _>>()?;
         if !self.counter || self.parts.len() == 1 {
-            return Ok(plain);
+            return plain;
         }
-        let mut sum = self.sum.unwrap_or(plain);
-        let mut reset = false;
-        for part in &mut self.parts {
-            let value = value_of(part.channel, values)?;
-            if let Some(last) = part.last.replace(value) {
-                match difference(last, value, part.range) {
-                    Some(step) => sum += step,
-                    None => reset = true,
-                }
-            }
-        }
-        self.sum = Some(sum);
+        // It begins with what all of them tell; from then on each adds its steps, also while another is silent.
+        self.sum = self.sum.map_or(plain.ok(), |sum| Some(sum + steps));
         // What a counter lost is not known, so this interval has no figure; the next one has.
-        if reset { Err(ReasonCode::Implausible) } else { Ok(sum) }
+        if reset { Err(ReasonCode::Implausible) } else { plain.map(|plain| self.sum.unwrap_or(plain)) }
     }
 }
 
