@@ -51,6 +51,8 @@ struct Pack {
 /// Reads the batteries.
 pub(crate) struct Batteries {
     packs: Vec<Pack>,
+    /// Whether there is one pack and no other, not even a silent one.
+    is_lone: bool,
     /// The channel of what they give together; `None` where one of them does not tell.
     together: Option<ChannelId>,
     /// Temperature of each pack that tells.
@@ -82,7 +84,8 @@ impl Batteries {
         }
         let together = if has_silent { None } else { enter_sum(&packs, catalogue) };
         let rest = Files::new(root, rest);
-        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, together, rest, mains })
+        let is_lone = packs.len() == 1 && !has_silent;
+        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, is_lone, together, rest, mains })
     }
 
     /// The channel that says what the machine draws, if it lives on its batteries at this moment.
@@ -101,7 +104,7 @@ impl Batteries {
     }
 
     fn read_pack(&self, pack: &Pack, plugged: Option<bool>) -> Value {
-        pack.read(plugged, self.packs.len() == 1).map_or_else(Value::Absent, Value::Present)
+        pack.read(plugged, self.is_lone).map_or_else(Value::Absent, Value::Present)
     }
 
     fn plugged(&self) -> Option<bool> {

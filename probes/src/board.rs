@@ -24,7 +24,7 @@ pub(crate) fn has_device_tree(root: &Root) -> bool {
 }
 
 /// The device tree's names of the board, the most specific first.
-fn compatible(root: &Root) -> Vec<String> {
+pub(crate) fn compatible(root: &Root) -> Vec<String> {
     let mut all = TREES.iter().map(|tree| strings(root, &format!("{tree}/compatible")));
     all.find(|all| !all.is_empty()).unwrap_or_default()
 }

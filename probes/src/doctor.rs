@@ -12,9 +12,9 @@ use slmscope_profiles::channel::{
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
 use crate::clock::{monotonic_ns, thread_cpu_ns};
-use crate::inventory::{discover, plain_reason};
+use crate::inventory::discover;
 use crate::reader::user;
-use crate::root::Root;
+use crate::root::{Root, plain_reason};
 use crate::sampler::track::Track;
 use crate::source::{Lane, Pace, Source};
 
@@ -22,7 +22,8 @@ use crate::source::{Lane, Pace, Source};
 const APART: Duration = Duration::from_millis(250);
 
 /// Reading takes no longer; sources that have not answered by then are absent. What there is was found before,
-/// which takes milliseconds, and half a second for each driver that hangs.
+/// which takes milliseconds, half a second for each driver that hangs, and 1.2 s for NVIDIA's library if that
+/// does.
 const BUDGET: Duration = Duration::from_millis(1900);
 
 /// Sources that take no longer than this are read every so often in between.

@@ -33,7 +33,7 @@ pub struct Inventory {
 
 /// Finds every channel of the machine or tree. Each family has at least one row, if only to say why it is
 /// empty. Sensors that may hang are opened; where a value is needed to know what is there, it is waited for no
-/// longer than half a second.
+/// longer than half a second, and for NVIDIA's library no longer than 1.2 s.
 pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
     let worker = WorkerPid::default();
@@ -175,24 +175,4 @@ fn fill(catalogue: &mut Catalogue) {
         let channel = ("fan.fan1", Fan, Unit::Rpm, Scope::Machine);
         catalogue.absent(channel, "/sys/class/hwmon", missing("no fan with a tachometer"), None);
     }
-}
-
-/// A reason in the words of a code alone, for readings that failed after the catalogue was made.
-pub(crate) fn plain_reason(code: ReasonCode, source: &str) -> Reason {
-    let what = match code {
-        ReasonCode::NoSuchInterface => "there is nothing to read",
-        ReasonCode::Permission => "this user may not read it",
-        ReasonCode::ReadError => "the read failed",
-        ReasonCode::GatedOrAsleep => "powered down or asleep",
-        ReasonCode::NotWired => "the sensor's input is not connected",
-        ReasonCode::NotSupported => "the driver does not support it",
-        ReasonCode::Implausible => "the number cannot be true",
-        ReasonCode::Stale => "it has not moved for too long",
-        ReasonCode::Vanished => "it went away",
-        ReasonCode::Offline => "the CPU is offline",
-        ReasonCode::NotAFile => "there is no regular file",
-        ReasonCode::Deadline => "the reading did not come back in time",
-        ReasonCode::NeedsTwoReadings => "a difference of two readings, and there is only one",
-    };
-    if source.is_empty() { Reason::new(code, what) } else { Reason::new(code, format!("{source}: {what}")) }
 }

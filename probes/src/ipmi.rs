@@ -91,7 +91,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         }
     };
     if let Err(code) = controller.watts() {
-        let reason = crate::inventory::plain_reason(code, path);
+        let reason = crate::root::plain_reason(code, path);
         catalogue.absent(channel, path, reason, None);
         return None;
     }

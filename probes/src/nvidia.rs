@@ -91,7 +91,9 @@ impl Nvidia {
         let (nvml, answers) = match opened {
             Ok((nvml, answers)) => (Some(nvml), answers),
             // The library will find them later, in the order of their addresses as well.
-            Err(reason) if reason.code != ReasonCode::NoSuchInterface && root.exists(DRIVER) => {
+            Err(reason)
+                if reason.code != ReasonCode::NoSuchInterface && !cards.is_empty() && root.exists(DRIVER) =>
+            {
                 (None, cards.iter().map(|_| Ok(later())).collect())
             }
             Err(reason) => return Err(reason),
@@ -128,20 +130,21 @@ impl Nvidia {
     }
 }
 
-/// What a processor answers to each field.
-type Answers = Vec<(Field, Result<Value, NvmlError>)>;
+/// Whether a processor answers to each field.
+type Answers = Vec<(Field, Result<(), NvmlError>)>;
 
 fn ask(device: &Device<'_>) -> Answers {
     let has_instant = Field::PowerInstant.read(device).is_ok();
     let other = if has_instant { Field::PowerUsage } else { Field::PowerInstant };
     let fields = Field::ALL.into_iter().filter(|&field| field != other);
-    fields.map(|field| (field, field.read(device))).collect()
+    fields.map(|field| (field, field.read(device).map(drop))).collect()
 }
 
-/// What stands for the answers of a processor that cannot be asked yet. Every driver tells the mean power.
+/// What stands for the answers of a processor that cannot be asked yet: it has refused nothing. Every driver
+/// tells the mean power.
 fn later() -> Answers {
     let fields = Field::ALL.into_iter().filter(|&field| field != Field::PowerInstant);
-    fields.map(|field| (field, Ok(Value::Absent(ReasonCode::GatedOrAsleep)))).collect()
+    fields.map(|field| (field, Ok(()))).collect()
 }
 
 /// Enters the fields of a processor that it has.
@@ -185,7 +188,7 @@ fn open_in_time(library: &'static OsStr) -> Result<(Nvml, Vec<Result<Answers, Nv
         Ok(Ok(_)) => Err(missing("the NVIDIA library finds no processor")),
         Ok(Err(NvmlError::LibloadingError(_))) => Err(missing("no libnvidia-ml.so.1: no NVIDIA driver")),
         Ok(Err(error)) => Err(Reason::new(code(&error), format!("opening the NVIDIA library: {error}"))),
-        Err(code) => Err(Reason::new(code, "the NVIDIA library did not open within 1.2 s")),
+        Err(code) => Err(Reason::new(code, "the NVIDIA library did not open and answer within 1.2 s")),
     }
 }
 

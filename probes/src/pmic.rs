@@ -11,7 +11,9 @@ use slmscope_profiles::channel::{
     ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
 };
 
+use crate::board::compatible;
 use crate::catalogue::{Catalogue, Entry};
+use crate::patience;
 use crate::root::Root;
 use crate::source::{Group, Source};
 use crate::total::PMIC_POWER;
@@ -33,8 +35,7 @@ const MAX_RAILS: usize = 32;
 
 /// Enters `power.rail.NAME` and their sum where this is such a board; otherwise nothing.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
-    let compatible = root.text("proc/device-tree/compatible").unwrap_or_default();
-    if !compatible.contains("brcm,bcm2712") {
+    if !compatible(root).iter().any(|name| name == "brcm,bcm2712") {
         return None;
     }
     if !root.is_live() {
@@ -50,9 +51,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
     }
     let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
     let first = match open {
-        Ok(file) => {
-            ask(&file).map(|text| (file, text)).map_err(|code| Reason::new(code, format!("{DEVICE}: {code}")))
-        }
+        Ok(file) => patience::within(patience::SENSOR, move || ask(&file).map(|text| (file, text)))
+            .and_then(|answer| answer)
+            .map_err(|code| Reason::new(code, format!("{DEVICE}: {code}"))),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(Reason::new(ReasonCode::Permission, format!("{DEVICE}: {error}")))
         }

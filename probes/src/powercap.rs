@@ -32,7 +32,7 @@ pub(crate) const UPDATE_NS: u64 = 1_000_000;
 /// A counter of a running CPU moves every millisecond; one that stands still for longer does not count.
 const STALE_S: u64 = 10;
 
-/// A counter starts again at its range; so many times of that is no count.
+/// A counter starts again at its range, as far as that is stated right; so many times of it is no count.
 const FAR: i64 = 2;
 
 struct Zone {
@@ -47,8 +47,8 @@ struct Zone {
 pub(crate) struct Powercap {
     perf: PerfEnergy,
     zones: Vec<Zone>,
-    /// One for each channel; none under a tree, where no time passes.
-    limits: Vec<Limit>,
+    /// Of each channel, in the order of readings; none under a tree, where no time passes.
+    limits: Vec<(ChannelId, Limit)>,
 }
 
 impl Powercap {
@@ -74,7 +74,7 @@ impl Powercap {
         let limit = |channel| {
             let channel = catalogue.get(channel)?;
             let range = if let Kind::Counter { range } = channel.kind { range } else { None };
-            Some(Limit::new(&channel.scope, range))
+            Some((channel.channel, Limit::new(&channel.scope, range)))
         };
         self.limits = self.channels().into_iter().filter_map(limit).collect();
     }
@@ -184,7 +184,8 @@ impl Source for Powercap {
         self.perf.read(values);
         let now = Instant::now();
         values.extend(self.zones.iter_mut().map(|zone| (zone.channel, zone.read(now))));
-        for ((_, value), limit) in values.iter_mut().skip(first).zip(&mut self.limits) {
+        for ((channel, value), (of, limit)) in values.iter_mut().skip(first).zip(&mut self.limits) {
+            debug_assert_eq!(channel, of);
             *value = limit.judge(now, *value);
         }
     }

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::path::DecInt;
 use slmscope_profiles::channel::{Reason, ReasonCode};
 
-use crate::inventory::plain_reason;
 use crate::patience;
 
 pub(crate) mod failures;
@@ -397,6 +396,26 @@ pub(crate) fn code(errno: Errno) -> ReasonCode {
         Errno::ISDIR | Errno::LOOP => ReasonCode::NotAFile,
         _ => ReasonCode::ReadError,
     }
+}
+
+/// A reason in the words of a code alone.
+pub(crate) fn plain_reason(code: ReasonCode, source: &str) -> Reason {
+    let what = match code {
+        ReasonCode::NoSuchInterface => "there is nothing to read",
+        ReasonCode::Permission => "this user may not read it",
+        ReasonCode::ReadError => "the read failed",
+        ReasonCode::GatedOrAsleep => "powered down or asleep",
+        ReasonCode::NotWired => "the sensor's input is not connected",
+        ReasonCode::NotSupported => "the driver does not support it",
+        ReasonCode::Implausible => "the number cannot be true",
+        ReasonCode::Stale => "it has not moved for too long",
+        ReasonCode::Vanished => "it went away",
+        ReasonCode::Offline => "the CPU is offline",
+        ReasonCode::NotAFile => "there is no regular file",
+        ReasonCode::Deadline => "the reading did not come back in time",
+        ReasonCode::NeedsTwoReadings => "a difference of two readings, and there is only one",
+    };
+    if source.is_empty() { Reason::new(code, what) } else { Reason::new(code, format!("{source}: {what}")) }
 }
 
 fn reason(path: &str, errno: Errno) -> Reason {

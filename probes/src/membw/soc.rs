@@ -10,6 +10,7 @@
 
 use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
+use crate::board::compatible;
 use crate::catalogue::{Catalogue, Entry, missing};
 use crate::files::{Files, Formula, Kind, Limits, Slot, enter, percent, scaled};
 use crate::root::Root;
@@ -89,7 +90,7 @@ fn first(root: &Root, paths: &[&'static str]) -> Result<&'static str, (&'static 
 
 /// Whether the device tree is that of a Tegra.
 fn is_tegra(root: &Root) -> bool {
-    root.text("proc/device-tree/compatible").is_ok_and(|text| text.contains("nvidia,tegra"))
+    compatible(root).iter().any(|name| name.starts_with("nvidia,tegra"))
 }
 
 fn rockchip(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {

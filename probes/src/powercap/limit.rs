@@ -17,7 +17,7 @@ const MOST_OF_MACHINE: f64 = 50_000.0;
 /// Time that is judged together: over less the steps of the counter show.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// A reading may be later than its time by so much, on a machine that is busy.
+/// How late a reading is allowed to be on a busy machine: a generous guess, for the limit is one as well.
 const LATE: Duration = Duration::from_millis(100);
 
 /// Watches one counter.

@@ -24,10 +24,16 @@ pub(super) struct WithTotal {
 
 impl WithTotal {
     fn total(&mut self, values: &[(ChannelId, Value)]) -> Result<f64, ReasonCode> {
+        if let [lone] = &self.parts[..] {
+            return value_of(lone.channel, values);
+        }
         let (mut plain, mut steps, mut reset) = (Ok(0.0), 0.0, false);
         for part in &mut self.parts {
             let value = value_of(part.channel, values);
             plain = plain.and_then(|sum| Ok(sum + value?));
+            if !self.counter {
+                continue;
+            }
             match value {
                 Ok(value) => match part.last.replace(value).map(|last| difference(last, value, part.range)) {
                     Some(Some(step)) => steps += step,
@@ -39,7 +45,7 @@ impl WithTotal {
                 Err(_) => {}
             }
         }
-        if !self.counter || self.parts.len() == 1 {
+        if !self.counter {
             return plain;
         }
         // It begins with what all of them tell; from then on each adds its steps, also while another is silent.
