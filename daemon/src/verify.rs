@@ -67,7 +67,8 @@ pub fn verify(options: VerifyOptions, progress: &mut dyn FnMut(VerifyStep)) -> a
         bail!("the model needs {} MiB, and {} MiB of memory are available", needed >> 20, free >> 20);
     }
     let mut loaded = |done, total| progress(VerifyStep::Loading(done, total));
-    let mut session = model.load(capacity, &setup, &mut Loading::new(&never, &mut loaded))?;
+    // Room is made for each case.
+    let mut session = model.load(1, &setup, &mut Loading::new(&never, &mut loaded))?;
     let encode = ids.map(|ids| move |text: &str| ids.get(text).cloned().unwrap_or_default());
     let encode = encode.as_ref().map(|encode| encode as &Encode<'_>);
     let mut computed = |done, total| progress(VerifyStep::Computing(done, total));

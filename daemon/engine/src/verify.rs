@@ -99,16 +99,16 @@ impl Feeder<'_> {
     fn begin(&mut self, prompt: usize, least: usize, most: usize) -> Result<(), EngineError> {
         let [prompt, least, most] = [prompt, least, most].map(|tokens| tokens as u32);
         let ropes = &self.session.plan().ropes;
-        let angles = |total| -> Vec<_> {
-            ropes.iter().map(|rope| rope.frequencies(Lengths { prompt, total })).collect()
-        };
-        let first = angles(least);
-        let total = (least..=most).rev().find(|&total| angles(total) == first).unwrap_or(least);
-        let room = Lengths { prompt, total };
-        if self.room.replace(room) != Some(room) {
-            self.session.reserve(room).map_err(|error| EngineError::Room(Box::new(error)))?;
+        let angles = |lengths| -> Vec<_> { ropes.iter().map(|rope| rope.frequencies(lengths)).collect() };
+        let of = |total| Lengths { prompt, total };
+        let first = angles(of(least));
+        if self.room.is_some_and(|room| room.total >= least && angles(room) == first) {
+            self.session.rewind(0);
+            return Ok(());
         }
-        self.session.rewind(0);
+        let room = (least..=most).rev().map(of).find(|&room| angles(room) == first).unwrap_or(of(least));
+        self.session.reserve(room).map_err(|error| EngineError::Room(Box::new(error)))?;
+        self.room = Some(room);
         Ok(())
     }
 

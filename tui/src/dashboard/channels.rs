@@ -270,9 +270,12 @@ impl Channels {
             let degrees = track.value();
             (degrees.is_some() && track.channel.scope.computes(), degrees.unwrap_or(f64::NEG_INFINITY))
         };
-        self.available(Quantity::Temperature)
-            .filter(|track| track.channel.unit == Unit::Celsius)
-            .max_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))
+        self.available(Quantity::Temperature).filter(|track| track.channel.unit == Unit::Celsius).max_by(
+            |a, b| {
+                let ((a, x), (b, y)) = (rank(a), rank(b));
+                a.cmp(&b).then(x.total_cmp(&y))
+            },
+        )
     }
 
     /// Busy share of each logical CPU, by number.

@@ -78,22 +78,21 @@ impl Inputs {
             Form::Quantized => &mut self.quantized,
         }
     }
+}
 
-    /// Fills the form that was given a shape.
-    fn fill(&mut self, form: Form, pool: &mut Pool, kernels: Kernels, input: &[f32]) {
-        let activations = self.of_mut(form);
-        let height = activations.tile_rows();
-        let stretch = height * activations.columns();
-        let count = activations.rows().div_ceil(height);
-        let tiles = Parts::new(activations.tiles_mut());
-        pool.run(count, |tile, _| {
-            let input = &input[tile * stretch..((tile + 1) * stretch).min(input.len())];
-            #[expect(unsafe_code, reason = "chunks write parts of their own")]
-            // SAFETY: a chunk has a tile to itself.
-            let tile = unsafe { tiles.part(tile..tile + 1) };
-            tile[0].fill(kernels, input);
-        });
-    }
+/// Fills all tiles, each on one thread.
+fn fill(activations: &mut Activations, pool: &mut Pool, kernels: Kernels, input: &[f32]) {
+    let height = activations.tile_rows();
+    let stretch = height * activations.columns();
+    let count = activations.rows().div_ceil(height);
+    let tiles = Parts::new(activations.tiles_mut());
+    pool.run(count, |tile, _| {
+        let input = &input[tile * stretch..((tile + 1) * stretch).min(input.len())];
+        #[expect(unsafe_code, reason = "chunks write parts of their own")]
+        // SAFETY: a chunk has a tile to itself.
+        let tile = unsafe { tiles.part(tile..tile + 1) };
+        tile[0].fill(kernels, input);
+    });
 }
 
 /// `Op::MatMul`
@@ -111,8 +110,9 @@ pub(super) fn matmul(
     let formats = || projections.iter().map(|part| weights.matrix(part.weight).format);
     for form in [Form::Plain, Form::Quantized] {
         if formats().any(|format| Form::of(format) == form) {
-            inputs.of_mut(form).reshape(shape.rows, shape.width, formats());
-            inputs.fill(form, &mut workers.pool, kernels, values);
+            let activations = inputs.of_mut(form);
+            activations.reshape(shape.rows, shape.width, formats());
+            fill(activations, &mut workers.pool, kernels, values);
         }
     }
     // The results' buffers are taken out of the slots, to be written beside each other.

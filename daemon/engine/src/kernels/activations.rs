@@ -65,7 +65,7 @@ pub struct Tile {
     pub(super) offsets: Vec<i32>,
     pub(super) sums: Vec<f32>,
     pub(super) halves: Vec<[f32; 2]>,
-    /// Whether `octets` are filled too.
+    /// Whether weights follow for which AVX-512 reads `octets`; they are filled there alone.
     pub(super) in_octets: bool,
     pub(super) octets: Vec<[i8; OCTET]>,
     pub(super) values: Vec<f32>,

@@ -22,8 +22,9 @@ pub(super) fn by_streams(
     let (streams, rest) = out.split_at_mut(length * STREAMS);
     let row = |number: usize| &rows[number * row_bytes..][..row_bytes];
     // Of what comes before the first that these ask for, all lines at once, not one waiting for the other.
+    let ahead = AHEAD.min(length * row_bytes);
     for stream in 0..STREAMS {
-        (0..AHEAD).step_by(LINE).for_each(|line| ask(rows, stream * length * row_bytes + line));
+        (0..ahead).step_by(LINE).for_each(|line| ask(rows, stream * length * row_bytes + line));
     }
     for index in 0..length {
         let products = several(std::array::from_fn(|stream| row(stream * length + index)));

@@ -50,6 +50,6 @@ pub(crate) fn feed(session: &mut Session, ids: &[u32], rows: usize) -> Vec<Vec<f
 pub(crate) fn verified(model: &Model, path: &Path, setup: &Setup) -> VerifyReport {
     let golden = Golden::read(&MappedFile::open(path).unwrap()).unwrap();
     golden.check_model(model.spec().vocab, model.spec().max_context).unwrap();
-    let mut session = load(model, golden.capacity() as u32, setup);
+    let mut session = load(model, 1, setup);
     verify(&mut session, &golden, None, &AtomicBool::new(false), &mut |_, _| ()).unwrap()
 }

@@ -83,7 +83,7 @@ impl Place {
         const TO: usize = 34;
         const BLOCKS: usize = PIECE / TO;
         let mut kept = AlignedBytes::zeroed(tensor.bytes(self.format) as usize, &tensor.name)?;
-        let stored = file.bytes().get(self.range.clone()).unwrap_or_default();
+        let stored = &file.bytes()[self.range.clone()];
         let pieces = kept.as_mut_slice().chunks_mut(BLOCKS * TO).zip(stored.chunks(BLOCKS * FROM));
         for (piece, (to, from)) in pieces.enumerate() {
             for (index, (to, from)) in to.chunks_exact_mut(TO).zip(from.chunks_exact(FROM)).enumerate() {

@@ -136,7 +136,8 @@ impl Family {
             _ => None,
         };
         let log_n = (self.special == Special::Qwen1 && config.flag(&["use_logn_attn"])?.unwrap_or(true))
-            .then_some(trained_context(config, shapes)?);
+            .then(|| trained_context(config, shapes))
+            .transpose()?;
         Ok(Attention {
             qkv_bias,
             out_bias,
