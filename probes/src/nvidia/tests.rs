@@ -219,4 +219,8 @@ fn a_processor_that_was_lost_is_looked_for_again_but_not_each_time() {
 fn a_library_that_does_not_open_in_time_is_given_up() {
     let Some(machine) = Machine::new(&["SLOW_TO_OPEN=3"]) else { return };
     assert_eq!(machine.discover().0.err(), Some(ReasonCode::Deadline));
+    // A driver whose cards are not on the bus: there is nothing that could be entered for later.
+    machine.file(DRIVER, "NVRM version: 550.54.14");
+    machine.card("class", "0x020000");
+    assert_eq!(machine.discover().0.err(), Some(ReasonCode::Deadline));
 }

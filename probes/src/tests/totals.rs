@@ -167,6 +167,15 @@ fn a_pack_that_tells_nothing_leaves_no_total() {
 }
 
 #[test]
+fn a_pack_beside_one_that_tells_nothing_may_rest() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Discharging", "0");
+    assert_eq!(board.start().read()["power.battery.BAT0"], Value::Absent(ReasonCode::Implausible));
+    supply(&board, "BAT1", &[("type", "Battery"), ("status", "Discharging")]);
+    assert_eq!(board.start().read()["power.battery.BAT0"], Value::Present(0.0));
+}
+
+#[test]
 fn a_pack_that_rests_takes_nothing_from_the_other() {
     let board = Board::new(&[]);
     battery(&board, "BAT0", "Discharging", "-9000000");
