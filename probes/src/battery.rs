@@ -158,7 +158,7 @@ fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
     if draws.is_empty() {
         let reason = missing("the battery's driver gives neither power nor current");
         let channel = (id.as_str(), Quantity::Power, Unit::Watts, Scope::Battery);
-        catalogue.absent(channel, &format!("/{FOLDER}/{supply}"), reason, None);
+        catalogue.absent(channel, &format!("/{FOLDER}/{supply}"), reason);
         return None;
     }
     let entry = Entry {

@@ -182,7 +182,7 @@ impl<'c> Card<'c> {
         let id = format!("gpu{}.vram_used", self.gpu);
         let channel = (id.as_str(), Quantity::Gpu, Unit::Bytes, Scope::GpuN(self.gpu));
         let detail = "the driver tells it per process only, in /proc/PID/fdinfo";
-        self.catalogue.absent(channel, "", Reason::new(ReasonCode::NotSupported, detail), None);
+        self.catalogue.absent(channel, "", Reason::new(ReasonCode::NotSupported, detail));
     }
 
     /// A flag of what slows the processor down.
@@ -195,7 +195,7 @@ impl<'c> Card<'c> {
     fn absent(&mut self, what: &str, source: &str, code: ReasonCode, detail: &str) {
         let id = format!("gpu{}.{what}", self.gpu);
         let channel = (id.as_str(), Quantity::Gpu, Unit::Ratio, Scope::GpuN(self.gpu));
-        self.catalogue.absent(channel, source, Reason::new(code, detail), None);
+        self.catalogue.absent(channel, source, Reason::new(code, detail));
     }
 
     /// A counter of busy seconds with the share that follows from it.

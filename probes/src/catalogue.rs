@@ -111,7 +111,6 @@ impl Catalogue {
         (id, quantity, unit, scope): (&str, Quantity, Unit, Scope),
         source: &str,
         reason: Reason,
-        remedy: Option<String>,
     ) {
         self.push(Channel {
             channel: 0,
@@ -125,7 +124,7 @@ impl Catalogue {
             period_ns: None,
             update_ns: None,
             reason: Some(reason),
-            remedy,
+            remedy: None,
         });
     }
 

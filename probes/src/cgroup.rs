@@ -27,9 +27,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         Ok((mount, group)) => Some(Box::new(Cgroup::enter(root, mount, &group, catalogue))),
         Err(reason) => {
             let cpu = ("cpu.cgroup", Quantity::Cpu, Unit::Ratio, Scope::Cgroup);
-            catalogue.absent(cpu, "/proc/self/cgroup", reason.clone(), None);
+            catalogue.absent(cpu, "/proc/self/cgroup", reason.clone());
             let memory = ("mem.cgroup.current", Quantity::Memory, Unit::Bytes, Scope::Cgroup);
-            catalogue.absent(memory, "/proc/self/cgroup", reason, None);
+            catalogue.absent(memory, "/proc/self/cgroup", reason);
             None
         }
     }
@@ -109,7 +109,7 @@ impl Cgroup {
             }
             Err(reason) => {
                 let channel = ("cpu.cgroup", Quantity::Cpu, Unit::Ratio, Scope::Cgroup);
-                catalogue.absent(channel, &format!("/{folder}/cpu.stat"), reason, None);
+                catalogue.absent(channel, &format!("/{folder}/cpu.stat"), reason);
             }
         }
         let gauge = |catalogue: &mut Catalogue, id: &str, file: &str| {
@@ -133,7 +133,7 @@ impl Cgroup {
                     // The root group has no such file: it is the machine.
                     let source = format!("/{folder}/{file}");
                     let channel = (id, Quantity::Memory, Unit::Bytes, Scope::Cgroup);
-                    catalogue.absent(channel, &source, reason, None);
+                    catalogue.absent(channel, &source, reason);
                 }
                 Err(_) => {}
             }

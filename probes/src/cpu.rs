@@ -36,7 +36,7 @@ impl CpuTime {
             Ok(source) => Some(source),
             Err(reason) => {
                 let channel = ("cpu.machine", Quantity::Cpu, Unit::Ratio, Scope::Machine);
-                catalogue.absent(channel, "/proc/stat", reason, None);
+                catalogue.absent(channel, "/proc/stat", reason);
                 None
             }
         }

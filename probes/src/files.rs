@@ -306,7 +306,7 @@ pub(crate) fn enter(
         }
         Err(reason) => {
             let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
-            catalogue.absent(channel, &source, reason, None);
+            catalogue.absent(channel, &source, reason);
             None
         }
     }

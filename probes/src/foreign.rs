@@ -49,7 +49,7 @@ pub(crate) fn discover(
             }))
         }
         Err(reason) => {
-            catalogue.absent((id, Quantity::Cpu, Unit::Ratio, Scope::Machine), "/proc/stat", reason, None);
+            catalogue.absent((id, Quantity::Cpu, Unit::Ratio, Scope::Machine), "/proc/stat", reason);
             None
         }
     }

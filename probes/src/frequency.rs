@@ -34,7 +34,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<(Group,
         return Some((Group::Slow, Box::new(source)));
     }
     let reason = missing("no cpufreq driver, and /proc/cpuinfo names no MHz");
-    catalogue.absent(("freq.cpu0", Quantity::Frequency, Unit::Hertz, Scope::CpuN(0)), "", reason, None);
+    catalogue.absent(("freq.cpu0", Quantity::Frequency, Unit::Hertz, Scope::CpuN(0)), "", reason);
     None
 }
 
@@ -121,7 +121,7 @@ fn from_policies(
                 for cpu in cpus {
                     let id = format!("freq.cpu{cpu}");
                     let channel = (id.as_str(), Quantity::Frequency, Unit::Hertz, Scope::CpuN(cpu));
-                    catalogue.absent(channel, "cpufreq", reason.clone(), None);
+                    catalogue.absent(channel, "cpufreq", reason.clone());
                 }
             }
         }

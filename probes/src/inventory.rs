@@ -138,7 +138,7 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards
                 let channel = (id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
                 let detail = format!("no kernel driver shows a GPU's load in sysfs, and {}", reason.detail);
                 let reason = if id == "gpu0.busy" { Reason::new(reason.code, detail) } else { reason };
-                catalogue.absent(channel, "libnvidia-ml.so.1", reason, None);
+                catalogue.absent(channel, "libnvidia-ml.so.1", reason);
             }
             (None, cards)
         }
@@ -163,16 +163,15 @@ fn fill(catalogue: &mut Catalogue) {
     if no_energy {
         let channel = ("energy.package", Energy, Unit::Joules, Scope::Package);
         let reason = missing("no RAPL zone and no energy counter of a processor or the board in hwmon");
-        let remedy = "on Intel and AMD: sudo modprobe intel_rapl_msr".to_owned();
-        catalogue.absent(channel, "/sys/class/powercap", reason, Some(remedy));
+        catalogue.absent(channel, "/sys/class/powercap", reason);
     }
     if no_heat {
         let channel = ("temp.cpu", Temperature, Unit::Celsius, Scope::Package);
         let reason = missing("no thermal zone and no hwmon temperature of a processor");
-        catalogue.absent(channel, "/sys/class/thermal", reason, None);
+        catalogue.absent(channel, "/sys/class/thermal", reason);
     }
     if !catalogue.has(Fan) {
         let channel = ("fan.fan1", Fan, Unit::Rpm, Scope::Machine);
-        catalogue.absent(channel, "/sys/class/hwmon", missing("no fan with a tachometer"), None);
+        catalogue.absent(channel, "/sys/class/hwmon", missing("no fan with a tachometer"));
     }
 }

@@ -86,13 +86,13 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
                 _ => ReasonCode::ReadError,
             };
             let reason = slmscope_profiles::channel::Reason::new(code, format!("{path}: {error}"));
-            catalogue.absent(channel, path, reason, None);
+            catalogue.absent(channel, path, reason);
             return None;
         }
     };
     if let Err(code) = controller.watts() {
         let reason = crate::root::plain_reason(code, path);
-        catalogue.absent(channel, path, reason, None);
+        catalogue.absent(channel, path, reason);
         return None;
     }
     let channel = catalogue.gauge(Entry {

@@ -37,7 +37,7 @@ pub(crate) fn discover(
         let source = format!("/sys/class/kfd/kfd/proc/PID/vram_{number}");
         if !root.is_live() {
             let reason = missing("a captured tree runs no process of ours");
-            catalogue.absent((&id, Quantity::Gpu, Unit::Bytes, Scope::Process), &source, reason, None);
+            catalogue.absent((&id, Quantity::Gpu, Unit::Bytes, Scope::Process), &source, reason);
             continue;
         }
         let channel = catalogue.gauge(Entry {

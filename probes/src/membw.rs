@@ -45,7 +45,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
     if !catalogue.has_id("membw.dram") {
         let (source, reason) = refused.unwrap_or_else(|| (String::new(), missing("nothing counts it")));
         let channel = ("membw.dram", Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Dram);
-        catalogue.absent(channel, &source, reason, None);
+        catalogue.absent(channel, &source, reason);
     }
     traffic.counters.extend(perf::misses::discover(root, catalogue, worker));
     traffic

@@ -60,7 +60,7 @@ impl MemInfo {
             Ok(handle) => handle,
             Err(reason) => {
                 let channel = ("mem.available", Quantity::Memory, Unit::Bytes, Scope::Machine);
-                catalogue.absent(channel, "/proc/meminfo", reason, None);
+                catalogue.absent(channel, "/proc/meminfo", reason);
                 return None;
             }
         };

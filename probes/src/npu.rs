@@ -53,7 +53,7 @@ fn entry(npu: u32, what: &str, unit: Unit) -> Entry {
 
 fn absent(npu: u32, source: &str, reason: Reason, catalogue: &mut Catalogue) {
     let id = format!("npu{npu}.busy");
-    catalogue.absent((&id, Quantity::Npu, Unit::Ratio, Scope::Machine), source, reason, None);
+    catalogue.absent((&id, Quantity::Npu, Unit::Ratio, Scope::Machine), source, reason);
 }
 
 fn intel(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {

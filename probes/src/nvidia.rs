@@ -171,7 +171,7 @@ fn absent(field: Field, gpu: u32, error: &NvmlError, catalogue: &mut Catalogue) 
         _ => "",
     };
     let reason = Reason::new(code(error), format!("the driver: {error}{hint}"));
-    catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &entry.source, reason, None);
+    catalogue.absent((&entry.id, entry.quantity, entry.unit, entry.scope), &entry.source, reason);
 }
 
 /// Opens the library and asks every processor once.

@@ -58,9 +58,9 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
             let reason =
                 || Reason::new(ReasonCode::NoSuchInterface, "a captured tree runs no process of ours");
             let cpu = format!("cpu.{name}");
-            catalogue.absent((&cpu, Quantity::Cpu, Unit::Ratio, Scope::Process), "", reason(), None);
+            catalogue.absent((&cpu, Quantity::Cpu, Unit::Ratio, Scope::Process), "", reason());
             let rss = format!("mem.{name}.rss");
-            catalogue.absent((&rss, Quantity::Memory, Unit::Bytes, Scope::Process), "", reason(), None);
+            catalogue.absent((&rss, Quantity::Memory, Unit::Bytes, Scope::Process), "", reason());
         }
         return Vec::new();
     }

@@ -45,7 +45,6 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             (PMIC_POWER, Quantity::Power, Unit::Watts, Scope::Rail("pmic".to_owned())),
             DEVICE,
             reason,
-            None,
         );
         return None;
     }
@@ -78,7 +77,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         }
         Err(reason) => {
             let channel = (PMIC_POWER, Quantity::Power, Unit::Watts, Scope::Rail("pmic".to_owned()));
-            catalogue.absent(channel, DEVICE, reason, None);
+            catalogue.absent(channel, DEVICE, reason);
             None
         }
     }

@@ -141,8 +141,8 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
         }
         Err(reason) => {
             let energy = (id.as_str(), Quantity::Energy, Unit::Joules, scope.clone());
-            catalogue.absent(energy, &source, reason.clone(), None);
-            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason, None);
+            catalogue.absent(energy, &source, reason.clone());
+            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason);
             None
         }
     }

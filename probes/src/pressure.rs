@@ -44,7 +44,7 @@ impl Pressure {
                     for line in ["some", "full"] {
                         let id = format!("psi.{name}.{line}");
                         let channel = (id.as_str(), Quantity::Pressure, Unit::Ratio, Scope::Machine);
-                        catalogue.absent(channel, &source, explain(&reason), None);
+                        catalogue.absent(channel, &source, explain(&reason));
                     }
                 }
             }

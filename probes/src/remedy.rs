@@ -1,7 +1,7 @@
 //! The command that makes an absent channel available, right for this system.
 //!
-//! What a source can only say in general is said here for the distribution, the boot loader and the processor
-//! at hand. Where a command would change nothing, there is none: a virtual machine has no sensors to load a
+//! Sources say why there is nothing; what helps depends on the distribution, the boot loader and the processor at
+//! hand, and is said here. Where a command would change nothing, there is none: a virtual machine has no sensors to load a
 //! module for. In a container, devices and modules are the host's.
 
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
@@ -16,41 +16,25 @@ pub(crate) fn complete(channels: &mut [Channel], root: &Root, reader: &Reader) {
     let nvidia = has_nvidia_card(root);
     for channel in channels.iter_mut().filter(|channel| channel.class == Class::Unavailable) {
         let Some(code) = channel.reason.as_ref().map(|reason| reason.code) else { continue };
-        let known = match code {
+        let remedy = match code {
             ReasonCode::Permission => permission(&channel.source, &system, reader),
             // A kernel that was booted without it shows no files, or files that cannot be read.
             ReasonCode::NoSuchInterface | ReasonCode::NotSupported
                 if channel.quantity == Quantity::Pressure =>
             {
-                Known::Is(system.add_boot_word("psi=1"))
+                Some(system.add_boot_word("psi=1"))
             }
             ReasonCode::NoSuchInterface => missing(channel, &system, nvidia),
-            _ => Known::Nothing,
+            _ => None,
         };
-        match known {
-            Known::Is(remedy) => channel.remedy = Some(remedy),
-            Known::None => channel.remedy = None,
-            Known::Nothing => {}
-        }
-        if let Some(remedy) = channel.remedy.as_mut().filter(|_| system.container) {
-            *remedy = format!("on the host of this container: {remedy}");
-        }
+        let place = if system.container { "on the host of this container: " } else { "" };
+        channel.remedy = remedy.map(|remedy| format!("{place}{remedy}"));
     }
 }
 
-/// What is known of a remedy.
-enum Known {
-    /// This is it.
-    Is(String),
-    /// There is none, whatever the source says.
-    None,
-    /// No more than what the source says.
-    Nothing,
-}
-
-fn permission(source: &str, system: &System, reader: &Reader) -> Known {
+fn permission(source: &str, system: &System, reader: &Reader) -> Option<String> {
     let group = &reader.group;
-    Known::Is(match source {
+    Some(match source {
         _ if source.contains("/powercap/") => rapl(system, group),
         _ if source.starts_with("perf ") || source.contains("/event_source/") => counters(system, reader),
         _ if source.starts_with("/dev/ipmi") => controller(system, group),
@@ -59,7 +43,7 @@ fn permission(source: &str, system: &System, reader: &Reader) -> Known {
             "sudo chgrp {group} /sys/kernel/debug && sudo chmod 0750 /sys/kernel/debug (until the next boot; \
              whoever is in that group then sees all of debugfs)"
         ),
-        _ => return Known::Nothing,
+        _ => return None,
     })
 }
 
@@ -138,9 +122,9 @@ fn mailbox(system: &System, reader: &Reader) -> String {
     }
 }
 
-fn missing(channel: &Channel, system: &System, nvidia: bool) -> Known {
+fn missing(channel: &Channel, system: &System, nvidia: bool) -> Option<String> {
     let module = |name: &str| {
-        Known::Is(match system.family {
+        Some(match system.family {
             Family::Nix => format!("boot.kernelModules = [ \"{name}\" ]; in configuration.nix"),
             _ => format!(
                 "sudo modprobe {name} && echo {name} | sudo tee /etc/modules-load.d/slmscope-{name}.conf"
@@ -151,38 +135,28 @@ fn missing(channel: &Channel, system: &System, nvidia: bool) -> Known {
         // Only the row that stands for the whole family.
         Quantity::Energy if channel.id == "energy.package" => match system.vendor {
             Some(_) if !system.virtual_machine => module("intel_rapl_msr"),
-            _ => Known::None,
+            _ => None,
         },
         Quantity::Temperature if channel.id == "temp.cpu" => match system.vendor {
             Some(Vendor::Intel) if !system.virtual_machine => module("coretemp"),
             Some(Vendor::Amd) if !system.virtual_machine => module("k10temp"),
-            _ => Known::None,
+            _ => None,
         },
         Quantity::Fan if system.vendor.is_some() && !system.virtual_machine => {
-            match system.install("lm-sensors", "lm_sensors", "lm_sensors", "sensors") {
-                Some(install) => Known::Is(format!("{install} && sudo sensors-detect")),
-                None => Known::Nothing,
-            }
+            let install = system.install("lm-sensors", "lm_sensors", "lm_sensors", "sensors")?;
+            Some(format!("{install} && sudo sensors-detect"))
         }
         Quantity::Gpu if nvidia && system.family == Family::Ubuntu => {
-            Known::Is("sudo ubuntu-drivers install".to_owned())
+            Some("sudo ubuntu-drivers install".to_owned())
         }
         Quantity::Gpu if nvidia && system.family == Family::Nix => {
-            Known::Is("services.xserver.videoDrivers = [ \"nvidia\" ]; in configuration.nix".to_owned())
+            Some("services.xserver.videoDrivers = [ \"nvidia\" ]; in configuration.nix".to_owned())
         }
         Quantity::Gpu if nvidia => {
             // Fedora's driver needs the RPM Fusion repository, Debian's the section non-free.
-            match system.install(
-                "nvidia-driver",
-                "akmod-nvidia",
-                "nvidia",
-                "nvidia-open-driver-G06-signed-kmp",
-            ) {
-                Some(install) => Known::Is(install),
-                None => Known::Nothing,
-            }
+            system.install("nvidia-driver", "akmod-nvidia", "nvidia", "nvidia-open-driver-G06-signed-kmp")
         }
-        _ => Known::Nothing,
+        _ => None,
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn discover(
     };
     if let Some(reason) = refused {
         let channel = (id, Quantity::Cpu, Unit::Ratio, Scope::Process);
-        catalogue.absent(channel, "/proc/PID/task/TID/schedstat", reason, None);
+        catalogue.absent(channel, "/proc/PID/task/TID/schedstat", reason);
         return None;
     }
     Some(Box::new(Threads::new(root, catalogue, worker, topology::present(root).len())))

@@ -32,7 +32,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Box<dyn So
     if sources.is_empty() {
         let reason = missing("this platform has no throttle counters and no firmware flags");
         let channel = ("throttle.cpu", Quantity::Throttle, Unit::Count, Scope::Machine);
-        catalogue.absent(channel, "", reason, None);
+        catalogue.absent(channel, "", reason);
     }
     sources
 }

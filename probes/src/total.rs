@@ -80,7 +80,7 @@ pub(crate) fn discover(
     let Some(choice) = candidates(catalogue.channels(), board, discharging, works).into_iter().next() else {
         let (source, reason) = why_none(catalogue.channels());
         let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
-        return catalogue.absent(channel, &source, reason, None);
+        return catalogue.absent(channel, &source, reason);
     };
     let is_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
     let reads_all = |list: &Sources| {

@@ -28,12 +28,7 @@ pub(crate) fn discover(
         let id = format!("gpu{gpu}.worker.busy");
         if !root.is_live() {
             let reason = Reason::new(ReasonCode::NoSuchInterface, "a captured tree runs no process of ours");
-            catalogue.absent(
-                (&id, Quantity::Gpu, Unit::Ratio, Scope::Process),
-                "/proc/PID/fdinfo",
-                reason,
-                None,
-            );
+            catalogue.absent((&id, Quantity::Gpu, Unit::Ratio, Scope::Process), "/proc/PID/fdinfo", reason);
             continue;
         }
         let entry = |what: &str, unit, class| Entry {

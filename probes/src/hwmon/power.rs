@@ -149,7 +149,7 @@ fn products(
             }
             Err(reason) => {
                 let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
-                catalogue.absent(channel, &entry.source, reason, None);
+                catalogue.absent(channel, &entry.source, reason);
             }
         }
     }

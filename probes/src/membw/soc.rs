@@ -69,7 +69,7 @@ fn tegra(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
         }
         Err((path, reason)) => {
             let channel = ("membw.emc.busy", Quantity::MemoryBandwidth, Unit::Ratio, Scope::Dram);
-            catalogue.absent(channel, &format!("/{path}"), reason, None);
+            catalogue.absent(channel, &format!("/{path}"), reason);
         }
     }
     slots

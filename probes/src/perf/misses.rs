@@ -39,7 +39,7 @@ pub(crate) fn discover(
     let id = "membw.worker";
     let mut absent = |reason| {
         let channel = (id, Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Process);
-        catalogue.absent(channel, SOURCE, reason, None);
+        catalogue.absent(channel, SOURCE, reason);
     };
     if !root.is_live() {
         absent(crate::catalogue::missing("a captured tree runs no process of ours"));

@@ -15,7 +15,7 @@ fn remedies(files: &[(&str, &str)]) -> [Option<String>; 4] {
     let board = Board::new(files);
     let mut catalogue = Catalogue::default();
     let mut absent = |id: &str, quantity, source: &str, reason| {
-        catalogue.absent((id, quantity, Unit::Count, Scope::Machine), source, reason, None);
+        catalogue.absent((id, quantity, Unit::Count, Scope::Machine), source, reason);
     };
     absent("energy.package", Quantity::Energy, "/sys/class/powercap", missing("none"));
     let denied = Reason::new(ReasonCode::Permission, "no");
@@ -80,7 +80,7 @@ fn permissions(system: &str, is_service: bool) -> [String; 4] {
     let mut catalogue = Catalogue::default();
     for source in LOCKED {
         let denied = Reason::new(ReasonCode::Permission, "no");
-        catalogue.absent(("x", Quantity::Power, Unit::Count, Scope::Machine), source, denied, None);
+        catalogue.absent(("x", Quantity::Power, Unit::Count, Scope::Machine), source, denied);
     }
     let mut channels = catalogue.finish();
     complete(&mut channels, &board.root(), &reader(is_service));
