@@ -1,11 +1,11 @@
-//! What the binaries offer of the daemon: to serve, and to be a worker; the probes' report, a look at a model's
-//! files, and the comparison with reference logits.
+//! What the binaries use of the daemon: serving, running as a worker, the probes' report, inspecting a model's files,
+//! and comparing with reference logits.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,20 +13,22 @@ use anyhow::{Context, bail};
 use slmscope_engine::export::{self, ExportError};
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
-use slmscope_probes::bundle::{self, Captured};
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
-use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Header;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::backend::worker::WorkerBackend;
+use crate::clock::{self, SystemClock};
 use crate::config::Config;
+pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{Inspected, inspect};
-use crate::runner::{Runner, SampleLog};
-use crate::server::{self, Daemon, Entrance, listener};
+use crate::pace::PaceControl;
+use crate::runner::{Parts, Runner, SampleLog};
+use crate::server::{self, Daemon, Endpoint, listener};
 pub use crate::verify::{VerifyOptions, VerifyStep, verify};
-use crate::{clock, worker};
+use crate::worker;
 
 pub use slmscope_engine::export::{Exported, Order};
 
@@ -61,21 +63,21 @@ pub struct WorkerArgs {
 /// If it cannot begin to serve.
 pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     init_log();
-    // Started by its inode, a process is called `exe`.
+    // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let Opened { entrance, socket, bound_here } = open(&args)?;
+    let Opened { endpoint, socket, bound_here } = open(&args)?;
     let root = Root::live().context("cannot read this machine")?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
-        // Under systemd this says that clients may come; without it, nobody listens.
+        // Tells systemd, if it started this process, that clients may connect.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         if let Some(socket) = &socket {
             tracing::info!(socket, version = crate::VERSION, "Listening.");
         }
-        server::serve(entrance, daemon, stop).await.context("cannot serve")
+        server::serve(endpoint, daemon, stop).await.context("cannot serve")
     });
     if let Some(socket) = socket.filter(|_| bound_here) {
         let _ = std::fs::remove_file(socket);
@@ -106,9 +108,18 @@ pub(crate) fn assemble(root: &Root, config: Config, socket: Option<String>) -> a
     let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
     sampler.set_counters_hz(config.energy_hz);
     let sampler = Arc::new(sampler);
-    let runner = Runner::start(hub.clone(), sampler.clone(), samples, root.clone())
-        .context("cannot start the runner")?;
-    Ok(Daemon { hub, runner, sampler, config, socket })
+    let pace = Arc::new(PaceControl::new(sampler.clone()));
+    let parts = Parts {
+        hub: hub.clone(),
+        sampler: sampler.clone(),
+        pace: pace.clone(),
+        samples,
+        root: root.clone(),
+        backend: Box::new(WorkerBackend),
+        clock: Arc::new(SystemClock),
+    };
+    let runner = Runner::start(parts).context("cannot start the runner")?;
+    Ok(Daemon { hub, runner, sampler, pace, config, socket })
 }
 
 /// Done when the daemon is asked to end.
@@ -126,7 +137,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// Where clients come from.
 struct Opened {
-    entrance: Entrance,
+    endpoint: Endpoint,
     /// Path of the socket; `None` if it has no name.
     socket: Option<String>,
     /// This process made the file, and takes it away.
@@ -135,8 +146,8 @@ struct Opened {
 
 fn open(args: &ServeArgs) -> anyhow::Result<Opened> {
     if args.private {
-        let entrance = Entrance::Private(UnixStream::from(standard_input()?));
-        return Ok(Opened { entrance, socket: None, bound_here: false });
+        let endpoint = Endpoint::Private(UnixStream::from(standard_input()?));
+        return Ok(Opened { endpoint, socket: None, bound_here: false });
     }
     let passed = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next());
     let listener = match passed {
@@ -145,7 +156,7 @@ fn open(args: &ServeArgs) -> anyhow::Result<Opened> {
     };
     let address = listener.local_addr().context("the socket has no address")?;
     let socket = address.as_pathname().map(|path| path.display().to_string());
-    Ok(Opened { entrance: Entrance::Listener(listener), socket, bound_here: passed.is_none() })
+    Ok(Opened { endpoint: Endpoint::Listener(listener), socket, bound_here: passed.is_none() })
 }
 
 /// A copy of standard input, whatever kind of file it is.
@@ -177,41 +188,6 @@ pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
     init_log();
     let setup = Setup { threads: args.threads, executor: args.executor, ..Setup::default() };
     worker::run(UnixStream::from(standard_input()?), &setup)
-}
-
-/// Reads every probe of a tree, of a captured one in a file, or of this machine with what its `worker` does.
-///
-/// # Errors
-/// If it cannot be read at all.
-pub fn doctor(root: Option<&Path>, worker: Option<u32>) -> anyhow::Result<DoctorReport> {
-    Ok(match root {
-        Some(path) if path.is_file() => {
-            let unpacked = bundle::unpack(path)
-                .with_context(|| format!("cannot read the capture {}", path.display()))?;
-            let report = slmscope_probes::doctor(&tree(unpacked.path())?, None);
-            DoctorReport { root: path.display().to_string(), ..report }
-        }
-        Some(path) => slmscope_probes::doctor(&tree(path)?, None),
-        None => slmscope_probes::doctor(&Root::live().context("cannot read this machine")?, worker),
-    })
-}
-
-fn tree(path: &Path) -> anyhow::Result<Root> {
-    Root::tree(path).with_context(|| format!("cannot read the tree {}", path.display()))
-}
-
-/// Writes what the probes read, of this machine or a tree, into a file that [`doctor`] reads as well.
-///
-/// # Errors
-/// If it cannot be read, or the file not be written.
-pub fn capture(root: Option<&Path>, file: &Path) -> anyhow::Result<Captured> {
-    let root = match root {
-        Some(path) => tree(path)?,
-        None => Root::live().context("cannot read this machine")?,
-    };
-    let writing = || format!("cannot write the capture {}", file.display());
-    let out = std::fs::File::create(file).with_context(writing)?;
-    bundle::capture(&root, std::io::BufWriter::new(out)).with_context(writing)
 }
 
 /// Writes synthetic weights as a GGUF file, with all cores; see [`slmscope_engine::export`].

@@ -30,11 +30,12 @@ use slmscope_profiles::wire::codec::{Codec, Envelope};
 use slmscope_profiles::wire::{Ask, Frame, MAGIC, PlanFrame, Request, Subscribe};
 use tokio::sync::oneshot;
 
+use crate::backend::protocol::{Load, Loaded, Prompt, Source};
+use crate::backend::worker::WorkerProcess;
+use crate::backend::{Command, Engine, Event};
 use crate::commands;
 use crate::config::Config;
-use crate::server::{self, Daemon, Entrance};
-use crate::supervisor::WorkerProcess;
-use crate::worker::protocol::{Command, Event, Load, Loaded, Prompt, Source};
+use crate::server::{self, Daemon, Endpoint};
 
 /// Word on the command line of a process that is to be a [`client`].
 pub const CLIENT: &str = "client";
@@ -134,7 +135,7 @@ impl OwnCost {
         let mut profile = Profile::new(self.loaded.sites.clone(), self.loaded.isa.clone());
         let hub = &watching.daemon.hub;
         let rate = self.decode(None, |worker, event| {
-            while let Ok(Some(batch)) = worker.ring.next() {
+            while let Ok(Some(batch)) = worker.next_batch() {
                 profile.add_batch(&batch);
                 hub.ops(&batch);
             }
@@ -143,7 +144,7 @@ impl OwnCost {
             }
         })?;
         let disturbed = before.disturbed_until(&self.look(Some(&watching)));
-        anyhow::ensure!(self.worker.ring.lost() == 0, "tokens were lost: {}", self.worker.ring.lost());
+        anyhow::ensure!(self.worker.lost_batches() == 0, "tokens were lost: {}", self.worker.lost_batches());
         watching.stop();
         Ok((rate, disturbed))
     }
@@ -161,7 +162,7 @@ impl OwnCost {
         budget: Option<f64>,
         mut turn: impl FnMut(&mut WorkerProcess, Option<&Event>),
     ) -> anyhow::Result<f64> {
-        self.worker.send(&Command::Repeat { run: self.run, measured: true, budget }, &[])?;
+        self.worker.send(&Command::Repeat { repetition: self.run, measured: true, budget }, &[])?;
         self.run += 1;
         let mut rate = None;
         // What is left alone is not looked after either.
@@ -172,7 +173,10 @@ impl OwnCost {
             }
             turn(worker, event);
         })?;
-        anyhow::ensure!(matches!(done, Event::RunDone { .. }), "the worker answered {done:?} to a run");
+        anyhow::ensure!(
+            matches!(done, Event::RepetitionDone { .. }),
+            "the worker answered {done:?} to a run"
+        );
         rate.context("the worker told of no decode")
     }
 
@@ -251,7 +255,7 @@ impl Watching {
                 let _ = stopped.await;
             };
             // A client that left early leaves too few tokens to compare, which is seen there.
-            let _ = runtime.block_on(server::serve(Entrance::Private(theirs), served, stopped));
+            let _ = runtime.block_on(server::serve(Endpoint::Private(theirs), served, stopped));
         })?;
         let until = Instant::now() + PATIENCE;
         while daemon.hub.streams() == 0 {

@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::pace::PaceControl;
 use crate::runner::Runner;
-use slmscope_probes::{Pace, Sampler};
+use slmscope_probes::Sampler;
 
 /// Everything that a connection may ask.
 pub struct Daemon {
@@ -25,14 +26,16 @@ pub struct Daemon {
     pub runner: Runner,
     /// Reads the machine.
     pub sampler: Arc<Sampler>,
-    /// What the administrator said.
+    /// Decides how often.
+    pub pace: Arc<PaceControl>,
+    /// The administrator's settings.
     pub config: Config,
     /// Path of the socket; `None` if it has no name.
     pub socket: Option<String>,
 }
 
 /// Where clients come from.
-pub enum Entrance {
+pub enum Endpoint {
     /// Anybody who may connect.
     Listener(StdListener),
     /// One client alone, over a socket without a name; the daemon ends with it.
@@ -45,16 +48,16 @@ pub type StdListener = std::os::unix::net::UnixListener;
 /// Serves clients until `stop` is done, or until the only client of a private daemon is gone.
 ///
 /// # Errors
-/// If the entrance cannot be used.
+/// If the endpoint cannot be used.
 pub async fn serve(
-    entrance: Entrance,
+    endpoint: Endpoint,
     daemon: Arc<Daemon>,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
-    match entrance {
-        Entrance::Private(stream) => {
+    match endpoint {
+        Endpoint::Private(stream) => {
             stream.set_nonblocking(true)?;
             let stream = UnixStream::from_std(stream)?;
             tokio::select! {
@@ -62,7 +65,7 @@ pub async fn serve(
                 () = &mut stop => {}
             }
         }
-        Entrance::Listener(listener) => {
+        Endpoint::Listener(listener) => {
             listener.set_nonblocking(true)?;
             let listener = UnixListener::from_std(listener)?;
             loop {
@@ -112,15 +115,8 @@ impl Daemon {
         }
     }
 
-    /// Samples as fast as somebody needs it.
-    pub fn adapt_pace(&self) {
-        let pace = if self.runner.is_busy() {
-            Pace::Workload
-        } else if self.hub.streams() > 0 {
-            Pace::Client
-        } else {
-            Pace::Idle
-        };
-        self.sampler.set_pace(pace);
+    /// Adapts the pace of the sensors to whether anybody watches.
+    fn watched_changed(&self) {
+        self.pace.set_watched(self.hub.streams() > 0);
     }
 }

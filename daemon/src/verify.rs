@@ -17,7 +17,7 @@ use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::verify::VerifyReport;
 
 use crate::inspect::ModelFiles;
-use crate::runner::available_memory;
+use crate::memory;
 use crate::watch::{self, Limits, watched};
 
 /// What is compared, and how it is computed.
@@ -63,7 +63,7 @@ pub fn verify(options: VerifyOptions, progress: &mut dyn FnMut(VerifyStep)) -> a
     let ids = ids_of_texts(&files, &golden, &never)?;
     let capacity = golden.capacity() as u32;
     let needed = model.requirements(capacity, &setup).total();
-    if let Some(free) = available_memory().filter(|&free| needed > free) {
+    if let Some(free) = memory::available().filter(|&free| needed > free) {
         bail!("the model needs {} MiB, and {} MiB of memory are available", needed >> 20, free >> 20);
     }
     let mut loaded = |done, total| progress(VerifyStep::Loading(done, total));
@@ -96,5 +96,5 @@ fn ids_of_texts(
     };
     let statm = File::open("/proc/self/statm").ok();
     let memory = || statm.as_ref().and_then(watch::own_memory);
-    watched(Limits::within(available_memory()), cancel, memory, work)?
+    watched(Limits::within(memory::available()), cancel, memory, work)?
 }

@@ -9,7 +9,6 @@ mod confine;
 mod measure;
 mod model;
 mod prompt;
-pub mod protocol;
 mod roofs;
 
 use std::fs::File;
@@ -25,10 +24,11 @@ use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::setup::Setup;
 use slmscope_engine::threads;
 
-use budget::Purse;
+use budget::RecordingBudget;
 use channel::Receiver;
 use protocol::{Command, Event};
 
+use crate::backend::protocol;
 use crate::ring::Producer;
 use crate::watch::Stopped;
 use model::{Workbench, load};
@@ -74,9 +74,9 @@ impl From<LoadError> for End {
     }
 }
 
-/// Serves the daemon at the other end of `control` on `setup`, until it is gone.
+/// Serves the daemon at the other end of `control` until it hangs up, with an engine that runs on `setup`.
 ///
-/// To be called first thing in the process: the engine sets its pools up before any other thread runs.
+/// Call it before the process starts any other thread: the engine configures its thread pools first.
 ///
 /// # Errors
 /// If the engine's threads cannot start, or if the daemon sends no ring.
@@ -84,27 +84,27 @@ pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
     threads::configure(setup)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let commands = read_commands(control.try_clone()?, cancel.clone())?;
-    let (first, mut files) = commands.recv().context("the daemon left without a word")?;
+    let (first, mut files) =
+        commands.recv().context("the daemon closed the connection before its first command")?;
     anyhow::ensure!(!files.is_empty(), "the daemon sent no op ring");
     let ring = Producer::open(&files.remove(0)).context("cannot open the op ring")?;
-    // What the program itself takes with its ring, before anything is loaded.
     let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
-    // Opened now: afterwards nothing can be.
+    // Opened before the confinement, which forbids opening files.
     let statm = File::open("/proc/self/statm").ok();
     confine::confine();
     let mut clock = Ticks::default();
-    let event_price_ns = budget::event_price_ns(&mut clock);
-    let purse = Purse::new(None, 0.0, 0.0);
+    let event_cost_ns = budget::measure_event_cost_ns(&mut clock);
+    let unlimited = RecordingBudget::new(None, 0.0, 0.0);
     let mut worker = Worker {
         control,
         cancel,
         ring,
         seq: 0,
         clock,
-        event_price_ns,
-        purses_of: None,
-        chunks: purse.clone(),
-        steps: purse,
+        event_cost_ns,
+        budgets_for: None,
+        prefill_budget: unlimited.clone(),
+        decode_budget: unlimited,
         runtime_rss,
         statm,
         bench: None,
@@ -116,8 +116,8 @@ pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the thread that reads commands. At end of file it ends the process: an engine without a daemon
-/// would only heat the room.
+/// Starts the thread that reads commands. At end of file it ends the process, whatever the engine is doing: nobody
+/// would receive its results.
 fn read_commands(
     control: UnixStream,
     cancel: Arc<AtomicBool>,
@@ -136,16 +136,15 @@ fn read_commands(
                 break;
             }
         }
-        leave();
+        exit_now();
     };
     std::thread::Builder::new().name("worker-control".to_owned()).spawn(read)?;
     Ok(commands)
 }
 
-/// Ends the process without running anything more of it: the engine's threads may be in the middle of
-/// something.
-#[expect(unsafe_code, reason = "the standard library's exit runs handlers under running threads")]
-fn leave() -> ! {
+/// Ends the process without running exit handlers, since the engine's threads are still running.
+#[expect(unsafe_code, reason = "the standard library's exit runs handlers while other threads run")]
+fn exit_now() -> ! {
     // SAFETY: `_exit` ends the process; nothing after it can observe a broken invariant.
     unsafe { libc::_exit(0) }
 }
@@ -158,15 +157,16 @@ struct Worker {
     seq: u64,
     clock: Ticks,
     /// What recording one event costs.
-    event_price_ns: f64,
-    /// Budget and steps of a token that the purses were made for.
-    purses_of: Option<(Option<f64>, usize)>,
-    /// Which chunks of a prompt are recorded.
-    chunks: Purse,
-    /// Which decode steps are recorded.
-    steps: Purse,
+    event_cost_ns: f64,
+    /// Limit, and steps of a token, that the two budgets were made for.
+    budgets_for: Option<(Option<f64>, usize)>,
+    /// Decides which chunks of a prompt are recorded.
+    prefill_budget: RecordingBudget,
+    /// Decides which decode steps are recorded.
+    decode_budget: RecordingBudget,
+    /// Resident memory before anything was loaded.
     runtime_rss: Option<u64>,
-    /// What the kernel says of this process' memory; `None` without `/proc`.
+    /// `/proc/self/statm`, this process's memory; `None` without `/proc`.
     statm: Option<File>,
     bench: Option<Workbench>,
 }
@@ -179,10 +179,10 @@ impl Worker {
     fn execute(&mut self, command: Command, files: Vec<OwnedFd>) -> anyhow::Result<()> {
         let result = match command {
             Command::Load(order) => load(self, *order, files),
-            Command::Repeat { run, measured, budget } => self.repeat(run, measured, budget),
-            Command::Overhead { limit_ns, least_tokens } => self.overhead(limit_ns, least_tokens),
+            Command::Repeat { repetition, measured, budget } => self.repeat(repetition, measured, budget),
+            Command::Overhead { limit_ns, min_tokens } => self.overhead(limit_ns, min_tokens),
             Command::Identify => self.identify(),
-            Command::Look(order) => self.look(order),
+            Command::MeasureRoofs(request) => self.measure_roofs(request),
             Command::Cancel => Ok(()),
         };
         match result {

@@ -18,14 +18,14 @@ use super::{Daemon, rights};
 use crate::descriptors::{self, MAX_DESCRIPTORS};
 use crate::hub::ClientId;
 use crate::hub::queue::{Item, Queue};
-use crate::runner::{Order, OrderSource};
+use crate::runner::{JobRequest, Submitter};
 
 /// Serves one client until it is gone or the daemon stops.
 pub(super) async fn serve(stream: UnixStream, daemon: Arc<Daemon>) {
     if let Err(error) = converse(stream, &daemon).await {
         tracing::debug!(%error, "A connection ended.");
     }
-    daemon.adapt_pace();
+    daemon.watched_changed();
 }
 
 /// Bytes and descriptors as they arrive.
@@ -66,9 +66,9 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
     let Some(codec) = choose_codec(&mut input, &read).await? else { return Ok(()) };
     let queue = Arc::new(Queue::new(codec));
     let client = daemon.hub.connect(queue.clone());
-    let guest = Guest { daemon: daemon.clone(), client, rights, pid };
-    daemon.runner.client_came(pid);
-    push_frame(&queue, &guest.hello());
+    let session = ClientSession { daemon: daemon.clone(), client, rights, pid };
+    daemon.runner.client_connected(pid);
+    push_frame(&queue, &session.hello());
     if !rights.submit && !daemon.config.read_for_others {
         let reason = "not permitted: only root, the daemon's user and members of group slmscope may connect";
         push_frame(&queue, &Frame::Bye { reason: reason.to_owned() });
@@ -76,7 +76,7 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
     }
     let mut writing = tokio::spawn(write_all(write, queue.clone()));
     let reading = async {
-        let result = read_requests(&guest, codec, &queue, input, &read).await;
+        let result = read_requests(&session, codec, &queue, input, &read).await;
         if result.is_ok() {
             // End of file is no disconnect: `printf … | nc` may close its half and listen on.
             hang_up(&read).await;
@@ -132,7 +132,7 @@ async fn choose_codec(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Opt
 }
 
 async fn read_requests(
-    guest: &Guest,
+    session: &ClientSession,
     codec: Codec,
     queue: &Arc<Queue>,
     mut input: Input,
@@ -146,7 +146,7 @@ async fn read_requests(
             let reply = match codec.request(&message) {
                 Ok(Request { id, ask }) => {
                     let files = std::mem::take(&mut input.descriptors);
-                    Reply { re: id, outcome: guest.answer(ask, files).await }
+                    Reply { re: id, outcome: session.answer(ask, files).await }
                 }
                 Err(error) => Reply { re: None, outcome: Outcome::Error(bad_request(&error.to_string())) },
             };
@@ -177,14 +177,14 @@ fn bad_request(problem: &str) -> WireError {
 }
 
 /// A connected client.
-struct Guest {
+struct ClientSession {
     daemon: Arc<Daemon>,
     client: ClientId,
     rights: rights::Rights,
     pid: Option<u32>,
 }
 
-impl Guest {
+impl ClientSession {
     fn hello(&self) -> Frame {
         let mut capabilities = vec!["read".to_owned()];
         if self.rights.submit {
@@ -203,14 +203,14 @@ impl Guest {
         let result = match ask {
             Ask::Subscribe(subscribe) => {
                 daemon.hub.subscribe(self.client, &subscribe, &daemon.runner.jobs());
-                daemon.adapt_pace();
+                daemon.watched_changed();
                 Ok(json!({}))
             }
             Ask::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
             Ask::Status {} => serde_json::to_value(daemon.status()).map_err(|error| internal(&error)),
             Ask::Doctor {} => {
                 let worker = daemon.sampler.worker();
-                let read = move || crate::commands::doctor(None, worker);
+                let read = move || crate::doctor::doctor(None, worker);
                 match tokio::task::spawn_blocking(read).await {
                     Ok(Err(error)) => Err(internal(&format!("{error:#}"))),
                     Ok(Ok(report)) => serde_json::to_value(report).map_err(|error| internal(&error)),
@@ -223,14 +223,14 @@ impl Guest {
                 field: None,
             }),
             Ask::Submit(submit) => {
-                let source = OrderSource { client: self.client, uid: self.rights.uid, files };
-                let order = Order { submit, source };
-                let result = order.check(&daemon.config).and_then(|order| daemon.runner.submit(order));
-                result.map(|job| json!({ "job": job }))
+                let submitter = Submitter { client: self.client, uid: self.rights.uid, files };
+                let request = JobRequest { submit, submitter };
+                let queue = |request| daemon.runner.submit(request).map_err(WireError::from);
+                request.check(&daemon.config).and_then(queue).map(|job| json!({ "job": job }))
             }
             Ask::Cancel { job } => match daemon.runner.cancel(job, self.rights.uid) {
                 Ok(job) => serde_json::to_value(job).map_err(|error| internal(&error)),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             },
         };
         match result {
@@ -240,7 +240,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for ClientSession {
     fn drop(&mut self) {
         self.daemon.hub.disconnect(self.client);
         self.daemon.runner.client_left(self.client, self.pid);

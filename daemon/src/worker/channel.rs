@@ -1,4 +1,5 @@
-//! Messages over the socket pair, both ways, with descriptors.
+//! Messages over the socket pair of daemon and worker: MessagePack behind a little-endian `u32` length, with
+//! descriptors.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,8 +8,10 @@ use std::os::unix::net::UnixStream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::protocol::MAX_MESSAGE;
 use crate::descriptors;
+
+/// Longest message, bytes: a prompt of the longest context fits many times over.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// One end of the pair, for reading.
 pub struct Receiver {
@@ -24,7 +27,7 @@ impl Receiver {
         Self { socket, buffer: Vec::new(), descriptors: Vec::new() }
     }
 
-    /// The next message that is here already, without waiting; `None` if it is not complete.
+    /// The next message that has arrived, without waiting; `None` if none is complete.
     ///
     /// # Errors
     /// A message that cannot be read.
@@ -40,7 +43,7 @@ impl Receiver {
         message.map(Some)
     }
 
-    /// Waits for bytes and takes them in; `false` at end of file.
+    /// Waits for bytes and reads them; `false` at end of file.
     ///
     /// # Errors
     /// Those of the socket.

@@ -1,18 +1,19 @@
-//! What the worker gives up before it touches a model: a hostile file that takes the engine over finds
-//! nothing to take. What a kernel does not offer is left out; the rest still holds.
+//! The worker's confinement, applied before it reads a model: a hostile file that takes over the engine can open no
+//! files. What the kernel does not support is skipped; the rest still applies.
 
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Ends at a fault, opens no further file, dumps no core, and is the first to go when memory runs out.
+/// Makes faults fatal, forbids opening files and core dumps, and makes this process the first that the kernel kills
+/// when memory runs out.
 pub(super) fn confine() {
-    die_of_faults();
+    reset_fault_handlers();
     // A core file of a worker is gigabytes of weights.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let steps = [
         ("core limit", setrlimit(Resource::Core, none).map_err(|error| error.to_string())),
         ("oom score", std::fs::write("/proc/self/oom_score_adj", "500").map_err(|error| error.to_string())),
-        ("landlock", no_files().map_err(|error| error.to_string())),
+        ("landlock", forbid_files().map_err(|error| error.to_string())),
     ];
     for (step, result) in steps {
         if let Err(error) = result {
@@ -21,18 +22,18 @@ pub(super) fn confine() {
     }
 }
 
-/// Takes the language runtime's handlers of faults away. They survive a fault signal that another process
-/// sent; the daemon is to see the signal, whoever sent it.
+/// Removes the Rust runtime's fault handlers. They return when another process sent the signal; the daemon must see
+/// the process end by it, whoever sent it.
 #[expect(unsafe_code, reason = "signal dispositions have no safe interface")]
-fn die_of_faults() {
+fn reset_fault_handlers() {
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // SAFETY: the default disposition runs no code of this process.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
-/// Everything that the worker needs was passed to it open.
-fn no_files() -> Result<(), landlock::RulesetError> {
+/// The worker gets everything that it needs as open descriptors.
+fn forbid_files() -> Result<(), landlock::RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V5))?

@@ -1,4 +1,4 @@
-//! The measured part: prefill, decode, and what recording itself costs.
+//! Running a repetition (prefill, then decode), and measuring what recording costs.
 
 use slmscope_engine::clock::Clock;
 use slmscope_engine::sampler::greedy;
@@ -6,72 +6,73 @@ use slmscope_profiles::job::Span;
 use slmscope_profiles::op::{BatchHead, OtherSpan, Phase};
 use slmscope_profiles::stats::SplitMix;
 
-use super::budget::Purse;
+use super::budget::RecordingBudget;
 use super::model::Workbench;
 use super::protocol::Event;
 use super::{End, Worker};
 use crate::ring::Producer;
 
-/// Which tokens a batch is about.
+/// Which token or chunk a batch belongs to.
 #[derive(Clone, Copy)]
 struct Label {
     phase: Phase,
-    run: u32,
+    repetition: u32,
     token: u32,
     rows: u32,
     context: u32,
 }
 
 impl Worker {
-    /// Runs the workload once from the filled context on.
-    pub(super) fn repeat(&mut self, run: u32, measured: bool, budget: Option<f64>) -> Result<(), End> {
+    /// Runs the workload once, starting after the context that was filled at load.
+    pub(super) fn repeat(&mut self, repetition: u32, measured: bool, budget: Option<f64>) -> Result<(), End> {
         let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
-        self.open_purses(&bench, budget);
-        let result = self.run_once(&mut bench, run, measured);
+        self.renew_budgets(&bench, budget);
+        let result = self.run_once(&mut bench, repetition, measured);
         self.bench = Some(bench);
         result
     }
 
-    fn run_once(&mut self, bench: &mut Workbench, run: u32, measured: bool) -> Result<(), End> {
+    fn run_once(&mut self, bench: &mut Workbench, repetition: u32, measured: bool) -> Result<(), End> {
         let phase = |phase| if measured { phase } else { Phase::Warmup };
         let mut ids = Vec::with_capacity(bench.order.generate as usize);
         bench.session.rewind(bench.order.depth);
         if !bench.prompt.is_empty() {
-            let span = self.prefill(bench, run, phase(Phase::Prefill), &mut ids)?;
+            let span = self.prefill(bench, repetition, phase(Phase::Prefill), &mut ids)?;
             self.send(&Event::Span(span))?;
         }
         let steps = bench.order.generate as usize - ids.len();
         let ended = ids.last().is_some_and(|&id| bench.ends(id));
         if steps > 0 && !ended {
-            let span = self.decode(bench, run, phase(Phase::Decode), steps, &mut ids)?;
+            let span = self.decode(bench, repetition, phase(Phase::Decode), steps, &mut ids)?;
             self.send(&Event::Span(span))?;
         }
-        if let Some(tokenizer) = bench.tokenizer.as_ref().filter(|_| measured && run == 0) {
-            self.send(&Event::Text { run, text: tokenizer.decode(&ids) })?;
+        if let Some(tokenizer) = bench.tokenizer.as_ref().filter(|_| measured && repetition == 0) {
+            self.send(&Event::Text { repetition, text: tokenizer.decode(&ids) })?;
         }
-        self.send(&Event::RunDone { run, ids })?;
+        self.send(&Event::RepetitionDone { repetition, ids })?;
         Ok(())
     }
 
-    /// Readies what decides which tokens are recorded, if the budget is another than it was.
-    fn open_purses(&mut self, bench: &Workbench, budget: Option<f64>) {
+    /// Makes new recording budgets if the limit or the number of steps in a token changed.
+    fn renew_budgets(&mut self, bench: &Workbench, limit: Option<f64>) {
         let steps = bench.session.plan().steps.len();
-        if self.purses_of == Some((budget, steps)) {
+        if self.budgets_for == Some((limit, steps)) {
             return;
         }
-        let price_ns = steps as f64 * self.event_price_ns;
-        // Any source of chance will do.
-        let mut chance = SplitMix(self.clock.now_ns());
-        let mut purse = || Purse::new(budget, price_ns, chance.below(1 << 20) as f64 / f64::from(1 << 20));
-        (self.chunks, self.steps) = (purse(), purse());
-        self.purses_of = Some((budget, steps));
+        let cost_ns = steps as f64 * self.event_cost_ns;
+        // The seed need not be reproducible.
+        let mut random = SplitMix(self.clock.now_ns());
+        let mut credit = || random.below(1 << 20) as f64 / f64::from(1 << 20);
+        self.prefill_budget = RecordingBudget::new(limit, cost_ns, credit());
+        self.decode_budget = RecordingBudget::new(limit, cost_ns, credit());
+        self.budgets_for = Some((limit, steps));
     }
 
-    /// The prompt, in chunks; samples the first id if any are asked for.
+    /// Computes the prompt in chunks, and samples the first id if any are to be generated.
     fn prefill(
         &mut self,
         bench: &mut Workbench,
-        run: u32,
+        repetition: u32,
         phase: Phase,
         ids: &mut Vec<u32>,
     ) -> Result<Span, End> {
@@ -84,7 +85,7 @@ impl Worker {
         for (token, chunk) in bench.prompt.chunks(rows).enumerate() {
             let context = bench.session.context();
             let begun = border;
-            bench.recorder.set_on(self.chunks.pays());
+            bench.recorder.set_on(self.prefill_budget.should_record());
             bench.recorder.begin(begun);
             bench.session.forward(chunk, &mut bench.recorder, &self.clock, &self.cancel)?;
             let computed = self.clock.align();
@@ -96,14 +97,14 @@ impl Worker {
                 sample_ns += border.saturating_sub(computed);
             }
             ends.push(border);
-            self.chunks.passed(border - begun);
-            let label = Label { phase, run, token: token as u32, rows: chunk.len() as u32, context };
+            self.prefill_budget.observe(border - begun);
+            let label = Label { phase, repetition, token: token as u32, rows: chunk.len() as u32, context };
             push(&mut self.ring, &mut self.seq, bench, label, border);
         }
         let tokens = bench.prompt.len() as u32;
         Ok(Span {
             job: bench.order.job,
-            run,
+            run: repetition,
             phase,
             begin_ns,
             end_ns: border,
@@ -113,11 +114,11 @@ impl Worker {
         })
     }
 
-    /// One token after the other.
+    /// Generates at most `steps` ids, one after the other.
     fn decode(
         &mut self,
         bench: &mut Workbench,
-        run: u32,
+        repetition: u32,
         phase: Phase,
         steps: usize,
         ids: &mut Vec<u32>,
@@ -130,7 +131,7 @@ impl Worker {
         for token in 0..steps as u32 {
             let context = bench.session.context();
             let begun = border;
-            bench.recorder.set_on(self.steps.pays());
+            bench.recorder.set_on(self.decode_budget.should_record());
             bench.recorder.begin(begun);
             bench.session.forward(&[id], &mut bench.recorder, &self.clock, &self.cancel)?;
             let computed = self.clock.now_ns();
@@ -140,8 +141,14 @@ impl Worker {
             sample_ns += border.saturating_sub(computed);
             ids.push(id);
             ends.push(border);
-            self.steps.passed(border - begun);
-            push(&mut self.ring, &mut self.seq, bench, Label { phase, run, token, rows: 1, context }, border);
+            self.decode_budget.observe(border - begun);
+            push(
+                &mut self.ring,
+                &mut self.seq,
+                bench,
+                Label { phase, repetition, token, rows: 1, context },
+                border,
+            );
             if bench.ends(id) {
                 break;
             }
@@ -149,7 +156,7 @@ impl Worker {
         let tokens = ends.len() as u32;
         Ok(Span {
             job: bench.order.job,
-            run,
+            run: repetition,
             phase,
             begin_ns,
             end_ns: border,
@@ -159,11 +166,11 @@ impl Worker {
         })
     }
 
-    /// Decodes the same token at the same position again and again, recorder on, off, off, on, so that a
-    /// drift of the machine's speed falls on both alike.
-    pub(super) fn overhead(&mut self, limit_ns: u64, least_tokens: u32) -> Result<(), End> {
+    /// Decodes the same token at the same position repeatedly, with the recorder on, off, off, on, so that a drift
+    /// of the machine's speed affects both equally.
+    pub(super) fn overhead(&mut self, limit_ns: u64, min_tokens: u32) -> Result<(), End> {
         let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
-        let result = self.compare(&mut bench, limit_ns, least_tokens);
+        let result = self.compare(&mut bench, limit_ns, min_tokens);
         bench.recorder.set_on(true);
         self.bench = Some(bench);
         let (on_ns, off_ns) = result?;
@@ -175,11 +182,11 @@ impl Worker {
         &mut self,
         bench: &mut Workbench,
         limit_ns: u64,
-        least_tokens: u32,
+        min_tokens: u32,
     ) -> Result<(Vec<u32>, Vec<u32>), End> {
         let (mut on_ns, mut off_ns) = (Vec::new(), Vec::new());
-        // The last position of the cache that is filled: a step as late in the context as the measured ones, or
-        // where recurrent state begins again.
+        // The last filled position of the cache, so that the step is as late in the context as the measured ones;
+        // recurrent state can only go back to where it was saved.
         let position = bench.session.rewind(bench.session.context().saturating_sub(1));
         let begin = self.clock.align();
         let mut token = 0;
@@ -190,13 +197,14 @@ impl Worker {
                 let start = self.clock.align();
                 bench.recorder.begin(start);
                 bench.session.forward(&[bench.start_id], &mut bench.recorder, &self.clock, &self.cancel)?;
-                let label = Label { phase: Phase::Overhead, run: 0, token, rows: 1, context: position };
+                let label =
+                    Label { phase: Phase::Overhead, repetition: 0, token, rows: 1, context: position };
                 push(&mut self.ring, &mut self.seq, bench, label, self.clock.align());
                 let ns = u32::try_from(self.clock.align() - start).unwrap_or(u32::MAX);
                 (if on { &mut on_ns } else { &mut off_ns }).push(ns);
                 token += 1;
             }
-            if self.clock.align() - begin > limit_ns && token >= least_tokens {
+            if self.clock.align() - begin > limit_ns && token >= min_tokens {
                 return Ok((on_ns, off_ns));
             }
         }
@@ -210,7 +218,7 @@ impl Workbench {
     }
 }
 
-/// Hands what was recorded to the ring; nothing if the recorder is off.
+/// Puts what was recorded into the ring; does nothing while the recorder is off.
 fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end_ns: u64) {
     if !bench.recorder.is_on() {
         return;
@@ -219,7 +227,7 @@ fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end
     let Some(recorded) = bench.recorder.recorded() else { return };
     let head = BatchHead {
         plan: bench.order.plan,
-        run: label.run,
+        run: label.repetition,
         phase: label.phase,
         token: label.token,
         rows: label.rows,

@@ -1,5 +1,5 @@
-//! Looks at the machine's roofs. Done in a worker that holds no model: the memory that is read would count as
-//! the model's otherwise.
+//! Measures the machine's roofs. Done in a worker that holds no model: the memory that is read would count as the
+//! model's otherwise.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use slmscope_engine::roofs::{Buffer, Roofs};
 use slmscope_engine::setup::Setup;
 use slmscope_profiles::roofline::Look;
 
-use super::protocol::{Event, LookOrder};
+use super::protocol::{Event, MeasureRoofs};
 use super::{End, Worker};
 
 impl Worker {
-    /// Looks as often as asked for, and tells.
-    pub(super) fn look(&self, order: LookOrder) -> Result<(), End> {
-        let Setup { isa, threads, .. } = order.setup;
+    /// Takes as many samples as `request` asks for, and reports them.
+    pub(super) fn measure_roofs(&self, request: MeasureRoofs) -> Result<(), End> {
+        let Setup { isa, threads, .. } = request.setup;
         let kernels = Kernels::new(isa).ok_or_else(|| End::Failed(format!("this machine has no {isa}")))?;
-        let buffer = Buffer::new(order.buffer_bytes as usize);
-        let mut looks = Vec::with_capacity(order.looks as usize);
-        for _ in 0..order.looks {
+        let buffer = Buffer::new(request.buffer_bytes as usize);
+        let mut samples = Vec::with_capacity(request.samples as usize);
+        for _ in 0..request.samples {
             if self.is_cancelled() {
                 return Err(End::Cancelled);
             }
-            let roofs = Roofs::take(kernels, threads.get(), &buffer, Duration::from_nanos(order.look_ns));
-            looks.push(Look {
+            let roofs = Roofs::take(kernels, threads.get(), &buffer, Duration::from_nanos(request.sample_ns));
+            samples.push(Look {
                 at_ns: Monotonic.now_ns(),
                 read_bytes: roofs.read_bytes,
                 f32_flops: roofs.f32_flops,
                 int8_ops: roofs.int8_ops,
             });
         }
-        self.send(&Event::Looks(looks))?;
+        self.send(&Event::Roofs(samples))?;
         Ok(())
     }
 }

@@ -1,10 +1,7 @@
-//! What is known of a job so far, and the result that is made of it at any time.
+//! Collects what a job has measured, and builds its result from that at any time.
 
 use slmscope_engine::setup::Setup;
-use slmscope_engine::threads::is_engine_thread;
-use slmscope_probes::Root;
-use slmscope_probes::hygiene::{self, Readings};
-use slmscope_probes::process::{self, ProcessMemory};
+use slmscope_probes::process::ProcessMemory;
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::finding::findings;
@@ -18,41 +15,13 @@ use slmscope_profiles::result::{
 use slmscope_profiles::workload::OverheadMode;
 use slmscope_profiles::{bandwidth, energy};
 
-use super::roofs::Looks;
-use super::{Order, fitness};
-use crate::worker::protocol::Loaded;
+use super::roofs::RoofSamples;
+use super::usage::UsageSnapshot;
+use super::{JobRequest, hygiene};
+use crate::backend::protocol::Loaded;
 
-/// Machine and own CPU time at one moment. Both are differences in the end, so they are taken together: what
-/// the machine did between two moments less what we did between the same two is what others did.
-pub(super) struct Moment {
-    readings: Readings,
-    at_ns: u64,
-    /// CPU time of daemon, clients, and the worker's helper threads, ns.
-    helpers: Option<u64>,
-    /// CPU time of daemon, clients and the whole worker, ns.
-    all: u64,
-}
-
-impl Moment {
-    pub(super) fn take(root: &Root, worker: Option<u32>, clients: &[u32]) -> Self {
-        let readings = hygiene::read(root);
-        let daemon = process::cpu_ns(std::process::id());
-        let clients: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
-        let threads = worker.map(process::threads_cpu_ns).unwrap_or_default();
-        let is_helper = |name: &str| !is_engine_thread(name);
-        let helpers: u64 = threads.iter().filter(|(_, name, _)| is_helper(name)).map(|(_, _, ns)| ns).sum();
-        let worker = worker.and_then(process::cpu_ns).unwrap_or(0);
-        Self {
-            readings,
-            at_ns: crate::clock::now_ns(),
-            helpers: daemon.map(|daemon| daemon + clients + helpers),
-            all: daemon.unwrap_or(0) + clients + worker,
-        }
-    }
-}
-
-/// Everything that is known of a job so far.
-pub(super) struct Draft {
+/// What a job has measured so far.
+pub(super) struct ResultBuilder {
     host: Host,
     model: ModelInfo,
     engine: EngineInfo,
@@ -60,14 +29,14 @@ pub(super) struct Draft {
     workload: slmscope_profiles::workload::Workload,
     pub(super) profile: Profile,
     pub(super) loaded: Option<Loaded>,
-    /// When the measured repetitions began, and when they ended.
-    pub(super) before: Option<Moment>,
-    pub(super) after: Option<Moment>,
+    /// At the begin and at the end of the measured repetitions.
+    pub(super) before: Option<UsageSnapshot>,
+    pub(super) after: Option<UsageSnapshot>,
     /// Begin and end of the idle baseline, ns.
     pub(super) idle: Option<(u64, u64)>,
     pub(super) process: Option<ProcessMemory>,
-    pub(super) looks: Looks,
-    /// Times of tokens with the recorder on and off, ns.
+    pub(super) roofs: RoofSamples,
+    /// Wall times of tokens with the recorder on and off, ns.
     pub(super) recording: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) hash: Option<String>,
     pub(super) file_changed: bool,
@@ -75,15 +44,16 @@ pub(super) struct Draft {
     pub(super) text: Option<String>,
 }
 
-impl Draft {
-    pub(super) fn new(order: &Order, host: Host) -> Self {
-        let synthetic = matches!(order.submit.model, ModelRef::Catalogue(_));
-        let mut workload = order.submit.workload.clone();
-        let setup = order.setup();
+impl ResultBuilder {
+    /// Nothing is measured yet for `request` on `host`.
+    pub(super) fn new(request: &JobRequest, host: Host) -> Self {
+        let synthetic = matches!(request.submit.model, ModelRef::Catalogue(_));
+        let mut workload = request.submit.workload.clone();
+        let setup = request.setup();
         workload.threads = Some(setup.threads.get() as u32);
-        workload.kv = Some(order.kv());
-        match order.submit.model.source() {
-            ModelSource::Synthetic => workload.format = Some(order.format()),
+        workload.kv = Some(request.kv());
+        match request.submit.model.source() {
+            ModelSource::Synthetic => workload.format = Some(request.format()),
             ModelSource::Gguf => workload.format = None,
             ModelSource::Hf => {}
         }
@@ -91,12 +61,12 @@ impl Draft {
         Self {
             host,
             model: ModelInfo {
-                id: order.model_id(),
-                source: order.submit.model.source(),
+                id: request.model_id(),
+                source: request.submit.model.source(),
                 hash: None,
                 params: None,
                 weight_bytes: None,
-                format: synthetic.then(|| order.format()),
+                format: synthetic.then(|| request.format()),
                 not_in_format: Vec::new(),
             },
             engine: EngineInfo {
@@ -112,7 +82,7 @@ impl Draft {
             after: None,
             idle: None,
             process: None,
-            looks: Looks::default(),
+            roofs: RoofSamples::default(),
             recording: None,
             hash: None,
             file_changed: false,
@@ -121,20 +91,20 @@ impl Draft {
         }
     }
 
-    /// Forgets what belongs to one turn of a loop.
-    pub(super) fn begin_turn(&mut self) {
+    /// Drops what belongs to one turn of a loop.
+    pub(super) fn start_turn(&mut self) {
         self.profile.clear();
         (self.before, self.after, self.process) = (None, None, None);
     }
 
-    /// The result as far as it is known.
-    pub(super) fn result(
+    /// The result by what was measured so far; `now_ns` is the end of a run that did not complete its repetitions.
+    pub(super) fn build(
         &self,
         status: RunStatus,
         error: Option<String>,
         job: JobId,
-        samples: &[Sample],
-        channels: &[Channel],
+        (samples, channels): (&[Sample], &[Channel]),
+        now_ns: u64,
     ) -> RunResult {
         let loaded = self.loaded.as_ref();
         let mut model = self.model.clone();
@@ -148,8 +118,8 @@ impl Draft {
             engine.isa.clone_from(&loaded.isa);
         }
         model.hash.clone_from(&self.hash);
-        let ended_ns = self.after.as_ref().map_or_else(crate::clock::now_ns, |after| after.at_ns);
-        let roofs = self.looks.roofs(self.setup, ended_ns);
+        let ended_ns = self.after.as_ref().map_or(now_ns, |after| after.at_ns);
+        let roofs = self.roofs.roofs(self.setup, ended_ns);
         let (phases, ops) = (self.profile.phases(), self.profile.ops(&roofs));
         let spans = self.profile.spans();
         let emits = self.workload.generate > 0;
@@ -194,7 +164,7 @@ impl Draft {
     fn stolen(&self) -> Option<Stolen> {
         let (older, newer) = self.before.as_ref().zip(self.after.as_ref())?;
         Some(Stolen {
-            cpu_ns: newer.helpers?.checked_sub(older.helpers?)?,
+            cpu_ns: newer.helpers_ns?.checked_sub(older.helpers_ns?)?,
             wall_ns: newer.at_ns.checked_sub(older.at_ns)?,
             threads: self.engine.threads,
         })
@@ -203,7 +173,7 @@ impl Draft {
     fn memory(&self) -> Memory {
         let Some(loaded) = &self.loaded else { return Memory::default() };
         let listed = loaded.memory;
-        let found = self.process.unwrap_or_default();
+        let process = self.process.unwrap_or_default();
         let scratch = listed.scratch + listed.runtime;
         let tokenizer = loaded.tokenizer_bytes;
         let listed_all = listed.total() + tokenizer.unwrap_or(0);
@@ -215,26 +185,26 @@ impl Draft {
             scratch: Some(scratch),
             tokenizer,
             runtime: loaded.runtime_rss,
-            unexplained: found.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),
-            rss: found.rss,
-            rss_peak: found.rss_peak,
-            pss: found.pss,
-            mapped: found.file,
+            unexplained: process.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),
+            rss: process.rss,
+            rss_peak: process.rss_peak,
+            pss: process.pss,
+            mapped: process.file,
         }
     }
 
     fn hygiene(&self) -> Hygiene {
         let (Some(before), Some(after)) = (&self.before, &self.after) else { return Hygiene::default() };
-        let own_ns = after.all.saturating_sub(before.all);
-        let mut objections = fitness::objections(&before.readings, &after.readings, own_ns);
+        let own_ns = after.all_ns.saturating_sub(before.all_ns);
+        let mut issues = hygiene::assess(&before.readings, &after.readings, own_ns);
         if self.file_changed {
-            objections.push((Grade::Poor, "the model file was changed while it was in use".to_owned()));
+            issues.push((Grade::Poor, "the model file was changed while it was in use".to_owned()));
         }
-        fitness::judged(objections)
+        hygiene::grade(issues)
     }
 }
 
-/// Unique among the runs of a machine: boot-wide clock, process and job.
+/// Unique among the runs of a machine: wall clock, process and job.
 fn run_id(job: JobId) -> String {
     format!("{:x}-{:x}-{job}", crate::clock::wall_ns() / 1_000_000, std::process::id())
 }

@@ -1,5 +1,5 @@
-//! What daemon and worker say to each other over their socket pair: MessagePack behind a little-endian `u32`
-//! length. Op batches do not go this way; see [`crate::ring`].
+//! What the runner asks of an engine, and what the engine reports. A worker process gets and sends these as messages
+//! over its socket pair (see [`crate::worker::channel`]); op batches take another way (see [`crate::ring`]).
 
 use serde::{Deserialize, Serialize};
 use slmscope_engine::executor::EngineMemory;
@@ -13,50 +13,47 @@ use slmscope_profiles::roofline::Look;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
 
-/// Longest message, bytes: a prompt of the longest context fits many times over.
-pub const MAX_MESSAGE: usize = 64 << 20;
-
-/// Daemon to worker.
+/// What an engine is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// Opens or makes a model and readies a workload; answered by [`Event::Loaded`]. The first message
-    /// carries the ring's descriptor, every load those of its files.
+    /// Opens or generates a model and prepares a workload; answered by [`Event::Loaded`]. The descriptors of the
+    /// model's files travel with it.
     Load(Box<Load>),
-    /// Runs the workload once; answered by [`Event::RunDone`].
+    /// Runs the workload once; answered by [`Event::RepetitionDone`].
     Repeat {
-        /// Number of the repetition.
-        run: u32,
-        /// Whether it counts.
+        /// Number of the repetition, from 0.
+        repetition: u32,
+        /// Whether it is measured; `false` for a warm-up.
         measured: bool,
-        /// Share of the time that recording may take; `None` for all that it takes.
+        /// Share of the time that recording may take, 0 to 1; `None` for no limit.
         budget: Option<f64>,
     },
     /// Measures what recording costs; answered by [`Event::Overhead`].
     Overhead {
-        /// Stops after so long, ns.
+        /// Time after which it stops, ns.
         limit_ns: u64,
-        /// Goes on until it has so many tokens.
-        least_tokens: u32,
+        /// Tokens that it measures even after that.
+        min_tokens: u32,
     },
-    /// Takes the identity of the weights; answered by [`Event::Identity`].
+    /// Hashes the weights; answered by [`Event::Identity`].
     Identify,
-    /// Looks at the machine's roofs; answered by [`Event::Looks`].
-    Look(LookOrder),
+    /// Measures the machine's roofs; answered by [`Event::Roofs`].
+    MeasureRoofs(MeasureRoofs),
     /// Ends the command that runs, which then answers [`Event::Cancelled`].
     Cancel,
 }
 
-/// How to look at the machine's roofs.
+/// How to measure the machine's roofs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LookOrder {
-    /// Threads and instructions to look with.
+pub struct MeasureRoofs {
+    /// Threads and instruction set to use.
     pub setup: Setup,
     /// Memory to read, bytes.
     pub buffer_bytes: u64,
-    /// How often.
-    pub looks: u32,
-    /// What a look takes, ns.
-    pub look_ns: u64,
+    /// Samples to take.
+    pub samples: u32,
+    /// Time that a sample takes, ns.
+    pub sample_ns: u64,
 }
 
 /// A model and what to do with it.
@@ -66,17 +63,17 @@ pub struct Load {
     pub job: u64,
     /// Number of the plan, for batches.
     pub plan: u32,
-    /// The weights.
+    /// Where the weights are from.
     pub source: Source,
-    /// What it runs with.
+    /// Executor, threads and instruction set.
     pub setup: Setup,
     /// Cache format.
     pub kv: KvFormat,
     /// The prompt.
     pub prompt: Prompt,
-    /// Tokens to emit.
+    /// Tokens to generate.
     pub generate: u32,
-    /// Tokens to fill the context with first.
+    /// Tokens to fill the context with before each repetition.
     pub depth: u32,
     /// Seed of random ids.
     pub seed: u64,
@@ -89,7 +86,7 @@ pub struct Load {
 /// Where weights come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Source {
-    /// Made from a seed.
+    /// Generated from a seed.
     Synthetic {
         /// Shapes.
         spec: Box<DecoderSpec>,
@@ -109,53 +106,53 @@ pub enum Source {
         name: String,
         /// Names of the files within it.
         files: Vec<String>,
-        /// Format to bring the matrices into; `None` keeps what is stored.
+        /// Format to convert the matrices to; `None` keeps what is stored.
         format: Option<WeightFormat>,
     },
 }
 
-/// What to read before generating.
+/// The prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Prompt {
-    /// So many seeded random ids; may be 0.
+    /// This many random ids from the seed; may be 0.
     Random(u32),
     /// Text, for the model's tokenizer.
     Text(String),
-    /// What a user says, for the model's chat template and tokenizer.
+    /// A user's message, for the model's chat template and tokenizer.
     Chat(String),
 }
 
-/// Worker to daemon.
+/// What an engine reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// How far the running command is.
+    /// Progress of the running command.
     Progress {
         /// What runs.
         phase: Phase,
         /// Bytes or tokens done.
         done: u64,
-        /// Of so many.
+        /// All of them; `None` if unknown.
         total: Option<u64>,
     },
     /// The model is ready.
     Loaded(Box<Loaded>),
     /// A phase ended.
     Span(Span),
-    /// Text came out.
+    /// Generated text.
     Text {
-        /// Repetition.
-        run: u32,
-        /// What came since the last.
+        /// The repetition.
+        repetition: u32,
+        /// The text since the last such event.
         text: String,
     },
     /// A repetition ended.
-    RunDone {
+    RepetitionDone {
         /// Its number.
-        run: u32,
-        /// Ids that were emitted.
+        repetition: u32,
+        /// Ids that were generated.
         ids: Vec<u32>,
     },
-    /// Times of tokens with the recorder on and off, in ABBA order, ns.
+    /// Wall times of tokens with the recorder on and off, measured in ABBA order, ns.
     Overhead {
         /// On.
         on_ns: Vec<u32>,
@@ -169,45 +166,45 @@ pub enum Event {
         /// The file changed since it was opened.
         changed: bool,
     },
-    /// What the machine can do at most, look by look.
-    Looks(Vec<Look>),
+    /// Samples of the machine's roofs.
+    Roofs(Vec<Look>),
     /// The running command was cancelled.
     Cancelled,
-    /// The running command failed; the worker is of no further use.
+    /// The running command failed; the engine takes no other.
     Failed {
         /// Why, with the remedy.
         message: String,
     },
 }
 
-/// What is known of a loaded model.
+/// A loaded model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
     /// Sites of its plan.
     pub sites: Vec<OpSite>,
-    /// Which executor.
+    /// Name of the executor.
     pub executor: String,
-    /// Instruction sets of the kernels.
+    /// Instruction sets that the kernels use.
     pub isa: String,
     /// Parameters.
     pub params: ParamCounts,
     /// Bytes of all weights as stored.
     pub weight_bytes: u64,
-    /// Format of the largest share of them.
+    /// Format of most of those bytes.
     pub format: Option<WeightFormat>,
-    /// Matrices of a synthetic model that its format cannot hold.
+    /// Matrices that the requested format cannot hold.
     pub not_in_format: Vec<String>,
     /// Ids of the prompt.
     pub prompt_ids: Vec<u32>,
-    /// Time that they took to make from text; 0 for random ones.
+    /// Time to turn text into these ids, ns; 0 for random ones.
     pub tokenize_ns: u64,
-    /// What loading took.
+    /// Time of loading.
     pub load: LoadTimes,
-    /// The same weights were there from an earlier job.
+    /// The weights were in memory from an earlier job.
     pub reused: bool,
-    /// Bytes by the engine's own list.
+    /// Memory by the engine's own account.
     pub memory: EngineMemory,
-    /// What reading the tokenizer took, bytes; `None` without text, or if the kernel does not say.
+    /// Memory that reading the tokenizer took, bytes; `None` without text, or if the kernel does not say.
     pub tokenizer_bytes: Option<u64>,
     /// Resident before anything was loaded, bytes.
     pub runtime_rss: Option<u64>,

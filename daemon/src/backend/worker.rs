@@ -1,4 +1,4 @@
-//! One worker process, seen from the daemon: start, talk, end, and say how it ended.
+//! The engine in a process of its own: starts it, talks to it, ends it, and says how it ended.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -7,83 +7,98 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use slmscope_engine::setup::Setup;
 use slmscope_engine::threads;
+use slmscope_profiles::op::OpBatch;
 
+use super::{Backend, Command, Engine, Event, StartError};
 use crate::ring::Consumer;
 use crate::worker::channel::{self, Receiver};
-use crate::worker::protocol::{Command, Event};
+
+/// Starts worker processes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WorkerBackend;
+
+impl Backend for WorkerBackend {
+    fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
+        Ok(Box::new(WorkerProcess::spawn(setup)?))
+    }
+}
 
 /// A running worker.
 pub struct WorkerProcess {
     child: Child,
     control: UnixStream,
     receiver: Receiver,
-    /// Its op batches.
-    pub ring: Consumer,
-    /// What its engine was readied for.
-    pub setup: Setup,
-    greeted: bool,
+    ring: Consumer,
+    setup: Setup,
+    ring_sent: bool,
+    /// Processes that the kernel had killed for want of memory when this one started.
     oom_kills: Option<u64>,
 }
 
 impl WorkerProcess {
-    /// Starts this same program as a worker whose engine is readied for `setup`.
+    /// Starts this same program as a worker whose engine runs on `setup`.
     ///
     /// # Errors
     /// If the kernel gives no process, socket or memory.
-    pub fn spawn(setup: Setup) -> anyhow::Result<Self> {
-        let ring = Consumer::create().context("cannot make the op ring")?;
-        let (ours, theirs) = UnixStream::pair().context("cannot make the worker's socket")?;
+    pub fn spawn(setup: Setup) -> Result<Self, StartError> {
+        let ring = Consumer::create().map_err(StartError::Ring)?;
+        let (ours, theirs) = UnixStream::pair().map_err(StartError::Socket)?;
+        let receiver = Receiver::new(ours.try_clone().map_err(StartError::Socket)?);
         let child = Process::new("/proc/self/exe")
-            // Lists of processes then show what it is.
+            // The name in lists of processes.
             .arg0("slmscope")
             .args(["worker", "--threads", &setup.threads.to_string(), "--executor", setup.executor.name()])
-            // An emulator of another processor has threads of its own, beside which the worker could not set them.
+            // Under an emulator of another processor the worker has other threads from the start, and could not set
+            // its environment itself.
             .envs(threads::pool_sizes(setup.threads))
-            // The socket is its standard input: nothing to pass by number, nothing to leak.
+            // The socket is its standard input, so no descriptor number is passed and none is inherited by others.
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            // Ctrl-C at a terminal is for the daemon to judge.
+            // Ctrl-C at a terminal goes to the daemon, which decides what becomes of the job.
             .process_group(0)
             .spawn()
-            .context("cannot start the worker process")?;
-        let receiver = Receiver::new(ours.try_clone()?);
-        Ok(Self { child, control: ours, receiver, ring, setup, greeted: false, oom_kills: oom_kills() })
+            .map_err(StartError::Process)?;
+        Ok(Self { child, control: ours, receiver, ring, setup, ring_sent: false, oom_kills: oom_kills() })
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
 
-    /// Whether the process has not ended.
-    pub fn is_alive(&mut self) -> bool {
+impl Engine for WorkerProcess {
+    fn setup(&self) -> Setup {
+        self.setup
+    }
+
+    fn process(&self) -> Option<u32> {
+        Some(self.pid())
+    }
+
+    fn computes(&self, thread: &str) -> bool {
+        threads::is_engine_thread(thread)
+    }
+
+    fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a command; the first one takes the ring along.
-    ///
-    /// # Errors
-    /// If the worker is gone.
-    pub fn send(&mut self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn send(&mut self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut descriptors = Vec::with_capacity(files.len() + 1);
-        if !self.greeted {
+        if !self.ring_sent {
             descriptors.push(self.ring.memory());
         }
         descriptors.extend_from_slice(files);
         let sent = channel::send(&self.control, command, &descriptors);
-        self.greeted = true;
+        self.ring_sent = true;
         sent
     }
 
-    /// The next event, waiting at most `timeout`; `None` if none came.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` if the worker is gone.
-    pub fn next_event(&mut self, timeout: Duration) -> io::Result<Option<Event>> {
+    fn next_event(&mut self, timeout: Duration) -> io::Result<Option<Event>> {
         if let Some(event) = self.receiver.pending()? {
             return Ok(Some(event));
         }
@@ -100,11 +115,18 @@ impl WorkerProcess {
         self.receiver.pending()
     }
 
-    /// Ends the process, whatever it does, and says how it ended if it ended by itself.
-    pub fn end(mut self) -> String {
-        // A worker that closed its socket is about to end; one that did not is killed. Both are reaped.
-        let by_itself = (0..50).find_map(|turn| {
-            if turn > 0 {
+    fn next_batch(&mut self) -> io::Result<Option<OpBatch>> {
+        self.ring.next().map_err(io::Error::other)
+    }
+
+    fn lost_batches(&self) -> u64 {
+        self.ring.lost()
+    }
+
+    fn end(mut self: Box<Self>) -> String {
+        // A worker that closed its socket is about to end; one that is not is killed. Both are reaped.
+        let by_itself = (0..50).find_map(|attempt| {
+            if attempt > 0 {
                 std::thread::sleep(Duration::from_millis(2));
             }
             self.child.try_wait().ok().flatten()
@@ -117,8 +139,7 @@ impl WorkerProcess {
         status.map_or_else(|| "the worker ended".to_owned(), |status| describe(status, oom))
     }
 
-    /// Ends the process at once.
-    pub fn kill(mut self) {
+    fn kill(mut self: Box<Self>) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -134,9 +155,9 @@ fn oom_kills() -> Option<u64> {
 fn describe(status: ExitStatus, oom: bool) -> String {
     let Some(signal) = status.signal() else {
         let code = status.code().unwrap_or(-1);
-        return format!("the worker ended by itself with status {code}; the daemon's log has its last words");
+        return format!("the worker exited with status {code}; see the end of the daemon's log");
     };
-    let name = rustix::process::Signal::from_named_raw(signal).map_or("", |signal| signal_name(signal));
+    let name = rustix::process::Signal::from_named_raw(signal).map_or("", signal_name);
     let cause = match name {
         "SIGBUS" => "the model file was truncated while it was mapped, or its disk failed: restore the file",
         "SIGKILL" if oom => "the kernel ran out of memory: choose a smaller model, format or context",

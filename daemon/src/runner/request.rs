@@ -1,4 +1,4 @@
-//! A job as a client ordered it, judged before it is queued.
+//! A job as a client requested it, checked before it is queued.
 
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -15,25 +15,25 @@ use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::{Submit, WireError};
 use slmscope_profiles::workload::Workload;
 
+use crate::backend::protocol::{Prompt, Source};
 use crate::config::Config;
 use crate::descriptors::MAX_DESCRIPTORS;
 use crate::hub::ClientId;
 use crate::model_files::{self, Refused};
-use crate::worker::protocol::{Prompt, Source};
 
 // The first message to a worker takes the ring along as well.
 const _: () = assert!(MAX_FILES < MAX_DESCRIPTORS);
 
 /// A submission with the files that came along.
-pub struct Order {
-    /// What is asked.
+pub struct JobRequest {
+    /// Model and workload.
     pub submit: Submit,
-    /// By whom.
-    pub source: OrderSource,
+    /// Who sent it.
+    pub submitter: Submitter,
 }
 
-/// Who ordered, and the model files that they opened.
-pub struct OrderSource {
+/// Who submitted a job, and the model files that they opened.
+pub struct Submitter {
     /// Connection.
     pub client: ClientId,
     /// User.
@@ -42,8 +42,8 @@ pub struct OrderSource {
     pub files: Vec<OwnedFd>,
 }
 
-impl Order {
-    /// Checks everything that can be judged before the job's turn.
+impl JobRequest {
+    /// Checks everything that can be checked before the job runs.
     ///
     /// # Errors
     /// Names the field at fault and the remedy.
@@ -76,12 +76,12 @@ impl Order {
             }
             ModelRef::Descriptors(names) => {
                 let is_model = names.len() == 1 || self.submit.model.directory_files().is_some();
-                if !is_model || names.len() != self.source.files.len() || names.len() > MAX_FILES {
+                if !is_model || names.len() != self.submitter.files.len() || names.len() > MAX_FILES {
                     let message = format!(
                         "{} names and {} open files came; a model is one .gguf file, or at most {MAX_FILES} files \
                          of one directory, each named with it",
                         names.len(),
-                        self.source.files.len()
+                        self.submitter.files.len()
                     );
                     return Err(error("bad_request", "model", message));
                 }
@@ -89,7 +89,7 @@ impl Order {
             ModelRef::Path(path) => {
                 let refused = |problem: Refused| error(problem.code(), "model", problem.to_string());
                 let (names, files) = model_files::open(config, path).map_err(refused)?;
-                self.source.files = files;
+                self.submitter.files = files;
                 self.submit.model = ModelRef::Descriptors(names);
             }
         }

@@ -1,0 +1,89 @@
+//! The border between the runner and whatever computes: what the runner needs of an engine.
+//!
+//! ```text
+//! runner ──Command, open files──▶ engine
+//!        ◀──Event─────────────── (progress, spans, text, one answer a command)
+//!        ◀──OpBatch, losses───── (as fast as the engine makes them; the runner looks 40 times a second)
+//! ```
+//!
+//! The runner sends one command, then takes events until the answer; only [`Command::Cancel`] may be sent in
+//! between. Types of this project's engine do not cross this border, so another engine fits behind it: the plan is
+//! optional, and an engine that reports tokens alone says so.
+
+pub mod protocol;
+pub mod worker;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use slmscope_profiles::op::OpBatch;
+
+pub use protocol::{Command, Event};
+use slmscope_engine::setup::Setup;
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No shared memory.
+    #[error("cannot make the op ring")]
+    Ring(#[source] io::Error),
+    /// No socket.
+    #[error("cannot make the worker's socket")]
+    Socket(#[source] io::Error),
+    /// No process.
+    #[error("cannot start the worker process")]
+    Process(#[source] io::Error),
+}
+
+/// Starts engines.
+pub trait Backend: Send + Sync {
+    /// Starts an engine that is ready for its first command.
+    ///
+    /// # Errors
+    /// If the system gives no process, socket or memory.
+    fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError>;
+}
+
+/// A running engine.
+pub trait Engine: Send {
+    /// What it was started with.
+    fn setup(&self) -> Setup;
+
+    /// The process whose memory and CPU time are the engine's own; `None` for an engine in no process of this machine.
+    fn process(&self) -> Option<u32>;
+
+    /// Whether a thread of that process computes, by its name. The others are helpers, and count as cost of the
+    /// profiler.
+    fn computes(&self, thread: &str) -> bool;
+
+    /// Whether it can take another command.
+    fn is_alive(&mut self) -> bool;
+
+    /// Sends a command. `files` travel with [`Command::Load`].
+    ///
+    /// # Errors
+    /// If the engine is gone.
+    fn send(&mut self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<()>;
+
+    /// The next event, waiting at most `timeout`; `None` if none came.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the engine is gone.
+    fn next_event(&mut self, timeout: Duration) -> io::Result<Option<Event>>;
+
+    /// The next batch of op events that is ready, without waiting.
+    ///
+    /// # Errors
+    /// If what the engine left there is no batch.
+    fn next_batch(&mut self) -> io::Result<Option<OpBatch>>;
+
+    /// Batches that the engine made and that were lost on the way, since it started.
+    fn lost_batches(&self) -> u64;
+
+    /// Ends the engine, and says how it ended if it ended by itself.
+    fn end(self: Box<Self>) -> String;
+
+    /// Ends the engine at once.
+    fn kill(self: Box<Self>);
+}

@@ -1,0 +1,139 @@
+//! What a job exchanges with its engine and with the rest of the daemon: commands, events, batches, the result.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use slmscope_profiles::job::Progress;
+use slmscope_profiles::result::RunStatus;
+use slmscope_profiles::wire::Frame;
+
+use super::{JobRun, Stop};
+use crate::backend::{Command, Event};
+
+/// How often batches are fetched and the wish to cancel is looked at while a command runs.
+const POLL: Duration = Duration::from_millis(25);
+/// Time that a cancelled command has to end before the engine is killed.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+impl JobRun<'_> {
+    pub(super) fn send(&mut self, command: &Command) -> Result<(), Stop> {
+        let engine = self.engine.as_mut().ok_or(Stop::EngineGone)?;
+        engine.send(command, &[]).map_err(|_| Stop::EngineGone)
+    }
+
+    fn next_event(&mut self) -> Result<Option<Event>, Stop> {
+        let engine = self.engine.as_mut().ok_or(Stop::EngineGone)?;
+        engine.next_event(POLL).map_err(|_| Stop::EngineGone)
+    }
+
+    /// Waits for the answer to the last command; events before it are passed on.
+    pub(super) fn await_answer(&mut self) -> Result<Event, Stop> {
+        loop {
+            if let Some(stop) = self.stop_reason() {
+                self.cancel_command();
+                return Err(stop);
+            }
+            let event = self.next_event()?;
+            self.drain_batches();
+            match event {
+                None => {}
+                Some(Event::Progress { phase, done, total }) => {
+                    self.shared.hub.publish(&Frame::Progress(Progress { job: self.job, phase, done, total }));
+                }
+                Some(Event::Span(span)) => {
+                    self.shared.hub.publish(&Frame::Span(span.clone()));
+                    self.builder.profile.add_span(span);
+                }
+                Some(Event::Text { repetition, text }) => {
+                    let frame = Frame::Text { job: self.job, run: repetition, text: text.clone() };
+                    self.shared.hub.send(self.request.submitter.client, &frame);
+                    self.builder.text = Some(text);
+                }
+                Some(Event::Failed { message }) => return Err(Stop::Failed(message)),
+                Some(Event::Cancelled) => return Err(Stop::Cancelled("cancelled".to_owned())),
+                Some(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Takes all batches that are ready, and counts those that were lost.
+    pub(super) fn drain_batches(&mut self) {
+        let Some(engine) = self.engine.as_mut() else { return };
+        loop {
+            match engine.next_batch() {
+                Ok(Some(batch)) => {
+                    self.builder.profile.add_batch(&batch);
+                    self.shared.hub.ops(&batch);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "The op events of the engine cannot be read.");
+                    break;
+                }
+            }
+        }
+        let lost = engine.lost_batches();
+        if lost > self.lost_before {
+            let batches = lost - self.lost_before;
+            self.lost_before = lost;
+            self.shared.lost.fetch_add(batches, Ordering::Relaxed);
+            self.shared.hub.publish(&Frame::Loss { batches });
+        }
+    }
+
+    /// Why the job is to end now; `None` if it is not.
+    pub(super) fn stop_reason(&self) -> Option<Stop> {
+        if let Some(reason) = self.shared.cancelled(self.job) {
+            return Some(Stop::Cancelled(reason));
+        }
+        let is_late = self.deadline_ns.is_some_and(|deadline_ns| self.shared.clock.now_ns() >= deadline_ns);
+        is_late.then(|| Stop::Timeout(self.workload().timeout.unwrap_or(0)))
+    }
+
+    /// Asks the engine to end its command, and waits a while so that its last batches and spans arrive.
+    fn cancel_command(&mut self) {
+        let clock = self.shared.clock.clone();
+        let until_ns = clock.now_ns() + CANCEL_GRACE.as_nanos() as u64;
+        if self.send(&Command::Cancel).is_err() {
+            return;
+        }
+        while clock.now_ns() < until_ns {
+            match self.next_event() {
+                Ok(Some(Event::Span(span))) => self.builder.profile.add_span(span),
+                Ok(Some(Event::Progress { .. } | Event::Text { .. }) | None) => {}
+                Ok(Some(_)) | Err(_) => break,
+            }
+            self.drain_batches();
+        }
+        self.drain_batches();
+    }
+
+    /// Waits while no command runs, unless the job is to end.
+    pub(super) fn wait(&mut self, time: Duration) -> Result<(), Stop> {
+        let clock = &self.shared.clock;
+        let until_ns = clock.now_ns() + time.as_nanos() as u64;
+        while clock.now_ns() < until_ns {
+            if let Some(stop) = self.stop_reason() {
+                return Err(stop);
+            }
+            let next_ns = self.deadline_ns.map_or(until_ns, |deadline_ns| deadline_ns.min(until_ns));
+            clock.park(Some(next_ns));
+        }
+        Ok(())
+    }
+
+    /// Sends the result by what was measured so far to the submitter.
+    pub(super) fn deliver(&mut self, status: RunStatus, error: Option<String>) {
+        let samples = self.shared.samples.take();
+        let mut channels = self.shared.hub.channels();
+        for state in self.shared.sampler.states() {
+            if let Some(channel) = channels.get_mut(usize::from(state.channel)) {
+                channel.see_update(state.update_ns);
+            }
+        }
+        let now_ns = self.shared.clock.now_ns();
+        let result = self.builder.build(status, error, self.job, (&samples, &channels), now_ns);
+        let frame = Frame::Result { job: self.job, result: Box::new(result) };
+        self.shared.hub.send(self.request.submitter.client, &frame);
+    }
+}

@@ -1,0 +1,215 @@
+//! The table of jobs: who may queue, cancel and own them, and which runs next.
+
+use std::collections::VecDeque;
+
+use slmscope_profiles::job::{Job, JobId, JobState};
+use slmscope_profiles::wire::WireError;
+
+use super::JobRequest;
+use crate::hub::ClientId;
+
+/// Finished jobs that are still listed.
+const MAX_FINISHED: usize = 32;
+/// Jobs that may wait.
+pub(super) const MAX_QUEUED: usize = 256;
+
+/// Why a job is not queued or cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// The daemon is about to end.
+    #[error("the daemon is stopping: start it again")]
+    Stopping,
+    /// Too many wait.
+    #[error("{MAX_QUEUED} jobs wait already: try again when some are done")]
+    QueueFull,
+    /// No job has this number.
+    #[error("there is no job {0}: see `slmscope jobs`")]
+    Unknown(JobId),
+    /// It is somebody else's.
+    #[error("job {job} belongs to user {uid}")]
+    NotYours {
+        /// The job.
+        job: JobId,
+        /// Its owner.
+        uid: u32,
+    },
+}
+
+impl From<JobError> for WireError {
+    fn from(error: JobError) -> Self {
+        let (code, field) = match error {
+            JobError::Stopping | JobError::QueueFull => ("busy", None),
+            JobError::Unknown(_) => ("no_such_job", Some("job")),
+            JobError::NotYours { .. } => ("forbidden", Some("job")),
+        };
+        Self { code: code.to_owned(), message: error.to_string(), field: field.map(str::to_owned) }
+    }
+}
+
+/// All jobs that are known. Changed jobs are noted, so that they can be published.
+pub(super) struct Table {
+    next: JobId,
+    /// Oldest first.
+    entries: VecDeque<Entry>,
+    /// Changed since they were last taken, as they were right after the change.
+    changed: Vec<Job>,
+    is_stopping: bool,
+}
+
+struct Entry {
+    job: Job,
+    client: ClientId,
+    detached: bool,
+    /// Taken when the job starts.
+    request: Option<JobRequest>,
+    /// Why the job is to end.
+    cancel: Option<String>,
+}
+
+impl Entry {
+    fn request_cancel(&mut self, reason: &str) {
+        if !self.job.state.is_final() && self.cancel.is_none() {
+            self.cancel = Some(reason.to_owned());
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self { next: 1, entries: VecDeque::new(), changed: Vec::new(), is_stopping: false }
+    }
+
+    /// Queues a job.
+    pub(super) fn submit(&mut self, request: JobRequest) -> Result<JobId, JobError> {
+        if self.is_stopping {
+            return Err(JobError::Stopping);
+        }
+        let is_queued = |entry: &&Entry| entry.job.state == JobState::Queued;
+        if self.entries.iter().filter(is_queued).count() >= MAX_QUEUED {
+            return Err(JobError::QueueFull);
+        }
+        let id = self.next;
+        self.next += 1;
+        let job = Job {
+            job: id,
+            model: request.submit.model.name().to_owned(),
+            workload: request.submit.workload.clone(),
+            uid: request.submitter.uid,
+            state: JobState::Queued,
+            ahead: 0,
+            run: None,
+            turns: 0,
+            worker: None,
+            error: None,
+        };
+        let (client, detached) = (request.submitter.client, request.submit.detach);
+        self.entries.push_back(Entry { job, client, detached, request: Some(request), cancel: None });
+        self.renumber();
+        Ok(id)
+    }
+
+    /// Requests the end of a job of user `uid`; root may end any.
+    pub(super) fn cancel(&mut self, job: JobId, uid: u32) -> Result<Job, JobError> {
+        let entry = self.entries.iter_mut().find(|entry| entry.job.job == job);
+        let entry = entry.ok_or(JobError::Unknown(job))?;
+        if uid != 0 && uid != entry.job.uid {
+            return Err(JobError::NotYours { job, uid: entry.job.uid });
+        }
+        entry.request_cancel("cancelled on request");
+        let job = entry.job.clone();
+        self.end_queued();
+        Ok(job)
+    }
+
+    /// Requests the end of all jobs of a client that left, except detached ones.
+    pub(super) fn client_left(&mut self, client: ClientId) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.client == client && !entry.detached) {
+            entry.request_cancel("its client is gone");
+        }
+        self.end_queued();
+    }
+
+    /// Requests the end of all jobs, and accepts no more.
+    pub(super) fn stop(&mut self) {
+        self.is_stopping = true;
+        for entry in &mut self.entries {
+            entry.request_cancel("the daemon stops");
+        }
+        self.end_queued();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Starts the job that runs next; `None` if none waits.
+    pub(super) fn take_next(&mut self) -> Option<(JobId, JobRequest)> {
+        let entry = self.entries.iter_mut().find(|entry| entry.job.state == JobState::Queued)?;
+        let request = entry.request.take()?;
+        // Still under the lock: a job that was queued until it reports its first state could be cancelled twice.
+        entry.job.state = JobState::Preparing;
+        self.changed.push(entry.job.clone());
+        Some((entry.job.job, request))
+    }
+
+    /// Changes a job.
+    pub(super) fn update(&mut self, job: JobId, change: impl FnOnce(&mut Job)) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.job.job == job) {
+            change(&mut entry.job);
+            self.changed.push(entry.job.clone());
+        }
+    }
+
+    /// Why a job is to end; `None` if it is not.
+    pub(super) fn cancel_reason(&self, job: JobId) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.job.job == job)?.cancel.as_deref()
+    }
+
+    /// All jobs, oldest first.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.entries.iter().map(|entry| &entry.job)
+    }
+
+    /// Whether a job runs or waits.
+    pub(super) fn is_busy(&self) -> bool {
+        self.jobs().any(|job| !job.state.is_final())
+    }
+
+    /// Drops the oldest finished jobs beyond the limit.
+    pub(super) fn prune_finished(&mut self) {
+        while self.jobs().filter(|job| job.state.is_final()).count() > MAX_FINISHED {
+            let oldest = self.entries.iter().position(|entry| entry.job.state.is_final());
+            oldest.and_then(|at| self.entries.remove(at));
+        }
+        self.renumber();
+    }
+
+    /// The jobs that changed since the last call, in order.
+    pub(super) fn take_changed(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Ends jobs that were cancelled before they started.
+    fn end_queued(&mut self) {
+        for entry in &mut self.entries {
+            if entry.job.state == JobState::Queued && entry.cancel.is_some() {
+                entry.job.state = JobState::Cancelled;
+                entry.job.error.clone_from(&entry.cancel);
+                entry.request = None;
+                self.changed.push(entry.job.clone());
+            }
+        }
+        self.renumber();
+    }
+
+    /// Counts for every job how many are ahead of it.
+    fn renumber(&mut self) {
+        let unfinished = self.entries.iter_mut().filter(|entry| !entry.job.state.is_final());
+        for (ahead, entry) in unfinished.enumerate() {
+            if entry.job.state == JobState::Queued || entry.job.ahead != ahead as u32 {
+                entry.job.ahead = ahead as u32;
+                self.changed.push(entry.job.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! CPU time of the machine and of this tool, at one moment.
+
+use slmscope_probes::Root;
+use slmscope_probes::hygiene::{self, Readings};
+use slmscope_probes::process;
+
+use crate::backend::Engine;
+use crate::clock::Clock;
+
+/// State of the machine and CPU time of this tool at one moment. Both are taken together, since they are used as
+/// differences: the machine's CPU time between two snapshots minus ours is what others used.
+pub(super) struct UsageSnapshot {
+    pub(super) readings: Readings,
+    /// CLOCK_MONOTONIC, ns.
+    pub(super) at_ns: u64,
+    /// CPU time of daemon, clients, and the threads of the engine's process that do not compute, ns. `None` if the
+    /// kernel does not say.
+    pub(super) helpers_ns: Option<u64>,
+    /// CPU time of daemon, clients and the engine's whole process, ns.
+    pub(super) all_ns: u64,
+}
+
+impl UsageSnapshot {
+    /// Takes a snapshot of the machine under `root`.
+    pub(super) fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
+        let readings = hygiene::read(root);
+        let daemon = process::cpu_ns(std::process::id());
+        let clients: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
+        let pid = engine.and_then(Engine::process);
+        let threads = pid.map(process::threads_cpu_ns).unwrap_or_default();
+        let is_helper = |name: &str| engine.is_some_and(|engine| !engine.computes(name));
+        let helpers: u64 = threads.iter().filter(|(_, name, _)| is_helper(name)).map(|(_, _, ns)| ns).sum();
+        let process = pid.and_then(process::cpu_ns).unwrap_or(0);
+        Self {
+            readings,
+            at_ns: clock.now_ns(),
+            helpers_ns: daemon.map(|daemon| daemon + clients + helpers),
+            all_ns: daemon.unwrap_or(0) + clients + process,
+        }
+    }
+}
