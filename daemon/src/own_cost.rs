@@ -27,7 +27,7 @@ use slmscope_profiles::job::Span;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Ask, Frame, MAGIC, PlanFrame, Request, Subscribe};
+use slmscope_profiles::wire::{Frame, MAGIC, Method, PlanFrame, Request, Subscribe};
 use tokio::sync::oneshot;
 
 use crate::backend::protocol::{Load, Loaded, Prompt, Source};
@@ -285,8 +285,8 @@ impl Watching {
 pub fn client() -> anyhow::Result<()> {
     let mut stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     stream.write_all(&MAGIC)?;
-    let ask = Request { id: None, ask: Ask::Subscribe(Subscribe::default()) };
-    stream.write_all(&Codec::MessagePack.encode(Envelope::Request, &ask))?;
+    let request = Request { id: None, method: Method::Subscribe(Subscribe::default()) };
+    stream.write_all(&Codec::MessagePack.encode(Envelope::Request, &request))?;
     let (mut buffer, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {
         while let Some(message) = Codec::MessagePack.split(&mut buffer)? {

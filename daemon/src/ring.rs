@@ -178,7 +178,7 @@ impl Consumer {
         let count = word(0) as usize;
         let length =
             record_bytes(count).filter(|&length| length as u64 <= filled).ok_or(fail("event count"))?;
-        let ((plan, run), (phase, token), (rows, context)) = (halves(1), halves(2), halves(3));
+        let ((plan, repetition), (phase, token), (rows, context)) = (halves(1), halves(2), halves(3));
         let phase = u8::try_from(phase).ok().and_then(Phase::from_u8).ok_or(fail("phase"))?;
         let mut events = vec![0; count * EVENT_BYTES];
         self.map.read(tail + bytes.len() as u64, &mut events);
@@ -196,7 +196,7 @@ impl Consumer {
         self.map.word(TAIL).store(self.tail, Ordering::Release);
         let head = BatchHead {
             plan,
-            run,
+            repetition,
             phase,
             token,
             rows,
@@ -240,7 +240,7 @@ impl Producer {
         let halves = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
         let words = [
             events.len() as u64,
-            halves(head.plan, head.run),
+            halves(head.plan, head.repetition),
             halves(head.phase as u32, head.token),
             halves(head.rows, head.context),
             head.seq,
@@ -278,7 +278,7 @@ mod tests {
         OpBatch {
             head: BatchHead {
                 plan: 1,
-                run: 2,
+                repetition: 2,
                 phase: Phase::Decode,
                 token: seq as u32,
                 rows: 1,

@@ -136,7 +136,7 @@ mod tests {
     fn decode() -> Span {
         Span {
             job: 1,
-            run: 0,
+            repetition: 0,
             phase: Phase::Decode,
             begin_ns: 1_000_000_000,
             end_ns: 3_000_000_000,

@@ -87,7 +87,7 @@ mod tests {
         OpBatch {
             head: BatchHead {
                 plan: 0,
-                run: 0,
+                repetition: 0,
                 phase: Phase::Decode,
                 token: 0,
                 rows: 1,

@@ -49,7 +49,8 @@ pub struct Conditions {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TokenStamp {
     /// Repetition, from 0.
-    pub run: u32,
+    #[serde(rename = "run")]
+    pub repetition: u32,
     /// Step of the repetition, from 0.
     pub token: u32,
     /// When it was done, CLOCK_MONOTONIC ns.
@@ -116,7 +117,7 @@ impl Conditions {
             let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
             for (token, (&end_ns, &begin_ns)) in span.token_ends_ns.iter().zip(begins).enumerate() {
                 tokens.push(TokenStamp {
-                    run: span.run,
+                    repetition: span.repetition,
                     token: token as u32,
                     end_ns,
                     duration_ns: end_ns.saturating_sub(begin_ns),
@@ -260,7 +261,7 @@ mod tests {
         }
         let span = Span {
             job: 1,
-            run: 0,
+            repetition: 0,
             phase: Phase::Decode,
             begin_ns: 0,
             end_ns: at,

@@ -217,7 +217,7 @@ fn of_conditions(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &
             FindingCode::Throttled,
             format!(
                 "throttled from token {} of repetition {} on, {} of {all} tokens{slower}",
-                first.token, first.run, throttled.tokens
+                first.token, first.repetition, throttled.tokens
             ),
             "Cool the machine or raise its power limit; the figures of the clean tokens stand apart.",
         );
@@ -290,7 +290,7 @@ mod tests {
         let mut result = result();
         assert!(codes(&result).is_empty());
         let stamp = |token, throttled| TokenStamp {
-            run: 1,
+            repetition: 1,
             token,
             end_ns: 0,
             duration_ns: 1,
@@ -340,7 +340,7 @@ mod tests {
         result.overhead.fraction = Some(0.006);
         result.phases = vec![crate::result::PhaseBooks {
             phase: Phase::Decode,
-            run: 0,
+            repetition: 0,
             tokens: 10,
             recorded_tokens: 5,
             wall_ns: 100,

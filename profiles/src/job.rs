@@ -125,7 +125,8 @@ pub struct Job {
     /// Jobs before it in the queue.
     pub ahead: u32,
     /// Repetition that runs, from 0; `None` outside of measured ones.
-    pub run: Option<u32>,
+    #[serde(rename = "run")]
+    pub repetition: Option<u32>,
     /// Turns of a loop completed.
     pub turns: u32,
     /// Process of its worker, while there is one.
@@ -153,7 +154,8 @@ pub struct Span {
     /// The job.
     pub job: JobId,
     /// Repetition, from 0.
-    pub run: u32,
+    #[serde(rename = "run")]
+    pub repetition: u32,
     /// Which phase.
     pub phase: Phase,
     /// CLOCK_MONOTONIC, ns.

@@ -111,7 +111,8 @@ pub struct BatchHead {
     /// The plan whose sites the events name.
     pub plan: u32,
     /// Repetition, from 0.
-    pub run: u32,
+    #[serde(rename = "run")]
+    pub repetition: u32,
     /// Phase.
     pub phase: Phase,
     /// Number of the token or chunk within its phase.

@@ -126,7 +126,7 @@ mod tests {
     fn decode() -> Vec<PhaseBooks> {
         vec![PhaseBooks {
             phase: Phase::Decode,
-            run: 0,
+            repetition: 0,
             tokens: 1,
             recorded_tokens: 1,
             wall_ns: 1,

@@ -33,7 +33,7 @@ struct Recorded {
 
 #[derive(Debug, Clone, Default)]
 struct Totals {
-    last_run: Option<u32>,
+    last_repetition: Option<u32>,
     runs: u64,
     count: u64,
     time_ns: u64,
@@ -59,7 +59,7 @@ impl Profile {
             return;
         }
         let (rows, context) = (u64::from(head.rows), u64::from(head.context));
-        let recorded = self.recorded.entry((head.run, head.phase)).or_default();
+        let recorded = self.recorded.entry((head.repetition, head.phase)).or_default();
         if recorded.token_ends_ns.is_empty() {
             recorded.begin_ns = head.begin_ns;
         }
@@ -70,8 +70,8 @@ impl Profile {
         for event in &batch.events {
             let at = usize::from(event.site);
             let (Some(site), Some(totals)) = (self.sites.get(at), ops.get_mut(at)) else { continue };
-            if totals.last_run != Some(head.run) {
-                totals.last_run = Some(head.run);
+            if totals.last_repetition != Some(head.repetition) {
+                totals.last_repetition = Some(head.repetition);
                 totals.runs += 1;
             }
             totals.count += 1;
@@ -92,12 +92,12 @@ impl Profile {
     /// was cancelled, or whose worker died, has measured until then.
     pub fn close_broken(&mut self, job: JobId) {
         let spans = &mut self.spans;
-        for (&(run, phase), recorded) in &self.recorded {
-            let is_told = spans.iter().any(|span| (span.run, span.phase) == (run, phase));
+        for (&(repetition, phase), recorded) in &self.recorded {
+            let is_told = spans.iter().any(|span| (span.repetition, span.phase) == (repetition, phase));
             let Some(&end_ns) = recorded.token_ends_ns.last().filter(|_| !is_told) else { continue };
             spans.push(Span {
                 job,
-                run,
+                repetition,
                 phase,
                 begin_ns: recorded.begin_ns,
                 end_ns,
@@ -131,7 +131,7 @@ impl Profile {
         self.spans
             .iter()
             .map(|span| {
-                let recorded = self.recorded.get(&(span.run, span.phase)).unwrap_or(&none);
+                let recorded = self.recorded.get(&(span.repetition, span.phase)).unwrap_or(&none);
                 let books = &recorded.books;
                 let all = recorded.rows == u64::from(span.tokens);
                 // Tokens follow each other without a seam, so all of them together are the phase; what the
@@ -140,7 +140,7 @@ impl Profile {
                 let recorded_wall_ns = if all { wall_ns } else { books.wall_ns };
                 PhaseBooks {
                     phase: span.phase,
-                    run: span.run,
+                    repetition: span.repetition,
                     tokens: u64::from(span.tokens),
                     recorded_tokens: recorded.rows,
                     wall_ns,
@@ -252,12 +252,12 @@ mod tests {
     }
 
     /// A decode step of `sites` ops of 100 ns with gaps of 20 ns and 500 ns of sampling at its end.
-    fn token(run: u32, token: u32, sites: u16, begin_ns: u64) -> OpBatch {
+    fn token(repetition: u32, token: u32, sites: u16, begin_ns: u64) -> OpBatch {
         let end_ns = begin_ns + u64::from(sites) * 120 + 500;
         OpBatch {
             head: BatchHead {
                 plan: 0,
-                run,
+                repetition,
                 phase: Phase::Decode,
                 token,
                 rows: 1,
@@ -276,12 +276,12 @@ mod tests {
         let plan = plan();
         let count = plan.sites.len() as u16;
         let mut profile = Profile::new(plan.sites, "test".to_owned());
-        for run in 0..3 {
-            let begin_ns = 1_000_000_000 * u64::from(run);
+        for repetition in 0..3 {
+            let begin_ns = 1_000_000_000 * u64::from(repetition);
             let mut at = begin_ns;
             let mut ends = Vec::new();
             for index in 0..8 {
-                let batch = token(run, index, count, at);
+                let batch = token(repetition, index, count, at);
                 at = batch.head.end_ns;
                 ends.push(at);
                 if lost != Some(index) {
@@ -290,7 +290,7 @@ mod tests {
             }
             profile.add_span(Span {
                 job: 1,
-                run,
+                repetition,
                 phase: Phase::Decode,
                 begin_ns,
                 end_ns: at,

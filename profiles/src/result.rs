@@ -170,7 +170,8 @@ pub struct PhaseBooks {
     /// Which phase.
     pub phase: Phase,
     /// Repetition, from 0.
-    pub run: u32,
+    #[serde(rename = "run")]
+    pub repetition: u32,
     /// Prompt tokens in prefill, steps in decode.
     pub tokens: u64,
     /// Those of them whose events were recorded.

@@ -1,7 +1,7 @@
 //! What a machine can do at most, and how near to it an op comes.
 //!
-//! The roofs are looked at right before and right after the measured repetitions, because they move: a shared
-//! host gave 37 to 53 GB/s within minutes. Each is the median of all looks, with their range beside it, and
+//! The roofs are measured right before and right after the measured repetitions, because they move: a shared
+//! host gave 37 to 53 GB/s within minutes. Each is the median of all samples, with their range beside it, and
 //! every share of a roof carries that range.
 //!
 //! The rule: an op of `bytes` and `flops` takes at least `bytes / read roof` and at least `flops / compute
@@ -20,9 +20,9 @@ use crate::stats::{Estimate, median};
 /// Below this share of the nearer roof, neither of them explains an op's time.
 pub const OVERHEAD_SHARE: f64 = 0.1;
 
-/// One look at all roofs, all threads together.
+/// One measurement of all roofs, all threads together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Look {
+pub struct RoofSample {
     /// CLOCK_MONOTONIC at its end, ns.
     pub at_ns: u64,
     /// Read from memory, B/s.
@@ -34,7 +34,7 @@ pub struct Look {
 }
 
 /// What the machine can do at most, with the run's threads and instruction set. `low` and `high` of each are
-/// the range of the looks.
+/// the range of the samples.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Roofs {
@@ -44,14 +44,15 @@ pub struct Roofs {
     pub f32_flops_per_s: Option<Estimate>,
     /// int8 dot products, op/s.
     pub int8_ops_per_s: Option<Estimate>,
-    /// Looks that they are the medians of; 0 for none.
-    pub looks: u64,
-    /// Threads that looked.
+    /// Samples that they are the medians of; 0 for none.
+    #[serde(rename = "looks")]
+    pub samples: u64,
+    /// Threads that they were measured with.
     pub threads: u32,
-    /// Whose instructions were used.
+    /// Instruction set that they were measured with.
     pub isa: Option<String>,
-    /// From the last look to the end of the measured repetitions, ns; 0 if the last look came after it. The
-    /// turns of a loop share the looks of the first.
+    /// From the last sample to the end of the measured repetitions, ns; 0 if the last sample came after it. The
+    /// turns of a loop share the samples of the first.
     pub age_ns: Option<u64>,
     /// Why there are none.
     pub reason: Option<String>,
@@ -80,9 +81,9 @@ impl Bound {
     }
 }
 
-/// The least time that the roofs leave for some work, ns. Adds up over ops.
+/// The least time that the roofs allow for some work, ns. Adds up over ops.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Least {
+pub struct RoofBound {
     /// For its bytes.
     pub memory_ns: f64,
     /// For its arithmetic.
@@ -91,8 +92,8 @@ pub struct Least {
     pub ns: f64,
 }
 
-impl Least {
-    /// Adds the least time of other work.
+impl RoofBound {
+    /// Adds the bound of other work.
     pub fn add(&mut self, other: Self) {
         self.memory_ns += other.memory_ns;
         self.compute_ns += other.compute_ns;
@@ -132,23 +133,23 @@ pub struct OpRoof {
 }
 
 impl Roofs {
-    /// The roofs that `looks` saw; `now_ns` is the end of what they are to judge.
-    pub fn of(looks: &[Look], threads: u32, isa: &str, now_ns: u64) -> Self {
-        let of = |value: fn(&Look) -> f64| {
-            let values: Vec<f64> = looks.iter().map(value).filter(|value| *value > 0.0).collect();
+    /// The roofs by `samples`; `now_ns` is the end of what is compared with them.
+    pub fn of(samples: &[RoofSample], threads: u32, isa: &str, now_ns: u64) -> Self {
+        let of = |value: fn(&RoofSample) -> f64| {
+            let values: Vec<f64> = samples.iter().map(value).filter(|value| *value > 0.0).collect();
             let low = values.iter().copied().reduce(f64::min);
             let high = values.iter().copied().reduce(f64::max);
             median(&values).map(|median| Estimate { median, low, high })
         };
         Self {
-            read_bytes_per_s: of(|look| look.read_bytes),
-            f32_flops_per_s: of(|look| look.f32_flops),
-            int8_ops_per_s: of(|look| look.int8_ops),
-            looks: looks.len() as u64,
+            read_bytes_per_s: of(|sample| sample.read_bytes),
+            f32_flops_per_s: of(|sample| sample.f32_flops),
+            int8_ops_per_s: of(|sample| sample.int8_ops),
+            samples: samples.len() as u64,
             threads,
             isa: Some(isa.to_owned()),
-            age_ns: looks.iter().map(|look| look.at_ns).max().map(|at| now_ns.saturating_sub(at)),
-            reason: looks.is_empty().then(|| "the machine was not looked at".to_owned()),
+            age_ns: samples.iter().map(|sample| sample.at_ns).max().map(|at| now_ns.saturating_sub(at)),
+            reason: samples.is_empty().then(|| "the machine was not looked at".to_owned()),
         }
     }
 
@@ -158,17 +159,17 @@ impl Roofs {
     }
 
     /// The least time for `bytes` and `flops` at `site`; `None` without roofs, or if the plan counts neither.
-    pub fn least(&self, site: &OpSite, bytes: u64, flops: u64) -> Option<Least> {
-        self.least_at(site, bytes, flops, |roof| Some(roof.median))
+    pub fn bound(&self, site: &OpSite, bytes: u64, flops: u64) -> Option<RoofBound> {
+        self.bound_at(site, bytes, flops, |roof| Some(roof.median))
     }
 
-    fn least_at(
+    fn bound_at(
         &self,
         site: &OpSite,
         bytes: u64,
         flops: u64,
         at: impl Fn(&Estimate) -> Option<f64>,
-    ) -> Option<Least> {
+    ) -> Option<RoofBound> {
         let compute = if is_int8(site) { &self.int8_ops_per_s } else { &self.f32_flops_per_s };
         let time = |amount: u64, roof: &Option<Estimate>| {
             let roof = at(roof.as_ref()?).filter(|roof| *roof > 0.0)?;
@@ -176,23 +177,23 @@ impl Roofs {
         };
         let (memory_ns, compute_ns) = (time(bytes, &self.read_bytes_per_s)?, time(flops, compute)?);
         let ns = memory_ns.max(compute_ns);
-        (ns > 0.0).then_some(Least { memory_ns, compute_ns, ns })
+        (ns > 0.0).then_some(RoofBound { memory_ns, compute_ns, ns })
     }
 
-    /// Work of `site` that took `time_ns` against the roofs; `None` as in [`least`](Self::least), and without
+    /// Work of `site` that took `time_ns` against the roofs; `None` as in [`bound`](Self::bound), and without
     /// time.
     pub fn judge(&self, site: &OpSite, bytes: u64, flops: u64, time_ns: u64) -> Option<OpRoof> {
-        let least = self.least(site, bytes, flops)?;
+        let bound = self.bound(site, bytes, flops)?;
         let share_at = |at: fn(&Estimate) -> Option<f64>| {
-            self.least_at(site, bytes, flops, at).and_then(|least| least.share(time_ns))
+            self.bound_at(site, bytes, flops, at).and_then(|bound| bound.share(time_ns))
         };
         Some(OpRoof {
-            memory_ns: least.memory_ns as u64,
-            compute_ns: least.compute_ns as u64,
-            share: least.share(time_ns)?,
+            memory_ns: bound.memory_ns as u64,
+            compute_ns: bound.compute_ns as u64,
+            share: bound.share(time_ns)?,
             low: share_at(|roof| roof.high)?,
             high: share_at(|roof| roof.low)?,
-            bound: least.bound(time_ns)?,
+            bound: bound.bound(time_ns)?,
         })
     }
 }
@@ -224,17 +225,17 @@ mod tests {
         OpSite { id: 0, layer: None, module: Module::Ffn, name, kind, weights, fuses, cost }
     }
 
-    /// 10 and 30 GB/s seen, 20 in the middle; 100 GFLOP/s in f32, 400 in int8.
+    /// 10 and 30 GB/s measured, 20 in the middle; 100 GFLOP/s in f32, 400 in int8.
     fn roofs() -> Roofs {
-        let look = |at_ns, read_bytes| Look { at_ns, read_bytes, f32_flops: 1e11, int8_ops: 4e11 };
-        Roofs::of(&[look(5, 10e9), look(6, 20e9), look(9, 30e9)], 2, "avx2", 11)
+        let sample = |at_ns, read_bytes| RoofSample { at_ns, read_bytes, f32_flops: 1e11, int8_ops: 4e11 };
+        Roofs::of(&[sample(5, 10e9), sample(6, 20e9), sample(9, 30e9)], 2, "avx2", 11)
     }
 
     #[test]
-    fn roofs_are_medians_with_the_range_of_the_looks() {
+    fn roofs_are_medians_with_the_range_of_the_samples() {
         let roofs = roofs();
         let read = Estimate { median: 20e9, low: Some(10e9), high: Some(30e9) };
-        assert_eq!((roofs.read_bytes_per_s, roofs.looks, roofs.age_ns), (Some(read), 3, Some(2)));
+        assert_eq!((roofs.read_bytes_per_s, roofs.samples, roofs.age_ns), (Some(read), 3, Some(2)));
         assert!(Roofs::of(&[], 2, "avx2", 0).reason.is_some());
     }
 
@@ -265,11 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn least_times_add_up_over_ops() {
+    fn bounds_add_up_over_ops() {
         let (roofs, matmul) = (roofs(), site(OpKind::Matmul, WeightFormat::Q4_0));
-        let mut sum = Least::default();
-        sum.add(roofs.least(&matmul, 20_000, 0).unwrap());
-        sum.add(roofs.least(&matmul, 0, 4_000_000).unwrap());
+        let mut sum = RoofBound::default();
+        sum.add(roofs.bound(&matmul, 20_000, 0).unwrap());
+        sum.add(roofs.bound(&matmul, 0, 4_000_000).unwrap());
         assert!((sum.ns - 11_000.0).abs() < 1e-6);
         assert_eq!((sum.bound(20_000), sum.bound(0)), (Some(Bound::Compute), None));
     }

@@ -14,7 +14,8 @@ pub struct Summary {
     /// The plan whose sites are named.
     pub plan: u32,
     /// Repetition.
-    pub run: u32,
+    #[serde(rename = "run")]
+    pub repetition: u32,
     /// Phase.
     pub phase: Phase,
     /// First batch that is covered.
@@ -64,7 +65,7 @@ impl Summary {
         let head = &batch.head;
         let mut summary = Self {
             plan: head.plan,
-            run: head.run,
+            repetition: head.repetition,
             phase: head.phase,
             first_seq: head.seq,
             last_seq: head.seq,
@@ -85,7 +86,7 @@ impl Summary {
     /// Whether `batch` continues what is summed here.
     pub fn continues(&self, batch: &OpBatch) -> bool {
         let head = &batch.head;
-        (head.plan, head.run, head.phase) == (self.plan, self.run, self.phase)
+        (head.plan, head.repetition, head.phase) == (self.plan, self.repetition, self.phase)
     }
 
     /// Adds a batch of the same plan, run and phase.

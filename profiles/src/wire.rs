@@ -42,13 +42,13 @@ pub struct Request {
     pub id: Option<u64>,
     /// What is asked.
     #[serde(flatten)]
-    pub ask: Ask,
+    pub method: Method,
 }
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
+pub enum Method {
     /// Starts the stream, or changes what it carries.
     Subscribe(Subscribe),
     /// Queues a job; `ok` is `{job}`.
@@ -123,7 +123,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Done; the shape is documented at [`Ask`].
+    /// Done; the shape is documented at [`Method`].
     Ok(serde_json::Value),
     /// Refused.
     Error(WireError),
@@ -174,7 +174,8 @@ pub enum Frame {
         /// The job.
         job: JobId,
         /// Repetition.
-        run: u32,
+        #[serde(rename = "run")]
+        repetition: u32,
         /// What came since the last such frame.
         text: String,
     },

@@ -6,7 +6,7 @@ use slmscope_profiles::op::{BatchHead, OpBatch, OpEvent, Phase};
 use slmscope_profiles::stats::SplitMix;
 use slmscope_profiles::wire::codec::{Codec, CodecError, Envelope, Incoming, MAX_MESSAGE};
 use slmscope_profiles::wire::{
-    Ask, Frame, OpColumns, OpsDetail, Outcome, Reply, Request, Submit, Subscribe, WireError,
+    Frame, Method, OpColumns, OpsDetail, Outcome, Reply, Request, Submit, Subscribe, WireError,
 };
 use slmscope_profiles::workload::Workload;
 
@@ -15,7 +15,7 @@ const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 fn batch() -> OpBatch {
     let head = BatchHead {
         plan: 1,
-        run: 2,
+        repetition: 2,
         phase: Phase::Prefill,
         token: 3,
         rows: 512,
@@ -53,17 +53,17 @@ fn requests_survive_both_codecs() {
         detach: true,
     };
     let subscribe = Subscribe { channels: vec!["cpu.*".to_owned()], max_hz: 5.0, ops: OpsDetail::Raw };
-    let asks = [
-        Ask::Subscribe(subscribe),
-        Ask::Submit(submit),
-        Ask::Cancel { job: 7 },
-        Ask::Jobs {},
-        Ask::Status {},
-        Ask::Doctor {},
+    let methods = [
+        Method::Subscribe(subscribe),
+        Method::Submit(submit),
+        Method::Cancel { job: 7 },
+        Method::Jobs {},
+        Method::Status {},
+        Method::Doctor {},
     ];
     for codec in CODECS {
-        for (ask, id) in asks.iter().cloned().zip([Some(1), None, Some(3), None, Some(5), None]) {
-            let request = Request { id, ask };
+        for (method, id) in methods.iter().cloned().zip([Some(1), None, Some(3), None, Some(5), None]) {
+            let request = Request { id, method };
             let message = through(codec, Envelope::Request, &request);
             assert_eq!(codec.request(&message).unwrap(), request, "{codec:?}");
         }
@@ -73,7 +73,7 @@ fn requests_survive_both_codecs() {
 #[test]
 fn a_subscription_may_be_written_by_hand() {
     let request = Codec::Json.request(br#"{"subscribe":{"channels":["temp.*"]}}"#).unwrap();
-    let Ask::Subscribe(subscribe) = request.ask else { panic!("{request:?}") };
+    let Method::Subscribe(subscribe) = request.method else { panic!("{request:?}") };
     assert_eq!((subscribe.max_hz, subscribe.ops), (10.0, OpsDetail::Summary));
     assert!(Codec::Json.request(br#"{"id":1,"dance":{}}"#).is_err());
     assert!(Codec::Json.request(b"{").is_err());
@@ -126,7 +126,8 @@ fn a_long_message_is_refused_before_it_is_read() {
     assert!(matches!(Codec::MessagePack.split(&mut claim), Err(CodecError::TooLong(_))));
     let mut endless = vec![b'{'; MAX_MESSAGE + 1];
     assert!(matches!(Codec::Json.split(&mut endless), Err(CodecError::TooLong(_))));
-    let mut half = Codec::MessagePack.encode(Envelope::Request, &Request { id: None, ask: Ask::Jobs {} });
+    let mut half =
+        Codec::MessagePack.encode(Envelope::Request, &Request { id: None, method: Method::Jobs {} });
     half.pop();
     assert_eq!(Codec::MessagePack.split(&mut half).unwrap(), None);
 }
@@ -136,8 +137,10 @@ fn random_bytes_never_panic() {
     let mut random = SplitMix(42);
     let seeds = [
         Codec::MessagePack.encode(Envelope::Frame, &Frame::Ops(OpColumns::from(&batch())))[4..].to_vec(),
-        Codec::Json
-            .encode(Envelope::Request, &Request { id: Some(1), ask: Ask::Subscribe(Subscribe::default()) }),
+        Codec::Json.encode(
+            Envelope::Request,
+            &Request { id: Some(1), method: Method::Subscribe(Subscribe::default()) },
+        ),
     ];
     for round in 0..20_000 {
         let mut bytes = seeds[round % 2].clone();

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use slmscope_profiles::checkpoint::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
-use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Request, WireError};
+use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, WireError};
 
 /// The reading end.
 pub struct Connection {
@@ -91,12 +91,12 @@ impl Connection {
     /// The outer one if the daemon is gone, the inner one if it refuses.
     pub fn call(
         &mut self,
-        ask: Ask,
+        method: Method,
         files: &[BorrowedFd<'_>],
     ) -> anyhow::Result<Result<serde_json::Value, WireError>> {
         let id = self.next_id;
         self.next_id += 1;
-        self.sender.send(&Request { id: Some(id), ask }, files)?;
+        self.sender.send(&Request { id: Some(id), method }, files)?;
         loop {
             match self.receive()? {
                 Some(Incoming::Reply(reply)) if reply.re == Some(id) => {

@@ -13,7 +13,7 @@ use anyhow::Context;
 use slmscope_profiles::catalogue::DEFAULT_MODEL;
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::codec::Incoming;
-use slmscope_profiles::wire::{Ask, Request, Submit};
+use slmscope_profiles::wire::{Method, Request, Submit};
 use slmscope_profiles::workload::Workload;
 
 use crate::cli::Target;
@@ -142,7 +142,7 @@ impl Keeper {
             return Ok(String::new());
         }
         if self.private {
-            sender.send(&Request { id: None, ask: Ask::Submit(default_job()) }, &[])?;
+            sender.send(&Request { id: None, method: Method::Submit(default_job()) }, &[])?;
         }
         loop {
             let message = match connection.next()? {

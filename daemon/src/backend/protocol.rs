@@ -9,7 +9,7 @@ use slmscope_profiles::job::Span;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::OpSite;
 use slmscope_profiles::result::LoadTimes;
-use slmscope_profiles::roofline::Look;
+use slmscope_profiles::roofline::RoofSample;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
 
@@ -167,7 +167,7 @@ pub enum Event {
         changed: bool,
     },
     /// Samples of the machine's roofs.
-    Roofs(Vec<Look>),
+    Roofs(Vec<RoofSample>),
     /// The running command was cancelled.
     Cancelled,
     /// The running command failed; the engine takes no other.

@@ -123,7 +123,7 @@ impl<'a> JobRun<'a> {
         self.deliver(status, error.clone());
         self.shared.update(self.job, |job| {
             job.state = state;
-            job.run = None;
+            job.repetition = None;
             job.worker = None;
             job.error = error;
         });
@@ -173,7 +173,7 @@ impl<'a> JobRun<'a> {
     fn set_state(&mut self, state: JobState) {
         self.shared.update(self.job, |job| {
             job.state = state;
-            job.run = None;
+            job.repetition = None;
         });
     }
 
@@ -272,7 +272,7 @@ impl<'a> JobRun<'a> {
         let requested = self.workload().repetitions;
         let mut repetition = 0;
         loop {
-            self.shared.update(self.job, |job| job.run = Some(repetition));
+            self.shared.update(self.job, |job| job.repetition = Some(repetition));
             self.repeat(repetition, true)?;
             repetition += 1;
             let is_known = || self.is_precise() || self.shared.clock.now_ns() >= end_ns;

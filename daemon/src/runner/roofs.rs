@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slmscope_engine::kernels::Isa;
 use slmscope_engine::setup::{ExecutorKind, Setup};
-use slmscope_profiles::roofline::{Look, Roofs};
+use slmscope_profiles::roofline::{RoofSample, Roofs};
 
 use crate::backend::protocol::MeasureRoofs;
 use crate::backend::{Backend, Command, Engine, Event, StartError};
@@ -45,7 +45,7 @@ enum RoofsError {
 /// What was measured so far.
 #[derive(Default)]
 pub(super) struct RoofSamples {
-    samples: Vec<Look>,
+    samples: Vec<RoofSample>,
     /// Why some are missing.
     problem: Option<String>,
 }
@@ -90,7 +90,7 @@ fn measure(
     clock: &dyn Clock,
     setup: Setup,
     should_stop: impl FnMut() -> bool,
-) -> Result<Vec<Look>, RoofsError> {
+) -> Result<Vec<RoofSample>, RoofsError> {
     let buffer_bytes = memory::available().map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
     if buffer_bytes < MIN_BUFFER_BYTES {
         return Err(RoofsError::Memory);
@@ -108,7 +108,7 @@ fn await_samples(
     clock: &dyn Clock,
     request: MeasureRoofs,
     mut should_stop: impl FnMut() -> bool,
-) -> Result<Vec<Look>, RoofsError> {
+) -> Result<Vec<RoofSample>, RoofsError> {
     let deadline_ns = clock.now_ns() + DEADLINE.as_nanos() as u64;
     engine.send(&Command::MeasureRoofs(request), &[])?;
     loop {
@@ -132,11 +132,11 @@ mod tests {
 
     #[test]
     fn a_machine_that_was_not_measured_completely_has_no_roofs() {
-        let sample = Look { at_ns: 1, read_bytes: 1.0, f32_flops: 1.0, int8_ops: 1.0 };
+        let sample = RoofSample { at_ns: 1, read_bytes: 1.0, f32_flops: 1.0, int8_ops: 1.0 };
         let mut samples = RoofSamples { samples: vec![sample], problem: None };
         let setup = Setup::default();
         let roofs = samples.roofs(setup, 3);
-        assert_eq!((roofs.looks, roofs.threads, roofs.age_ns, roofs.reason), (1, 1, Some(2), None));
+        assert_eq!((roofs.samples, roofs.threads, roofs.age_ns, roofs.reason), (1, 1, Some(2), None));
         samples.problem = Some("gone".to_owned());
         assert_eq!(samples.roofs(setup, 3), Roofs::absent("gone"));
         assert!(RoofSamples::default().roofs(setup, 3).reason.is_some());

@@ -97,7 +97,7 @@ impl Table {
             uid: request.submitter.uid,
             state: JobState::Queued,
             ahead: 0,
-            run: None,
+            repetition: None,
             turns: 0,
             worker: None,
             error: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Ask, Frame, Hello, MAGIC, Outcome, PROTOCOL, Reply, Request, WireError};
+use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Reply, Request, WireError};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -144,9 +144,9 @@ async fn read_requests(
                 continue;
             }
             let reply = match codec.request(&message) {
-                Ok(Request { id, ask }) => {
+                Ok(Request { id, method }) => {
                     let files = std::mem::take(&mut input.descriptors);
-                    Reply { re: id, outcome: session.answer(ask, files).await }
+                    Reply { re: id, outcome: session.answer(method, files).await }
                 }
                 Err(error) => Reply { re: None, outcome: Outcome::Error(bad_request(&error.to_string())) },
             };
@@ -198,17 +198,17 @@ impl ClientSession {
         })
     }
 
-    async fn answer(&self, ask: Ask, files: Vec<OwnedFd>) -> Outcome {
+    async fn answer(&self, method: Method, files: Vec<OwnedFd>) -> Outcome {
         let daemon = &self.daemon;
-        let result = match ask {
-            Ask::Subscribe(subscribe) => {
+        let result = match method {
+            Method::Subscribe(subscribe) => {
                 daemon.hub.subscribe(self.client, &subscribe, &daemon.runner.jobs());
                 daemon.watched_changed();
                 Ok(json!({}))
             }
-            Ask::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
-            Ask::Status {} => serde_json::to_value(daemon.status()).map_err(|error| internal(&error)),
-            Ask::Doctor {} => {
+            Method::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
+            Method::Status {} => serde_json::to_value(daemon.status()).map_err(|error| internal(&error)),
+            Method::Doctor {} => {
                 let worker = daemon.sampler.worker();
                 let read = move || crate::doctor::doctor(None, worker);
                 match tokio::task::spawn_blocking(read).await {
@@ -217,18 +217,18 @@ impl ClientSession {
                     Err(error) => Err(internal(&error)),
                 }
             }
-            Ask::Submit(_) | Ask::Cancel { .. } if !self.rights.submit => Err(WireError {
+            Method::Submit(_) | Method::Cancel { .. } if !self.rights.submit => Err(WireError {
                 code: "forbidden".to_owned(),
                 message: "only root, the daemon's user and members of group slmscope may run jobs".to_owned(),
                 field: None,
             }),
-            Ask::Submit(submit) => {
+            Method::Submit(submit) => {
                 let submitter = Submitter { client: self.client, uid: self.rights.uid, files };
                 let request = JobRequest { submit, submitter };
                 let queue = |request| daemon.runner.submit(request).map_err(WireError::from);
                 request.check(&daemon.config).and_then(queue).map(|job| json!({ "job": job }))
             }
-            Ask::Cancel { job } => match daemon.runner.cancel(job, self.rights.uid) {
+            Method::Cancel { job } => match daemon.runner.cancel(job, self.rights.uid) {
                 Ok(job) => serde_json::to_value(job).map_err(|error| internal(&error)),
                 Err(error) => Err(error.into()),
             },

@@ -104,7 +104,7 @@ impl Worker {
         let tokens = bench.prompt.len() as u32;
         Ok(Span {
             job: bench.order.job,
-            run: repetition,
+            repetition,
             phase,
             begin_ns,
             end_ns: border,
@@ -156,7 +156,7 @@ impl Worker {
         let tokens = ends.len() as u32;
         Ok(Span {
             job: bench.order.job,
-            run: repetition,
+            repetition,
             phase,
             begin_ns,
             end_ns: border,
@@ -227,7 +227,7 @@ fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end
     let Some(recorded) = bench.recorder.recorded() else { return };
     let head = BatchHead {
         plan: bench.order.plan,
-        run: label.repetition,
+        repetition: label.repetition,
         phase: label.phase,
         token: label.token,
         rows: label.rows,

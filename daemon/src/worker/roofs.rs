@@ -7,7 +7,7 @@ use slmscope_engine::clock::{Clock, Monotonic};
 use slmscope_engine::kernels::Kernels;
 use slmscope_engine::roofs::{Buffer, Roofs};
 use slmscope_engine::setup::Setup;
-use slmscope_profiles::roofline::Look;
+use slmscope_profiles::roofline::RoofSample;
 
 use super::protocol::{Event, MeasureRoofs};
 use super::{End, Worker};
@@ -24,7 +24,7 @@ impl Worker {
                 return Err(End::Cancelled);
             }
             let roofs = Roofs::take(kernels, threads.get(), &buffer, Duration::from_nanos(request.sample_ns));
-            samples.push(Look {
+            samples.push(RoofSample {
                 at_ns: Monotonic.now_ns(),
                 read_bytes: roofs.read_bytes,
                 f32_flops: roofs.f32_flops,

@@ -61,7 +61,7 @@ impl Machine {
     fn decode(&self, begin_ms: u64, end_ms: u64) -> PhaseEnergy {
         let span = Span {
             job: 1,
-            run: 0,
+            repetition: 0,
             phase: Phase::Decode,
             begin_ns: begin_ms * MS,
             end_ns: end_ms * MS,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use slmscope_profiles::channel::{Class, Quantity, ReasonCode, is_board_total};
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
-use slmscope_profiles::wire::Ask;
+use slmscope_profiles::wire::Method;
 
 use crate::cli::Target;
 use crate::cli::run::refusal;
@@ -94,7 +94,7 @@ fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
     if args.root.is_none()
         && let Some(mut connection) = connect::running(target)?
     {
-        let answer = connection.call(Ask::Doctor {}, &[])?.map_err(|refused| refusal(&refused))?;
+        let answer = connection.call(Method::Doctor {}, &[])?.map_err(|refused| refusal(&refused))?;
         return serde_json::from_value(answer)
             .map_err(|error| Failure::error(format!("the daemon's report cannot be read: {error}")));
     }

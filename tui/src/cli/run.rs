@@ -10,7 +10,7 @@ use std::process::{ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::result::RunStatus;
-use slmscope_profiles::wire::{Ask, OpsDetail, Submit, Subscribe, WireError};
+use slmscope_profiles::wire::{Method, OpsDetail, Submit, Subscribe, WireError};
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use crate::cli::Target;
@@ -232,7 +232,7 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     };
     let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
     let submit = Submit { model: chosen.model, workload, detach: true };
-    let answer = connection.call(Ask::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    let answer = connection.call(Method::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
     print(&format!("job {}\n", answer["job"]))?;
     Ok(ExitCode::SUCCESS)
 }

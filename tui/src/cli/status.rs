@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::status::Status;
-use slmscope_profiles::wire::Ask;
+use slmscope_profiles::wire::Method;
 
 use crate::cli::Target;
 use crate::cli::run::refusal;
@@ -39,7 +39,7 @@ fn daemon(target: &Target) -> Result<Connection, Failure> {
 }
 
 fn ask(target: &Target) -> Result<Status, Failure> {
-    let answer = daemon(target)?.call(Ask::Status {}, &[])?.map_err(|refused| refusal(&refused))?;
+    let answer = daemon(target)?.call(Method::Status {}, &[])?.map_err(|refused| refusal(&refused))?;
     serde_json::from_value(answer)
         .map_err(|error| Failure::error(format!("the answer cannot be read: {error}")))
 }
@@ -102,8 +102,8 @@ pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
 /// # Errors
 /// If there is no such job, or it is somebody else's.
 pub fn cancel(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let ask = Ask::Cancel { job: args.job };
-    daemon(target)?.call(ask, &[])?.map_err(|refused| refusal(&refused))?;
+    let method = Method::Cancel { job: args.job };
+    daemon(target)?.call(method, &[])?.map_err(|refused| refusal(&refused))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
-use slmscope_profiles::roofline::{Bound, Least, Roofs};
+use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
 use slmscope_profiles::summary::SiteSum;
 use slmscope_profiles::wire::PlanFrame;
 
@@ -86,7 +86,7 @@ pub(super) struct Row {
     pub(super) bytes: Option<u64>,
     pub(super) flops: Option<u64>,
     /// What the roofs leave for it at least; nothing without roofs.
-    least: Least,
+    least: RoofBound,
     /// Wall time of the phase.
     wall_ns: u64,
     /// Tokens of the phase.
@@ -131,7 +131,7 @@ impl Row {
     }
 
     fn add(&mut self, site: &OpSite, sum: &SiteSum, roofs: Option<&Roofs>) {
-        if let Some(least) = roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)) {
+        if let Some(least) = roofs.and_then(|roofs| roofs.bound(site, sum.bytes, sum.flops)) {
             self.least.add(least);
         }
         let grow = |slot: &mut Option<u64>, more: u64| *slot = Some(slot.unwrap_or(0).saturating_add(more));
@@ -198,7 +198,7 @@ impl Section<'_> {
             max_ns: None,
             bytes: None,
             flops: None,
-            least: Least::default(),
+            least: RoofBound::default(),
             wall_ns: self.sum.books.wall_ns,
             tokens: self.sum.rows,
             place: u16::MAX,
@@ -319,10 +319,10 @@ impl Section<'_> {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
             format!("{} in all (shown: {})", self.phase.as_str(), crate::format::share(share))
         };
-        let mut least = Least::default();
+        let mut least = RoofBound::default();
         for (site, sum) in &self.sites {
             least.add(
-                self.roofs.and_then(|roofs| roofs.least(site, sum.bytes, sum.flops)).unwrap_or_default(),
+                self.roofs.and_then(|roofs| roofs.bound(site, sum.bytes, sum.flops)).unwrap_or_default(),
             );
         }
         Row {

@@ -3,7 +3,7 @@
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::status::Status;
-use slmscope_profiles::wire::{Ask, Frame, Hello, Outcome, Reply, Request, Subscribe};
+use slmscope_profiles::wire::{Frame, Hello, Method, Outcome, Reply, Request, Subscribe};
 
 use super::keys::{self, Action};
 use super::rows::rows;
@@ -57,18 +57,18 @@ fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
     state.link = Link::Up { version: hello.version, may_submit };
     state.notice = None;
     state.dirty = true;
-    vec![ask(state, Ask::Subscribe(Subscribe::default())), ask_status(state)]
+    vec![ask(state, Method::Subscribe(Subscribe::default())), ask_status(state)]
 }
 
-fn ask(state: &mut State, ask: Ask) -> Effect {
+fn ask(state: &mut State, method: Method) -> Effect {
     let id = state.next_id;
     state.next_id += 1;
-    Effect::Send(Box::new(Request { id: Some(id), ask }))
+    Effect::Send(Box::new(Request { id: Some(id), method }))
 }
 
 fn ask_status(state: &mut State) -> Effect {
     state.status_asked = Some((state.next_id, state.now_ns));
-    ask(state, Ask::Status {})
+    ask(state, Method::Status {})
 }
 
 fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
@@ -237,7 +237,7 @@ fn run(state: &mut State) -> Vec<Effect> {
         Link::Up { may_submit: true, .. } => {
             let submit = state.options.submit.clone();
             state.notice = Some(format!("asked to run {}", submit.model.name()));
-            return vec![ask(state, Ask::Submit(submit))];
+            return vec![ask(state, Method::Submit(submit))];
         }
         Link::Up { .. } => "this daemon lets you watch only; join its group to run jobs",
         Link::Waiting | Link::Down { .. } => "no connection",
@@ -252,7 +252,7 @@ fn cancel(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     };
     state.notice = Some(format!("asked to cancel job {job}"));
-    vec![ask(state, Ask::Cancel { job })]
+    vec![ask(state, Method::Cancel { job })]
 }
 
 /// Rows on a screen, less one of context.

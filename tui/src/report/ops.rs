@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{OpRow, RunResult};
-use slmscope_profiles::roofline::{Bound, Least};
+use slmscope_profiles::roofline::{Bound, RoofBound};
 
 use super::{Style, section};
 use crate::format;
@@ -21,7 +21,7 @@ struct Sum {
     bytes: u64,
     flops: u64,
     share: f64,
-    least: Least,
+    bound: RoofBound,
 }
 
 impl Sum {
@@ -34,15 +34,15 @@ impl Sum {
         self.share += op.share;
         if let Some(roof) = op.roof {
             let (memory_ns, compute_ns) = (roof.memory_ns as f64, roof.compute_ns as f64);
-            self.least.add(Least { memory_ns, compute_ns, ns: memory_ns.max(compute_ns) });
+            self.bound.add(RoofBound { memory_ns, compute_ns, ns: memory_ns.max(compute_ns) });
         }
     }
 
     /// Share of the nearer roof, and which that is.
     fn roof(&self) -> [String; 2] {
         [
-            format::or_absent(self.least.share(self.time_ns), format::share),
-            format::or_absent(self.least.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
+            format::or_absent(self.bound.share(self.time_ns), format::share),
+            format::or_absent(self.bound.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
         ]
     }
 

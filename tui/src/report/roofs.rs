@@ -31,7 +31,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     };
     let how = format!(
         "{}, {}, {}, {age}",
-        format::plural(roofs.looks, "look"),
+        format::plural(roofs.samples, "look"),
         format::plural(u64::from(roofs.threads), "thread"),
         roofs.isa.as_deref().unwrap_or(ABSENT)
     );

@@ -45,7 +45,7 @@ impl JobRun<'_> {
                     self.builder.profile.add_span(span);
                 }
                 Some(Event::Text { repetition, text }) => {
-                    let frame = Frame::Text { job: self.job, run: repetition, text: text.clone() };
+                    let frame = Frame::Text { job: self.job, repetition, text: text.clone() };
                     self.shared.hub.send(self.request.submitter.client, &frame);
                     self.builder.text = Some(text);
                 }

@@ -24,7 +24,7 @@ pub(crate) fn channel(number: u16, id: &str, scope: Scope, unit: Unit) -> Channe
 fn span() -> Span {
     Span {
         job: 1,
-        run: 0,
+        repetition: 0,
         phase: Phase::Decode,
         begin_ns: 1_000_000_000,
         end_ns: 2_000_000_000,

@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use slmscope_profiles::job::{JobId, JobState};
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
-use slmscope_profiles::wire::{Ask, Frame, Request, Submit};
+use slmscope_profiles::wire::{Frame, Method, Request, Submit};
 
 use super::progress::Progress;
 use super::{quiet, refusal};
@@ -40,14 +40,14 @@ pub fn follow(
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    connection.call(Ask::Subscribe(quiet()), &[])?.map_err(|refused| refusal(&refused))?;
+    connection.call(Method::Subscribe(quiet()), &[])?.map_err(|refused| refusal(&refused))?;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();
     let failed = move |reason: &str| RunResult::failed(&model, source, reason);
     let looped = submit.workload.looped;
     // From here on a signal cancels the job instead of ending this process.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
-    let answer = connection.call(Ask::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    let answer = connection.call(Method::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
     let job = answer["job"].as_u64().context("the daemon gave the job no number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
@@ -60,7 +60,7 @@ pub fn follow(
             Happening::Signal => {
                 interrupted = true;
                 progress.note("interrupted: waiting for what was measured so far");
-                sender.send(&Request { id: None, ask: Ask::Cancel { job } }, &[])?;
+                sender.send(&Request { id: None, method: Method::Cancel { job } }, &[])?;
             }
             Happening::Gone(reason) => {
                 progress.clear();

@@ -25,10 +25,12 @@ impl Progress {
 
     /// A job's new state.
     pub fn job(&mut self, job: &Job) {
-        if self.last.replace((job.state, job.run)) == Some((job.state, job.run)) || job.state.is_final() {
+        if self.last.replace((job.state, job.repetition)) == Some((job.state, job.repetition))
+            || job.state.is_final()
+        {
             return;
         }
-        let text = match (job.state, job.run) {
+        let text = match (job.state, job.repetition) {
             (JobState::Queued, _) if job.ahead > 0 => format!("waiting for {} other jobs", job.ahead),
             (JobState::Measuring, Some(run)) => format!("measuring, repetition {}", run + 1),
             (JobState::Overhead, _) => "measuring the recorder's own cost".to_owned(),
@@ -60,7 +62,7 @@ impl Progress {
         let text = format!(
             "{} {}: {} tokens in {}, {} tokens/s",
             span.phase.as_str(),
-            span.run + 1,
+            span.repetition + 1,
             span.tokens,
             format::duration(span.wall_ns()),
             format::significant(rate)

@@ -10,7 +10,7 @@ use slmscope_profiles::job::{Job, JobState, ModelRef};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Rows;
 use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite, SiteWeight};
-use slmscope_profiles::roofline::{Look, Roofs};
+use slmscope_profiles::roofline::{RoofSample, Roofs};
 use slmscope_profiles::summary::{SiteSum, Summary};
 use slmscope_profiles::wire::{Frame, Hello, PlanFrame, Submit};
 use slmscope_profiles::workload::Workload;
@@ -50,7 +50,7 @@ pub(super) fn job(state: JobState) -> Job {
         uid: 1000,
         state,
         ahead: 0,
-        run: (state == JobState::Measuring).then_some(2),
+        repetition: (state == JobState::Measuring).then_some(2),
         turns: 1,
         worker: Some(4242),
         error: None,
@@ -90,7 +90,7 @@ pub(super) fn plan() -> PlanFrame {
         site(6, Some(1), Module::Ffn, "ffn.gate_up_proj", OpKind::Matmul),
         site(7, None, Module::LmHead, "lm_head", OpKind::Matmul),
     ];
-    let look = Look { at_ns: 1, read_bytes: 2e9, f32_flops: 1e9, int8_ops: 1.2e9 };
+    let look = RoofSample { at_ns: 1, read_bytes: 2e9, f32_flops: 1e9, int8_ops: 1.2e9 };
     let roofs = Roofs::of(&[look], 2, "avx2", 1);
     PlanFrame { plan: 3, model: "smollm2-135m".to_owned(), threads: 2, path: "avx2".to_owned(), roofs, sites }
 }
@@ -109,7 +109,7 @@ pub(super) fn summary(phase: Phase) -> Summary {
     };
     Summary {
         plan: 3,
-        run: 2,
+        repetition: 2,
         phase,
         first_seq: 1,
         last_seq: tokens,

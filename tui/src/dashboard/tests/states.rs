@@ -6,7 +6,7 @@ use slmscope_profiles::host::Host;
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::summary::SiteSum;
-use slmscope_profiles::wire::{Ask, Frame, Header, Outcome, Reply, WireError};
+use slmscope_profiles::wire::{Frame, Header, Method, Outcome, Reply, WireError};
 
 use super::super::channels::Track;
 use super::super::rows::{Level, Row, parts, rows};
@@ -22,19 +22,19 @@ fn ops(state: &State) -> Vec<Row> {
     rows(data.plan.as_ref(), &data.totals, &state.ops)
 }
 
-fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Ask> {
-    let ask = |effect: &'a Effect| match effect {
-        Effect::Send(request) => Some(&request.ask),
+fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Method> {
+    let method = |effect: &'a Effect| match effect {
+        Effect::Send(request) => Some(&request.method),
         Effect::Quit => None,
     };
-    effects.iter().filter_map(ask).collect()
+    effects.iter().filter_map(method).collect()
 }
 
 #[test]
 fn a_connection_is_subscribed_to() {
     let mut state = State::new(super::fixture::options());
     let effects = update(&mut state, Msg::Connected { hello: hello() });
-    assert!(matches!(sent(&effects)[..], [Ask::Subscribe(_), Ask::Status {}]));
+    assert!(matches!(sent(&effects)[..], [Method::Subscribe(_), Method::Status {}]));
 }
 
 #[test]
@@ -319,11 +319,11 @@ fn the_same_job_number_of_another_daemon_is_another_job() {
 #[test]
 fn run_and_cancel_ask_for_what_is_possible() {
     let mut state = connected();
-    assert!(matches!(sent(&press(&mut state, KeyCode::Char('r')))[..], [Ask::Submit(_)]));
+    assert!(matches!(sent(&press(&mut state, KeyCode::Char('r')))[..], [Method::Submit(_)]));
     let mut state = busy();
     assert!(press(&mut state, KeyCode::Char('r')).is_empty());
     assert!(state.notice.is_some());
-    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Ask::Cancel { job: 7 }]);
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }]);
     let error = WireError { code: "forbidden".to_owned(), message: "not yours".to_owned(), field: None };
     update(&mut state, Msg::Reply(Reply { re: Some(9), outcome: Outcome::Error(error) }));
     assert_eq!(state.notice.as_deref(), Some("not yours"));

@@ -111,9 +111,9 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
     };
     let mut spans = vec![Span::styled(format!(" {}", job.state.as_str()), style)];
     let mut facts = Vec::new();
-    if let Some(run) = job.run {
+    if let Some(repetition) = job.repetition {
         let of = job.workload.repetitions.map_or_else(String::new, |all| format!(" of {all}"));
-        facts.push(format!("repetition {}{of}", run.saturating_add(1)));
+        facts.push(format!("repetition {}{of}", repetition.saturating_add(1)));
     }
     if job.workload.looped {
         facts.push(format!("turn {}", job.turns.saturating_add(1)));
