@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::doctor::doctor;
-use crate::root::Root;
-use crate::root::failures::{self as failed, Failure, Stage};
+use crate::machine::host;
+use crate::machine::root::Root;
+use crate::machine::root::failures::{self as failed, Failure, Stage};
 use redact::Redactor;
 
 mod redact;
@@ -49,7 +50,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     let noting = root.noting();
     // What is read during a report is what a report of the capture needs.
     doctor(&noting, None);
-    crate::host::describe(&noting);
+    host::describe(&noting);
     let mut redactor = Redactor::of(root);
     let (mut links, mut folders, mut files) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
     let mut failures = BTreeMap::new();

@@ -11,10 +11,10 @@ use slmscope_profiles::channel::{
 };
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
-use crate::clock::{monotonic_ns, thread_cpu_ns};
 use crate::inventory::discover;
-use crate::reader::user;
-use crate::root::{Root, plain_reason};
+use crate::machine::clock::{monotonic_ns, thread_cpu_ns};
+use crate::machine::reader::user;
+use crate::machine::root::{Root, plain_reason};
 use crate::sampler::track::Track;
 use crate::source::{Lane, Pace, Source};
 

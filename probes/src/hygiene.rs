@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Value};
 
 use crate::catalogue::Catalogue;
-use crate::clock::monotonic_ns;
-use crate::root::Root;
-use crate::{meminfo, patience, pressure, thermal, throttle, ticks, topology};
+use crate::machine::clock::monotonic_ns;
+use crate::machine::deadline;
+use crate::machine::root::Root;
+use crate::machine::topology;
+use crate::sources::cpu::{throttle, ticks};
+use crate::sources::load::pressure;
+use crate::sources::memory::meminfo;
+use crate::sources::sensors::thermal;
 
 /// The state of the machine at one moment. `None` where it does not tell.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -45,9 +50,9 @@ pub fn read(root: &Root) -> Readings {
     };
     // Zones, cooling devices and the firmware have drivers that may hang.
     let (zones, limits) = (root.clone(), root.clone());
-    let max_celsius = patience::within(patience::SENSOR, move || hottest(&zones)).ok().flatten();
+    let max_celsius = deadline::within(deadline::SENSOR, move || hottest(&zones)).ok().flatten();
     let (throttle_events, throttled_now) =
-        patience::within(patience::SENSOR, move || throttling(&limits)).unwrap_or_default();
+        deadline::within(deadline::SENSOR, move || throttling(&limits)).unwrap_or_default();
     Readings {
         governors: governors(root),
         platform_profile: root.in_time("sys/firmware/acpi/platform_profile", Root::text).ok(),

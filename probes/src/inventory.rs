@@ -3,21 +3,20 @@
 use slmscope_profiles::channel::{Channel, Quantity, Reason, ReasonCode, Scope, Unit};
 pub use slmscope_profiles::doctor::Board;
 
-use crate::battery::Batteries;
 use crate::catalogue::{Catalogue, missing};
-use crate::cpu::CpuTime;
-use crate::meminfo::MemInfo;
-use crate::nvidia::Nvidia;
-use crate::own::{self, WorkerPid};
-use crate::powercap::Powercap;
-use crate::pressure::Pressure;
-use crate::reader::Reader;
-use crate::root::Root;
+use crate::machine::board;
+use crate::machine::reader::Reader;
+use crate::machine::root::Root;
+use crate::remedy;
 use crate::source::{Group, Lane, Source};
-use crate::{
-    board, cards, cgroup, fdinfo, foreign, frequency, hwmon, ipmi, kfd, membw, npu, perf, pmic, remedy,
-    thermal, threads, throttle, total,
-};
+use crate::sources::accelerators::{cards, fdinfo, kfd, npu, nvidia::Nvidia};
+use crate::sources::cpu::{frequency, throttle, time::CpuTime};
+use crate::sources::load::self_usage::{self, WorkerPid};
+use crate::sources::load::{cgroup, other_load, pressure::Pressure, threads};
+use crate::sources::memory::{membw, meminfo::MemInfo};
+use crate::sources::perf;
+use crate::sources::power::{battery::Batteries, ipmi, pmic, powercap::Powercap, total};
+use crate::sources::sensors::{hwmon, thermal};
 
 /// The catalogue of one machine with the sources behind it.
 pub struct Inventory {
@@ -44,9 +43,9 @@ pub fn discover(root: &Root) -> Inventory {
     let mut bus: Vec<Box<dyn Source>> = Vec::new();
 
     medium.extend(CpuTime::discover(root, &mut catalogue).map(boxed));
-    medium.extend(own::discover(root, &mut catalogue, &worker));
+    medium.extend(self_usage::discover(root, &mut catalogue, &worker));
     medium.extend(threads::discover(root, &mut catalogue, &worker));
-    medium.extend(foreign::discover(root, &mut catalogue, &worker));
+    medium.extend(other_load::discover(root, &mut catalogue, &worker));
     slow.extend(cgroup::discover(root, &mut catalogue));
     if let Some((group, source)) = frequency::discover(root, &mut catalogue) {
         match group {

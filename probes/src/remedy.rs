@@ -6,9 +6,9 @@
 
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
 
-use crate::reader::{Reader, SERVICE};
-use crate::root::Root;
-use crate::system::{Family, System, Vendor};
+use crate::machine::reader::{Reader, SERVICE};
+use crate::machine::root::Root;
+use crate::machine::system::{Family, System, Vendor};
 
 /// Sets the remedies of all channels that are unavailable, for `reader` to have them.
 pub(crate) fn complete(channels: &mut [Channel], root: &Root, reader: &Reader) {

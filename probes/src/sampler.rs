@@ -22,10 +22,10 @@ use std::{convert::Infallible, io};
 
 use slmscope_profiles::channel::Sample;
 
-use crate::clock::monotonic_ns;
 use crate::inventory::Inventory;
-use crate::own::WorkerPid;
+use crate::machine::clock::monotonic_ns;
 use crate::source::{Group, Lane, Pace};
+use crate::sources::load::self_usage::WorkerPid;
 
 mod alarm;
 mod lane;

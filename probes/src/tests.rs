@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use slmscope_profiles::channel::{Channel, Value};
 
 use crate::inventory::discover;
-use crate::root::Root;
+use crate::machine::root::Root;
 use crate::source::{Lane, Pace};
 
 mod asleep;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::root::Root;
+use crate::machine::root::Root;
 
 /// Parts of the names of files, and of keys in files, whose values identify a machine.
 const NAMES: [&str; 6] = ["serial", "uuid", "asset_tag", "machine-id", "hostname", "mac_address"];

@@ -82,7 +82,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::monotonic_ns;
+    use crate::machine::clock::monotonic_ns;
 
     #[test]
     fn no_wait_ends_early_whatever_the_times_are() {

@@ -11,7 +11,7 @@ use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::PhaseEnergy;
 
 use crate::inventory::discover;
-use crate::root::Root;
+use crate::machine::root::Root;
 use crate::source::Source;
 
 const MS: u64 = 1_000_000;

@@ -10,7 +10,7 @@ use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 use super::alarm::Alarm;
 use super::track::{ChannelState, Track};
 use super::{Shared, Watched};
-use crate::clock::{monotonic_ns, thread_cpu_ns};
+use crate::machine::clock::{monotonic_ns, thread_cpu_ns};
 use crate::source::{Group, Pace, Source};
 
 /// The clock of a thread's CPU time is a system call, as dear as a small file; so one reading in so many is

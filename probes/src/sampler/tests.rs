@@ -5,8 +5,8 @@ use std::time::Duration;
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
 use super::{Sampler, Seat, Sink};
-use crate::own::WorkerPid;
 use crate::source::{Group, Lane, Pace, Source};
+use crate::sources::load::self_usage::WorkerPid;
 
 /// Answers at once, and tells which pace it was given.
 struct Quick {

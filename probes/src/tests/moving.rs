@@ -432,7 +432,7 @@ fn zones_taken_apart_keep_their_margins() {
         board.set(&zone(number, "trip_point_0_temp"), &format!("{}000", 80 + number));
     }
     let mut catalogue = crate::catalogue::Catalogue::default();
-    let mut zones = crate::thermal::discover(&board.root(), &mut catalogue).unwrap();
+    let mut zones = crate::sources::sensors::thermal::discover(&board.root(), &mut catalogue).unwrap();
     let mut parts = zones.parts().unwrap();
     assert_eq!(parts.len(), 2);
     for (number, part) in parts.iter_mut().enumerate() {

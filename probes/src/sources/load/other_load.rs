@@ -1,0 +1,144 @@
+//! CPU time of everybody else: what the machine was busy with, less the daemon and the worker.
+
+use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value};
+
+use crate::catalogue::{Catalogue, Entry, missing};
+use crate::machine::root::{Handle, Root};
+use crate::machine::topology;
+use crate::source::{Group, Source};
+use crate::sources::cpu::ticks;
+use crate::sources::load::process::CpuClock;
+use crate::sources::load::self_usage::WorkerPid;
+
+/// The machine's line of `/proc/stat`: ten numbers of twenty digits.
+const LINE: usize = 256;
+
+/// Enters `cpu.foreign`, a share of all CPUs.
+pub(crate) fn discover(
+    root: &Root,
+    catalogue: &mut Catalogue,
+    worker: &WorkerPid,
+) -> Option<Box<dyn Source>> {
+    let id = "cpu.foreign";
+    let handle = if root.is_live() {
+        root.open("proc/stat")
+    } else {
+        Err(missing("a captured tree runs no process of ours"))
+    };
+    match handle {
+        Ok(handle) => {
+            let entry = Entry {
+                id: format!("{id}.time"),
+                quantity: Quantity::Cpu,
+                unit: Unit::Seconds,
+                scope: Scope::Machine,
+                class: Class::Derived,
+                source: "/proc/stat less CPU time of daemon and worker".to_owned(),
+                group: Group::Medium,
+            };
+            let channel = catalogue.counter(entry, None);
+            catalogue.rate(id, channel, Quantity::Cpu, Unit::Ratio);
+            Some(Box::new(Foreign {
+                handle,
+                ticks_per_second: ticks::per_second(true),
+                cpus: topology::present(root).len().max(1) as f64,
+                daemon: CpuClock::of(std::process::id()),
+                worker: worker.clone(),
+                watched: None,
+                account: Account::default(),
+                channel,
+            }))
+        }
+        Err(reason) => {
+            catalogue.absent((id, Quantity::Cpu, Unit::Ratio, Scope::Machine), "/proc/stat", reason);
+            None
+        }
+    }
+}
+
+struct Foreign {
+    handle: Handle,
+    ticks_per_second: f64,
+    cpus: f64,
+    daemon: Option<CpuClock>,
+    worker: WorkerPid,
+    /// The worker that is watched, with its clock.
+    watched: Option<(u32, CpuClock)>,
+    account: Account,
+    channel: ChannelId,
+}
+
+/// Sums what others used from differences of what all and what ours used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Account {
+    busy_s: Option<f64>,
+    daemon_ns: Option<u64>,
+    worker: Option<(u32, u64)>,
+    /// Not shown: may run backwards by a tick, because ours is exact and the machine's total moves in ticks.
+    raw_s: f64,
+    shown_s: f64,
+}
+
+impl Account {
+    fn add(&mut self, busy_s: f64, daemon_ns: Option<u64>, worker: Option<(u32, u64)>) -> f64 {
+        let since = |now: u64, before: u64| now.saturating_sub(before) as f64 / 1e9;
+        let busy = self.busy_s.replace(busy_s).map_or(0.0, |before| (busy_s - before).max(0.0));
+        let daemon = match (daemon_ns, self.daemon_ns) {
+            (Some(now), Some(before)) => since(now, before),
+            _ => 0.0,
+        };
+        // A worker that began since the last reading has used all its time since then.
+        let used = match (worker, self.worker) {
+            (Some((pid, now)), Some((old, before))) if pid == old => since(now, before),
+            (Some((_, now)), Some(_)) => since(now, 0),
+            _ => 0.0,
+        };
+        self.daemon_ns = daemon_ns;
+        self.worker = worker;
+        self.raw_s += busy - daemon - used;
+        self.shown_s = self.shown_s.max(self.raw_s);
+        self.shown_s
+    }
+}
+
+impl Source for Foreign {
+    fn channels(&self) -> Vec<ChannelId> {
+        vec![self.channel]
+    }
+
+    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+        let pid = self.worker.get();
+        if self.watched.map(|(pid, _)| pid) != pid {
+            self.watched = pid.and_then(|pid| Some((pid, CpuClock::of(pid)?)));
+        }
+        let mut buffer = [0; LINE];
+        let busy = self.handle.read(&mut buffer).and_then(|stat| {
+            let machine = ticks::lines(stat).find(|(cpu, _)| cpu.is_none());
+            machine.map(|(_, ticks)| ticks.busy as f64 / self.ticks_per_second).ok_or(ReasonCode::ReadError)
+        });
+        let daemon = self.daemon.and_then(CpuClock::now_ns);
+        let worker = self.watched.and_then(|(pid, clock)| Some((pid, clock.now_ns()?)));
+        let value = busy.map(|busy| self.account.add(busy, daemon, worker) / self.cpus);
+        values.push((self.channel, value.map_or_else(Value::Absent, Value::Present)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Account;
+
+    #[test]
+    fn ours_is_taken_out_and_the_total_never_falls() {
+        let second = 1_000_000_000;
+        let mut account = Account::default();
+        assert!(account.add(100.0, Some(0), Some((5, 3 * second))).abs() < 1e-9);
+        // 10 s of all, 1 s of the daemon, 6 s of the worker.
+        assert!((account.add(110.0, Some(second), Some((5, 9 * second))) - 3.0).abs() < 1e-9);
+        // Ours counted 10 ms that the machine's ticks do not show yet.
+        assert!((account.add(110.0, Some(second), Some((5, 9 * second + 10_000_000))) - 3.0).abs() < 1e-9);
+        assert!((account.add(110.02, Some(second), Some((5, 9 * second + 10_000_000))) - 3.01).abs() < 1e-9);
+        // Another worker, which has run for 2 s already.
+        assert!((account.add(113.02, Some(second), Some((6, 2 * second))) - 4.01).abs() < 1e-9);
+        assert!((account.add(114.02, Some(second), None) - 5.01).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,347 @@
+//! `power.board`: the best figure there is for the whole machine, named after what it is taken from.
+//!
+//! | order | source | scope |
+//! |---|---|---|
+//! | 1 | the batteries, while they alone feed the machine | `battery` |
+//! | 2 | the management controller's meter, ACPI's power meter | `board-input` |
+//! | 3 | a sensor at the board's input, the meters of all modules | `board-input`, `platform` |
+//! | 4 | the platform counter (`psys`) | `platform` |
+//! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
+//! | 6 | all packages, memory where it is told beside them, cards that tell theirs | `package`, `rail:package+dram+gpu` |
+//! | 7 | the rails of a power-management chip, summed | `rail:pmic` |
+//!
+//! Sums are derived and partial: they leave out regulators, disks and fans. Nothing is ever filled in from a
+//! nominal figure. What several drivers tell of the same packages is counted once. The choice is made once, at
+//! the start; a machine that is plugged in afterwards has no figure until the next one.
+//!
+//! Parts may be read in different threads, and some tell watts where others count joules. Such a sum is not
+//! sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that falls
+//! asleep leaves it without a figure, for what a sleeping card draws is not known.
+
+mod sum;
+
+use std::thread;
+use std::time::Duration;
+
+use slmscope_profiles::channel::{
+    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
+};
+use slmscope_profiles::energy::{cards, kinds};
+
+use crate::catalogue::{Catalogue, Entry};
+use crate::machine::board::Profile;
+use crate::machine::root::Root;
+use crate::source::{Group, Source};
+
+use sum::{Part, WithTotal, value_of};
+
+/// The channel of a management controller's reading.
+pub(crate) const NODE_POWER: &str = "power.node";
+
+/// The channel of the sum over a power-management chip's rails.
+pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
+
+/// Attempts to see a performance counter move, and the time between two of them. The registers behind it are new
+/// about every millisecond, and it begins at zero when it is opened.
+const ATTEMPTS: u32 = 10;
+const BETWEEN: Duration = Duration::from_millis(2);
+
+type Sources = Vec<Box<dyn Source>>;
+
+/// What the figure is made of.
+struct Choice {
+    parts: Vec<ChannelId>,
+    scope: Scope,
+    /// What the sum leaves out; empty where it leaves nothing out.
+    without: &'static str,
+}
+
+impl Choice {
+    /// All of these, which are of one scope.
+    fn of(parts: &[&Channel]) -> Self {
+        Self {
+            parts: parts.iter().map(|part| part.channel).collect(),
+            scope: parts.first().map_or(Scope::BoardInput, |first| first.scope.clone()),
+            without: "",
+        }
+    }
+}
+
+/// Enters `power.board`, with `energy.board` where it comes from counters. Where one list reads all parts it
+/// answers for the total too. `discharging` tells what it draws from its batteries now.
+pub(crate) fn discover(
+    root: &Root,
+    catalogue: &mut Catalogue,
+    board: Option<&Profile>,
+    discharging: Option<ChannelId>,
+    lists: &mut [&mut Sources],
+) {
+    let works = |channel: &Channel| works(root, lists, channel);
+    let Some(choice) = candidates(catalogue.channels(), board, discharging, works).into_iter().next() else {
+        let (source, reason) = why_none(catalogue.channels());
+        let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
+        return catalogue.absent(channel, &source, reason);
+    };
+    let is_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
+    let reads_all = |list: &Sources| {
+        let read_here: Vec<ChannelId> = list.iter().flat_map(|source| source.channels()).collect();
+        choice.parts.iter().all(|part| read_here.contains(part))
+    };
+    match lists.iter_mut().find(|list| reads_all(list)).filter(|_| are_alike(catalogue, &choice)) {
+        Some(list) => {
+            let (inner, rest) =
+                std::mem::take(*list).into_iter().partition(|source| is_part(source.channels()));
+            **list = rest;
+            list.push(Box::new(WithTotal { inner, ..enter(catalogue, &choice) }));
+        }
+        None => enter_sum(catalogue, &choice),
+    }
+}
+
+/// Whether all parts are counters, or all gauges.
+fn are_alike(catalogue: &Catalogue, choice: &Choice) -> bool {
+    let mut units = choice.parts.iter().filter_map(|&part| Some(catalogue.get(part)?.unit));
+    let first = units.next();
+    units.all(|unit| Some(unit) == first)
+}
+
+/// What the total may be made of, the best first.
+fn candidates(
+    channels: &[Channel],
+    board: Option<&Profile>,
+    discharging: Option<ChannelId>,
+    mut works: impl FnMut(&Channel) -> bool,
+) -> Vec<Choice> {
+    // Whatever tells power or energy, readable or not.
+    let told: Vec<&Channel> = channels
+        .iter()
+        .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
+        .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts) && channel.kind.is_sampled())
+        .collect();
+    let good: Vec<&Channel> =
+        told.iter().copied().filter(|channel| channel.reason.is_none() && works(channel)).collect();
+    let is_good = |channel: &Channel| good.iter().any(|good| good.channel == channel.channel);
+    let watts_of = |scope: Scope| {
+        good.iter().copied().filter(move |channel| channel.scope == scope && channel.unit == Unit::Watts)
+    };
+    // One kind of channels of a scope, all of them readable.
+    let whole = |scope: Scope, unit: Option<Unit>| {
+        let of_scope = told.iter().copied().filter(|channel| channel.scope == scope);
+        let of_unit = of_scope.filter(|channel| unit.is_none_or(|unit| channel.unit == unit));
+        kinds(of_unit).into_iter().find(|kind| kind.iter().all(|channel| is_good(channel)))
+    };
+    let mut choices = Vec::new();
+    let battery = good.iter().filter(|channel| Some(channel.channel) == discharging);
+    choices.extend(battery.map(|&battery| Choice::of(&[battery])));
+    let mut inputs: Vec<&Channel> = watts_of(Scope::BoardInput).collect();
+    inputs.sort_by_key(|channel| (channel.id != NODE_POWER, !is_meter(channel)));
+    choices.extend(inputs.iter().map(|&input| Choice::of(&[input])));
+    choices.extend(whole(Scope::Platform, Some(Unit::Watts)).map(|meters| Choice::of(&meters)));
+    let psys = good.iter().filter(|channel| is_psys(channel));
+    choices.extend(psys.map(|&psys| Choice::of(&[psys])));
+    choices.extend(board.and_then(|board| rails(channels, board)));
+    let packages = whole(Scope::Package, None);
+    choices.extend(packages.map(|packages| {
+        let cards = cards(good.iter().copied().filter(|channel| is_card(channel)));
+        of_packages(&packages, &whole(Scope::Dram, None).unwrap_or_default(), &cards)
+    }));
+    let pmic = good.iter().filter(|channel| channel.id == PMIC_POWER);
+    choices.extend(
+        pmic.map(|&pmic| Choice { without: "regulators, USB and 5 V consumers", ..Choice::of(&[pmic]) }),
+    );
+    choices
+}
+
+fn is_meter(channel: &Channel) -> bool {
+    channel.id.starts_with("power.power_meter")
+}
+
+fn is_psys(channel: &Channel) -> bool {
+    channel.scope == Scope::Platform && channel.unit == Unit::Joules
+}
+
+/// Processors inside a package are no cards.
+fn is_card(channel: &Channel) -> bool {
+    channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore")
+}
+
+/// Whether what the channel says can be true. Some meters have no sensor and answer all ones, and the platform
+/// counter of some servers stays at zero.
+fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
+    if !is_meter(channel) && !is_psys(channel) {
+        return true;
+    }
+    let Some(path) = channel.source.strip_prefix('/') else {
+        return counts(channel.channel, lists, || thread::sleep(BETWEEN));
+    };
+    root.in_time(path, Root::integer)
+        .is_ok_and(|micro| (1..50_000_000_000).contains(&micro) || channel.unit == Unit::Joules && micro > 0)
+}
+
+/// Whether a performance counter has counted anything yet, or does so in the next few milliseconds.
+fn counts(channel: ChannelId, lists: &mut [&mut Sources], mut wait: impl FnMut()) -> bool {
+    let mut sources = lists.iter_mut().flat_map(|list| list.iter_mut());
+    let Some(source) = sources.find(|source| source.channels().contains(&channel)) else { return false };
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            wait();
+        }
+        let mut values = Vec::new();
+        source.read(&mut values);
+        match value_of(channel, &values) {
+            Ok(0.0) => {}
+            found => return found.is_ok(),
+        }
+    }
+    false
+}
+
+/// The rails of the board's description, if all of them are read.
+fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
+    let of = |label: &String| {
+        let id = format!("power.rail.{}", slmscope_profiles::channel::id_part(label));
+        channels.iter().find(|channel| channel.id == id && channel.reason.is_none())
+    };
+    let parts: Option<Vec<&Channel>> = board.input_rails.iter().map(of).collect();
+    let parts = parts.filter(|parts| !parts.is_empty())?;
+    Some(Choice {
+        scope: Scope::Rail(board.input_rails.join("+")),
+        without: "the regulators before these rails",
+        ..Choice::of(&parts)
+    })
+}
+
+/// All packages with the memory and the cards beside them.
+fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> Choice {
+    let scope = match (dram.is_empty(), cards.is_empty()) {
+        (true, true) => Scope::Package,
+        (false, true) => Scope::Rail("package+dram".to_owned()),
+        (true, false) => Scope::Rail("package+gpu".to_owned()),
+        (false, false) => Scope::Rail("package+dram+gpu".to_owned()),
+    };
+    let without =
+        if cards.is_empty() { "board, disks, fans and cards" } else { "board, disks, fans and other cards" };
+    Choice { scope, without, ..Choice::of(&[packages, dram, cards].concat()) }
+}
+
+/// What stands in the way of a figure for the board, and where.
+fn why_none(channels: &[Channel]) -> (String, Reason) {
+    let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
+    let locked = channels
+        .iter()
+        .filter(power)
+        .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
+    if let Some(channel) = locked {
+        let detail = format!("{} would tell it, but this user may not read it", channel.id);
+        return (channel.source.clone(), Reason::new(ReasonCode::Permission, detail));
+    }
+    let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
+    let tell = batteries().filter(|battery| battery.reason.is_none()).count();
+    let detail = if tell == 0 {
+        "no sensor of what the machine draws"
+    } else if tell < batteries().count() {
+        "no sensor of what the machine draws, and not all of its batteries tell what they give"
+    } else {
+        "no sensor of what the machine draws; its battery tells while it discharges"
+    };
+    (String::new(), Reason::new(ReasonCode::NoSuchInterface, detail))
+}
+
+/// The first source, the names of all parts, and what they leave out.
+fn describe(parts: &[Channel], choice: &Choice) -> String {
+    let names = parts.iter().map(|part| part.id.as_str()).collect::<Vec<_>>().join(" + ");
+    let first = parts.first().map_or("", |part| part.source.as_str());
+    let without =
+        if choice.without.is_empty() { String::new() } else { format!("; without {}", choice.without) };
+    format!("{first} ({names}{without})")
+}
+
+/// Enters a sum that is not sampled, the slowest of its parts last.
+fn enter_sum(catalogue: &mut Catalogue, choice: &Choice) {
+    let mut parts: Vec<Channel> =
+        choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    parts.sort_by_key(|part| part.period_ns);
+    let source = describe(&parts, choice);
+    let channel = ("power.board", Quantity::Power, Unit::Watts, choice.scope.clone());
+    catalogue.sum(channel, parts.iter().map(|part| part.channel).collect(), source);
+}
+
+fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
+    let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
+    let counter = matches!(parts.first().map(|part| &part.kind), Some(Kind::Counter { .. }));
+    let (id, quantity, unit) = if counter {
+        ("energy.board", Quantity::Energy, Unit::Joules)
+    } else {
+        ("power.board", Quantity::Power, Unit::Watts)
+    };
+    let alone = parts.first().filter(|_| parts.len() == 1);
+    let entry = Entry {
+        id: id.to_owned(),
+        quantity,
+        unit,
+        scope: choice.scope.clone(),
+        class: alone.map_or(Class::Derived, |part| part.class),
+        source: describe(&parts, choice),
+        group: Group::Bus,
+    };
+    let range = |part: &Channel| if let Kind::Counter { range } = part.kind { range } else { None };
+    let to = if counter {
+        let range = alone.and_then(range);
+        let to = catalogue.counter_every(entry, range, parts.first().and_then(|part| part.period_ns));
+        catalogue.rate("power.board", to, Quantity::Power, Unit::Watts);
+        to
+    } else {
+        catalogue.gauge_every(entry, parts.first().and_then(|part| part.period_ns))
+    };
+    let parts =
+        parts.iter().map(|part| Part { channel: part.channel, range: range(part), last: None }).collect();
+    WithTotal { inner: Vec::new(), parts, to, sum: None, counter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum::tests::Script;
+    use super::*;
+    use slmscope_profiles::channel::Value;
+
+    #[test]
+    fn a_performance_counter_is_given_a_moment_to_count() {
+        let row = |psys: f64| vec![Value::Present(9.0), Value::Present(psys)];
+        let counting = |rows: &[f64]| {
+            let mut waits = 0;
+            let script = Script(rows.iter().map(|&psys| row(psys)).collect());
+            let mut list: Sources = vec![Box::new(script)];
+            (counts(1, &mut [&mut list], || waits += 1), waits)
+        };
+        assert_eq!(counting(&[0.5]), (true, 0));
+        assert_eq!(counting(&[0.0, 0.0, 1.0]), (true, 2));
+        assert_eq!(counting(&[0.0; ATTEMPTS as usize]), (false, ATTEMPTS - 1));
+        assert!(!counts(1, &mut [], || ()));
+    }
+
+    #[test]
+    fn a_platform_counter_of_the_pmu_is_the_board_only_where_it_counts() {
+        let scope_with = |psys: Value| {
+            let mut catalogue = Catalogue::default();
+            for (id, scope) in [("energy.package-0", Scope::Package), ("energy.psys", Scope::Platform)] {
+                let entry = Entry {
+                    id: id.to_owned(),
+                    quantity: Quantity::Energy,
+                    unit: Unit::Joules,
+                    scope,
+                    class: Class::Measured,
+                    source: "perf power/energy/".to_owned(),
+                    group: Group::Fast,
+                };
+                catalogue.counter(entry, None);
+            }
+            let mut list: Sources = vec![Box::new(Script([vec![Value::Present(9.0), psys]].into()))];
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::tree(dir.path()).unwrap();
+            discover(&root, &mut catalogue, None, None, &mut [&mut list]);
+            catalogue.channels().iter().find(|channel| channel.id == "power.board").unwrap().scope.clone()
+        };
+        assert_eq!(scope_with(Value::Present(1.0)), Scope::Platform);
+        assert_eq!(scope_with(Value::Absent(ReasonCode::ReadError)), Scope::Package);
+    }
+}
