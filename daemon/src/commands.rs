@@ -15,7 +15,7 @@ use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
-use slmscope_profiles::wire::Header;
+use slmscope_profiles::record::Header;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::worker::WorkerBackend;

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slmscope_profiles::channel::{Channel, ChannelId, Sample};
 use slmscope_profiles::job::Job;
 use slmscope_profiles::op::OpBatch;
+use slmscope_profiles::record::{Header, OpColumns, PlanRecord, Record};
 use slmscope_profiles::summary::Summary;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Frame, Header, OpColumns, OpsDetail, PlanFrame, Subscribe, glob_matches};
+use slmscope_profiles::wire::{Frame, OpsDetail, OpsDetails, Subscribe, Talk, glob_matches};
 
 use queue::{Item, Queue};
 
@@ -32,8 +33,9 @@ pub struct Hub {
 struct State {
     header: Header,
     channels: Vec<Channel>,
-    plan: Option<PlanFrame>,
-    summary: Option<Summary>,
+    plan: Option<PlanRecord>,
+    /// One for each lane that has batches.
+    summaries: Vec<Summary>,
     clients: Vec<Client>,
     next_client: ClientId,
 }
@@ -47,7 +49,7 @@ struct Client {
 
 struct Stream {
     wanted: Vec<bool>,
-    ops: OpsDetail,
+    ops: OpsDetails,
     period_ns: u64,
     /// By first channel of a sample, which stands for its source: when it was sent last.
     sent_ns: Vec<(ChannelId, u64)>,
@@ -77,8 +79,14 @@ fn encode(codec: Codec, frame: &Frame) -> Arc<[u8]> {
 impl Hub {
     /// A hub whose streams begin with `header` and `channels`.
     pub fn new(header: Header, channels: Vec<Channel>) -> Self {
-        let state =
-            State { header, channels, plan: None, summary: None, clients: Vec::new(), next_client: 1 };
+        let state = State {
+            header,
+            channels,
+            plan: None,
+            summaries: Vec::new(),
+            clients: Vec::new(),
+            next_client: 1,
+        };
         Self { state: Mutex::new(state), dropped: AtomicU64::new(0) }
     }
 
@@ -139,9 +147,11 @@ impl Hub {
             period_ns: (1e9 / hz) as u64,
             sent_ns: Vec::new(),
         });
-        let mut first = vec![Frame::Header(header.clone()), Frame::Catalogue { channels: channels.clone() }];
-        first.extend(plan.clone().map(Frame::Plan));
-        first.extend(jobs.iter().cloned().map(Frame::Job));
+        let mut first =
+            vec![Record::Header(header.clone()), Record::Catalogue { channels: channels.clone() }];
+        first.extend(plan.clone().map(Record::Plan));
+        let jobs = jobs.iter().cloned().map(|job| Frame::from(Talk::Job(job)));
+        let first: Vec<Frame> = first.into_iter().map(Frame::from).chain(jobs).collect();
         for frame in &first {
             client.control(&mut Encoded::new(frame));
         }
@@ -161,10 +171,10 @@ impl Hub {
     }
 
     /// Announces the plan that the batches from now on belong to.
-    pub fn set_plan(&self, plan: PlanFrame) {
+    pub fn set_plan(&self, plan: PlanRecord) {
         let mut state = self.state();
-        state.flush_summary(&self.dropped);
-        state.broadcast(&Frame::Plan(plan.clone()));
+        state.flush_summaries(&self.dropped);
+        state.broadcast(&Record::Plan(plan.clone()).into());
         state.plan = Some(plan);
     }
 
@@ -183,14 +193,14 @@ impl Hub {
             let wanted = sample.values.iter().filter(|(id, _)| is_wanted(*id)).count();
             if wanted == sample.values.len() {
                 // Most readings come when nobody's is due: nothing is made before somebody's is.
-                let frame = frame.get_or_insert_with(|| Frame::Sample(sample.clone()));
+                let frame = frame.get_or_insert_with(|| Record::Sample(sample.clone()).into());
                 let codec = client.queue.codec();
                 let bytes = encoded[codec as usize].get_or_insert_with(|| encode(codec, frame)).clone();
                 client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
             } else if wanted > 0 {
                 let mut part = sample.clone();
                 part.values.retain(|(id, _)| is_wanted(*id));
-                let bytes = encode(client.queue.codec(), &Frame::Sample(part));
+                let bytes = encode(client.queue.codec(), &Record::Sample(part).into());
                 client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
             }
         }
@@ -201,7 +211,7 @@ impl Hub {
         let mut state = self.state();
         let state = &mut *state;
         if state.clients.iter().any(|client| client.wants(OpsDetail::Raw)) {
-            let frame = Frame::Ops(OpColumns::from(batch));
+            let frame = Record::Ops(OpColumns::from(batch)).into();
             let mut encoded = Encoded::new(&frame);
             for client in state.clients.iter().filter(|client| client.wants(OpsDetail::Raw)) {
                 let bytes = encoded.bytes(client.queue.codec());
@@ -214,29 +224,30 @@ impl Hub {
         else {
             return;
         };
-        match &mut state.summary {
-            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
-            _ => {
-                let next = Summary::of(batch, &plan.sites);
-                state.flush_summary(&self.dropped);
-                state.summary = Some(next);
-            }
-        }
         let is_full = |summary: &Summary| summary.end_ns.saturating_sub(summary.begin_ns) >= SUMMARY_NS;
-        if state.summary.as_ref().is_some_and(is_full) {
-            state.flush_summary(&self.dropped);
+        match state.summaries.iter_mut().find(|summary| summary.lane == batch.head.lane) {
+            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
+            Some(_) => {
+                let next = Summary::of(batch, &plan.sites);
+                state.flush_summaries(&self.dropped);
+                state.summaries.push(next);
+            }
+            None => state.summaries.push(Summary::of(batch, &plan.sites)),
+        }
+        if state.summaries.iter().any(is_full) {
+            state.flush_summaries(&self.dropped);
         }
     }
 
     /// Sends what is summed up, at the end of a phase.
     pub fn flush(&self) {
-        self.state().flush_summary(&self.dropped);
+        self.state().flush_summaries(&self.dropped);
     }
 
     /// Ends all connections, with a reason.
     pub fn close(&self, reason: &str) {
         let mut state = self.state();
-        let frame = Frame::Bye { reason: reason.to_owned() };
+        let frame = Talk::Bye { reason: reason.to_owned() }.into();
         let mut encoded = Encoded::new(&frame);
         for client in &mut state.clients {
             client.control(&mut encoded);
@@ -253,14 +264,15 @@ impl State {
         }
     }
 
-    fn flush_summary(&mut self, dropped: &AtomicU64) {
-        let Some(summary) = self.summary.take() else { return };
-        let seq = (summary.first_seq, summary.last_seq);
-        let frame = Frame::Summary(summary);
-        let mut encoded = Encoded::new(&frame);
-        for client in self.clients.iter().filter(|client| client.wants(OpsDetail::Summary)) {
-            let bytes = encoded.bytes(client.queue.codec());
-            client.queue.push(Item::Ops { seq, bytes }, dropped);
+    fn flush_summaries(&mut self, dropped: &AtomicU64) {
+        for summary in self.summaries.drain(..) {
+            let seq = (summary.first_seq, summary.last_seq);
+            let frame = Frame::Summary(summary);
+            let mut encoded = Encoded::new(&frame);
+            for client in self.clients.iter().filter(|client| client.wants(OpsDetail::Summary)) {
+                let bytes = encoded.bytes(client.queue.codec());
+                client.queue.push(Item::Ops { seq, bytes }, dropped);
+            }
         }
     }
 }
@@ -272,7 +284,7 @@ impl Client {
     }
 
     fn wants(&self, detail: OpsDetail) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.ops == detail)
+        self.stream.as_ref().is_some_and(|stream| stream.ops.contains(detail))
     }
 }
 

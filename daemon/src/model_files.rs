@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use slmscope_profiles::checkpoint::{Content, INDEX, MOST_INDEX, select, shards};
+use slmscope_profiles::wire::ErrorCode;
 
 use crate::config::Config;
 
@@ -30,10 +31,10 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// The code of the answer.
-    pub(crate) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Forbidden(_) => "forbidden",
-            Self::NoModel(_) => "unknown_model",
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::NoModel(_) => ErrorCode::UnknownModel,
         }
     }
 }
@@ -121,7 +122,7 @@ mod tests {
 
         std::fs::write(folder.path().join("elsewhere"), "x").unwrap();
         std::os::unix::fs::symlink("../../elsewhere", model.join("b.safetensors")).unwrap();
-        assert_eq!(error(&path).code(), "forbidden");
+        assert_eq!(error(&path).code(), ErrorCode::Forbidden);
         std::fs::remove_file(model.join("b.safetensors")).unwrap();
         std::fs::create_dir(model.join("b.safetensors")).unwrap();
         assert!(error(&path).to_string().contains("b.safetensors is no regular file"));
@@ -134,6 +135,6 @@ mod tests {
         assert_eq!(files.len(), 4);
         let file = model.join("config.json").display().to_string();
         assert_eq!(open(&config, &file).unwrap().0, [file]);
-        assert_eq!(error(folder.path().join("elsewhere").to_str().unwrap()).code(), "forbidden");
+        assert_eq!(error(folder.path().join("elsewhere").to_str().unwrap()).code(), ErrorCode::Forbidden);
     }
 }

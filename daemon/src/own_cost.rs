@@ -24,10 +24,13 @@ use slmscope_probes::{Pace, Root, process};
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
+use slmscope_profiles::lane::Lane;
+use slmscope_profiles::op::Granularity;
 use slmscope_profiles::profile::Profile;
+use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Frame, MAGIC, Method, PlanFrame, Request, Subscribe};
+use slmscope_profiles::wire::{MAGIC, Method, Request, Subscribe};
 use tokio::sync::oneshot;
 
 use crate::backend::protocol::{Load, Loaded, Prompt, Source};
@@ -140,7 +143,7 @@ impl OwnCost {
                 hub.ops(&batch);
             }
             if let Some(Event::Span(span)) = event {
-                hub.publish(&Frame::Span(span.clone()));
+                hub.publish(&Record::Span(span.clone()).into());
             }
         })?;
         let disturbed = before.disturbed_until(&self.look(Some(&watching)));
@@ -231,11 +234,14 @@ struct Watching {
 impl Watching {
     fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
         let daemon = Arc::new(commands::assemble(&Root::live()?, Config::default(), None)?);
-        daemon.hub.set_plan(PlanFrame {
+        let threads = threads::default_count(Setup::default().executor).get() as u32;
+        daemon.hub.set_plan(PlanRecord {
             plan: 1,
             model: "own cost".to_owned(),
-            threads: threads::default_count(Setup::default().executor).get() as u32,
+            threads,
             path: loaded.isa.clone(),
+            granularity: Granularity::Op,
+            lanes: vec![Lane::host(threads)],
             roofs: Roofs::default(),
             sites: loaded.sites.clone(),
         });
@@ -285,7 +291,7 @@ impl Watching {
 pub fn client() -> anyhow::Result<()> {
     let mut stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     stream.write_all(&MAGIC)?;
-    let request = Request { id: None, method: Method::Subscribe(Subscribe::default()) };
+    let request = Request::new(None, Method::Subscribe(Subscribe::default()));
     stream.write_all(&Codec::MessagePack.encode(Envelope::Request, &request))?;
     let (mut buffer, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {

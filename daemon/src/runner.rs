@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use slmscope_probes::{Root, Sampler};
 use slmscope_profiles::job::{Job, JobId};
-use slmscope_profiles::wire::Frame;
+use slmscope_profiles::record::{Mark, Record};
+use slmscope_profiles::wire::Talk;
 
 pub use request::{JobRequest, Submitter};
 pub use samples::SampleLog;
@@ -181,8 +182,12 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table();
         let result = change(&mut table);
-        for job in table.take_changed() {
-            self.hub.publish(&Frame::Job(job));
+        for change in table.take_changed() {
+            if change.is_new_state {
+                let mark = Mark::state_of(&change.job, self.clock.now_ns());
+                self.hub.publish(&Record::Mark(mark).into());
+            }
+            self.hub.publish(&Talk::Job(change.job).into());
         }
         self.pace.set_busy(table.is_busy());
         result

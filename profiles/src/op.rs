@@ -8,12 +8,18 @@
 //!    |--(before)------|--gap--[op]--gap--[op]--gap--[op]--(after)--[sample]---|
 //! ```
 //!
-//! The first event's gap counts from `begin_ns`. Named spans (`other`) hold what is no op: sampling,
-//! detokenizing.
+//! The first event's gap counts from `begin_ns`. Named spans ([`crate::span`]) hold what is no op, like
+//! sampling. A batch is of one lane ([`crate::lane`]); a device's lane has its own clock ([`crate::clock`]). An
+//! engine that reports tokens alone sends batches without events.
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::ClockSource;
+use crate::job::JobId;
+use crate::lane::LaneId;
+use crate::open::open_words;
 use crate::plan::SiteId;
+use crate::span::NamedSpan;
 
 /// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,34 +88,28 @@ pub struct OpEvent {
     pub duration: u32,
 }
 
-/// A stretch inside a token that is no op.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// How fine the events of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OtherSpan {
-    /// Choosing the next id from the logits.
-    Sample,
-    /// Ids to text.
-    Detokenize,
-}
-
-impl OtherSpan {
-    /// All of them, in the order in which a batch counts them.
-    pub const ALL: [Self; 2] = [Self::Sample, Self::Detokenize];
-
-    /// As spelled in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sample => "sample",
-            Self::Detokenize => "detokenize",
-        }
-    }
+pub enum Granularity {
+    /// Every step of the plan is an event.
+    #[default]
+    Op,
+    /// Batches have no events: only the wall time of a token and its named spans are known.
+    Token,
 }
 
 /// What the events of a batch have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchHead {
+    /// The job.
+    #[serde(default)]
+    pub job: JobId,
     /// The plan whose sites the events name.
     pub plan: u32,
+    /// Index into the plan's lanes: where the events ran.
+    #[serde(default)]
+    pub lane: LaneId,
     /// Repetition, from 0.
     #[serde(rename = "run")]
     pub repetition: u32,
@@ -125,19 +125,58 @@ pub struct BatchHead {
     pub seq: u64,
     /// Begin of the token, CLOCK_MONOTONIC ns: the end of the one before.
     pub begin_ns: u64,
-    /// End of the token.
+    /// End of the token, CLOCK_MONOTONIC ns.
     pub end_ns: u64,
     /// Nanoseconds per tick of `gap` and `duration`.
     pub tick_ns: u32,
-    /// Time in named spans, ns, in the order of [`OtherSpan::ALL`].
-    pub other_ns: [u64; 2],
+    /// The clock that `gap` and `duration` were taken with.
+    #[serde(default)]
+    pub clock: ClockSource,
 }
 
-/// The events of one token or chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The events of one token or chunk in one lane.
+#[derive(Debug, Clone, PartialEq)]
 pub struct OpBatch {
     /// What they share.
     pub head: BatchHead,
-    /// In the order in which they ran.
+    /// Time in named spans; each name at most once.
+    pub spans: Vec<NamedSpan>,
+    /// What else is known of the events; mostly nothing.
+    pub columns: Vec<ColumnValue>,
+    /// In the order in which they ran; none if the engine reports tokens alone.
     pub events: Vec<OpEvent>,
+}
+
+open_words! {
+    /// What a column of a batch holds.
+    pub enum ColumnQuantity {
+        /// Experts of a mixture that ran, a count.
+        Experts = "experts",
+        /// Time that the op's threads waited for each other, ns, summed over the threads.
+        BarrierWait = "barrier_wait_ns",
+    }
+}
+
+impl ColumnQuantity {
+    /// The quantity that has this number; `None` if no known one has.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::KNOWN.get(number as usize).cloned()
+    }
+
+    /// Its number; `None` for quantities that this build does not know.
+    pub fn number(&self) -> Option<u32> {
+        Self::KNOWN.iter().position(|known| known == self).map(|at| at as u32)
+    }
+}
+
+/// One value beside the events of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnValue {
+    /// Index of its event in the batch; `None` for a value of the whole batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u32>,
+    /// What the value is.
+    pub quantity: ColumnQuantity,
+    /// Finite.
+    pub value: f64,
 }

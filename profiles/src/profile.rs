@@ -4,31 +4,41 @@
 use std::collections::BTreeMap;
 
 use crate::books::Books;
+use crate::clock::ClockSource;
 use crate::job::{JobId, Span};
-use crate::op::{OpBatch, OtherSpan, Phase};
+use crate::lane::{HOST_LANE, Lane, LaneId};
+use crate::op::{OpBatch, Phase};
 use crate::plan::site::OpSite;
-use crate::result::{Figures, LoadTimes, OpRow, OtherRow, PhaseBooks, TokenTimes};
+use crate::result::{Figures, LaneBooks, LoadTimes, OpRow, PhaseBooks, TokenTimes};
 use crate::roofline::Roofs;
+use crate::span::SpanName;
 use crate::stats::{Estimate, median, percentile};
 
-/// Collects a run's records and makes its tables.
+/// Collects a run's records and makes its tables. Phases and rates are those of the host's lane.
 #[derive(Debug, Default)]
 pub struct Profile {
     sites: Vec<OpSite>,
+    /// Lanes beside the host's.
+    lanes: Vec<Lane>,
     path: String,
-    recorded: BTreeMap<(u32, Phase), Recorded>,
-    /// By phase, then by site.
-    ops: BTreeMap<Phase, Vec<Totals>>,
+    recorded: BTreeMap<Measured, Recorded>,
+    /// By phase and lane, then by site.
+    ops: BTreeMap<(Phase, LaneId), Vec<Totals>>,
     spans: Vec<Span>,
 }
 
-/// What the batches of one phase of one repetition say.
+/// What recorded batches have in common.
+type Measured = (u32, Phase, LaneId);
+
+/// What the batches of one phase of one repetition say of one lane.
 #[derive(Debug, Default)]
 struct Recorded {
     books: Books,
     rows: u64,
     begin_ns: u64,
     token_ends_ns: Vec<u64>,
+    /// The largest of its batches.
+    placement_error_ns: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -47,26 +57,43 @@ fn is_measured(phase: Phase) -> bool {
 }
 
 impl Profile {
-    /// An empty profile of a plan with these sites, whose kernels are named by `path`.
+    /// An empty profile of a plan with these sites, whose kernels are named by `path`. It knows the host's lane
+    /// alone.
     pub fn new(sites: Vec<OpSite>, path: String) -> Self {
         Self { sites, path, ..Self::default() }
     }
 
-    /// Adds the events of one token or chunk. Phases that are not measured are ignored.
+    /// Takes batches of these lanes too.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: &[Lane]) -> Self {
+        self.lanes = lanes.iter().filter(|lane| lane.lane != HOST_LANE).cloned().collect();
+        self
+    }
+
+    fn has_lane(&self, lane: LaneId) -> bool {
+        lane == HOST_LANE || self.lanes.iter().any(|known| known.lane == lane)
+    }
+
+    /// Adds the events of one token or chunk. Phases that are not measured and lanes that the plan does not have
+    /// are ignored.
     pub fn add_batch(&mut self, batch: &OpBatch) {
         let head = &batch.head;
-        if !is_measured(head.phase) {
+        if !is_measured(head.phase) || !self.has_lane(head.lane) {
             return;
         }
         let (rows, context) = (u64::from(head.rows), u64::from(head.context));
-        let recorded = self.recorded.entry((head.repetition, head.phase)).or_default();
+        let recorded = self.recorded.entry((head.repetition, head.phase, head.lane)).or_default();
         if recorded.token_ends_ns.is_empty() {
             recorded.begin_ns = head.begin_ns;
         }
         recorded.books.add(&Books::of(batch));
         recorded.rows += rows;
         recorded.token_ends_ns.push(head.end_ns);
-        let ops = self.ops.entry(head.phase).or_insert_with(|| vec![Totals::default(); self.sites.len()]);
+        if let ClockSource::Device { calibration } = &head.clock {
+            recorded.placement_error_ns = recorded.placement_error_ns.max(calibration.error_ns);
+        }
+        let ops = self.ops.entry((head.phase, head.lane));
+        let ops = ops.or_insert_with(|| vec![Totals::default(); self.sites.len()]);
         for event in &batch.events {
             let at = usize::from(event.site);
             let (Some(site), Some(totals)) = (self.sites.get(at), ops.get_mut(at)) else { continue };
@@ -92,7 +119,10 @@ impl Profile {
     /// was cancelled, or whose worker died, has measured until then.
     pub fn close_broken(&mut self, job: JobId) {
         let spans = &mut self.spans;
-        for (&(repetition, phase), recorded) in &self.recorded {
+        for (&(repetition, phase, lane), recorded) in &self.recorded {
+            if lane != HOST_LANE {
+                continue;
+            }
             let is_told = spans.iter().any(|span| (span.repetition, span.phase) == (repetition, phase));
             let Some(&end_ns) = recorded.token_ends_ns.last().filter(|_| !is_told) else { continue };
             spans.push(Span {
@@ -102,7 +132,7 @@ impl Profile {
                 begin_ns: recorded.begin_ns,
                 end_ns,
                 tokens: recorded.rows as u32,
-                sample_ns: recorded.books.other_ns[OtherSpan::Sample as usize],
+                sample_ns: recorded.books.span_ns(&SpanName::Sample),
                 token_ends_ns: recorded.token_ends_ns.clone(),
             });
         }
@@ -131,7 +161,7 @@ impl Profile {
         self.spans
             .iter()
             .map(|span| {
-                let recorded = self.recorded.get(&(span.repetition, span.phase)).unwrap_or(&none);
+                let recorded = self.recorded.get(&(span.repetition, span.phase, HOST_LANE)).unwrap_or(&none);
                 let books = &recorded.books;
                 let all = recorded.rows == u64::from(span.tokens);
                 // Tokens follow each other without a seam, so all of them together are the phase; what the
@@ -148,33 +178,54 @@ impl Profile {
                     ops_ns: books.ops_ns,
                     gap_ns: books.gap_ns,
                     unattributed_ns: books.unattributed_ns + (recorded_wall_ns - books.wall_ns),
-                    other: OtherSpan::ALL
-                        .into_iter()
-                        .zip(books.other_ns)
-                        .map(|(span, ns)| OtherRow { name: span.as_str().to_owned(), ns })
-                        .collect(),
+                    other: books.other.clone(),
                 }
+            })
+            .collect()
+    }
+
+    /// Books of the lanes beside the host's in every measured phase, by repetition.
+    pub fn lanes(&self) -> Vec<LaneBooks> {
+        let beside = self.recorded.iter().filter(|((_, _, lane), _)| *lane != HOST_LANE);
+        beside
+            .filter_map(|(&(repetition, phase, id), recorded)| {
+                let lane = self.lanes.iter().find(|lane| lane.lane == id)?;
+                let books = &recorded.books;
+                Some(LaneBooks {
+                    lane: lane.clone(),
+                    phase,
+                    repetition,
+                    recorded_tokens: recorded.rows,
+                    wall_ns: books.wall_ns,
+                    ops_ns: books.ops_ns,
+                    gap_ns: books.gap_ns,
+                    unattributed_ns: books.unattributed_ns,
+                    other: books.other.clone(),
+                    placement_error_ns: recorded.placement_error_ns,
+                })
             })
             .collect()
     }
 
     /// Every site in every measured phase, in the order of the plan, held against `roofs`.
     pub fn ops(&self, roofs: &Roofs) -> Vec<OpRow> {
-        let mut walls: BTreeMap<Phase, u64> = BTreeMap::new();
+        let mut walls: BTreeMap<(Phase, LaneId), u64> = BTreeMap::new();
         for books in self.phases() {
-            *walls.entry(books.phase).or_default() += books.recorded_wall_ns;
+            *walls.entry((books.phase, HOST_LANE)).or_default() += books.recorded_wall_ns;
         }
         let mut rows = Vec::new();
-        for (&phase, ops) in &self.ops {
-            // Batches of a repetition that broke off have no span; their own books are the measure then.
-            let wall = walls.get(&phase).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
-                let of_phase = self.recorded.iter().filter(|((_, p), _)| *p == phase);
-                of_phase.map(|(_, recorded)| recorded.books.wall_ns).sum()
+        for (&(phase, lane), ops) in &self.ops {
+            // A device has no spans, nor have batches of a repetition that broke off: their own books are the
+            // measure then.
+            let wall = walls.get(&(phase, lane)).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
+                let alike = self.recorded.iter().filter(|((_, p, l), _)| (*p, *l) == (phase, lane));
+                alike.fold(0, |sum, (_, recorded)| sum.saturating_add(recorded.books.wall_ns))
             });
             let ran = self.sites.iter().zip(ops).filter(|(_, totals)| totals.count > 0);
             rows.extend(ran.map(|(site, totals)| OpRow {
                 id: site.id,
                 phase,
+                lane,
                 module: site.module,
                 name: site.name.clone(),
                 kind: site.kind,
@@ -245,6 +296,7 @@ mod tests {
     use crate::format::{KvFormat, WeightFormat};
     use crate::op::{BatchHead, OpEvent};
     use crate::plan::Plan;
+    use crate::span::NamedSpan;
 
     fn plan() -> Plan {
         let spec = catalogue::find("smollm2-135m").unwrap().spec();
@@ -256,7 +308,9 @@ mod tests {
         let end_ns = begin_ns + u64::from(sites) * 120 + 500;
         OpBatch {
             head: BatchHead {
+                job: 1,
                 plan: 0,
+                lane: HOST_LANE,
                 repetition,
                 phase: Phase::Decode,
                 token,
@@ -266,8 +320,10 @@ mod tests {
                 begin_ns,
                 end_ns,
                 tick_ns: 1,
-                other_ns: [500, 0],
+                clock: ClockSource::Host,
             },
+            spans: vec![NamedSpan { name: SpanName::Sample, ns: 500 }],
+            columns: Vec::new(),
             events: (0..sites).map(|site| OpEvent { site, reserved: 0, gap: 20, duration: 100 }).collect(),
         }
     }

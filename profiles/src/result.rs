@@ -10,10 +10,12 @@ use crate::conditions::Conditions;
 use crate::finding::Finding;
 use crate::format::WeightFormat;
 use crate::host::Host;
-use crate::op::Phase;
+use crate::lane::{Lane, LaneId};
+use crate::op::{Granularity, Phase};
 use crate::plan::SiteId;
 use crate::plan::site::{Module, OpKind};
 use crate::roofline::{OpRoof, Roofs};
+use crate::span::NamedSpan;
 use crate::spec::tensors::ParamCounts;
 use crate::stats::Estimate;
 use crate::workload::Workload;
@@ -48,6 +50,9 @@ pub struct RunResult {
     pub roofs: Roofs,
     /// Measured phases of every repetition.
     pub phases: Vec<PhaseBooks>,
+    /// The same of the lanes beside the host's; empty where the host computes alone.
+    #[serde(default)]
+    pub lanes: Vec<LaneBooks>,
     /// The figures that people quote.
     pub summary: Figures,
     /// Every step of the plan in every phase, summed over the repetitions.
@@ -127,6 +132,9 @@ pub struct EngineInfo {
     pub threads: u32,
     /// Instruction sets that the kernels were built for.
     pub isa: String,
+    /// Whether steps of the plan were recorded, or tokens alone.
+    #[serde(default)]
+    pub granularity: Granularity,
 }
 
 /// How fit a machine was to measure on.
@@ -187,16 +195,36 @@ pub struct PhaseBooks {
     /// What nothing explains.
     pub unattributed_ns: u64,
     /// In named spans.
-    pub other: Vec<OtherRow>,
+    pub other: Vec<NamedSpan>,
 }
 
-/// Time in a named span.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtherRow {
-    /// Its name.
-    pub name: String,
-    /// ns
-    pub ns: u64,
+/// The books of a lane beside the host's in one phase of one repetition. ops + gap + Σ other + unattributed =
+/// wall. The host's time in waiting for it is a named span of the phase's own books: the two are not added up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaneBooks {
+    /// Which lane.
+    #[serde(flatten)]
+    pub lane: Lane,
+    /// Which phase.
+    pub phase: Phase,
+    /// Repetition, from 0.
+    #[serde(rename = "run")]
+    pub repetition: u32,
+    /// Prompt tokens in prefill, steps in decode, as far as they were recorded.
+    pub recorded_tokens: u64,
+    /// What the recorded tokens took in this lane, ns.
+    pub wall_ns: u64,
+    /// In steps of the plan.
+    pub ops_ns: u64,
+    /// Between steps, up to 1 µs a border.
+    pub gap_ns: u64,
+    /// What nothing explains.
+    pub unattributed_ns: u64,
+    /// In named spans.
+    pub other: Vec<NamedSpan>,
+    /// Begin and end of its batches lie within this of the truth, ns; null if they were not placed on the host's
+    /// clock, or are of it.
+    pub placement_error_ns: Option<u64>,
 }
 
 /// The figures that people quote. Medians over repetitions.
@@ -258,6 +286,9 @@ pub struct OpRow {
     pub id: SiteId,
     /// Phase.
     pub phase: Phase,
+    /// Lane that it ran in; 0 is the host's.
+    #[serde(default)]
+    pub lane: LaneId,
     /// Part of the model.
     pub module: Module,
     /// Name, the same in every layer.
@@ -278,7 +309,7 @@ pub struct OpRow {
     pub bytes: u64,
     /// FLOPs by the plan's rule.
     pub flops: u64,
-    /// Of the phase's recorded wall time, 0 to 1.
+    /// Of its lane's recorded wall time in the phase, 0 to 1; above 1 where ops overlap.
     pub share: f64,
     /// How near the roofs it came; null without roofs, or where the plan counts neither bytes nor FLOPs.
     #[serde(default)]
@@ -398,11 +429,17 @@ impl RunResult {
                 format: None,
                 not_in_format: Vec::new(),
             },
-            engine: EngineInfo { executor: String::new(), threads: 0, isa: String::new() },
+            engine: EngineInfo {
+                executor: String::new(),
+                threads: 0,
+                isa: String::new(),
+                granularity: Granularity::Op,
+            },
             workload: Workload::default(),
             hygiene: Hygiene::default(),
             roofs: Roofs::absent(error),
             phases: Vec::new(),
+            lanes: Vec::new(),
             summary: Figures::default(),
             ops: Vec::new(),
             memory: Memory::default(),

@@ -4,15 +4,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::books::Books;
+use crate::job::JobId;
+use crate::lane::LaneId;
 use crate::op::{OpBatch, Phase};
 use crate::plan::SiteId;
 use crate::plan::site::OpSite;
 
-/// Batches of one run and phase, added up.
+/// Batches of one repetition, phase and lane, added up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The job.
+    #[serde(default)]
+    pub job: JobId,
     /// The plan whose sites are named.
     pub plan: u32,
+    /// The lane: times of different lanes are not added up.
+    #[serde(default)]
+    pub lane: LaneId,
     /// Repetition.
     #[serde(rename = "run")]
     pub repetition: u32,
@@ -64,7 +72,9 @@ impl Summary {
     pub fn of(batch: &OpBatch, sites: &[OpSite]) -> Self {
         let head = &batch.head;
         let mut summary = Self {
+            job: head.job,
             plan: head.plan,
+            lane: head.lane,
             repetition: head.repetition,
             phase: head.phase,
             first_seq: head.seq,
@@ -86,10 +96,11 @@ impl Summary {
     /// Whether `batch` continues what is summed here.
     pub fn continues(&self, batch: &OpBatch) -> bool {
         let head = &batch.head;
-        (head.plan, head.repetition, head.phase) == (self.plan, self.repetition, self.phase)
+        (head.job, head.plan, head.lane) == (self.job, self.plan, self.lane)
+            && (head.repetition, head.phase) == (self.repetition, self.phase)
     }
 
-    /// Adds a batch of the same plan, run and phase.
+    /// Adds a batch of the same job, plan, lane, repetition and phase.
     pub fn add(&mut self, batch: &OpBatch, sites: &[OpSite]) {
         let head = &batch.head;
         let (rows, context) = (u64::from(head.rows), u64::from(head.context));

@@ -1,12 +1,16 @@
 //! Every message survives both codecs, and hostile bytes are refused without harm.
 
 use slmscope_profiles::channel::{ReasonCode, Sample, Value};
+use slmscope_profiles::clock::ClockSource;
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::op::{BatchHead, OpBatch, OpEvent, Phase};
+use slmscope_profiles::record::{OpColumns, Record};
+use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::stats::SplitMix;
 use slmscope_profiles::wire::codec::{Codec, CodecError, Envelope, Incoming, MAX_MESSAGE};
 use slmscope_profiles::wire::{
-    Frame, Method, OpColumns, OpsDetail, Outcome, Reply, Request, Submit, Subscribe, WireError,
+    ErrorCode, Frame, MAGIC, Method, OpsDetails, Outcome, PROTOCOL, Reply, Request, Submit, Subscribe, Talk,
+    WireError, may_be_magic, other_protocol, protocol_of,
 };
 use slmscope_profiles::workload::Workload;
 
@@ -14,7 +18,9 @@ const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
 fn batch() -> OpBatch {
     let head = BatchHead {
+        job: 9,
         plan: 1,
+        lane: 0,
         repetition: 2,
         phase: Phase::Prefill,
         token: 3,
@@ -24,11 +30,12 @@ fn batch() -> OpBatch {
         begin_ns: 6,
         end_ns: 7,
         tick_ns: 1,
-        other_ns: [8, 0],
+        clock: ClockSource::Host,
     };
+    let spans = vec![NamedSpan { name: SpanName::Sample, ns: 8 }];
     let events =
         (0..300).map(|i| OpEvent { site: i, reserved: 0, gap: u32::from(i) * 7, duration: u32::MAX });
-    OpBatch { head, events: events.collect() }
+    OpBatch { head, spans, columns: Vec::new(), events: events.collect() }
 }
 
 fn through(codec: Codec, envelope: Envelope, bytes: &impl serde::Serialize) -> Vec<u8> {
@@ -52,7 +59,7 @@ fn requests_survive_both_codecs() {
         },
         detach: true,
     };
-    let subscribe = Subscribe { channels: vec!["cpu.*".to_owned()], max_hz: 5.0, ops: OpsDetail::Raw };
+    let subscribe = Subscribe { channels: vec!["cpu.*".to_owned()], max_hz: 5.0, ops: OpsDetails::BOTH };
     let methods = [
         Method::Subscribe(subscribe),
         Method::Submit(submit),
@@ -63,7 +70,7 @@ fn requests_survive_both_codecs() {
     ];
     for codec in CODECS {
         for (method, id) in methods.iter().cloned().zip([Some(1), None, Some(3), None, Some(5), None]) {
-            let request = Request { id, method };
+            let request = Request::new(id, method);
             let message = through(codec, Envelope::Request, &request);
             assert_eq!(codec.request(&message).unwrap(), request, "{codec:?}");
         }
@@ -74,9 +81,48 @@ fn requests_survive_both_codecs() {
 fn a_subscription_may_be_written_by_hand() {
     let request = Codec::Json.request(br#"{"subscribe":{"channels":["temp.*"]}}"#).unwrap();
     let Method::Subscribe(subscribe) = request.method else { panic!("{request:?}") };
-    assert_eq!((subscribe.max_hz, subscribe.ops), (10.0, OpsDetail::Summary));
+    assert_eq!((subscribe.max_hz, subscribe.ops), (10.0, OpsDetails::SUMMARY));
     assert!(Codec::Json.request(br#"{"id":1,"dance":{}}"#).is_err());
     assert!(Codec::Json.request(b"{").is_err());
+}
+
+#[test]
+fn op_events_are_asked_for_as_a_word_or_as_a_list() {
+    for (text, wanted) in [
+        (r#""off""#, OpsDetails::OFF),
+        (r#""summary""#, OpsDetails::SUMMARY),
+        (r#""raw""#, OpsDetails::RAW),
+        (r#"["raw"]"#, OpsDetails::RAW),
+        (r#"["raw","summary"]"#, OpsDetails::BOTH),
+        (r#"["raw","dreams"]"#, OpsDetails::RAW),
+        ("[]", OpsDetails::OFF),
+    ] {
+        let request = Codec::Json.request(format!(r#"{{"subscribe":{{"ops":{text}}}}}"#).as_bytes()).unwrap();
+        let Method::Subscribe(subscribe) = request.method else { panic!("{request:?}") };
+        assert_eq!(subscribe.ops, wanted, "{text}");
+    }
+    assert_eq!(serde_json::to_string(&OpsDetails::BOTH).unwrap(), r#"["summary","raw"]"#);
+    assert!(Codec::Json.request(br#"{"subscribe":{"ops":"dreams"}}"#).is_err());
+}
+
+#[test]
+fn clients_of_other_protocols_are_known_and_told_the_remedy() {
+    assert_eq!((protocol_of(MAGIC), protocol_of(*b"slmscope")), (Some(PROTOCOL), Some(1)));
+    assert_eq!((protocol_of(*b"slmscop3"), protocol_of(*b"slmscop1")), (Some(3), None));
+    for (bytes, may_be) in [
+        (&b"s"[..], true),
+        (b"slmscop", true),
+        (b"slmscope", true),
+        (b"slmscop2", true),
+        (b"slmscopx", false),
+        (b"sx", false),
+    ] {
+        assert_eq!(may_be_magic(bytes), may_be, "{}", bytes.escape_ascii());
+    }
+    assert!(other_protocol(1).contains("update the client"));
+    assert!(other_protocol(3).contains("update the daemon"));
+    let stated = Codec::Json.request(br#"{"protocol":1,"status":{}}"#).unwrap();
+    assert_eq!((stated.protocol, stated.method), (Some(1), Method::Status {}));
 }
 
 #[test]
@@ -91,14 +137,14 @@ fn frames_and_replies_survive_both_codecs() {
     };
     for codec in CODECS {
         for frame in [
-            Frame::Ops(columns.clone()),
-            Frame::Sample(sample.clone()),
-            Frame::Gap { first_seq: 1, last_seq: 2, batches: 2 },
+            Frame::from(Record::Ops(columns.clone())),
+            Frame::from(Record::Sample(sample.clone())),
+            Frame::from(Talk::Gap { first_seq: 1, last_seq: 2, batches: 2 }),
         ] {
             let message = through(codec, Envelope::Frame, &frame);
             assert_eq!(codec.incoming(&message).unwrap(), Incoming::Frame(Box::new(frame)), "{codec:?}");
         }
-        let error = WireError { code: "busy".to_owned(), message: "m".to_owned(), field: None };
+        let error = WireError { code: ErrorCode::Busy, message: "m".to_owned(), field: None };
         for outcome in [Outcome::Ok(serde_json::json!({"job": 3})), Outcome::Error(error)] {
             let reply = Reply { re: Some(9), outcome };
             let message = through(codec, Envelope::Reply, &reply);
@@ -126,8 +172,7 @@ fn a_long_message_is_refused_before_it_is_read() {
     assert!(matches!(Codec::MessagePack.split(&mut claim), Err(CodecError::TooLong(_))));
     let mut endless = vec![b'{'; MAX_MESSAGE + 1];
     assert!(matches!(Codec::Json.split(&mut endless), Err(CodecError::TooLong(_))));
-    let mut half =
-        Codec::MessagePack.encode(Envelope::Request, &Request { id: None, method: Method::Jobs {} });
+    let mut half = Codec::MessagePack.encode(Envelope::Request, &Request::new(None, Method::Jobs {}));
     half.pop();
     assert_eq!(Codec::MessagePack.split(&mut half).unwrap(), None);
 }
@@ -136,11 +181,9 @@ fn a_long_message_is_refused_before_it_is_read() {
 fn random_bytes_never_panic() {
     let mut random = SplitMix(42);
     let seeds = [
-        Codec::MessagePack.encode(Envelope::Frame, &Frame::Ops(OpColumns::from(&batch())))[4..].to_vec(),
-        Codec::Json.encode(
-            Envelope::Request,
-            &Request { id: Some(1), method: Method::Subscribe(Subscribe::default()) },
-        ),
+        Codec::MessagePack.encode(Envelope::Frame, &Record::Ops(OpColumns::from(&batch())))[4..].to_vec(),
+        Codec::Json
+            .encode(Envelope::Request, &Request::new(Some(1), Method::Subscribe(Subscribe::default()))),
     ];
     for round in 0..20_000 {
         let mut bytes = seeds[round % 2].clone();

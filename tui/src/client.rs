@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use slmscope_profiles::checkpoint::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
-use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, WireError};
+use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, Talk, WireError};
 
 /// The reading end.
 pub struct Connection {
@@ -46,7 +46,7 @@ impl Connection {
         connection.stream.set_read_timeout(None)?;
         match greeting {
             Some(Incoming::Frame(frame)) => match *frame {
-                Frame::Hello(hello) => connection.hello = hello,
+                Frame::Talk(Talk::Hello(hello)) => connection.hello = hello,
                 other => bail!("the daemon did not greet, but sent {other:?}"),
             },
             _ => bail!("the daemon closed the connection without a greeting"),
@@ -96,7 +96,7 @@ impl Connection {
     ) -> anyhow::Result<Result<serde_json::Value, WireError>> {
         let id = self.next_id;
         self.next_id += 1;
-        self.sender.send(&Request { id: Some(id), method }, files)?;
+        self.sender.send(&Request::new(Some(id), method), files)?;
         loop {
             match self.receive()? {
                 Some(Incoming::Reply(reply)) if reply.re == Some(id) => {
@@ -106,7 +106,7 @@ impl Connection {
                     });
                 }
                 Some(Incoming::Frame(frame)) => {
-                    if let Frame::Bye { reason } = &*frame {
+                    if let Frame::Talk(Talk::Bye { reason }) = &*frame {
                         bail!("the daemon ended the connection: {reason}");
                     }
                     self.early.push_back(Incoming::Frame(frame));

@@ -142,7 +142,7 @@ impl Keeper {
             return Ok(String::new());
         }
         if self.private {
-            sender.send(&Request { id: None, method: Method::Submit(default_job()) }, &[])?;
+            sender.send(&Request::new(None, Method::Submit(default_job())), &[])?;
         }
         loop {
             let message = match connection.next()? {

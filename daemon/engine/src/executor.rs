@@ -114,7 +114,7 @@ pub fn forward<E: Executor + ?Sized, C: Clock>(
 #[cfg(test)]
 mod tests {
     use slmscope_profiles::format::{KvFormat, WeightFormat};
-    use slmscope_profiles::op::OtherSpan;
+    use slmscope_profiles::span::{NamedSpan, SpanName};
 
     use super::*;
     use crate::clock::scripted::Scripted;
@@ -234,9 +234,9 @@ mod tests {
         let begin = clock.now_ns();
         clock.pass(333);
         let end = clock.now_ns();
-        recorder.span(OtherSpan::Sample, begin, end);
+        recorder.span(SpanName::Sample, begin, end);
         let recorded = recorder.recorded().unwrap();
-        assert_eq!(recorded.other_ns, [333, 0]);
+        assert_eq!(recorded.spans, [NamedSpan { name: SpanName::Sample, ns: 333 }]);
         let ops: u64 = recorded.events.iter().map(|e| u64::from(e.gap) + u64::from(e.duration)).sum();
         assert_eq!(ops + 333, end);
     }

@@ -7,8 +7,9 @@
 //! whole batch coarser, 1,024 times each; every border is then rounded down to a tick, so durations still
 //! add up to the time between first and last border and nothing is lost but the sub-tick parts.
 
-use slmscope_profiles::op::{OpEvent, OtherSpan};
+use slmscope_profiles::op::OpEvent;
 use slmscope_profiles::plan::SiteId;
+use slmscope_profiles::span::{self, NamedSpan, SpanName};
 
 /// Ticks grow by this power of two.
 const COARSER: u32 = 10;
@@ -25,7 +26,8 @@ pub struct Recorder {
     last: u64,
     /// A tick is `1 << shift` nanoseconds.
     shift: u32,
-    other_ns: [u64; OtherSpan::ALL.len()],
+    /// Has room for every known name.
+    spans: Vec<NamedSpan>,
 }
 
 /// What was recorded of one token or chunk: what a batch needs beside its labels.
@@ -37,8 +39,8 @@ pub struct Recorded<'a> {
     pub begin_ns: u64,
     /// Nanoseconds per tick of the events.
     pub tick_ns: u32,
-    /// Time in named spans, ns, in the order of [`OtherSpan::ALL`].
-    pub other_ns: [u64; OtherSpan::ALL.len()],
+    /// Time in named spans; each name at most once.
+    pub spans: &'a [NamedSpan],
 }
 
 impl Recorder {
@@ -51,7 +53,7 @@ impl Recorder {
             begin_ns: 0,
             last: 0,
             shift: 0,
-            other_ns: [0; OtherSpan::ALL.len()],
+            spans: Vec::with_capacity(SpanName::KNOWN.len()),
         }
     }
 
@@ -72,7 +74,7 @@ impl Recorder {
         self.begin_ns = now;
         self.last = 0;
         self.shift = 0;
-        self.other_ns = [0; OtherSpan::ALL.len()];
+        self.spans.clear();
     }
 
     /// Closes the step of `site` that ran from `begin` to `end`, clock ns.
@@ -94,8 +96,8 @@ impl Recorder {
     }
 
     /// Adds a stretch that is no op, from `begin` to `end`, clock ns.
-    pub fn span(&mut self, span: OtherSpan, begin: u64, end: u64) {
-        self.other_ns[span as usize] += end.saturating_sub(begin);
+    pub fn span(&mut self, name: SpanName, begin: u64, end: u64) {
+        span::add(&mut self.spans, &name, end.saturating_sub(begin));
     }
 
     /// What was recorded since [`Recorder::begin`]. `None` if the recorder is off or had no room for all
@@ -105,7 +107,7 @@ impl Recorder {
             events: &self.events,
             begin_ns: self.begin_ns,
             tick_ns: 1 << self.shift,
-            other_ns: self.other_ns,
+            spans: &self.spans,
         })
     }
 
@@ -194,11 +196,14 @@ mod tests {
     fn spans_add_up_and_start_anew_with_each_token() {
         let mut recorder = Recorder::new(1);
         recorder.begin(0);
-        recorder.span(OtherSpan::Sample, 10, 15);
-        recorder.span(OtherSpan::Detokenize, 15, 16);
-        recorder.span(OtherSpan::Sample, 20, 22);
-        assert_eq!(recorder.recorded().unwrap().other_ns, [7, 1]);
+        recorder.span(SpanName::Sample, 10, 15);
+        recorder.span(SpanName::Wait, 15, 16);
+        recorder.span(SpanName::Sample, 20, 22);
+        let room = recorder.spans.capacity();
+        let expected = [(SpanName::Sample, 7), (SpanName::Wait, 1)].map(|(name, ns)| NamedSpan { name, ns });
+        assert_eq!(recorder.recorded().unwrap().spans, expected);
         recorder.begin(30);
-        assert_eq!(recorder.recorded().unwrap().other_ns, [0, 0]);
+        assert!(recorder.recorded().unwrap().spans.is_empty());
+        assert_eq!(recorder.spans.capacity(), room);
     }
 }

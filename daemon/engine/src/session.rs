@@ -19,7 +19,7 @@ use crate::recorder::Recorder;
 /// ```no_run
 /// # use std::sync::atomic::AtomicBool;
 /// # use slmscope_engine::{clock::*, error::EngineError, recorder::Recorder, sampler, session::Session};
-/// # use slmscope_profiles::op::OtherSpan;
+/// # use slmscope_profiles::span::SpanName;
 /// # fn decode(session: &mut Session, mut id: u32, cancel: &AtomicBool) -> Result<(), EngineError> {
 /// let clock = Monotonic;
 /// let mut recorder = Recorder::new(session.plan().steps.len());
@@ -30,7 +30,7 @@ use crate::recorder::Recorder;
 ///     let before = clock.now_ns();
 ///     id = sampler::greedy(session.logits())?;
 ///     border = clock.now_ns();
-///     recorder.span(OtherSpan::Sample, before, border);
+///     recorder.span(SpanName::Sample, before, border);
 ///     // recorder.recorded() holds the token, which ends at `border`.
 /// }
 /// # Ok(())

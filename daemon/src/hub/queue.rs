@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slmscope_profiles::channel::ChannelId;
-use slmscope_profiles::wire::Frame;
+use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
 use tokio::sync::Notify;
 
@@ -105,7 +105,7 @@ impl Queue {
             waiting.items.clear();
             let reason =
                 format!("this client reads too slowly: {} bytes of control frames wait", waiting.bytes);
-            let bytes = self.codec.encode(Envelope::Frame, &Frame::Bye { reason });
+            let bytes = self.codec.encode(Envelope::Frame, &Talk::Bye { reason });
             waiting.items.push_back(Item::Control { bytes: bytes.into() });
             waiting.closed = true;
         }
@@ -166,7 +166,7 @@ impl Waiting {
         if matches!(self.items.front(), Some(Item::Ops { .. }))
             && let Some((first_seq, last_seq, batches)) = self.gap.take()
         {
-            let gap = Frame::Gap { first_seq, last_seq, batches };
+            let gap = Talk::Gap { first_seq, last_seq, batches };
             return Some(codec.encode(Envelope::Frame, &gap).into());
         }
         let item = self.items.pop_front()?;

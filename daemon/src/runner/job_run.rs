@@ -22,12 +22,13 @@ use slmscope_engine::setup::Setup;
 use slmscope_probes::process;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Span};
-use slmscope_profiles::op::Phase;
+use slmscope_profiles::lane::Lane;
+use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::overhead::LEAST_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
+use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::stats::Estimate;
-use slmscope_profiles::wire::PlanFrame;
 use slmscope_profiles::workload::{OverheadMode, Workload};
 
 use super::result_builder::ResultBuilder;
@@ -255,11 +256,14 @@ impl<'a> JobRun<'a> {
     fn publish_plan(&self) {
         let Some(loaded) = &self.builder.loaded else { return };
         let setup = self.request.setup();
-        self.shared.hub.set_plan(PlanFrame {
+        let threads = setup.threads.get() as u32;
+        self.shared.hub.set_plan(PlanRecord {
             plan: self.job as u32,
             model: self.request.model_id(),
-            threads: setup.threads.get() as u32,
+            threads,
             path: kernel_path(loaded),
+            granularity: Granularity::Op,
+            lanes: vec![Lane::host(threads)],
             roofs: self.builder.roofs.roofs(setup, self.shared.clock.now_ns()),
             sites: loaded.sites.clone(),
         });

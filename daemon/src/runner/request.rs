@@ -12,7 +12,7 @@ use slmscope_profiles::catalogue;
 use slmscope_profiles::checkpoint::MAX_FILES;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
-use slmscope_profiles::wire::{Submit, WireError};
+use slmscope_profiles::wire::{ErrorCode, Submit, WireError};
 use slmscope_profiles::workload::Workload;
 
 use crate::backend::protocol::{Prompt, Source};
@@ -48,31 +48,32 @@ impl JobRequest {
     /// # Errors
     /// Names the field at fault and the remedy.
     pub fn check(mut self, config: &Config) -> Result<Self, WireError> {
-        let error = |code: &str, field: &str, message: String| WireError {
-            code: code.to_owned(),
+        let error = |code: ErrorCode, field: &str, message: String| WireError {
+            code,
             message,
             field: Some(field.to_owned()),
         };
         let workload = &self.submit.workload;
-        workload.validate().map_err(|bad| error("bad_workload", bad.field, bad.to_string()))?;
+        workload.validate().map_err(|bad| error(ErrorCode::BadWorkload, bad.field, bad.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
         if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
             let message =
                 format!("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer");
-            return Err(error("bad_workload", "threads", message));
+            return Err(error(ErrorCode::BadWorkload, "threads", message));
         }
         if let Some(isa) = workload.isa.as_ref().filter(|isa| !isa.parse().is_ok_and(Isa::is_available)) {
             let best = Isa::detect();
             let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
-            return Err(error("bad_workload", "isa", message));
+            return Err(error(ErrorCode::BadWorkload, "isa", message));
         }
         if !executor_is_available(workload.executor) {
             let message = format!("executor: {}", LoadError::Executor(workload.executor));
-            return Err(error("bad_workload", "executor", message));
+            return Err(error(ErrorCode::BadWorkload, "executor", message));
         }
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
-                catalogue::find(id).map_err(|near| error("unknown_model", "model", unknown(id, &near)))?;
+                catalogue::find(id)
+                    .map_err(|near| error(ErrorCode::UnknownModel, "model", unknown(id, &near)))?;
             }
             ModelRef::Descriptors(names) => {
                 let is_model = names.len() == 1 || self.submit.model.directory_files().is_some();
@@ -83,7 +84,7 @@ impl JobRequest {
                         names.len(),
                         self.submitter.files.len()
                     );
-                    return Err(error("bad_request", "model", message));
+                    return Err(error(ErrorCode::BadRequest, "model", message));
                 }
             }
             ModelRef::Path(path) => {

@@ -7,6 +7,7 @@ use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::finding::findings;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::{JobId, ModelRef};
+use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
@@ -73,6 +74,7 @@ impl ResultBuilder {
                 executor: setup.executor.name().to_owned(),
                 threads: setup.threads.get() as u32,
                 isa: "unknown".to_owned(),
+                granularity: Granularity::Op,
             },
             setup,
             workload,
@@ -143,6 +145,7 @@ impl ResultBuilder {
             conditions: Conditions::of(spans, self.engine.threads, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             phases,
+            lanes: self.profile.lanes(),
             ops,
             findings: Vec::new(),
             prompt_ids: loaded.map(|loaded| loaded.prompt_ids.clone()).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use slmscope_profiles::job::{Job, JobId, JobState};
-use slmscope_profiles::wire::WireError;
+use slmscope_profiles::wire::{ErrorCode, WireError};
 
 use super::JobRequest;
 use crate::hub::ClientId;
@@ -38,11 +38,11 @@ pub enum JobError {
 impl From<JobError> for WireError {
     fn from(error: JobError) -> Self {
         let (code, field) = match error {
-            JobError::Stopping | JobError::QueueFull => ("busy", None),
-            JobError::Unknown(_) => ("no_such_job", Some("job")),
-            JobError::NotYours { .. } => ("forbidden", Some("job")),
+            JobError::Stopping | JobError::QueueFull => (ErrorCode::Busy, None),
+            JobError::Unknown(_) => (ErrorCode::NoSuchJob, Some("job")),
+            JobError::NotYours { .. } => (ErrorCode::Forbidden, Some("job")),
         };
-        Self { code: code.to_owned(), message: error.to_string(), field: field.map(str::to_owned) }
+        Self { code, message: error.to_string(), field: field.map(str::to_owned) }
     }
 }
 
@@ -51,9 +51,16 @@ pub(super) struct Table {
     next: JobId,
     /// Oldest first.
     entries: VecDeque<Entry>,
-    /// Changed since they were last taken, as they were right after the change.
-    changed: Vec<Job>,
+    /// Changes since they were last taken.
+    changed: Vec<Change>,
     is_stopping: bool,
+}
+
+/// A job right after a change.
+pub(super) struct Change {
+    pub(super) job: Job,
+    /// It entered another state.
+    pub(super) is_new_state: bool,
 }
 
 struct Entry {
@@ -64,9 +71,16 @@ struct Entry {
     request: Option<JobRequest>,
     /// Why the job is to end.
     cancel: Option<String>,
+    /// State of the last change that was noted.
+    noted: Option<JobState>,
 }
 
 impl Entry {
+    fn change(&mut self) -> Change {
+        let is_new_state = self.noted.replace(self.job.state) != Some(self.job.state);
+        Change { job: self.job.clone(), is_new_state }
+    }
+
     fn request_cancel(&mut self, reason: &str) {
         if !self.job.state.is_final() && self.cancel.is_none() {
             self.cancel = Some(reason.to_owned());
@@ -103,7 +117,14 @@ impl Table {
             error: None,
         };
         let (client, detached) = (request.submitter.client, request.submit.detach);
-        self.entries.push_back(Entry { job, client, detached, request: Some(request), cancel: None });
+        self.entries.push_back(Entry {
+            job,
+            client,
+            detached,
+            request: Some(request),
+            cancel: None,
+            noted: None,
+        });
         self.renumber();
         Ok(id)
     }
@@ -148,7 +169,7 @@ impl Table {
         let request = entry.request.take()?;
         // Still under the lock: a job that was queued until it reports its first state could be cancelled twice.
         entry.job.state = JobState::Preparing;
-        self.changed.push(entry.job.clone());
+        self.changed.push(entry.change());
         Some((entry.job.job, request))
     }
 
@@ -156,7 +177,7 @@ impl Table {
     pub(super) fn update(&mut self, job: JobId, change: impl FnOnce(&mut Job)) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.job.job == job) {
             change(&mut entry.job);
-            self.changed.push(entry.job.clone());
+            self.changed.push(entry.change());
         }
     }
 
@@ -184,8 +205,8 @@ impl Table {
         self.renumber();
     }
 
-    /// The jobs that changed since the last call, in order.
-    pub(super) fn take_changed(&mut self) -> Vec<Job> {
+    /// The changes since the last call, in order.
+    pub(super) fn take_changed(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changed)
     }
 
@@ -196,7 +217,7 @@ impl Table {
                 entry.job.state = JobState::Cancelled;
                 entry.job.error.clone_from(&entry.cancel);
                 entry.request = None;
-                self.changed.push(entry.job.clone());
+                self.changed.push(entry.change());
             }
         }
         self.renumber();
@@ -208,7 +229,7 @@ impl Table {
         for (ahead, entry) in unfinished.enumerate() {
             if entry.job.state == JobState::Queued || entry.job.ahead != ahead as u32 {
                 entry.job.ahead = ahead as u32;
-                self.changed.push(entry.job.clone());
+                self.changed.push(entry.change());
             }
         }
     }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Reply, Request, WireError};
+use slmscope_profiles::wire::{
+    Capability, ErrorCode, Hello, MAGIC, Method, Outcome, PROTOCOL, Reply, Request, Talk, WireError,
+    may_be_magic, other_protocol, protocol_of,
+};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -63,16 +66,21 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
         .map(|peer| peer.pid.as_raw_nonzero().get() as u32);
     let (read, write) = stream.into_split();
     let mut input = Input { buffer: Vec::new(), descriptors: Vec::new() };
-    let Some(codec) = choose_codec(&mut input, &read).await? else { return Ok(()) };
+    let Some((codec, protocol)) = choose_codec(&mut input, &read).await? else { return Ok(()) };
     let queue = Arc::new(Queue::new(codec));
     let client = daemon.hub.connect(queue.clone());
     let session = ClientSession { daemon: daemon.clone(), client, rights, pid };
     daemon.runner.client_connected(pid);
-    push_frame(&queue, &session.hello());
+    push_talk(&queue, &session.hello());
     if !rights.submit && !daemon.config.read_for_others {
         let reason = "not permitted: only root, the daemon's user and members of group slmscope may connect";
-        push_frame(&queue, &Frame::Bye { reason: reason.to_owned() });
+        push_talk(&queue, &Talk::Bye { reason: reason.to_owned() });
         queue.close();
+    }
+    if protocol != PROTOCOL {
+        refuse_protocol(&queue, protocol);
+        // What it asks is not read: it could mean something else.
+        return write_all(write, queue).await;
     }
     let mut writing = tokio::spawn(write_all(write, queue.clone()));
     let reading = async {
@@ -108,22 +116,27 @@ async fn hang_up(read: &OwnedReadHalf) {
     }
 }
 
-/// Looks at the first bytes; `None` if the client left before it said which codec it speaks.
-async fn choose_codec(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Option<Codec>> {
+/// Says goodbye to a client of another protocol.
+fn refuse_protocol(queue: &Queue, theirs: u32) {
+    push_talk(queue, &Talk::Bye { reason: other_protocol(theirs) });
+    queue.close();
+}
+
+/// Reads codec and protocol off the first bytes; `None` if the client left before it sent them. JSON clients
+/// state their protocol with a request, if at all.
+async fn choose_codec(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Option<(Codec, u32)>> {
+    let neither = || io::Error::new(io::ErrorKind::InvalidData, "neither JSON nor our magic");
     loop {
-        match input.buffer.first() {
-            Some(b'{') => return Ok(Some(Codec::Json)),
-            Some(_) if input.buffer.len() >= MAGIC.len() => {
-                if input.buffer[..MAGIC.len()] != MAGIC {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "neither JSON nor our magic"));
-                }
-                input.buffer.drain(..MAGIC.len());
-                return Ok(Some(Codec::MessagePack));
-            }
-            Some(_) if !MAGIC.starts_with(&input.buffer) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "neither JSON nor our magic"));
-            }
-            _ => {}
+        if input.buffer.first() == Some(&b'{') {
+            return Ok(Some((Codec::Json, PROTOCOL)));
+        }
+        if let Some(magic) = input.buffer.first_chunk() {
+            let protocol = protocol_of(*magic).ok_or_else(neither)?;
+            input.buffer.drain(..MAGIC.len());
+            return Ok(Some((Codec::MessagePack, protocol)));
+        }
+        if !may_be_magic(&input.buffer) {
+            return Err(neither());
         }
         if !input.fill(read).await? {
             return Ok(None);
@@ -144,7 +157,11 @@ async fn read_requests(
                 continue;
             }
             let reply = match codec.request(&message) {
-                Ok(Request { id, method }) => {
+                Ok(Request { protocol: Some(theirs), .. }) if theirs != PROTOCOL => {
+                    refuse_protocol(queue, theirs);
+                    return Ok(());
+                }
+                Ok(Request { id, method, .. }) => {
                     let files = std::mem::take(&mut input.descriptors);
                     Reply { re: id, outcome: session.answer(method, files).await }
                 }
@@ -166,14 +183,14 @@ async fn write_all(mut write: OwnedWriteHalf, queue: Arc<Queue>) -> io::Result<(
     write.shutdown().await
 }
 
-fn push_frame(queue: &Queue, frame: &Frame) {
-    let bytes = queue.codec().encode(Envelope::Frame, frame).into();
+fn push_talk(queue: &Queue, talk: &Talk) {
+    let bytes = queue.codec().encode(Envelope::Frame, talk).into();
     queue.push(Item::Control { bytes }, &AtomicU64::new(0));
 }
 
 fn bad_request(problem: &str) -> WireError {
     let message = format!("{problem}; the requests are subscribe, submit, cancel, jobs, status and doctor");
-    WireError { code: "bad_request".to_owned(), message, field: None }
+    WireError { code: ErrorCode::BadRequest, message, field: None }
 }
 
 /// A connected client.
@@ -185,12 +202,12 @@ struct ClientSession {
 }
 
 impl ClientSession {
-    fn hello(&self) -> Frame {
-        let mut capabilities = vec!["read".to_owned()];
+    fn hello(&self) -> Talk {
+        let mut capabilities = vec![Capability::Read];
         if self.rights.submit {
-            capabilities.push("submit".to_owned());
+            capabilities.push(Capability::Submit);
         }
-        Frame::Hello(Hello {
+        Talk::Hello(Hello {
             protocol: [PROTOCOL, PROTOCOL],
             version: crate::VERSION.to_owned(),
             uid: rustix::process::geteuid().as_raw(),
@@ -218,7 +235,7 @@ impl ClientSession {
                 }
             }
             Method::Submit(_) | Method::Cancel { .. } if !self.rights.submit => Err(WireError {
-                code: "forbidden".to_owned(),
+                code: ErrorCode::Forbidden,
                 message: "only root, the daemon's user and members of group slmscope may run jobs".to_owned(),
                 field: None,
             }),
@@ -248,5 +265,5 @@ impl Drop for ClientSession {
 }
 
 fn internal(error: &dyn std::fmt::Display) -> WireError {
-    WireError { code: "internal".to_owned(), message: error.to_string(), field: None }
+    WireError { code: ErrorCode::Internal, message: error.to_string(), field: None }
 }

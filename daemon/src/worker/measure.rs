@@ -2,8 +2,11 @@
 
 use slmscope_engine::clock::Clock;
 use slmscope_engine::sampler::greedy;
+use slmscope_profiles::clock::ClockSource;
 use slmscope_profiles::job::Span;
-use slmscope_profiles::op::{BatchHead, OtherSpan, Phase};
+use slmscope_profiles::lane::HOST_LANE;
+use slmscope_profiles::op::{BatchHead, Phase};
+use slmscope_profiles::span::SpanName;
 use slmscope_profiles::stats::SplitMix;
 
 use super::budget::RecordingBudget;
@@ -93,7 +96,7 @@ impl Worker {
             if token + 1 == chunks && bench.order.generate > 0 {
                 ids.push(greedy(bench.session.logits())?);
                 border = self.clock.align();
-                bench.recorder.span(OtherSpan::Sample, computed, border);
+                bench.recorder.span(SpanName::Sample, computed, border);
                 sample_ns += border.saturating_sub(computed);
             }
             ends.push(border);
@@ -137,7 +140,7 @@ impl Worker {
             let computed = self.clock.now_ns();
             id = greedy(bench.session.logits())?;
             border = self.clock.align();
-            bench.recorder.span(OtherSpan::Sample, computed, border);
+            bench.recorder.span(SpanName::Sample, computed, border);
             sample_ns += border.saturating_sub(computed);
             ids.push(id);
             ends.push(border);
@@ -226,7 +229,9 @@ fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end
     *seq += 1;
     let Some(recorded) = bench.recorder.recorded() else { return };
     let head = BatchHead {
+        job: bench.order.job,
         plan: bench.order.plan,
+        lane: HOST_LANE,
         repetition: label.repetition,
         phase: label.phase,
         token: label.token,
@@ -236,7 +241,7 @@ fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end
         begin_ns: recorded.begin_ns,
         end_ns,
         tick_ns: recorded.tick_ns,
-        other_ns: recorded.other_ns,
+        clock: ClockSource::Host,
     };
-    ring.push(&head, recorded.events);
+    ring.push(&head, recorded.spans, &[], recorded.events);
 }

@@ -10,7 +10,7 @@ use std::process::{ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::result::RunStatus;
-use slmscope_profiles::wire::{Method, OpsDetail, Submit, Subscribe, WireError};
+use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe, WireError};
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use crate::cli::Target;
@@ -239,7 +239,7 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
 
 /// What a job's submitter wants to hear of: states and the result, no readings and no op events.
 fn quiet() -> Subscribe {
-    Subscribe { channels: Vec::new(), ops: OpsDetail::Off, ..Subscribe::default() }
+    Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() }
 }
 
 /// A refused request as a failure of this command.

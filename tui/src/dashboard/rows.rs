@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
+use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
 use slmscope_profiles::summary::SiteSum;
-use slmscope_profiles::wire::PlanFrame;
 
 use super::state::OpsTable;
 use super::totals::{PhaseSum, Totals};
@@ -164,7 +164,7 @@ struct Section<'a> {
 }
 
 /// The rows as the screen shows them.
-pub(super) fn rows(plan: Option<&PlanFrame>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
+pub(super) fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
     let mut rows = Vec::new();
     for phase in [Phase::Prefill, Phase::Decode] {
         let Some(sum) = totals.phase(phase).filter(|sum| sum.books.wall_ns > 0) else { continue };
@@ -303,7 +303,8 @@ impl Section<'_> {
         let books = &self.sum.books;
         let known = self.sites.iter().fold(0_u64, |sum, (_, site)| sum.saturating_add(site.time_ns));
         let unknown = books.ops_ns.saturating_sub(known);
-        let mut parts: Vec<_> = books.others().map(|(span, ns)| (span.as_str(), ns)).collect();
+        let spent = books.other.iter().filter(|span| span.ns > 0);
+        let mut parts: Vec<_> = spent.map(|span| (span.name.as_str(), span.ns)).collect();
         if unknown > 0 {
             parts.push(("ops without a name", unknown));
         }
@@ -358,7 +359,7 @@ impl Section<'_> {
 
 /// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
 /// no op.
-pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
+pub(super) fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];
     let mut known = 0_u64;
@@ -370,7 +371,7 @@ pub(super) fn parts(plan: Option<&PlanFrame>, sum: &PhaseSum) -> Vec<(&'static s
         }
     }
     let unnamed = books.ops_ns.saturating_sub(known);
-    let other = books.other_ns.iter().fold(unnamed, |sum, &ns| sum.saturating_add(ns));
+    let other = unnamed.saturating_add(books.other_ns());
     let has = |module: Module| plan.is_some_and(|plan| plan.sites.iter().any(|site| site.module == module));
     let named = Module::ALL.iter().zip(modules).filter(|(module, _)| has(**module));
     let named = named.map(|(module, ns)| (module.as_str(), ns));

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use slmscope_profiles::job::{Job, JobState, Progress};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::Overhead;
 use slmscope_profiles::status::Status;
-use slmscope_profiles::wire::PlanFrame;
 
 use super::Options;
 use super::channels::Channels;
@@ -67,7 +67,7 @@ pub(super) struct Data {
     /// How far its stage is.
     pub(super) progress: Option<Progress>,
     /// Its plan.
-    pub(super) plan: Option<PlanFrame>,
+    pub(super) plan: Option<PlanRecord>,
     /// What its summaries add up to.
     pub(super) totals: Totals,
     /// All channels.

@@ -72,14 +72,7 @@ impl Work {
 
 impl PhaseSum {
     fn add(&mut self, summary: &Summary) {
-        let (books, more) = (&mut self.books, &summary.books);
-        grow(&mut books.wall_ns, more.wall_ns);
-        grow(&mut books.ops_ns, more.ops_ns);
-        grow(&mut books.gap_ns, more.gap_ns);
-        for (sum, more) in books.other_ns.iter_mut().zip(more.other_ns) {
-            grow(sum, more);
-        }
-        grow(&mut books.unattributed_ns, more.unattributed_ns);
+        self.books.add(&summary.books);
         grow(&mut self.rows, summary.rows);
         grow(&mut self.bytes, summary.bytes);
         grow(&mut self.flops, summary.flops);
@@ -96,7 +89,7 @@ impl PhaseSum {
             self.recent.pop_front();
         }
         let (rows, bytes, flops) = (summary.rows, summary.bytes, summary.flops);
-        self.recent.push_back(Work { rows, wall_ns: more.wall_ns, bytes, flops });
+        self.recent.push_back(Work { rows, wall_ns: summary.books.wall_ns, bytes, flops });
     }
 
     /// All of it.

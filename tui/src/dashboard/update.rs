@@ -1,9 +1,11 @@
 //! The one writer of the [`State`].
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
+use slmscope_profiles::lane::HOST_LANE;
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::record::Record;
 use slmscope_profiles::status::Status;
-use slmscope_profiles::wire::{Frame, Hello, Method, Outcome, Reply, Request, Subscribe};
+use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Outcome, Reply, Request, Subscribe, Talk};
 
 use super::keys::{self, Action};
 use super::rows::rows;
@@ -50,7 +52,7 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
 }
 
 fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
-    let may_submit = hello.capabilities.iter().any(|capability| capability == "submit");
+    let may_submit = hello.capabilities.contains(&Capability::Submit);
     // Numbers of the last connection mean nothing here.
     state.live.channels.gap();
     state.live.totals.gap();
@@ -63,7 +65,7 @@ fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
 fn ask(state: &mut State, method: Method) -> Effect {
     let id = state.next_id;
     state.next_id += 1;
-    Effect::Send(Box::new(Request { id: Some(id), method }))
+    Effect::Send(Box::new(Request::new(Some(id), method)))
 }
 
 fn ask_status(state: &mut State) -> Effect {
@@ -85,12 +87,27 @@ fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
 }
 
 fn take_frame(state: &mut State, frame: Frame) {
-    let data = &mut state.live;
     match frame {
-        Frame::Header(header) => data.enter_daemon(header.origin_ns),
-        Frame::Catalogue { channels } => data.channels.catalogue(&channels),
-        Frame::Sample(sample) => data.channels.sample(&sample),
-        Frame::Plan(plan) => {
+        Frame::Record(record) => take_record(state, record),
+        Frame::Summary(summary) => {
+            let data = &mut state.live;
+            let is_of_plan = data.plan.as_ref().is_some_and(|plan| plan.plan == summary.plan);
+            // What a device computes is time that the host waits: only one of them is in the totals.
+            if is_of_plan && summary.lane == HOST_LANE {
+                data.totals.add(&summary);
+            }
+        }
+        Frame::Talk(talk) => take_talk(state, talk),
+    }
+}
+
+fn take_record(state: &mut State, record: Record) {
+    let data = &mut state.live;
+    match record {
+        Record::Header(header) => data.enter_daemon(header.origin_ns),
+        Record::Catalogue { channels } => data.channels.catalogue(&channels),
+        Record::Sample(sample) => data.channels.sample(&sample),
+        Record::Plan(plan) => {
             if data.totals.last_phase.is_some()
                 && data.plan.as_ref().is_some_and(|old| old.sites != plan.sites)
             {
@@ -98,24 +115,26 @@ fn take_frame(state: &mut State, frame: Frame) {
             }
             data.plan = Some(plan);
         }
-        Frame::Summary(summary) => {
-            if data.plan.as_ref().is_some_and(|plan| plan.plan == summary.plan) {
-                data.totals.add(&summary);
-            }
-        }
-        Frame::Job(job) => data.enter_job(job),
-        Frame::Progress(progress) => data.progress = Some(progress),
-        Frame::Loss { batches } => {
+        Record::Loss { batches } => {
             data.lost = data.lost.saturating_add(batches);
             data.totals.gap();
         }
-        Frame::Gap { batches, .. } => {
+        Record::Span(_) | Record::Ops(_) | Record::Mark(_) => {}
+    }
+}
+
+fn take_talk(state: &mut State, talk: Talk) {
+    let data = &mut state.live;
+    match talk {
+        Talk::Job(job) => data.enter_job(job),
+        Talk::Progress(progress) => data.progress = Some(progress),
+        Talk::Gap { batches, .. } => {
             data.dropped = data.dropped.saturating_add(batches);
             data.totals.gap();
         }
-        Frame::Result { result, .. } => data.overhead = Some(result.overhead),
-        Frame::Bye { reason } => state.notice = Some(format!("the daemon ends the connection: {reason}")),
-        Frame::Hello(_) | Frame::Span(_) | Frame::Ops(_) | Frame::Text { .. } => {}
+        Talk::Result { result, .. } => data.overhead = Some(result.overhead),
+        Talk::Bye { reason } => state.notice = Some(format!("the daemon ends the connection: {reason}")),
+        Talk::Hello(_) | Talk::Text { .. } => {}
     }
 }
 

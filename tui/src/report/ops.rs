@@ -148,9 +148,9 @@ fn rest(result: &RunResult, phase: Phase) -> Vec<(String, u64, f64)> {
     let wall: u64 = books().map(|books| books.recorded_wall_ns).sum();
     let mut rows: Vec<(String, u64)> = Vec::new();
     for row in books().flat_map(|books| &books.other) {
-        match rows.iter_mut().find(|(name, _)| *name == row.name) {
+        match rows.iter_mut().find(|(name, _)| name == row.name.as_str()) {
             Some((_, ns)) => *ns += row.ns,
-            None => rows.push((row.name.clone(), row.ns)),
+            None => rows.push((row.name.to_string(), row.ns)),
         }
     }
     rows.retain(|(_, ns)| *ns > 0);

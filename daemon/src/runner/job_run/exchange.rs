@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slmscope_profiles::job::Progress;
+use slmscope_profiles::record::Record;
 use slmscope_profiles::result::RunStatus;
-use slmscope_profiles::wire::Frame;
+use slmscope_profiles::wire::Talk;
 
 use super::{JobRun, Stop};
 use crate::backend::{Command, Event};
@@ -38,15 +39,16 @@ impl JobRun<'_> {
             match event {
                 None => {}
                 Some(Event::Progress { phase, done, total }) => {
-                    self.shared.hub.publish(&Frame::Progress(Progress { job: self.job, phase, done, total }));
+                    let progress = Progress { job: self.job, phase, done, total };
+                    self.shared.hub.publish(&Talk::Progress(progress).into());
                 }
                 Some(Event::Span(span)) => {
-                    self.shared.hub.publish(&Frame::Span(span.clone()));
+                    self.shared.hub.publish(&Record::Span(span.clone()).into());
                     self.builder.profile.add_span(span);
                 }
                 Some(Event::Text { repetition, text }) => {
-                    let frame = Frame::Text { job: self.job, repetition, text: text.clone() };
-                    self.shared.hub.send(self.request.submitter.client, &frame);
+                    let talk = Talk::Text { job: self.job, repetition, text: text.clone() };
+                    self.shared.hub.send(self.request.submitter.client, &talk.into());
                     self.builder.text = Some(text);
                 }
                 Some(Event::Failed { message }) => return Err(Stop::Failed(message)),
@@ -77,7 +79,7 @@ impl JobRun<'_> {
             let batches = lost - self.lost_before;
             self.lost_before = lost;
             self.shared.lost.fetch_add(batches, Ordering::Relaxed);
-            self.shared.hub.publish(&Frame::Loss { batches });
+            self.shared.hub.publish(&Record::Loss { batches }.into());
         }
     }
 
@@ -133,7 +135,7 @@ impl JobRun<'_> {
         }
         let now_ns = self.shared.clock.now_ns();
         let result = self.builder.build(status, error, self.job, (&samples, &channels), now_ns);
-        let frame = Frame::Result { job: self.job, result: Box::new(result) };
-        self.shared.hub.send(self.request.submitter.client, &frame);
+        let talk = Talk::Result { job: self.job, result: Box::new(result) };
+        self.shared.hub.send(self.request.submitter.client, &talk.into());
     }
 }

@@ -9,9 +9,10 @@ use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use slmscope_profiles::job::{JobId, JobState};
+use slmscope_profiles::record::Record;
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
-use slmscope_profiles::wire::{Frame, Method, Request, Submit};
+use slmscope_profiles::wire::{Frame, Method, Request, Submit, Talk};
 
 use super::progress::Progress;
 use super::{quiet, refusal};
@@ -60,7 +61,7 @@ pub fn follow(
             Happening::Signal => {
                 interrupted = true;
                 progress.note("interrupted: waiting for what was measured so far");
-                sender.send(&Request { id: None, method: Method::Cancel { job } }, &[])?;
+                sender.send(&Request::new(None, Method::Cancel { job }), &[])?;
             }
             Happening::Gone(reason) => {
                 progress.clear();
@@ -70,7 +71,7 @@ pub fn follow(
                 return Err(Failure::error(reason));
             }
             Happening::Frame(frame) => match *frame {
-                Frame::Result { job: of, result } if of == job => {
+                Frame::Talk(Talk::Result { job: of, result }) if of == job => {
                     progress.clear();
                     if looped && result.status == RunStatus::Complete {
                         show(&result)?;
@@ -78,7 +79,7 @@ pub fn follow(
                     }
                     last = Some(*result);
                 }
-                Frame::Job(state) if state.job == job => {
+                Frame::Talk(Talk::Job(state)) if state.job == job => {
                     progress.job(&state);
                     if state.state.is_final() {
                         progress.clear();
@@ -86,8 +87,8 @@ pub fn follow(
                         return finish(job, state.state, state.error, last, &failed, interrupted, &show);
                     }
                 }
-                Frame::Progress(step) if step.job == job => progress.step(&step),
-                Frame::Span(span) if span.job == job => progress.span(&span),
+                Frame::Talk(Talk::Progress(step)) if step.job == job => progress.step(&step),
+                Frame::Record(Record::Span(span)) if span.job == job => progress.span(&span),
                 _ => {}
             },
         }
@@ -133,7 +134,9 @@ fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Happe
         loop {
             let happening = match attached.connection.next() {
                 Ok(Some(Incoming::Frame(frame))) => match *frame {
-                    Frame::Bye { reason } => Happening::Gone(Some(format!("the daemon left: {reason}"))),
+                    Frame::Talk(Talk::Bye { reason }) => {
+                        Happening::Gone(Some(format!("the daemon left: {reason}")))
+                    }
                     other => Happening::Frame(Box::new(other)),
                 },
                 Ok(Some(_)) => continue,

@@ -7,12 +7,15 @@ use slmscope_profiles::channel::{
 };
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::job::{Job, JobState, ModelRef};
-use slmscope_profiles::op::Phase;
+use slmscope_profiles::lane::{HOST_LANE, Lane};
+use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::plan::Rows;
 use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite, SiteWeight};
+use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::roofline::{RoofSample, Roofs};
+use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::{SiteSum, Summary};
-use slmscope_profiles::wire::{Frame, Hello, PlanFrame, Submit};
+use slmscope_profiles::wire::{Capability, Frame, Hello, Submit, Talk};
 use slmscope_profiles::workload::Workload;
 
 use super::super::state::State;
@@ -38,7 +41,7 @@ pub(super) fn hello() -> Hello {
         protocol: [1, 1],
         version: "1.2.3".to_owned(),
         uid: 1000,
-        capabilities: vec!["read".to_owned(), "submit".to_owned()],
+        capabilities: vec![Capability::Read, Capability::Submit],
     }
 }
 
@@ -79,7 +82,7 @@ fn site(id: u16, layer: Option<u32>, module: Module, name: &str, kind: OpKind) -
     }
 }
 
-pub(super) fn plan() -> PlanFrame {
+pub(super) fn plan() -> PlanRecord {
     let sites = vec![
         site(0, None, Module::Embedding, "embed.tokens", OpKind::Embed),
         site(1, Some(0), Module::Attention, "attn.qkv_proj", OpKind::Matmul),
@@ -92,7 +95,16 @@ pub(super) fn plan() -> PlanFrame {
     ];
     let look = RoofSample { at_ns: 1, read_bytes: 2e9, f32_flops: 1e9, int8_ops: 1.2e9 };
     let roofs = Roofs::of(&[look], 2, "avx2", 1);
-    PlanFrame { plan: 3, model: "smollm2-135m".to_owned(), threads: 2, path: "avx2".to_owned(), roofs, sites }
+    PlanRecord {
+        plan: 3,
+        model: "smollm2-135m".to_owned(),
+        threads: 2,
+        path: "avx2".to_owned(),
+        granularity: Granularity::Op,
+        lanes: vec![Lane::host(2)],
+        roofs,
+        sites,
+    }
 }
 
 /// Ten tokens of 10 ms: 9.6 ms in ops, 0.1 ms between them, 0.25 ms sampling, 0.05 ms unattributed.
@@ -108,7 +120,9 @@ pub(super) fn summary(phase: Phase) -> Summary {
         flops: 800_000 * tokens,
     };
     Summary {
+        job: 7,
         plan: 3,
+        lane: HOST_LANE,
         repetition: 2,
         phase,
         first_seq: 1,
@@ -121,7 +135,7 @@ pub(super) fn summary(phase: Phase) -> Summary {
             wall_ns: 10_000_000 * tokens,
             ops_ns: 9_600_000 * tokens,
             gap_ns: 100_000 * tokens,
-            other_ns: [250_000 * tokens, 0],
+            other: vec![NamedSpan { name: SpanName::Sample, ns: 250_000 * tokens }],
             unattributed_ns: 50_000 * tokens,
         },
         bytes: 3_200_000 * tokens,
@@ -191,8 +205,8 @@ pub(super) fn sample(t: u64) -> Sample {
     Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() }
 }
 
-pub(super) fn frame(state: &mut State, frame: Frame) -> Vec<Effect> {
-    update(state, Msg::Frame(Box::new(frame)))
+pub(super) fn frame(state: &mut State, frame: impl Into<Frame>) -> Vec<Effect> {
+    update(state, Msg::Frame(Box::new(frame.into())))
 }
 
 pub(super) fn press(state: &mut State, code: KeyCode) -> Vec<Effect> {
@@ -216,15 +230,15 @@ pub(super) fn connected() -> State {
 /// A dashboard in the middle of a job.
 pub(super) fn busy() -> State {
     let mut state = connected();
-    frame(&mut state, Frame::Catalogue { channels: catalogue() });
-    frame(&mut state, Frame::Job(job(JobState::Measuring)));
-    frame(&mut state, Frame::Plan(plan()));
+    frame(&mut state, Record::Catalogue { channels: catalogue() });
+    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Record::Plan(plan()));
     for t in 1..=8 {
-        frame(&mut state, Frame::Sample(sample(t)));
+        frame(&mut state, Record::Sample(sample(t)));
     }
-    frame(&mut state, Frame::Summary(summary(Phase::Prefill)));
+    frame(&mut state, summary(Phase::Prefill));
     for _ in 0..20 {
-        frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+        frame(&mut state, summary(Phase::Decode));
     }
     update(&mut state, Msg::Tick { now_ns: 8_500_000_000 });
     state

@@ -14,7 +14,8 @@ use ratatui::style::Color;
 use slmscope_profiles::channel::{Quantity, Scope, Unit};
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::wire::Frame;
+use slmscope_profiles::record::Record;
+use slmscope_profiles::wire::Talk;
 
 use super::super::Msg;
 use super::super::palette::Palette;
@@ -139,18 +140,18 @@ fn ops_and_hardware_show_their_columns() {
 fn an_idle_daemon_says_how_to_start() {
     let mut state = connected();
     assert!(picture(&state, 80, 24).contains("nothing runs: press r"));
-    frame(&mut state, Frame::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(job(JobState::Done)));
     assert!(picture(&state, 80, 24).contains("done · turn 2 · nothing runs: press r"));
 }
 
 #[test]
 fn losses_and_broken_books_are_red() {
     let mut state = busy();
-    frame(&mut state, Frame::Loss { batches: 3 });
+    frame(&mut state, Record::Loss { batches: 3 });
     let mut broken = summary(Phase::Decode);
     broken.books.unattributed_ns *= 100;
     broken.books.wall_ns += broken.books.unattributed_ns;
-    frame(&mut state, Frame::Summary(broken));
+    frame(&mut state, broken);
     let buf = buffer(&state, COLOURED, 80, 24);
     let red = |text: &str| {
         let lines = lines(&buf);
@@ -190,11 +191,11 @@ fn names_of_any_kind_are_drawn() {
     let mut odd = job(JobState::Failed);
     odd.model.clone_from(&long);
     odd.error = Some(long.clone());
-    frame(&mut state, Frame::Job(odd));
+    frame(&mut state, Talk::Job(odd));
     let mut channels =
         vec![channel(9, &long, Quantity::Temperature, Unit::Celsius, Scope::Rail(long.clone()))];
     channels[0].remedy = Some(long.clone());
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     state.hardware.selected = Some(long.clone());
     state.options.target = long;
     draw_every_size(&mut state);
@@ -225,7 +226,7 @@ fn a_frame_without_change_writes_nothing() {
     let first = meter.0.take();
     assert!(first > 500, "{first}");
     update(&mut state, Msg::Tick { now_ns: 8_600_000_000 });
-    frame(&mut state, Frame::Sample(sample(9)));
+    frame(&mut state, Record::Sample(sample(9)));
     screen.draw(&state, palette).unwrap();
     assert_eq!(meter.0.take(), 0);
     letters(&mut state, "2");

@@ -5,8 +5,10 @@ use slmscope_profiles::channel::{Channel, Kind, Quantity, ReasonCode, Sample, Sc
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::record::{Header, Record};
+use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::SiteSum;
-use slmscope_profiles::wire::{Frame, Header, Method, Outcome, Reply, WireError};
+use slmscope_profiles::wire::{ErrorCode, Method, Outcome, Reply, Talk, WireError};
 
 use super::super::channels::Track;
 use super::super::rows::{Level, Row, parts, rows};
@@ -114,7 +116,7 @@ fn pause_freezes_what_is_shown_while_data_goes_on() {
     let mut state = busy();
     press(&mut state, KeyCode::Char(' '));
     state.take_dirty();
-    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    frame(&mut state, summary(Phase::Decode));
     update(&mut state, Msg::Tick { now_ns: 99_000_000_000 });
     assert!(!state.is_dirty());
     assert_eq!(state.shown().totals.decode.rows, 200);
@@ -135,11 +137,11 @@ fn the_total_of_the_board_is_the_power_that_is_shown() {
     let mut channels = catalogue();
     // Of a narrower scope than the package, and still what the probes chose.
     channels.push(channel(7, "power.board", Quantity::Power, Unit::Watts, Scope::Battery));
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     let values = vec![(7, Value::Present(21.0))];
     let next =
         Sample { t_ns: 20_000_000_000, cost_ns: 4_200, update_ns: Some(70_000_000), values, age_ns: 0 };
-    frame(&mut state, Frame::Sample(next));
+    frame(&mut state, Record::Sample(next));
     let power = state.shown().channels.power().unwrap();
     assert_eq!((power.channel.id.as_str(), power.value()), ("power.board", Some(21.0)));
     assert_eq!((power.cost_ns, power.update_ns), (Some(4_200), Some(70_000_000)));
@@ -150,11 +152,11 @@ fn what_goes_into_a_battery_is_not_the_power_that_is_shown() {
     let mut state = busy();
     let mut channels = catalogue();
     channels.push(channel(7, "power.board", Quantity::Power, Unit::Watts, Scope::Battery));
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     let mut shown = |t: u64, watts: f64| {
         let values = vec![(7, Value::Present(watts))];
         let sample = Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() };
-        frame(&mut state, Frame::Sample(sample));
+        frame(&mut state, Record::Sample(sample));
         state.shown().channels.power().unwrap().channel.id.clone()
     };
     assert_eq!(shown(20, 9.0), "power.board");
@@ -167,11 +169,11 @@ fn a_drive_is_hotter_and_not_what_is_shown() {
     let mut channels = catalogue();
     let drive = channel(7, "temp.nvme_Composite", Quantity::Temperature, Unit::Celsius, Scope::Machine);
     channels.push(drive);
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     let mut hottest = |t: u64, package: Value| {
         let values = vec![(4, package), (7, Value::Present(80.0))];
         let sample = Sample { t_ns: t * 1_000_000_000, values, ..Sample::default() };
-        frame(&mut state, Frame::Sample(sample));
+        frame(&mut state, Record::Sample(sample));
         state.shown().channels.hottest().and_then(Track::value)
     };
     assert_eq!(hottest(20, Value::Present(54.0)), Some(54.0));
@@ -187,10 +189,10 @@ fn a_sum_is_told_while_all_of_its_parts_are() {
         kind: Kind::Sum { of: vec![2, 7] },
         ..channel(8, "power.board", Quantity::Power, Unit::Watts, Scope::Rail("package+gpu".to_owned()))
     });
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     let mut card = |t: u64, value: Value| {
         let sample = Sample { t_ns: t * 1_000_000_000, values: vec![(7, value)], ..Sample::default() };
-        frame(&mut state, Frame::Sample(sample));
+        frame(&mut state, Record::Sample(sample));
         let channels = &state.shown().channels;
         let shown = channels.power().unwrap();
         (shown.channel.id.clone(), shown.value(), channels.by_id("power.board").unwrap().absent)
@@ -220,18 +222,18 @@ fn a_lost_connection_leaves_a_gap_and_history_stays() {
             *of = shift(*of);
         }
     }
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     let mut next = sample(20);
     for value in &mut next.values {
         value.0 = shift(value.0);
     }
-    frame(&mut state, Frame::Sample(next));
+    frame(&mut state, Record::Sample(next));
     let channels = &state.shown().channels;
     let heat: Vec<_> = channels.by_id("temp.x86_pkg_temp").unwrap().values().collect();
     assert_eq!(heat[7..], [Some(54.0), None, Some(54.0)]);
     let power: Vec<_> = channels.by_id("power.package-0").unwrap().values().collect();
     assert_eq!(power[7..], [Some(12.5), None, None], "no rate across the gap");
-    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    frame(&mut state, summary(Phase::Decode));
     let tokens: Vec<_> = state.shown().totals.tokens().collect();
     assert_eq!(tokens.iter().filter(|token| token.is_none()).count(), 1);
     assert_eq!(tokens[200], None);
@@ -251,21 +253,22 @@ fn unknown_sites_and_hostile_numbers_are_survived() {
     };
     wild.sites.extend([most, SiteSum { site: 1, ..most }]);
     wild.books.wall_ns = u64::MAX;
-    wild.books.other_ns = [u64::MAX; 2];
+    wild.books.other =
+        [SpanName::Sample, SpanName::Wait].map(|name| NamedSpan { name, ns: u64::MAX }).to_vec();
     wild.rows = u64::MAX;
     wild.token_ns = vec![u64::MAX, 0];
     for _ in 0..3 {
-        frame(&mut state, Frame::Summary(wild.clone()));
+        frame(&mut state, wild.clone());
     }
     let values = [(0, f64::NAN), (1, f64::INFINITY), (4, -f64::MAX), (2, f64::MAX), (777, 1.0)];
     let values = values.into_iter().map(|(channel, value)| (channel, Value::Present(value))).collect();
-    frame(&mut state, Frame::Sample(Sample { t_ns: 0, values, ..Sample::default() }));
-    frame(&mut state, Frame::Loss { batches: u64::MAX });
-    frame(&mut state, Frame::Loss { batches: u64::MAX });
+    frame(&mut state, Record::Sample(Sample { t_ns: 0, values, ..Sample::default() }));
+    frame(&mut state, Record::Loss { batches: u64::MAX });
+    frame(&mut state, Record::Loss { batches: u64::MAX });
     let mut unnamed = plan();
     unnamed.sites.clear();
-    frame(&mut state, Frame::Plan(unnamed));
-    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    frame(&mut state, Record::Plan(unnamed));
+    frame(&mut state, summary(Phase::Decode));
     let rows = ops(&state);
     assert!(rows.iter().any(|row| row.name == "ops without a name"));
     super::screens::draw_every_size(&mut state);
@@ -274,7 +277,7 @@ fn unknown_sites_and_hostile_numbers_are_survived() {
 #[test]
 fn a_summary_of_a_plan_that_was_not_announced_is_skipped() {
     let mut state = connected();
-    frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+    frame(&mut state, summary(Phase::Decode));
     assert_eq!(state.shown().totals.decode.rows, 0);
 }
 
@@ -283,16 +286,16 @@ fn figures_belong_to_the_job_that_runs() {
     let mut state = busy();
     let mut other = job(JobState::Queued);
     other.job = 8;
-    frame(&mut state, Frame::Job(other.clone()));
+    frame(&mut state, Talk::Job(other.clone()));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
-    frame(&mut state, Frame::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(job(JobState::Done)));
     assert_eq!(state.shown().totals.decode.rows, 200, "an ended job keeps its figures");
     let mut old = job(JobState::Done);
     old.job = 2;
-    frame(&mut state, Frame::Job(old));
+    frame(&mut state, Talk::Job(old));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
     other.state = JobState::Loading;
-    frame(&mut state, Frame::Job(other));
+    frame(&mut state, Talk::Job(other));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(8));
     assert_eq!(state.shown().totals.decode.rows, 0);
 }
@@ -309,10 +312,10 @@ fn the_same_job_number_of_another_daemon_is_another_job() {
             version: String::new(),
             host: Host::default(),
         };
-        frame(&mut state, Frame::Header(header));
-        frame(&mut state, Frame::Job(job(JobState::Measuring)));
+        frame(&mut state, Record::Header(header));
+        frame(&mut state, Talk::Job(job(JobState::Measuring)));
         assert_eq!(state.shown().totals.decode.rows, rows);
-        frame(&mut state, Frame::Summary(summary(Phase::Decode)));
+        frame(&mut state, summary(Phase::Decode));
     }
 }
 
@@ -324,7 +327,7 @@ fn run_and_cancel_ask_for_what_is_possible() {
     assert!(press(&mut state, KeyCode::Char('r')).is_empty());
     assert!(state.notice.is_some());
     assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }]);
-    let error = WireError { code: "forbidden".to_owned(), message: "not yours".to_owned(), field: None };
+    let error = WireError { code: ErrorCode::Forbidden, message: "not yours".to_owned(), field: None };
     update(&mut state, Msg::Reply(Reply { re: Some(9), outcome: Outcome::Error(error) }));
     assert_eq!(state.notice.as_deref(), Some("not yours"));
 }

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::wire::PlanFrame;
+use slmscope_profiles::record::PlanRecord;
 
 use super::ops::{self, UNATTRIBUTED_LIMIT};
 use super::table::fit;
@@ -252,7 +252,7 @@ fn time(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 }
 
 /// Names of the parts with their colours, in the order of [`parts`].
-fn names(plan: Option<&PlanFrame>, palette: Palette) -> Line<'static> {
+fn names(plan: Option<&PlanRecord>, palette: Palette) -> Line<'static> {
     let none = PhaseSum::default();
     let mut spans = vec![Span::raw(" ".repeat(usize::from(LABEL)))];
     for (index, (name, _)) in parts(plan, &none).into_iter().enumerate() {

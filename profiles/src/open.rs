@@ -1,0 +1,64 @@
+//! Open lists of words: a reader keeps words that it does not know, so that a newer writer can add some.
+
+/// An enum of words on the wire with a place for those of a newer build: `Other` holds them as they came.
+///
+/// Gives the enum `as_str`, `From<&str>`, `Display`, and serde as a string.
+macro_rules! open_words {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $($(#[$doc:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+            /// A word that this build does not know, as it was read.
+            Other(Box<str>),
+        }
+
+        impl $name {
+            /// The words that this build knows, in the order of their numbers.
+            pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word as it is spelled in JSON.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::Other(word) => word,
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)+
+                    other => Self::Other(other.into()),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Ok(Self::from(&*word))
+            }
+        }
+    };
+}
+
+pub(crate) use open_words;

@@ -1,0 +1,227 @@
+//! What a client asks, and how it is answered.
+
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::job::{JobId, ModelRef};
+use crate::open::open_words;
+use crate::workload::Workload;
+
+/// A message of a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Comes back as `re` of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// The protocol that the client speaks; `None` leaves it to the daemon. MessagePack clients state theirs
+    /// with the magic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u32>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub method: Method,
+}
+
+impl Request {
+    /// A request whose answer carries `id`.
+    pub fn new(id: Option<u64>, method: Method) -> Self {
+        Self { id, protocol: None, method }
+    }
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Starts the stream, or changes what it carries; `ok` is `{}`.
+    Subscribe(Subscribe),
+    /// Queues a job; `ok` is `{job}`.
+    Submit(Submit),
+    /// Ends a job; `ok` is the [`Job`](crate::job::Job).
+    Cancel {
+        /// Which.
+        job: JobId,
+    },
+    /// Lists the jobs; `ok` is `{jobs: [Job]}`.
+    Jobs {},
+    /// The daemon's own figures; `ok` is a [`crate::status::Status`].
+    Status {},
+    /// Every probe's reading; `ok` is a [`crate::doctor::DoctorReport`].
+    Doctor {},
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subscribe {
+    /// Channels, as patterns where `*` stands for any characters.
+    pub channels: Vec<String>,
+    /// At most so many samples of a channel a second. Above 0.
+    pub max_hz: f64,
+    /// Op events.
+    pub ops: OpsDetails,
+}
+
+impl Default for Subscribe {
+    fn default() -> Self {
+        Self { channels: vec!["*".to_owned()], max_hz: 10.0, ops: OpsDetails::SUMMARY }
+    }
+}
+
+/// A form in which a stream carries op events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpsDetail {
+    /// Sums, ten times a second.
+    Summary,
+    /// Every event.
+    Raw,
+}
+
+/// The forms in which a stream carries op events: none, one or both.
+///
+/// In JSON a list, `["summary","raw"]`; one word is read too: `"summary"`, `"raw"`, or `"off"` for none. Words
+/// that this build does not know are skipped in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpsDetails {
+    /// [`OpsDetail::Summary`] is among them.
+    pub summary: bool,
+    /// [`OpsDetail::Raw`] is among them.
+    pub raw: bool,
+}
+
+impl OpsDetails {
+    /// No op events.
+    pub const OFF: Self = Self { summary: false, raw: false };
+    /// Sums alone.
+    pub const SUMMARY: Self = Self { summary: true, raw: false };
+    /// Events alone.
+    pub const RAW: Self = Self { summary: false, raw: true };
+    /// Events and their sums.
+    pub const BOTH: Self = Self { summary: true, raw: true };
+
+    /// Whether `detail` is among them.
+    pub fn contains(self, detail: OpsDetail) -> bool {
+        match detail {
+            OpsDetail::Summary => self.summary,
+            OpsDetail::Raw => self.raw,
+        }
+    }
+
+    /// Adds what a word stands for; `false` if it is unknown.
+    fn add(&mut self, word: &str) -> bool {
+        match word {
+            "off" => {}
+            "summary" => self.summary = true,
+            "raw" => self.raw = true,
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Serialize for OpsDetails {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = [OpsDetail::Summary, OpsDetail::Raw];
+        serializer.collect_seq(all.into_iter().filter(|&detail| self.contains(detail)))
+    }
+}
+
+impl<'de> Deserialize<'de> for OpsDetails {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OpsVisitor)
+    }
+}
+
+struct OpsVisitor;
+
+impl<'de> Visitor<'de> for OpsVisitor {
+    type Value = OpsDetails;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`off`, `summary`, `raw`, or a list of the last two")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<OpsDetails, E> {
+        let mut details = OpsDetails::OFF;
+        if details.add(word) {
+            return Ok(details);
+        }
+        Err(E::invalid_value(serde::de::Unexpected::Str(word), &self))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<OpsDetails, A::Error> {
+        let mut details = OpsDetails::OFF;
+        while let Some(word) = words.next_element::<String>()? {
+            details.add(&word);
+        }
+        Ok(details)
+    }
+}
+
+/// A job to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submit {
+    /// Its model.
+    pub model: ModelRef,
+    /// Its options.
+    #[serde(default)]
+    pub workload: Workload,
+    /// The job outlives the connection.
+    #[serde(default)]
+    pub detach: bool,
+}
+
+/// An answer to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's id; `None` if it had none, or if it could not be read.
+    pub re: Option<u64>,
+    /// The answer, or why there is none.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Success or failure of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done; the shape is documented at [`Method`].
+    Ok(serde_json::Value),
+    /// Refused.
+    Error(WireError),
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct WireError {
+    /// For machines.
+    pub code: ErrorCode,
+    /// Sentence for people, with the remedy.
+    pub message: String,
+    /// The field of the request at fault, if it is one.
+    pub field: Option<String>,
+}
+
+open_words! {
+    /// Why a request was refused, in a word.
+    pub enum ErrorCode {
+        /// It cannot be read.
+        BadRequest = "bad_request",
+        /// This client may not ask that.
+        Forbidden = "forbidden",
+        /// The model is unknown or cannot be opened.
+        UnknownModel = "unknown_model",
+        /// An option cannot be; the field says which.
+        BadWorkload = "bad_workload",
+        /// There is no job of that number.
+        NoSuchJob = "no_such_job",
+        /// The queue is full.
+        Busy = "busy",
+        /// A fault of the daemon.
+        Internal = "internal",
+    }
+}
