@@ -12,6 +12,7 @@ pub mod channel;
 pub mod checkpoint;
 pub mod clock;
 pub mod conditions;
+pub mod display;
 pub mod doctor;
 pub mod energy;
 pub mod finding;

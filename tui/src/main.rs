@@ -6,7 +6,6 @@ mod connect;
 mod dashboard;
 mod embedded;
 mod failure;
-mod format;
 mod live;
 mod report;
 mod source;

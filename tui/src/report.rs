@@ -8,11 +8,11 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{Grade, ModelSource, PhaseBooks, RunResult, RunStatus};
 use slmscope_profiles::stats::Estimate;
 
-use crate::format::{self, ABSENT, or_absent};
 use crate::table::{Align, Table};
 
 /// Wrapped text is not made narrower than this.
@@ -157,7 +157,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     };
     if let Some(params) = model.params {
         let format = or_absent(model.format, |format| format.to_string());
-        let weights = or_absent(model.weight_bytes, format::bytes);
+        let weights = or_absent(model.weight_bytes, display::bytes);
         line(
             "model",
             format!(
@@ -176,7 +176,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
         line("hash", hash.chars().take(16).collect());
     }
     let engine = &result.engine;
-    let threads = format::plural(u64::from(engine.threads), "thread");
+    let threads = display::plural(u64::from(engine.threads), "thread");
     line("engine", format!("{} on {threads}, {}", engine.executor, engine.isa));
     let workload = &result.workload;
     let prompt = if workload.has_text() {
@@ -190,7 +190,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     let cpu = host.cpu_model.as_deref().unwrap_or(ABSENT);
     line(
         "machine",
-        format!("{cpu}, {} CPUs, {}", host.logical_cpus, or_absent(host.memory_bytes, format::bytes)),
+        format!("{cpu}, {} CPUs, {}", host.logical_cpus, or_absent(host.memory_bytes, display::bytes)),
     );
     match result.hygiene.clean {
         Some(true) => line("hygiene", "clean".to_owned()),
@@ -205,10 +205,10 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
 fn estimate(value: Option<Estimate>) -> [String; 2] {
     let interval = value.and_then(|value| {
         let width = value.relative_half_width()?;
-        Some(format!("± {}", format::share(width)))
+        Some(format!("± {}", display::share(width)))
     });
     [
-        or_absent(value, |value| format::significant(value.median)),
+        or_absent(value, |value| display::significant(value.median)),
         interval.unwrap_or_else(|| ABSENT.to_owned()),
     ]
 }
@@ -221,8 +221,8 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
         ("prefill tokens/s", estimate(figures.prefill_tokens_per_s)),
         ("decode tokens/s", estimate(figures.decode_tokens_per_s)),
         ("forward tokens/s", estimate(figures.forward_tokens_per_s)),
-        ("time to first token", [or_absent(figures.ttft_ns, format::duration), String::new()]),
-        ("load", [or_absent(figures.load_ns, format::duration), String::new()]),
+        ("time to first token", [or_absent(figures.ttft_ns, display::duration), String::new()]),
+        ("load", [or_absent(figures.load_ns, display::duration), String::new()]),
     ];
     for (name, cells) in rows {
         table.row(std::iter::once(name.to_owned()).chain(cells));
@@ -232,11 +232,11 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
         let _ = write!(
             text,
             "  load: opening {}, weights {}",
-            format::duration(load.open_ns),
-            format::duration(load.weights_ns)
+            display::duration(load.open_ns),
+            display::duration(load.weights_ns)
         );
         if let Some(tokenizer_ns) = load.tokenizer_ns {
-            let (all, waited) = (format::duration(tokenizer_ns), format::duration(load.waited_ns));
+            let (all, waited) = (display::duration(tokenizer_ns), display::duration(load.waited_ns));
             let _ = write!(text, ", tokenizer {all}, of which {waited} were waited for");
         }
         text.push('\n');
@@ -245,9 +245,9 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
         let _ = writeln!(
             text,
             "  ms per token: p50 {}, p95 {}, p99 {}",
-            format::milliseconds(times.median as f64),
-            format::milliseconds(times.p95 as f64),
-            format::milliseconds(times.p99 as f64)
+            display::milliseconds(times.median as f64),
+            display::milliseconds(times.p95 as f64),
+            display::milliseconds(times.p99 as f64)
         );
     }
 }
@@ -275,13 +275,13 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
         let sum = |part: fn(&PhaseBooks) -> u64| books.iter().map(|books| part(books)).sum::<u64>();
         let (tokens, wall, recorded) = (sum(|b| b.tokens), sum(|b| b.wall_ns), sum(|b| b.recorded_wall_ns));
         let share = |ns: u64| {
-            if recorded > 0 { format::share(ns as f64 / recorded as f64) } else { ABSENT.to_owned() }
+            if recorded > 0 { display::share(ns as f64 / recorded as f64) } else { ABSENT.to_owned() }
         };
         let ops = result.ops.iter().filter(|op| op.phase == phase);
         let (bytes, flops) = ops.fold((0, 0), |sum, op| (sum.0 + op.bytes, sum.1 + op.flops));
         let per_ns = |amount: u64| {
             if recorded > 0 {
-                format::significant(amount as f64 / recorded as f64)
+                display::significant(amount as f64 / recorded as f64)
             } else {
                 ABSENT.to_owned()
             }
@@ -290,9 +290,9 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
             phase.as_str().to_owned(),
             books.len().to_string(),
             tokens.to_string(),
-            format::duration(wall),
+            display::duration(wall),
             if wall > 0 {
-                format::significant(tokens as f64 / (wall as f64 / 1e9))
+                display::significant(tokens as f64 / (wall as f64 / 1e9))
             } else {
                 ABSENT.to_owned()
             },
@@ -319,20 +319,20 @@ fn memory(text: &mut String, result: &RunResult, style: Style) {
     let memory = &result.memory;
     let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
     let unexplained = or_absent(memory.unexplained, |bytes| {
-        format!("{}{}", if bytes < 0 { "-" } else { "" }, format::bytes(bytes.unsigned_abs()))
+        format!("{}{}", if bytes < 0 { "-" } else { "" }, display::bytes(bytes.unsigned_abs()))
     });
     let rows = [
-        ("weights", or_absent(memory.weights, format::bytes), "the engine's own list"),
-        ("packed", or_absent(memory.packed, format::bytes), "second layouts that kernels make"),
-        ("kv cache", or_absent(memory.kv, format::bytes), ""),
-        ("scratch", or_absent(memory.scratch, format::bytes), "activations and tables, at most"),
-        ("tokenizer", or_absent(memory.tokenizer, format::bytes), "measured while it was read"),
-        ("runtime", or_absent(memory.runtime, format::bytes), "the program before it loaded anything"),
+        ("weights", or_absent(memory.weights, display::bytes), "the engine's own list"),
+        ("packed", or_absent(memory.packed, display::bytes), "second layouts that kernels make"),
+        ("kv cache", or_absent(memory.kv, display::bytes), ""),
+        ("scratch", or_absent(memory.scratch, display::bytes), "activations and tables, at most"),
+        ("tokenizer", or_absent(memory.tokenizer, display::bytes), "measured while it was read"),
+        ("runtime", or_absent(memory.runtime, display::bytes), "the program before it loaded anything"),
         ("unexplained", unexplained, "resident less all of these"),
-        ("resident", or_absent(memory.rss, format::bytes), "measured"),
-        ("peak", or_absent(memory.rss_peak, format::bytes), "measured"),
-        ("pss", or_absent(memory.pss, format::bytes), "measured; shared pages divided"),
-        ("mapped files", or_absent(memory.mapped, format::bytes), "part of resident"),
+        ("resident", or_absent(memory.rss, display::bytes), "measured"),
+        ("peak", or_absent(memory.rss_peak, display::bytes), "measured"),
+        ("pss", or_absent(memory.pss, display::bytes), "measured; shared pages divided"),
+        ("mapped files", or_absent(memory.mapped, display::bytes), "part of resident"),
     ];
     for (name, value, note) in rows {
         table.row([name.to_owned(), value, note.to_owned()]);
@@ -353,17 +353,17 @@ fn energy(text: &mut String, result: &RunResult, style: Style) {
             let _ = writeln!(text, "  {name}: {ABSENT} ({reason})");
             continue;
         };
-        let per_token = or_absent(energy.joules_per_token, format::significant);
+        let per_token = or_absent(energy.joules_per_token, display::significant);
         let scope = or_absent(energy.scope.as_ref(), ToString::to_string);
         let _ = writeln!(
             text,
             "  {name}: {} J ({} to {}), {per_token} J/token; {} ({scope}), {} updates; idle {} W",
-            format::significant(joules),
-            or_absent(energy.low, format::significant),
-            or_absent(energy.high, format::significant),
+            display::significant(joules),
+            or_absent(energy.low, display::significant),
+            or_absent(energy.high, display::significant),
             energy.source.as_deref().unwrap_or(ABSENT),
             energy.updates,
-            or_absent(energy.baseline_watts, format::significant),
+            or_absent(energy.baseline_watts, display::significant),
         );
     }
 }
@@ -375,7 +375,7 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
         text,
         "  recording {}, stolen {}, together {} ({} to {}), from {} tokens",
         or_absent(overhead.recording, signed_share),
-        or_absent(overhead.stolen, format::share),
+        or_absent(overhead.stolen, display::share),
         or_absent(overhead.fraction, signed_share),
         or_absent(overhead.low, signed_share),
         or_absent(overhead.high, signed_share),
@@ -385,7 +385,7 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
         let budget = result.workload.overhead_budget;
         let why =
             budget.map_or_else(String::new, |share| format!(", for a budget of {}", signed_share(share)));
-        let _ = writeln!(text, "  {} of the tokens were recorded{why}", format::share(recorded));
+        let _ = writeln!(text, "  {} of the tokens were recorded{why}", display::share(recorded));
     }
     if let Some(reason) = &overhead.reason {
         let _ = writeln!(text, "  {}", style.dim(reason));

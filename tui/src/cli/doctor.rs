@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use slmscope_profiles::channel::{Class, Quantity, ReasonCode, is_board_total};
+use slmscope_profiles::display;
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::wire::Method;
 
@@ -13,7 +14,7 @@ use crate::cli::run::refusal;
 use crate::failure::{Failure, print, print_json};
 use crate::report::Style;
 use crate::table::{Align, Table};
-use crate::{connect, embedded, format};
+use crate::{connect, embedded};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -171,12 +172,12 @@ fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
             };
             Some([
                 id,
-                format::or_absent(row.value, |value| format::value(value, row.unit)),
+                display::or_absent(row.value, |value| display::value(value, row.unit)),
                 class(row.class).to_owned(),
                 row.scope.to_string(),
-                format::or_absent(row.period_ns, format::duration),
-                format::or_absent(row.update_ns, format::duration),
-                format::or_absent(row.cost_ns, format::duration),
+                display::or_absent(row.period_ns, display::duration),
+                display::or_absent(row.update_ns, display::duration),
+                display::or_absent(row.cost_ns, display::duration),
                 match &row.reason {
                     Some(reason) if reason.code == ReasonCode::NeedsTwoReadings => {
                         format!("{}: {}", reason.code, row.source)

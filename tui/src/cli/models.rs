@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use slmscope_profiles::catalogue::{self, AttentionKind, Row, SurveyList};
+use slmscope_profiles::display;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
 use crate::failure::{Failure, print, print_json};
-use crate::format;
 use crate::report::Style;
 use crate::table::{Align, Table};
 pub use one::{ModelArgs, show};
@@ -117,19 +117,19 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
         table.row([
             row.id.clone(),
             row.family.clone(),
-            format::count(spec.params().unique),
+            display::count(spec.params().unique),
             row.layers.to_string(),
             row.hidden.to_string(),
             words::heads(row),
             row.max_context.to_string(),
-            format::bytes(spec.weight_bytes(WeightFormat::Q4_0)),
-            format::bytes(KvFormat::F16.bytes(spec.kv_elements_per_token())),
+            display::bytes(spec.weight_bytes(WeightFormat::Q4_0)),
+            display::bytes(KvFormat::F16.bytes(spec.kv_elements_per_token())),
             notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
         ]);
     }
     let style = Style::of_stdout();
     let left_out = table.fit(style, &["notes", "family", "hidden", "layers"]);
-    let mut text = format!("{}{}", table.render(style), format::plural(rows.len() as u64, "model"));
+    let mut text = format!("{}{}", table.render(style), display::plural(rows.len() as u64, "model"));
     if !left_out.is_empty() {
         text.push_str(&format!("; a wider terminal shows {} as well", left_out.join(", ")));
     }

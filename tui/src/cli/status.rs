@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::Method;
@@ -13,7 +14,6 @@ use crate::cli::run::refusal;
 use crate::client::Connection;
 use crate::connect;
 use crate::failure::{Failure, print, print_json};
-use crate::format::{self, ABSENT, or_absent};
 use crate::report::Style;
 use crate::table::{Align, Table};
 
@@ -59,9 +59,9 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     let rows = [
         ("version", format!("{} (process {}, user {})", status.slmscope, status.pid, status.uid)),
         ("socket", status.socket.clone().unwrap_or_else(|| ABSENT.to_owned())),
-        ("up", format::duration(status.uptime_ns)),
-        ("CPU", format!("{} of a core since then (measured)", or_absent(share, format::share))),
-        ("memory", format!("{} resident (measured)", or_absent(status.rss, format::bytes))),
+        ("up", display::duration(status.uptime_ns)),
+        ("CPU", format!("{} of a core since then (measured)", or_absent(share, display::share))),
+        ("memory", format!("{} resident (measured)", or_absent(status.rss, display::bytes))),
         ("clients", status.clients.to_string()),
         ("channels", format!("{}, {} late readings", status.channels, status.late_ticks)),
         (

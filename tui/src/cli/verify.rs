@@ -58,13 +58,13 @@ mod present {
     use std::io::{IsTerminal, Write as _};
     use std::time::{Duration, Instant};
 
+    use slmscope_profiles::display::{self, ABSENT, or_absent};
     use slmscope_profiles::job::ModelRef;
     use slmscope_profiles::verify::{VerifyCase, VerifyReport};
 
     use super::{ExitCode, Failure, VerifyArgs};
     use crate::embedded::{self, VerifyOptions, VerifyStep};
     use crate::failure::{print, print_json};
-    use crate::format::{self, ABSENT, or_absent};
     use crate::report::Style;
     use crate::source;
     use crate::table::{Align, Table};
@@ -113,13 +113,13 @@ mod present {
             if !self.on_terminal || recent {
                 return;
             }
-            let share = |done: u64, total: u64| format::share(done as f64 / total.max(1) as f64);
+            let share = |done: u64, total: u64| display::share(done as f64 / total.max(1) as f64);
             let text = match step {
                 VerifyStep::Loading(done, total) => {
-                    format!("loading: {} of {}", share(done, total), format::bytes(total))
+                    format!("loading: {} of {}", share(done, total), display::bytes(total))
                 }
                 VerifyStep::Computing(done, total) => {
-                    format!("computing: {} of {}", share(done, total), format::plural(total, "token"))
+                    format!("computing: {} of {}", share(done, total), display::plural(total, "token"))
                 }
             };
             eprint!("\r\x1b[K{text}");
@@ -139,7 +139,7 @@ mod present {
         let mut text = String::new();
         for case in &report.cases {
             let verdict = if case.pass { "pass".to_owned() } else { style.bad("FAIL") };
-            let tokens = format::plural(case.tokens, "token");
+            let tokens = display::plural(case.tokens, "token");
             text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&printable(&case.name))));
             let columns = [("distance", Align::Left), ("found", Align::Right), ("limit", Align::Right)];
             let mut table = Table::new(&columns);
@@ -151,8 +151,11 @@ mod present {
         }
         let least = report
             .top1_least
-            .map_or_else(String::new, |least| format!(", at least {} are needed", format::share(least)));
-        text.push_str(&format!("best id agrees at {} of the positions{least}\n", format::share(report.top1)));
+            .map_or_else(String::new, |least| format!(", at least {} are needed", display::share(least)));
+        text.push_str(&format!(
+            "best id agrees at {} of the positions{least}\n",
+            display::share(report.top1)
+        ));
         let end =
             if report.pass { style.bold("within the tolerances") } else { style.bad("out of tolerance") };
         text.push_str(&format!("{end}\n"));

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slmscope_profiles::catalogue;
+use slmscope_profiles::display;
 use slmscope_profiles::format::WeightFormat;
 
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
-use crate::format;
 use crate::report::Style;
 use crate::source::unknown;
 
@@ -76,9 +76,9 @@ fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration, st
         written.architecture,
         written.tensors,
         args.format,
-        format::bytes(written.bytes),
+        display::bytes(written.bytes),
         args.seed,
-        format::duration(took.as_nanos() as u64),
+        display::duration(took.as_nanos() as u64),
     )];
     if !written.in_f16.is_empty() {
         let names = grouped(&written.in_f16).join(", ");
@@ -121,7 +121,7 @@ impl Progress {
         if self.on_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
             self.shown = Some(Instant::now());
             let percent = done * 100 / total.max(1);
-            eprint!("\rwriting {} of {} ({percent} %)\x1b[K", format::bytes(done), format::bytes(total));
+            eprint!("\rwriting {} of {} ({percent} %)\x1b[K", display::bytes(done), display::bytes(total));
         }
     }
 

@@ -318,7 +318,7 @@ impl Section<'_> {
             format!("{} in all", self.phase.as_str())
         } else {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
-            format!("{} in all (shown: {})", self.phase.as_str(), crate::format::share(share))
+            format!("{} in all (shown: {})", self.phase.as_str(), slmscope_profiles::display::share(share))
         };
         let mut least = RoofBound::default();
         for (site, sum) in &self.sites {

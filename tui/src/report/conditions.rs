@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use slmscope_profiles::channel::Unit;
 use slmscope_profiles::conditions::Split;
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::result::RunResult;
 
 use super::{Style, section};
-use crate::format::{self, ABSENT, or_absent};
 
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     section(text, "memory traffic (derived from the plan; counted by the machine)", style);
-    let rate = |value| or_absent(value, |value| format::value(value, Unit::BytesPerSecond));
+    let rate = |value| or_absent(value, |value| display::value(value, Unit::BytesPerSecond));
     for traffic in &result.bandwidth {
         let counted = match (&traffic.source, &traffic.reason) {
             (_, Some(reason)) => format!("{ABSENT} ({reason})"),
@@ -29,7 +29,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
             Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
         });
         or_absent(ends, |(low, high)| {
-            format!("{} to {}", format::value(low, unit), format::value(high, unit))
+            format!("{} to {}", display::value(low, unit), display::value(high, unit))
         })
     };
     let stamps = || conditions.tokens.iter();
@@ -41,7 +41,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     );
     let split = |split: Option<Split>| {
         or_absent(split, |split| {
-            format!("{} tokens/s over {} tokens", format::significant(split.tokens_per_s), split.tokens)
+            format!("{} tokens/s over {} tokens", display::significant(split.tokens_per_s), split.tokens)
         })
     };
     if let Some(reason) = &conditions.reason {

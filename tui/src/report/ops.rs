@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use slmscope_profiles::display;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{OpRow, RunResult};
 use slmscope_profiles::roofline::{Bound, RoofBound};
 
 use super::{Style, section};
-use crate::format;
 use crate::table::{Align, Table};
 
 /// Several rows of one heading, added up.
@@ -41,8 +41,8 @@ impl Sum {
     /// Share of the nearer roof, and which that is.
     fn roof(&self) -> [String; 2] {
         [
-            format::or_absent(self.bound.share(self.time_ns), format::share),
-            format::or_absent(self.bound.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
+            display::or_absent(self.bound.share(self.time_ns), display::share),
+            display::or_absent(self.bound.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
         ]
     }
 
@@ -51,7 +51,7 @@ impl Sum {
         if amount == 0 || self.time_ns == 0 {
             return format::ABSENT.to_owned();
         }
-        format::significant(amount as f64 / self.time_ns as f64)
+        display::significant(amount as f64 / self.time_ns as f64)
     }
 }
 
@@ -76,8 +76,8 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
             let [roof, bound] = sum.roof();
             table.row([
                 name.clone(),
-                format::share(sum.share),
-                format::duration(sum.time_ns),
+                display::share(sum.share),
+                display::duration(sum.time_ns),
                 sum.rate(sum.bytes),
                 sum.rate(sum.flops),
                 roof,
@@ -85,7 +85,7 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
             ]);
         }
         for (name, ns, share) in rest(result, phase) {
-            table.row([name, format::share(share), format::duration(ns)]);
+            table.row([name, display::share(share), display::duration(ns)]);
         }
         text.push_str(&table.render(style));
     }
@@ -117,8 +117,8 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
                 name.clone(),
                 sum.kind.to_owned(),
                 sum.count.to_string(),
-                format::share(sum.share),
-                format::duration(sum.time_ns / sum.count.max(1)),
+                display::share(sum.share),
+                display::duration(sum.time_ns / sum.count.max(1)),
                 sum.rate(sum.bytes),
                 sum.rate(sum.flops),
                 roof,

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::result::RunResult;
 use slmscope_profiles::stats::Estimate;
 
 use super::{Style, section};
-use crate::format::{self, ABSENT, or_absent};
 
 /// The roofs with the range of the looks, and how they were taken.
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
@@ -22,17 +22,17 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
             format!("{} ({} to {})", show(roof.median), end(roof.low), end(roof.high))
         })
     };
-    let _ = writeln!(text, "  read {}", rate(roofs.read_bytes_per_s, format::bytes_per_second));
-    let _ = writeln!(text, "  f32  {}", rate(roofs.f32_flops_per_s, format::flops_per_second));
-    let _ = writeln!(text, "  int8 {}", rate(roofs.int8_ops_per_s, format::ops_per_second));
+    let _ = writeln!(text, "  read {}", rate(roofs.read_bytes_per_s, display::bytes_per_second));
+    let _ = writeln!(text, "  f32  {}", rate(roofs.f32_flops_per_s, display::flops_per_second));
+    let _ = writeln!(text, "  int8 {}", rate(roofs.int8_ops_per_s, display::ops_per_second));
     let age = match roofs.age_ns {
         Some(0) | None => "before and after the measured runs".to_owned(),
-        Some(age) => format!("{} before the end of these runs", format::duration(age)),
+        Some(age) => format!("{} before the end of these runs", display::duration(age)),
     };
     let how = format!(
         "{}, {}, {}, {age}",
-        format::plural(roofs.samples, "look"),
-        format::plural(u64::from(roofs.threads), "thread"),
+        display::plural(roofs.samples, "look"),
+        display::plural(u64::from(roofs.threads), "thread"),
         roofs.isa.as_deref().unwrap_or(ABSENT)
     );
     let _ = writeln!(text, "  {}", style.dim(&how));

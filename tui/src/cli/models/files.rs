@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use slmscope_profiles::catalogue::{AttentionKind, PerLayer};
+use slmscope_profiles::display;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::spec::{DecoderSpec, Mixer};
 
 use super::words;
-use crate::format;
 use crate::report::Style;
 
 /// Figures that layers may differ in, heads of the layers that attend.
@@ -65,12 +65,12 @@ pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, remark: Option<&str>, 
     let formats =
         WeightFormat::ALL.into_iter().map(|format| (format, of(format))).filter(|(_, bytes)| *bytes > 0);
     let formats: Vec<_> =
-        formats.map(|(format, bytes)| format!("{format} {}", format::bytes(bytes))).collect();
-    line("bytes", &format!("{}: {}", format::bytes(plan.weight_bytes()), formats.join(", ")));
+        formats.map(|(format, bytes)| format!("{format} {}", display::bytes(bytes))).collect();
+    line("bytes", &format!("{}: {}", display::bytes(plan.weight_bytes()), formats.join(", ")));
     let per_token = KvFormat::F16.bytes(spec.kv_elements_per_token());
     line("KV cache f16", &words::caches(spec, per_token));
     if spec.state_bytes() > 0 {
-        line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));
+        line("state", &format!("{} in f32, whatever the context", display::bytes(spec.state_bytes())));
     }
     if let Some(remark) = remark {
         line("remark", remark);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use slmscope_profiles::catalogue::{self, PaperMemory, Row};
+use slmscope_profiles::display::{self, ABSENT};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::plan::Plan;
@@ -14,7 +15,6 @@ use super::json::Which;
 use super::{files, json, words};
 use crate::embedded;
 use crate::failure::{Failure, print, print_json};
-use crate::format::{self, ABSENT};
 use crate::report::Style;
 use crate::source::{self, unknown};
 use crate::table::{Align, Table};
@@ -100,14 +100,14 @@ fn facts(row: &Row, style: Style) -> String {
     let (stored, unique, multiplied) = (params.stored, params.unique, params.multiplied);
     line("parameters", &format!("stored {stored}, unique {unique}, multiplied per token {multiplied}"));
     line("published", &row.published);
-    let size = |format: WeightFormat| format!("{format} {}", format::bytes(spec.weight_bytes(format)));
+    let size = |format: WeightFormat| format!("{format} {}", display::bytes(spec.weight_bytes(format)));
     let (plain, quantized) = WeightFormat::ALL.split_at(6);
     line("bytes", &plain.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
     line("", &quantized.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
     let per_token = KvFormat::F16.bytes(spec.kv_elements_per_token());
     line("KV cache f16", &words::caches(&spec, per_token));
     if spec.state_bytes() > 0 {
-        line("state", &format!("{} in f32, whatever the context", format::bytes(spec.state_bytes())));
+        line("state", &format!("{} in f32, whatever the context", display::bytes(spec.state_bytes())));
     }
     line("facts from", &row.facts_from);
     let survey: Vec<_> = row.survey.iter().map(|list| list.as_str()).collect();
@@ -135,7 +135,7 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
         ("", Align::Left),
     ]);
     let mut line = |part: &str, theirs: Option<u64>, ours: Option<u64>, note: String| {
-        let [theirs, ours] = [theirs, ours].map(|bytes| format::or_absent(bytes, format::bytes));
+        let [theirs, ours] = [theirs, ours].map(|bytes| display::or_absent(bytes, display::bytes));
         table.row([part.to_owned(), theirs, ours, note]);
     };
     let weights = if paper.is_some() { format!("Q4_K_M; {stored}") } else { stored.to_owned() };
@@ -174,8 +174,8 @@ fn modules(plan: &Plan, depth: u32, stored: &str, style: Style) -> String {
         table.row([
             name.to_owned(),
             sites.len().to_string(),
-            format::traffic(bytes as f64),
-            format::count(flops),
+            display::traffic(bytes as f64),
+            display::count(flops),
         ]);
     };
     for module in Module::ALL {
@@ -216,8 +216,8 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
             site.name.clone(),
             site.kind.as_str().to_owned(),
             weights.collect::<Vec<_>>().join(", "),
-            format::traffic(site.cost.bytes(1, depth) as f64),
-            format::count(site.cost.flops(1, depth)),
+            display::traffic(site.cost.bytes(1, depth) as f64),
+            display::count(site.cost.flops(1, depth)),
         ]);
     }
     table.fit(style, &["kind", "layer"]);

@@ -1,9 +1,8 @@
 //! A model's shape in words.
 
 use slmscope_profiles::catalogue::{PerLayer, Row};
+use slmscope_profiles::display;
 use slmscope_profiles::spec::{DecoderSpec, NormKind, Residual, RopeScaling};
-
-use crate::format;
 
 /// One figure, or the smallest and the largest of all layers.
 pub fn range(figures: &PerLayer) -> String {
@@ -153,7 +152,7 @@ pub fn contexts(spec: &DecoderSpec) -> Vec<u64> {
 
 /// Bytes of the cache at each of them.
 pub fn caches(spec: &DecoderSpec, bytes_per_token: u64) -> String {
-    let at = |tokens: u64| format!("{} at {tokens}", format::bytes(bytes_per_token * tokens));
+    let at = |tokens: u64| format!("{} at {tokens}", display::bytes(bytes_per_token * tokens));
     let all: Vec<_> = contexts(spec).into_iter().map(at).collect();
-    format!("{} per token; {} tokens", format::bytes(bytes_per_token), all.join(", "))
+    format!("{} per token; {} tokens", display::bytes(bytes_per_token), all.join(", "))
 }

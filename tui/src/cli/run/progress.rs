@@ -2,10 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
+use slmscope_profiles::display;
 use slmscope_profiles::job::{Job, JobState, Progress as Step, Span};
 use slmscope_profiles::op::Phase;
-
-use crate::format;
 
 /// Tells a job's progress on standard error.
 pub struct Progress {
@@ -45,9 +44,9 @@ impl Progress {
     pub fn step(&mut self, step: &Step) {
         let done = match step.total {
             Some(total) if total > 0 => {
-                let share = format::share(step.done as f64 / total as f64);
+                let share = display::share(step.done as f64 / total as f64);
                 match step.phase {
-                    Phase::Load => format!("{share} of {}", format::bytes(total)),
+                    Phase::Load => format!("{share} of {}", display::bytes(total)),
                     _ => format!("{share} of {total} tokens"),
                 }
             }
@@ -64,8 +63,8 @@ impl Progress {
             span.phase.as_str(),
             span.repetition + 1,
             span.tokens,
-            format::duration(span.wall_ns()),
-            format::significant(rate)
+            display::duration(span.wall_ns()),
+            display::significant(rate)
         );
         self.line(&text, false);
     }

@@ -4,13 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 
 use super::table::{self, Column, fit};
 use super::{chart, put, take_bottom, take_top};
 use crate::dashboard::channels::{Track, class};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
-use crate::format::{self, ABSENT, or_absent};
 
 const COLUMNS: [Column; 5] = [
     Column { title: "channel", width: 24, right: false },
@@ -73,8 +73,8 @@ pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
 fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: bool) -> Line<'static> {
     let channel = &track.channel;
     let name = format!(" {}", channel.id);
-    let value = or_absent(track.value(), |value| format::value(value, channel.unit));
-    let age = or_absent(track.age_ns(state.now_ns), format::duration);
+    let value = or_absent(track.value(), |value| display::value(value, channel.unit));
+    let age = or_absent(track.age_ns(state.now_ns), display::duration);
     let stale = track.is_stale(state.now_ns);
     let absent = channel.class == Class::Unavailable;
     // Ages of fresh values change with every frame and say nothing.
@@ -121,9 +121,9 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
     let channel = &track.channel;
     let mut rest = area;
     super::heading(&channel.id, palette, &mut rest, buf);
-    let period = or_absent(channel.period_ns, format::duration);
+    let period = or_absent(channel.period_ns, display::duration);
     let age =
-        or_absent(track.age_ns(state.now_ns).filter(|_| track.is_stale(state.now_ns)), format::duration);
+        or_absent(track.age_ns(state.now_ns).filter(|_| track.is_stale(state.now_ns)), display::duration);
     let kind = match channel.kind {
         Kind::Gauge => "gauge",
         Kind::Counter { .. } => "counter",
@@ -133,10 +133,10 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
     let scope = &channel.scope;
     let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
     if let Some(update_ns) = track.update_ns {
-        facts = format!("{facts}, new every {}", format::duration(update_ns));
+        facts = format!("{facts}, new every {}", display::duration(update_ns));
     }
     if let Some(cost_ns) = track.cost_ns {
-        facts = format!("{facts}, a reading costs {}", format::duration(cost_ns));
+        facts = format!("{facts}, a reading costs {}", display::duration(cost_ns));
     }
     if age != ABSENT {
         facts = format!("{facts}, stale for {age}");

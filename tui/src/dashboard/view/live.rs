@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
@@ -15,7 +16,6 @@ use crate::dashboard::palette::Palette;
 use crate::dashboard::rows::{Level, parts, rows};
 use crate::dashboard::state::{Data, Link, OpsTable, State};
 use crate::dashboard::totals::PhaseSum;
-use crate::format::{self, ABSENT, or_absent};
 
 /// Rows of the curve below which it is left out.
 const LEAST_CURVE: u16 = 3;
@@ -82,7 +82,7 @@ fn model(data: &Data, palette: Palette) -> Line<'static> {
         facts.push(job.workload.format.map_or("q4_0", |format| format.name()).to_owned());
     }
     if let Some(plan) = &data.plan {
-        facts.push(format::plural(u64::from(plan.threads), "thread"));
+        facts.push(display::plural(u64::from(plan.threads), "thread"));
         facts.push(plan.path.clone());
     }
     facts.push(format!("job {}", job.job));
@@ -137,7 +137,7 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
     if let Some(progress) = data.progress.as_ref().filter(|_| !job.state.is_final()) {
         spans.push(Span::raw(format!(" · {} ", progress.phase.as_str())));
         let show = |amount| {
-            if progress.phase == Phase::Load { format::bytes(amount) } else { format::count(amount) }
+            if progress.phase == Phase::Load { display::bytes(amount) } else { display::count(amount) }
         };
         if let Some(total) = progress.total.filter(|&total| total > 0) {
             spans.extend(chart::gauge(
@@ -171,12 +171,12 @@ fn figures(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 
 fn rates(phase: Phase, sum: Option<&PhaseSum>, running: bool, palette: Palette) -> Line<'static> {
     let (now, whole) = (sum.map(PhaseSum::recent), sum.map(PhaseSum::whole));
-    let number = |value: Option<f64>| or_absent(value, format::significant);
+    let number = |value: Option<f64>| or_absent(value, display::significant);
     let style = if running { Palette::strong() } else { palette.dim() };
     let rate = number(now.and_then(|work| work.rows_per_second()));
     let mean = number(whole.and_then(|work| work.rows_per_second()));
-    let bytes = or_absent(now.and_then(|work| work.bytes_per_second()), format::bytes_per_second);
-    let flops = or_absent(now.and_then(|work| work.flops_per_second()), format::flops_per_second);
+    let bytes = or_absent(now.and_then(|work| work.bytes_per_second()), display::bytes_per_second);
+    let flops = or_absent(now.and_then(|work| work.flops_per_second()), display::flops_per_second);
     Line::from(vec![
         Span::styled(format!(" {:<8}", phase.as_str()), style),
         Span::styled(fit(&rate, 7, true), Palette::strong()),
@@ -192,7 +192,7 @@ fn token_times(data: &Data, palette: Palette) -> Line<'static> {
     let found = data.totals.percentiles();
     let mut spans = vec![Span::styled(" ms/token", Palette::strong())];
     for (at, name) in ["p50", "p95", "p99"].into_iter().enumerate() {
-        let value = or_absent(found, |(values, _)| format::milliseconds(values[at] as f64));
+        let value = or_absent(found, |(values, _)| display::milliseconds(values[at] as f64));
         spans.push(Span::styled(format!("  {name} "), palette.dim()));
         spans.push(Span::styled(fit(&value, 6, false), Palette::strong()));
     }
@@ -215,7 +215,7 @@ fn curve(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
         put(Line::styled(" no decode step yet", palette.dim()), 0, rest, buf);
         return;
     }
-    let label = |ns: f64| fit(&format::milliseconds(ns), usize::from(SCALE - 1), true);
+    let label = |ns: f64| fit(&display::milliseconds(ns), usize::from(SCALE - 1), true);
     put(Line::styled(label(top), palette.dim()), 0, scale, buf);
     put(Line::styled(label(0.0), palette.dim()), usize::from(scale.height.saturating_sub(1)), scale, buf);
     chart::curve(&points, top, palette, plot, buf);
@@ -275,7 +275,7 @@ fn shares(phase: Phase, parts: &[(&'static str, u64)], wall_ns: u64, palette: Pa
         let share = (wall_ns > 0).then(|| ns as f64 / wall_ns as f64);
         let broken = name == "unattributed" && share.is_some_and(|share| share > UNATTRIBUTED_LIMIT);
         let style = if broken { palette.bad() } else { Style::new() };
-        spans.push(Span::styled(fit(&or_absent(share, format::share), part_width(name), false), style));
+        spans.push(Span::styled(fit(&or_absent(share, display::share), part_width(name), false), style));
     }
     Line::from(spans)
 }

@@ -4,13 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 
 use super::table::fit;
 use super::{chart, heading, put};
 use crate::dashboard::channels::{Track, class};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::{Data, State};
-use crate::format::{self, ABSENT, or_absent};
 
 /// Columns of one core with its bar.
 const CORE: usize = 24;
@@ -72,7 +72,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 fn crowd(cores: &[(u32, Option<f64>)], palette: Palette, area: Rect, buf: &mut Buffer) {
     let known: Vec<_> = cores.iter().filter_map(|&(_, share)| share).collect();
     let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
-    let text = format!(" {} cores, mean {}", cores.len(), or_absent(mean, format::share));
+    let text = format!(" {} cores, mean {}", cores.len(), or_absent(mean, display::share));
     put(Line::from(text), 0, area, buf);
     let width = usize::from(area.width).saturating_sub(2).max(1);
     for (row, chunk) in cores.chunks(width).enumerate() {
@@ -114,7 +114,7 @@ fn figures(state: &State, data: &Data, palette: Palette) -> Vec<Line<'static>> {
 fn present(track: &Track, state: &State, palette: Palette) -> Vec<Span<'static>> {
     let channel = &track.channel;
     let stale = track.is_stale(state.now_ns);
-    let value = or_absent(track.value(), |value| format::value(value, channel.unit));
+    let value = or_absent(track.value(), |value| display::value(value, channel.unit));
     let mut from = format!(" {}, {} ({})", channel.scope, class(channel), channel.id);
     if let Some(code) = track.absent {
         from = format!(" {code} ({})", channel.id);
@@ -122,7 +122,7 @@ fn present(track: &Track, state: &State, palette: Palette) -> Vec<Span<'static>>
     let style = if stale { palette.warning() } else { Palette::strong() };
     let mut spans = vec![Span::styled(value, style)];
     if stale {
-        let age = or_absent(track.age_ns(state.now_ns), format::duration);
+        let age = or_absent(track.age_ns(state.now_ns), display::duration);
         spans.push(Span::styled(format!(" stale for {age}"), palette.warning()));
     }
     spans.push(Span::styled(from, palette.dim()));
@@ -143,9 +143,9 @@ fn overhead(data: &Data, palette: Palette) -> Vec<Span<'static>> {
         return vec![Span::raw(ABSENT), Span::styled(format!(" {reason}"), palette.dim())];
     };
     let style = if fraction > 0.01 { palette.bad() } else { Palette::strong() };
-    let mut spans = vec![Span::styled(format::share(fraction), style)];
+    let mut spans = vec![Span::styled(display::share(fraction), style)];
     if let (Some(low), Some(high)) = (overhead.low, overhead.high) {
-        let interval = format!(" {} to {}, derived", format::share(low), format::share(high));
+        let interval = format!(" {} to {}, derived", display::share(low), display::share(high));
         spans.push(Span::styled(interval, palette.dim()));
     }
     spans
@@ -158,7 +158,7 @@ fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let threads = data.plan.as_ref().map(|plan| plan.threads).filter(|&threads| threads > 0);
     match (cpu, threads) {
         (Some(cpu), Some(threads)) if data.is_busy() => vec![
-            Span::styled(format::share(cpu / f64::from(threads)), Palette::strong()),
+            Span::styled(display::share(cpu / f64::from(threads)), Palette::strong()),
             Span::styled(" so far: the daemon's CPU time, derived", palette.dim()),
         ],
         _ => vec![Span::raw(ABSENT), Span::styled(" known when a run is over", palette.dim())],
@@ -170,8 +170,8 @@ fn own(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
     let rss = data.status.as_ref().and_then(|status| status.rss);
     let mut spans = vec![
-        Span::styled(or_absent(cpu, format::share), Palette::strong()),
-        Span::styled(format!(" of a core, {}", or_absent(rss, format::bytes)), palette.dim()),
+        Span::styled(or_absent(cpu, display::share), Palette::strong()),
+        Span::styled(format!(" of a core, {}", or_absent(rss, display::bytes)), palette.dim()),
     ];
     if let Some(late) = data.status.as_ref().map(|status| status.late_ticks).filter(|&late| late > 0) {
         spans.push(Span::styled(format!(", {late} late ticks"), palette.warning()));

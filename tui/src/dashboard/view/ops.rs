@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
+use slmscope_profiles::display::{self, or_absent};
 use slmscope_profiles::roofline::Bound;
 
 use super::table::{self, Column};
@@ -11,7 +12,6 @@ use super::{put, take_bottom, take_top};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::rows::{Level, Row, rows};
 use crate::dashboard::state::State;
-use crate::format::{self, or_absent};
 
 /// Above this share of a phase, what nothing explains is red.
 pub(super) const UNATTRIBUTED_LIMIT: f64 = 0.01;
@@ -23,14 +23,14 @@ type Field = (Column, fn(&Row) -> String);
 const COLUMNS: [Field; 13] = [
     (column("phase", 7, false), |row| row.phase.as_str().to_owned()),
     (column("op", 24, false), name),
-    (column("share", 7, true), |row| or_absent(row.share(), format::share)),
-    (column("time/tok", 9, true), |row| or_absent(row.time_per_token(), format::duration)),
-    (column("max", 8, true), |row| or_absent(row.max_ns, format::duration)),
-    (column("memory", 9, true), |row| or_absent(row.bytes_per_second(), format::bytes_per_second)),
+    (column("share", 7, true), |row| or_absent(row.share(), display::share)),
+    (column("time/tok", 9, true), |row| or_absent(row.time_per_token(), display::duration)),
+    (column("max", 8, true), |row| or_absent(row.max_ns, display::duration)),
+    (column("memory", 9, true), |row| or_absent(row.bytes_per_second(), display::bytes_per_second)),
     (column("roof", 9, true), |row| or_absent(row.roof(), roof)),
-    (column("bytes/tok", 9, true), |row| or_absent(row.bytes_per_token(), format::traffic)),
-    (column("compute", 12, true), |row| or_absent(row.flops_per_second(), format::flops_per_second)),
-    (column("count", 7, true), |row| or_absent(row.count, format::count)),
+    (column("bytes/tok", 9, true), |row| or_absent(row.bytes_per_token(), display::traffic)),
+    (column("compute", 12, true), |row| or_absent(row.flops_per_second(), display::flops_per_second)),
+    (column("count", 7, true), |row| or_absent(row.count, display::count)),
     (column("module", 9, false), |row| row.module.to_owned()),
     (column("format", 6, false), |row| row.format.clone()),
     (column("kind", 11, false), |row| row.kind.to_owned()),
@@ -135,7 +135,7 @@ fn title(state: &State, palette: Palette) -> Line<'static> {
         text = format!("{text} · filter `{}`", table.list.filter);
     }
     if let Some(plan) = &state.shown().plan {
-        text = format!("{text} · {}, {}", format::plural(u64::from(plan.threads), "thread"), plan.path);
+        text = format!("{text} · {}, {}", display::plural(u64::from(plan.threads), "thread"), plan.path);
     }
     Line::styled(text, palette.dim())
 }

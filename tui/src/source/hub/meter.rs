@@ -1,9 +1,9 @@
 //! How far a download is: one line that is overwritten on a terminal, a line at begin and end elsewhere.
 
+use slmscope_profiles::display;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
-
-use crate::format;
 
 /// Between two drawings.
 const PACE: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ impl<'n> Meter<'n> {
     pub(super) fn new(name: &'n str, size: Option<u64>) -> Self {
         let on_terminal = std::io::stderr().is_terminal();
         if !on_terminal {
-            let size = format::or_absent(size, format::bytes);
+            let size = display::or_absent(size, display::bytes);
             eprintln!("slmscope: fetching {name}, {size}");
         }
         Self { name, on_terminal, begin: Instant::now(), first: None, drawn: None, done: 0 }
@@ -53,7 +53,7 @@ impl<'n> Meter<'n> {
     /// The file is whole.
     pub(super) fn end(self) {
         if !self.on_terminal {
-            eprintln!("slmscope: fetched {}, {}", self.name, format::bytes(self.done));
+            eprintln!("slmscope: fetched {}, {}", self.name, display::bytes(self.done));
         }
     }
 }
@@ -69,12 +69,12 @@ impl Drop for Meter<'_> {
 
 /// The line in at most `width` characters: the bar gives way first, then the begin of the name.
 fn line(name: &str, done: u64, size: Option<u64>, rate: f64, width: usize) -> String {
-    let rate = format::bytes_per_second(rate);
+    let rate = display::bytes_per_second(rate);
     let size = size.filter(|&size| size > 0);
     let share = size.map(|size| (done as f64 / size as f64).min(1.0));
     let figures = match size.zip(share) {
-        Some((size, share)) => format!("{} of {}, {rate}", format::share(share), format::bytes(size)),
-        None => format!("{}, {rate}", format::bytes(done)),
+        Some((size, share)) => format!("{} of {}, {rate}", display::share(share), display::bytes(size)),
+        None => format!("{}, {rate}", display::bytes(done)),
     };
     let characters = |text: &str| text.chars().count();
     let room = width.saturating_sub(characters(name) + 1 + characters(&figures));

@@ -3,7 +3,7 @@
 //! Binary prefixes (`KiB`) are for memory, decimal ones (`kB`, `GB/s`) for everything that has a rate. A ratio
 //! becomes a percentage here and nowhere else. Numbers that are not finite are absent.
 
-use slmscope_profiles::channel::Unit;
+use crate::channel::Unit;
 
 /// What stands where there is no value.
 pub const ABSENT: &str = "—";
