@@ -21,7 +21,7 @@ use crate::client::Sender;
 use crate::connect::{self, Attached, Private};
 use crate::dashboard::{self, Msg, Options};
 use crate::failure::Failure;
-use crate::report::wants_colours;
+use crate::style::wants_colours;
 
 /// Time between two tries to reach a daemon that went away.
 const RETRY: Duration = Duration::from_millis(500);

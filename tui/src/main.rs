@@ -9,6 +9,7 @@ mod failure;
 mod live;
 mod report;
 mod source;
+mod style;
 mod table;
 
 use std::io::IsTerminal;

@@ -4,103 +4,15 @@ mod conditions;
 mod ops;
 mod roofs;
 
-use std::ffi::OsString;
 use std::fmt::Write;
-use std::io::IsTerminal;
 
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{Grade, ModelSource, PhaseBooks, RunResult, RunStatus};
 use slmscope_profiles::stats::Estimate;
 
+use crate::style::Style;
 use crate::table::{Align, Table};
-
-/// Wrapped text is not made narrower than this.
-const LEAST_ROOM: usize = 20;
-
-/// Whether colours are wanted, by the variables of these names: not where `NO_COLOR` is set, nor on a terminal
-/// that knows none.
-pub fn wants_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
-    no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|term| term != "dumb")
-}
-
-/// Whether text may carry colours, and how wide it may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
-    colours: bool,
-    /// Columns of the terminal; `None` where there is none, and lines are as long as they are.
-    columns: Option<usize>,
-}
-
-impl Style {
-    /// Colours where standard output is a terminal and they are wanted.
-    pub fn of_stdout() -> Self {
-        let wanted = wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
-        let is_terminal = std::io::stdout().is_terminal();
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| is_terminal);
-        let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
-        Self { colours: wanted && is_terminal, columns }
-    }
-
-    /// No colours, and no terminal.
-    #[cfg(test)]
-    pub fn plain() -> Self {
-        Self { colours: false, columns: None }
-    }
-
-    /// No colours, on a terminal of so many columns.
-    #[cfg(test)]
-    pub fn narrow(columns: usize) -> Self {
-        Self { colours: false, columns: Some(columns) }
-    }
-
-    /// Whether a line of so many characters is longer than the terminal is wide.
-    pub fn overflows(self, characters: usize) -> bool {
-        self.columns.is_some_and(|columns| characters > columns)
-    }
-
-    /// `text`, which begins behind `indent` characters, broken at blanks and after slashes into lines that fit the
-    /// terminal; further lines begin below the first.
-    pub fn wrap(self, text: &str, indent: usize) -> String {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
-        let (mut wrapped, mut used) = (String::new(), 0);
-        for word in text.split_inclusive([' ', '/']) {
-            if used > 0 && used + word.trim_end().chars().count() > room {
-                wrapped.truncate(wrapped.trim_end().len());
-                wrapped.push('\n');
-                wrapped.extend(std::iter::repeat_n(' ', indent));
-                used = 0;
-            }
-            wrapped.push_str(word);
-            used += word.chars().count();
-        }
-        wrapped
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    /// A heading.
-    pub fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    /// What matters less.
-    pub fn dim(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    /// What needs attention.
-    pub fn warn(self, text: &str) -> String {
-        self.paint("33", text)
-    }
-
-    /// What went wrong.
-    pub fn bad(self, text: &str) -> String {
-        self.paint("31", text)
-    }
-}
 
 /// The whole report.
 pub fn render(result: &RunResult, style: Style) -> String {
@@ -405,20 +317,5 @@ fn findings(text: &mut String, result: &RunResult, style: Style) {
     for finding in &result.findings {
         let _ = writeln!(text, "  {} {}", style.warn("•"), finding.reason);
         let _ = writeln!(text, "    {}", style.dim(&finding.advice));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_for_terminals_that_know_them_and_people_who_want_them() {
-        let wants = |no_color: Option<&str>, term: Option<&str>| {
-            wants_colours(no_color.map(OsString::from), term.map(OsString::from))
-        };
-        assert!(wants(None, Some("xterm-256color")) && wants(Some(""), None));
-        assert!(!wants(None, Some("dumb")));
-        assert!(!wants(Some("1"), Some("xterm")));
     }
 }

@@ -1,6 +1,6 @@
 //! Tables of plain text: columns as wide as their widest cell, numbers to the right.
 
-use crate::report::Style;
+use crate::style::Style;
 
 /// How a column is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use slmscope_profiles::wire::Method;
 use crate::cli::Target;
 use crate::cli::run::refusal;
 use crate::failure::{Failure, print, print_json};
-use crate::report::Style;
+use crate::style::Style;
 use crate::table::{Align, Table};
 use crate::{connect, embedded};
 

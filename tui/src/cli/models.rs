@@ -14,7 +14,7 @@ use slmscope_profiles::display;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
 use crate::failure::{Failure, print, print_json};
-use crate::report::Style;
+use crate::style::Style;
 use crate::table::{Align, Table};
 pub use one::{ModelArgs, show};
 use size::Sizes;

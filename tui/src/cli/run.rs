@@ -18,6 +18,7 @@ use crate::connect;
 use crate::failure::{Failure, print, print_json};
 use crate::report;
 use crate::source;
+use crate::style::Style;
 
 /// Options of a workload and of its report.
 #[derive(Debug, Default, Args)]
@@ -207,7 +208,7 @@ pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         }
         // Of a run that measured nothing there is only the error to tell.
         let is_void = result.status != RunStatus::Complete && result.ops.is_empty();
-        if is_void { Ok(()) } else { print(&report::render(result, report::Style::of_stdout())) }
+        if is_void { Ok(()) } else { print(&report::render(result, Style::of_stdout())) }
     })?;
     Ok(followed)
 }

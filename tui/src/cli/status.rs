@@ -14,7 +14,7 @@ use crate::cli::run::refusal;
 use crate::client::Connection;
 use crate::connect;
 use crate::failure::{Failure, print, print_json};
-use crate::report::Style;
+use crate::style::Style;
 use crate::table::{Align, Table};
 
 /// How to print.

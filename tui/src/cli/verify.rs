@@ -65,8 +65,8 @@ mod present {
     use super::{ExitCode, Failure, VerifyArgs};
     use crate::embedded::{self, VerifyOptions, VerifyStep};
     use crate::failure::{print, print_json};
-    use crate::report::Style;
     use crate::source;
+    use crate::style::Style;
     use crate::table::{Align, Table};
 
     pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {

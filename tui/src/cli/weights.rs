@@ -15,8 +15,8 @@ use slmscope_profiles::format::WeightFormat;
 
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
-use crate::report::Style;
 use crate::source::unknown;
+use crate::style::Style;
 
 /// How often progress is shown.
 const EVERY: Duration = Duration::from_millis(100);

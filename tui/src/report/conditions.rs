@@ -7,7 +7,8 @@ use slmscope_profiles::conditions::Split;
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::result::RunResult;
 
-use super::{Style, section};
+use super::section;
+use crate::style::Style;
 
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     section(text, "memory traffic (derived from the plan; counted by the machine)", style);

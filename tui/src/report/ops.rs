@@ -8,7 +8,8 @@ use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{OpRow, RunResult};
 use slmscope_profiles::roofline::{Bound, RoofBound};
 
-use super::{Style, section};
+use super::section;
+use crate::style::Style;
 use crate::table::{Align, Table};
 
 /// Several rows of one heading, added up.

@@ -6,7 +6,8 @@ use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::result::RunResult;
 use slmscope_profiles::stats::Estimate;
 
-use super::{Style, section};
+use super::section;
+use crate::style::Style;
 
 /// The roofs with the range of the looks, and how they were taken.
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {

@@ -9,7 +9,7 @@ use slmscope_profiles::plan::Plan;
 use slmscope_profiles::spec::{DecoderSpec, Mixer};
 
 use super::words;
-use crate::report::Style;
+use crate::style::Style;
 
 /// Figures that layers may differ in, heads of the layers that attend.
 pub struct Figures {

@@ -15,8 +15,8 @@ use super::json::Which;
 use super::{files, json, words};
 use crate::embedded;
 use crate::failure::{Failure, print, print_json};
-use crate::report::Style;
 use crate::source::{self, unknown};
+use crate::style::Style;
 use crate::table::{Align, Table};
 
 /// Rows of a prefill chunk that scratch memory is shown for, as many as in the survey's runs.
