@@ -8,10 +8,9 @@ pub mod verify;
 #[cfg(feature = "embedded-daemon")]
 pub mod weights;
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
+use crate::connect::Target;
 #[cfg(feature = "embedded-daemon")]
 use crate::embedded::{ServeArgs, WorkerArgs};
 
@@ -26,15 +25,6 @@ pub struct Cli {
     pub target: Target,
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// Which daemon to talk to.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Target {
-    /// Socket of the daemon to attach to; `none` never attaches [default: $SLMSCOPE_SOCKET, then
-    /// $XDG_RUNTIME_DIR/slmscope.sock, /tmp/slmscope-UID/slmscope.sock, /run/slmscope.sock]
-    #[arg(long, value_name = "PATH", global = true)]
-    pub socket: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -7,11 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use anyhow::Context;
+use clap::Args;
 
-use crate::cli::Target;
 use crate::client::Connection;
 use crate::embedded;
 use crate::failure::Failure;
+
+/// Which daemon to talk to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Target {
+    /// Socket of the daemon to attach to; `none` never attaches [default: $SLMSCOPE_SOCKET, then
+    /// $XDG_RUNTIME_DIR/slmscope.sock, /tmp/slmscope-UID/slmscope.sock, /run/slmscope.sock]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub socket: Option<PathBuf>,
+}
 
 /// A daemon that belongs to this process alone and ends with it.
 pub struct Private {

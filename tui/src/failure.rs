@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use slmscope_profiles::wire::WireError;
+
 /// Why a command ends without success.
 #[derive(Debug)]
 pub struct Failure {
@@ -31,6 +33,13 @@ impl Failure {
     /// Nothing more to say, only the code.
     pub fn silent(code: u8) -> Self {
         Self { message: None, code: ExitCode::from(code) }
+    }
+}
+
+impl From<WireError> for Failure {
+    /// A request that the daemon refused.
+    fn from(refused: WireError) -> Self {
+        Self::error(refused.message)
     }
 }
 

@@ -16,9 +16,8 @@ use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Method, Request, Submit};
 use slmscope_profiles::workload::Workload;
 
-use crate::cli::Target;
 use crate::client::Sender;
-use crate::connect::{self, Attached, Private};
+use crate::connect::{self, Attached, Private, Target};
 use crate::dashboard::{self, Msg, Options};
 use crate::failure::Failure;
 use crate::style::wants_colours;

@@ -9,12 +9,11 @@ use slmscope_profiles::display;
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::wire::Method;
 
-use crate::cli::Target;
-use crate::cli::run::refusal;
+use crate::connect::{self, Target};
+use crate::embedded;
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
 use crate::table::{Align, Table};
-use crate::{connect, embedded};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -95,7 +94,7 @@ fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
     if args.root.is_none()
         && let Some(mut connection) = connect::running(target)?
     {
-        let answer = connection.call(Method::Doctor {}, &[])?.map_err(|refused| refusal(&refused))?;
+        let answer = connection.call(Method::Doctor {}, &[])??;
         return serde_json::from_value(answer)
             .map_err(|error| Failure::error(format!("the daemon's report cannot be read: {error}")));
     }

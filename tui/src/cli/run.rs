@@ -10,11 +10,10 @@ use std::process::{ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::result::RunStatus;
-use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe, WireError};
+use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe};
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
-use crate::cli::Target;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::report;
 use crate::source;
@@ -233,7 +232,7 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     };
     let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
     let submit = Submit { model: chosen.model, workload, detach: true };
-    let answer = connection.call(Method::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    let answer = connection.call(Method::Submit(submit), &files)??;
     print(&format!("job {}\n", answer["job"]))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -241,9 +240,4 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
 /// What a job's submitter wants to hear of: states and the result, no readings and no op events.
 fn quiet() -> Subscribe {
     Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() }
-}
-
-/// A refused request as a failure of this command.
-pub fn refusal(error: &WireError) -> Failure {
-    Failure::error(error.message.clone())
 }

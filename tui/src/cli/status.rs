@@ -9,10 +9,8 @@ use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::Method;
 
-use crate::cli::Target;
-use crate::cli::run::refusal;
 use crate::client::Connection;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
 use crate::table::{Align, Table};
@@ -39,7 +37,7 @@ fn daemon(target: &Target) -> Result<Connection, Failure> {
 }
 
 fn ask(target: &Target) -> Result<Status, Failure> {
-    let answer = daemon(target)?.call(Method::Status {}, &[])?.map_err(|refused| refusal(&refused))?;
+    let answer = daemon(target)?.call(Method::Status {}, &[])??;
     serde_json::from_value(answer)
         .map_err(|error| Failure::error(format!("the answer cannot be read: {error}")))
 }
@@ -102,8 +100,8 @@ pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
 /// # Errors
 /// If there is no such job, or it is somebody else's.
 pub fn cancel(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let method = Method::Cancel { job: args.job };
-    daemon(target)?.call(method, &[])?.map_err(|refused| refusal(&refused))?;
+    let ask = Method::Cancel { job: args.job };
+    daemon(target)?.call(ask, &[])??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,7 @@ use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Frame, Method, Request, Submit, Talk};
 
 use super::progress::Progress;
-use super::{quiet, refusal};
+use super::quiet;
 use crate::connect::Attached;
 use crate::failure::Failure;
 
@@ -41,14 +41,14 @@ pub fn follow(
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    connection.call(Method::Subscribe(quiet()), &[])?.map_err(|refused| refusal(&refused))?;
+    connection.call(Method::Subscribe(quiet()), &[])??;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();
     let failed = move |reason: &str| RunResult::failed(&model, source, reason);
     let looped = submit.workload.looped;
     // From here on a signal cancels the job instead of ending this process.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
-    let answer = connection.call(Method::Submit(submit), &files)?.map_err(|refused| refusal(&refused))?;
+    let answer = connection.call(Method::Submit(submit), &files)??;
     let job = answer["job"].as_u64().context("the daemon gave the job no number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
