@@ -1,14 +1,15 @@
-//! Figures for people: three significant digits and a unit. `—` stands for what is absent, `0` for zero.
+//! Numbers as text for people: three significant digits and a unit. `—` stands for an absent value, `0` for zero.
 //!
-//! Binary prefixes (`KiB`) are for memory, decimal ones (`kB`, `GB/s`) for everything that has a rate. A ratio
-//! becomes a percentage here and nowhere else. Numbers that are not finite are absent.
+//! Amounts of memory have binary prefixes (`KiB`), traffic and rates have decimal ones (`kB`, `GB/s`). Everything
+//! that prints a ratio as a percentage calls one of the three functions here, which differ in their decimals.
+//! Numbers that are not finite print as absent.
 
 use crate::channel::Unit;
 
-/// What stands where there is no value.
+/// Printed where there is no value.
 pub const ABSENT: &str = "—";
 
-/// `value` as `show` writes it, or [`ABSENT`].
+/// `value` as `show` prints it, or [`ABSENT`].
 pub fn or_absent<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| ABSENT.to_owned(), show)
 }
@@ -70,14 +71,33 @@ pub fn plural(count: u64, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A share from 0 to 1 as a percentage: `12.3 %`; exactly zero is `0 %`, what rounds to it `<0.1 %`.
+/// A ratio as a percentage with one decimal: `12.3 %`. Exactly zero is `0 %`; what is smaller than the last decimal
+/// is `<0.1 %`.
 pub fn share(ratio: f64) -> String {
-    match ratio * 100.0 {
-        percent if !percent.is_finite() => ABSENT.to_owned(),
-        0.0 => "0 %".to_owned(),
-        percent if percent > 0.0 && percent < 0.05 => "<0.1 %".to_owned(),
-        percent if percent.abs() < 1e5 => format!("{percent:.1} %"),
-        percent => format!("{percent:.1e} %"),
+    percent(ratio, 1)
+}
+
+/// As [`share`], without decimals, for narrow cells and estimates: `12 %`.
+pub fn rough_share(ratio: f64) -> String {
+    percent(ratio, 0)
+}
+
+/// As [`share`], with two decimals, for what measuring costs, whose limit is around 1 %: `0.42 %`. A difference may
+/// come out below zero where it is smaller than the noise.
+pub fn fine_share(ratio: f64) -> String {
+    percent(ratio, 2)
+}
+
+fn percent(ratio: f64, decimals: usize) -> String {
+    let percent = ratio * 100.0;
+    let least = 10_f64.powi(-(decimals as i32));
+    match () {
+        () if !percent.is_finite() => ABSENT.to_owned(),
+        () if percent == 0.0 => "0 %".to_owned(),
+        () if percent.abs() >= 1e5 => format!("{percent:.1e} %"),
+        () if percent.abs() >= least / 2.0 => format!("{percent:.decimals$} %"),
+        () if percent > 0.0 => format!("<{least:.decimals$} %"),
+        () => format!(">-{least:.decimals$} %"),
     }
 }
 
@@ -180,6 +200,10 @@ mod tests {
         assert_eq!(share(0.0001), "<0.1 %");
         assert_eq!(share(0.1234), "12.3 %");
         assert_eq!(share(1.0), "100.0 %");
+        assert_eq!([rough_share(0.95), rough_share(0.004), rough_share(0.0)], ["95 %", "<1 %", "0 %"]);
+        assert_eq!([fine_share(0.0042), fine_share(-0.0013)], ["0.42 %", "-0.13 %"]);
+        assert_eq!([fine_share(0.00001), fine_share(-0.00001)], ["<0.01 %", ">-0.01 %"]);
+        assert_eq!([share(1e5), share(f64::NAN)], ["1.0e7 %", ABSENT]);
         assert_eq!(or_absent(None, share), "—");
         assert_eq!(or_absent(Some(0.0), share), "0 %");
         assert_eq!(value(0.0, Unit::Watts), "0 W");

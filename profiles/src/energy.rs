@@ -15,6 +15,7 @@ mod gauge;
 mod parts;
 
 use crate::channel::{Channel, Kind, ReasonCode, Sample, Value};
+use crate::display;
 use crate::op::Phase;
 use crate::result::PhaseEnergy;
 
@@ -161,8 +162,8 @@ impl Seen {
             return Err(format!("{updates} new readings in the phase, at least {LEAST_UPDATES} are needed"));
         }
         if matches!(series, Series::Gauge(_)) && coverage < Some(LEAST_COVERAGE) {
-            let share = coverage.unwrap_or(0.0) * 100.0;
-            return Err(format!("the sensor was read during {share:.0} % of the phase only"));
+            let share = display::rough_share(coverage.unwrap_or(0.0));
+            return Err(format!("the sensor was read during {share} of the phase only"));
         }
         let parts = parts.ok_or("readings do not reach both ends of every repetition")?;
         Ok(parts.iter().fold(Total { amount: 0.0, low: 0.0, high: 0.0 }, |sum, part| Total {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Class;
+use crate::display;
 use crate::op::Phase;
 use crate::plan::site::Module;
 use crate::result::RunResult;
@@ -101,7 +102,7 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
     if head > LM_HEAD_SHARE {
         add(
             FindingCode::LmHeadDominates,
-            format!("the LM head takes {:.0} % of decode", head * 100.0),
+            format!("the LM head takes {} of decode", display::rough_share(head)),
             "The vocabulary is large for this model; a smaller format for the output matrix pays most.",
         );
     }
@@ -113,8 +114,8 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
             add(
                 FindingCode::Unattributed,
                 format!(
-                    "{:.1} % of {} is unattributed",
-                    100.0 * unexplained as f64 / wall as f64,
+                    "{} of {} is unattributed",
+                    display::share(unexplained as f64 / wall as f64),
                     phase.as_str()
                 ),
                 "The engine was interrupted or did something that no op covers; look for other load.",
@@ -133,10 +134,11 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
     let budget = result.workload.overhead_budget;
     let limit = budget.unwrap_or(OVERHEAD_SHARE);
     if let Some(fraction) = result.overhead.fraction.filter(|&fraction| fraction > limit) {
-        let of = budget.map_or_else(String::new, |budget| format!(", its budget is {:.2} %", budget * 100.0));
+        let of = budget
+            .map_or_else(String::new, |budget| format!(", its budget is {}", display::fine_share(budget)));
         add(
             FindingCode::Overhead,
-            format!("measuring cost {:.2} % of the run{of}", fraction * 100.0),
+            format!("measuring cost {} of the run{of}", display::fine_share(fraction)),
             "Close dashboards, let fewer tokens be recorded with --overhead-budget, or read the figures with that \
              in mind.",
         );
@@ -147,7 +149,7 @@ pub fn findings(result: &RunResult) -> Vec<Finding> {
         if let Some(width) = rate.and_then(|rate| rate.relative_half_width()).filter(|&w| w > NOISY_SHARE) {
             add(
                 FindingCode::Noisy,
-                format!("{phase} varies by ± {:.0} % between repetitions", width * 100.0),
+                format!("{phase} varies by ± {} between repetitions", display::rough_share(width)),
                 "Ask for more repetitions, or find what else runs.",
             );
         }

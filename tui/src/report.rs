@@ -286,27 +286,22 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
     let _ = writeln!(
         text,
         "  recording {}, stolen {}, together {} ({} to {}), from {} tokens",
-        or_absent(overhead.recording, signed_share),
-        or_absent(overhead.stolen, display::share),
-        or_absent(overhead.fraction, signed_share),
-        or_absent(overhead.low, signed_share),
-        or_absent(overhead.high, signed_share),
+        or_absent(overhead.recording, display::fine_share),
+        or_absent(overhead.stolen, display::fine_share),
+        or_absent(overhead.fraction, display::fine_share),
+        or_absent(overhead.low, display::fine_share),
+        or_absent(overhead.high, display::fine_share),
         overhead.tokens
     );
     if let Some(recorded) = overhead.recorded.filter(|&recorded| recorded < 1.0) {
         let budget = result.workload.overhead_budget;
-        let why =
-            budget.map_or_else(String::new, |share| format!(", for a budget of {}", signed_share(share)));
+        let why = budget
+            .map_or_else(String::new, |share| format!(", for a budget of {}", display::fine_share(share)));
         let _ = writeln!(text, "  {} of the tokens were recorded{why}", display::share(recorded));
     }
     if let Some(reason) = &overhead.reason {
         let _ = writeln!(text, "  {}", style.dim(reason));
     }
-}
-
-/// A difference may come out below zero where it is smaller than the noise; that is shown.
-fn signed_share(ratio: f64) -> String {
-    format!("{:.2} %", ratio * 100.0)
 }
 
 fn findings(text: &mut String, result: &RunResult, style: Style) {

@@ -1,6 +1,7 @@
 //! Whether the machine was in a state to measure on, by readings from before and after a run.
 
 use slmscope_probes::hygiene::Readings;
+use slmscope_profiles::display::rough_share;
 use slmscope_profiles::result::{Grade, Hygiene};
 
 /// Share of the machine's CPU time that other processes use: above the first the grade is fair, above the second poor.
@@ -21,17 +22,16 @@ pub(super) type Issue = (Grade, String);
 /// during the run. A reading that the machine does not offer leads to no issue.
 pub(super) fn assess(before: &Readings, after: &Readings, own_ns: u64) -> Vec<Issue> {
     let mut found = Vec::new();
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     if let (Some(older), Some(newer)) = (&before.cpu, &after.cpu) {
         if let Some((grade, share)) = above(newer.foreign_share(older, own_ns), OTHER_LOAD) {
-            found.push((grade, format!("other processes used {} of the machine", percent(share))));
+            found.push((grade, format!("other processes used {} of the machine", rough_share(share))));
         }
         if let Some((grade, share)) = above(newer.steal_share(older), STEAL) {
-            found.push((grade, format!("the host took {} of the machine away", percent(share))));
+            found.push((grade, format!("the host took {} of the machine away", rough_share(share))));
         }
     }
     if let Some((grade, share)) = above(after.memory_pressure, MEMORY_PRESSURE) {
-        found.push((grade, format!("tasks waited for memory {} of the time", percent(share))));
+        found.push((grade, format!("tasks waited for memory {} of the time", rough_share(share))));
     }
     if let (Some(older), Some(newer)) = (before.swap_used, after.swap_used)
         && newer > older + SWAP

@@ -120,8 +120,8 @@ impl Progress {
     fn show(&mut self, done: u64, total: u64) {
         if self.on_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
             self.shown = Some(Instant::now());
-            let percent = done * 100 / total.max(1);
-            eprint!("\rwriting {} of {} ({percent} %)\x1b[K", display::bytes(done), display::bytes(total));
+            let share = display::rough_share(done as f64 / total.max(1) as f64);
+            eprint!("\rwriting {} of {} ({share})\x1b[K", display::bytes(done), display::bytes(total));
         }
     }
 

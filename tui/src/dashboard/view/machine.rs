@@ -59,7 +59,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
         let mut spans = Vec::new();
         // Filled column by column, so that numbers run downwards.
         for (cpu, share) in cores.iter().skip(row).step_by(height) {
-            let figure = or_absent(*share, |share| format!("{:.0} %", share * 100.0));
+            let figure = or_absent(*share, display::rough_share);
             spans.push(Span::raw(fit(&format!(" cpu{cpu}"), 7, false)));
             spans.extend(chart::gauge(*share, column.saturating_sub(14), palette.curve(), palette));
             spans.push(Span::raw(fit(&figure, 6, true) + " "));
@@ -143,9 +143,9 @@ fn overhead(data: &Data, palette: Palette) -> Vec<Span<'static>> {
         return vec![Span::raw(ABSENT), Span::styled(format!(" {reason}"), palette.dim())];
     };
     let style = if fraction > 0.01 { palette.bad() } else { Palette::strong() };
-    let mut spans = vec![Span::styled(display::share(fraction), style)];
+    let mut spans = vec![Span::styled(display::fine_share(fraction), style)];
     if let (Some(low), Some(high)) = (overhead.low, overhead.high) {
-        let interval = format!(" {} to {}, derived", display::share(low), display::share(high));
+        let interval = format!(" {} to {}, derived", display::fine_share(low), display::fine_share(high));
         spans.push(Span::styled(interval, palette.dim()));
     }
     spans
@@ -158,7 +158,7 @@ fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let threads = data.plan.as_ref().map(|plan| plan.threads).filter(|&threads| threads > 0);
     match (cpu, threads) {
         (Some(cpu), Some(threads)) if data.is_busy() => vec![
-            Span::styled(display::share(cpu / f64::from(threads)), Palette::strong()),
+            Span::styled(display::fine_share(cpu / f64::from(threads)), Palette::strong()),
             Span::styled(" so far: the daemon's CPU time, derived", palette.dim()),
         ],
         _ => vec![Span::raw(ABSENT), Span::styled(" known when a run is over", palette.dim())],

@@ -42,7 +42,7 @@ const fn column(title: &'static str, width: usize, right: bool) -> Column {
 
 /// `62 % mem`; the bound is left out where neither roof explains the time.
 fn roof((share, bound): (f64, Bound)) -> String {
-    let percent = format!("{:.0} %", share * 100.0);
+    let percent = display::rough_share(share);
     match bound {
         Bound::Memory => percent + " mem",
         Bound::Compute => percent + " cpu",
