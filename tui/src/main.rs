@@ -11,6 +11,7 @@ mod report;
 mod source;
 mod style;
 mod table;
+mod width;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

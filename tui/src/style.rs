@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
+use crate::width::columns;
+
 /// Wrapped text is not made narrower than this.
 const LEAST_ROOM: usize = 20;
 
@@ -42,25 +44,25 @@ impl Style {
         Self { colours: false, columns: Some(columns) }
     }
 
-    /// Whether a line of so many characters is longer than the terminal is wide.
-    pub fn overflows(self, characters: usize) -> bool {
-        self.columns.is_some_and(|columns| characters > columns)
+    /// Whether a line of this width is wider than the terminal.
+    pub fn overflows(self, width: usize) -> bool {
+        self.columns.is_some_and(|columns| width > columns)
     }
 
-    /// `text`, which begins behind `indent` characters, broken at blanks and after slashes into lines that fit the
+    /// `text`, which begins after `indent` columns, broken at blanks and after slashes into lines that fit the
     /// terminal; further lines begin below the first.
     pub fn wrap(self, text: &str, indent: usize) -> String {
         let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
         let (mut wrapped, mut used) = (String::new(), 0);
         for word in text.split_inclusive([' ', '/']) {
-            if used > 0 && used + word.trim_end().chars().count() > room {
+            if used > 0 && used + columns(word.trim_end()) > room {
                 wrapped.truncate(wrapped.trim_end().len());
                 wrapped.push('\n');
                 wrapped.extend(std::iter::repeat_n(' ', indent));
                 used = 0;
             }
             wrapped.push_str(word);
-            used += word.chars().count();
+            used += columns(word);
         }
         wrapped
     }

@@ -1,6 +1,7 @@
 //! Tables of plain text: columns as wide as their widest cell, numbers to the right.
 
 use crate::style::Style;
+use crate::width::columns;
 
 /// How a column is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +38,12 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Characters of each column.
+    /// Width of each column on the terminal.
     fn widths(&self) -> Vec<usize> {
-        let cell = |row: &[String], column: usize| row.get(column).map_or(0, |text| text.chars().count());
+        let cell = |row: &[String], column: usize| row.get(column).map_or(0, |text| columns(text));
         let width = |column: usize| {
             let widest = self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
-            widest.max(self.columns[column].0.chars().count())
+            widest.max(columns(self.columns[column].0))
         };
         (0..self.columns.len()).map(width).collect()
     }
@@ -79,7 +80,7 @@ impl Table {
         let line = |texts: &mut dyn Iterator<Item = &str>| {
             let mut line = String::from(" ");
             for ((text, width), (_, align)) in texts.zip(&widths).zip(&self.columns) {
-                let fill = " ".repeat(width.saturating_sub(text.chars().count()));
+                let fill = " ".repeat(width.saturating_sub(columns(text)));
                 match align {
                     Align::Left => line.extend([" ", text, &fill, " "]),
                     Align::Right => line.extend([" ", &fill, text, " "]),
@@ -141,6 +142,15 @@ mod tests {
             ]
         );
         assert_eq!(table.render(Style::narrow(0)).lines().count(), 4, "never narrower than readable");
+    }
+
+    #[test]
+    fn wide_characters_do_not_shift_what_follows() {
+        let mut table = Table::new(&[("model", Align::Left), ("time", Align::Right), ("note", Align::Left)]);
+        table.row(["模型".to_owned(), "1 µs".to_owned(), "x".to_owned()]);
+        table.row(["e\u{301}a".to_owned(), "12 ms".to_owned(), "y".to_owned()]);
+        let lines: Vec<_> = table.render(Style::plain()).lines().map(str::to_owned).collect();
+        assert_eq!(lines, ["  model   time  note", "  模型    1 µs  x", "  e\u{301}a     12 ms  y"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use slmscope_profiles::display;
 use slmscope_profiles::job::{Job, JobState, Progress as Step, Span};
 use slmscope_profiles::op::Phase;
 
+use crate::width::cut;
+
 /// Tells a job's progress on standard error.
 pub struct Progress {
     on_terminal: bool,
@@ -88,7 +90,7 @@ impl Progress {
             // A long line would wrap and stay.
             let width =
                 rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
-            let text: String = text.chars().take(usize::from(width) - 1).collect();
+            let text = cut(text, usize::from(width) - 1);
             eprint!("\r\x1b[K{text}");
             let _ = std::io::stderr().flush();
             self.shown = true;

@@ -6,29 +6,16 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::put;
+use crate::width::{columns, cut};
 
 /// `text` in exactly `width` columns, cut with `…`; control characters are left out.
 pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
     let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
-    let mut used = Span::raw(&text).width();
-    if used > width {
-        let mut kept = String::new();
-        used = 0;
-        for letter in text.chars() {
-            let more = Span::raw(letter.to_string()).width();
-            if used + more + 1 > width {
-                break;
-            }
-            kept.push(letter);
-            used += more;
-        }
-        if width > 0 {
-            kept.push('…');
-            used += 1;
-        }
-        text = kept;
+    if columns(&text) > width {
+        text = cut(&text, width.saturating_sub(1)).to_owned();
+        text.push_str(if width > 0 { "…" } else { "" });
     }
-    let padding = " ".repeat(width.saturating_sub(used));
+    let padding = " ".repeat(width.saturating_sub(columns(&text)));
     if right { padding + &text } else { text + &padding }
 }
 
