@@ -13,7 +13,7 @@
 mod channels;
 mod keys;
 mod palette;
-mod rows;
+mod screens;
 mod state;
 mod terminal;
 #[cfg(test)]

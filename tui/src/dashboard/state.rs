@@ -10,7 +10,7 @@ use slmscope_profiles::status::Status;
 
 use super::Options;
 use super::channels::Channels;
-use super::rows::Column;
+use super::screens::ops::rows::Column;
 use super::totals::Totals;
 
 /// The screens, in the order of their tabs.

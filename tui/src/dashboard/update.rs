@@ -8,7 +8,7 @@ use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Outcome, Reply, Request, Subscribe, Talk};
 
 use super::keys::{self, Action};
-use super::rows::rows;
+use super::screens::ops::rows::rows;
 use super::state::{Link, State, Tab};
 use super::totals::Totals;
 use super::{Effect, Msg};

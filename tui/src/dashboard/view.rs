@@ -1,12 +1,8 @@
 //! The views: pure functions of the state and an area. Nothing here changes anything but cells.
 
-mod chart;
-mod hardware;
+pub(super) mod chart;
 mod help;
-mod live;
-mod machine;
-mod ops;
-mod table;
+pub(super) mod table;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,6 +11,7 @@ use ratatui::widgets::Widget;
 
 use super::keys;
 use super::palette::Palette;
+use super::screens::{hardware, live, ops};
 use super::state::{Link, State, Tab};
 
 /// Draws everything.
@@ -24,9 +21,9 @@ pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
     let foot = take_bottom(&mut rest, 1);
     header(state, palette).render(head, buf);
     match state.tab {
-        Tab::Live => live::draw(state, palette, rest, buf),
-        Tab::Ops => ops::draw(state, palette, rest, buf),
-        Tab::Hardware => hardware::draw(state, palette, rest, buf),
+        Tab::Live => live::view::draw(state, palette, rest, buf),
+        Tab::Ops => ops::view::draw(state, palette, rest, buf),
+        Tab::Hardware => hardware::view::draw(state, palette, rest, buf),
     }
     if state.help {
         help::draw(state.tab, rest, buf);
@@ -81,7 +78,7 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
 }
 
 /// Cuts `height` rows, or what there is, off the top of `area`.
-fn take_top(area: &mut Rect, height: u16) -> Rect {
+pub(super) fn take_top(area: &mut Rect, height: u16) -> Rect {
     let height = height.min(area.height);
     let top = Rect { height, ..*area };
     area.y += height;
@@ -90,21 +87,21 @@ fn take_top(area: &mut Rect, height: u16) -> Rect {
 }
 
 /// Cuts `height` rows, or what there is, off the bottom of `area`.
-fn take_bottom(area: &mut Rect, height: u16) -> Rect {
+pub(super) fn take_bottom(area: &mut Rect, height: u16) -> Rect {
     let height = height.min(area.height);
     area.height -= height;
     Rect { y: area.y + area.height, height, ..*area }
 }
 
 /// Draws `line` in row `row` of `area`, if there is one.
-fn put(line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
+pub(super) fn put(line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
     if row < usize::from(area.height) {
         line.render(Rect { y: area.y + row as u16, height: 1, ..area }, buf);
     }
 }
 
 /// Draws a heading with a rule after it, in the first row of `area`, and cuts it off.
-fn heading(title: &str, palette: Palette, area: &mut Rect, buf: &mut Buffer) {
+pub(super) fn heading(title: &str, palette: Palette, area: &mut Rect, buf: &mut Buffer) {
     let row = take_top(area, 1);
     let rule = "─".repeat(usize::from(row.width));
     put(Line::styled(rule, palette.dim()), 0, row, buf);

@@ -13,12 +13,12 @@ const DOTS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x
 const BRAILLE: u32 = 0x2800;
 
 /// Points that a curve of `width` columns shows.
-pub(super) fn points(width: u16, palette: Palette) -> usize {
+pub fn points(width: u16, palette: Palette) -> usize {
     usize::from(width) * if palette.braille() { 2 } else { 1 }
 }
 
 /// Draws the last points of a curve from 0 to `top`, the newest at the right edge. Gaps stay empty.
-pub(super) fn curve(points: &[Option<f64>], top: f64, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub fn curve(points: &[Option<f64>], top: f64, palette: Palette, area: Rect, buf: &mut Buffer) {
     let (per_column, per_row) = if palette.braille() { (2, 4) } else { (1, 2) };
     let columns = usize::from(area.width) * per_column;
     let dots = usize::from(area.height) * per_row;
@@ -66,7 +66,7 @@ fn half_blocks(cell: [bool; 8]) -> Option<char> {
 }
 
 /// One row of the last values between their least and greatest, or from 0 to `top`.
-pub(super) fn sparkline(
+pub fn sparkline(
     values: impl DoubleEndedIterator<Item = Option<f64>>,
     width: usize,
     top: Option<f64>,
@@ -89,13 +89,13 @@ pub(super) fn sparkline(
 }
 
 /// A bar of `width` columns, filled up to `share`; all of it empty if there is none.
-pub(super) fn gauge(share: Option<f64>, width: usize, style: Style, palette: Palette) -> [Span<'static>; 2] {
+pub fn gauge(share: Option<f64>, width: usize, style: Style, palette: Palette) -> [Span<'static>; 2] {
     let full = (share.unwrap_or(0.0).clamp(0.0, 1.0) * width as f64).round() as usize;
     [Span::styled("█".repeat(full), style), Span::styled("·".repeat(width - full), palette.dim())]
 }
 
 /// A bar of parts whose lengths add up to the width of `area`.
-pub(super) fn parts(parts: &[(Style, &'static str, u64)], area: Rect, buf: &mut Buffer) {
+pub fn parts(parts: &[(Style, &'static str, u64)], area: Rect, buf: &mut Buffer) {
     let total: u128 = parts.iter().map(|&(_, _, amount)| u128::from(amount)).sum();
     if total == 0 {
         return;

@@ -9,7 +9,7 @@ use super::put;
 use crate::width::{columns, cut};
 
 /// `text` in exactly `width` columns, cut with `…`; control characters are left out.
-pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
+pub fn fit(text: &str, width: usize, right: bool) -> String {
     let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
     if columns(&text) > width {
         text = cut(&text, width.saturating_sub(1)).to_owned();
@@ -21,29 +21,29 @@ pub(super) fn fit(text: &str, width: usize, right: bool) -> String {
 
 /// One column of a table.
 #[derive(Clone, Copy)]
-pub(super) struct Column {
+pub struct Column {
     /// Heading.
-    pub(super) title: &'static str,
+    pub title: &'static str,
     /// Columns of the terminal.
-    pub(super) width: usize,
+    pub width: usize,
     /// Numbers stand to the right.
-    pub(super) right: bool,
+    pub right: bool,
 }
 
 /// The cells of a row as spans, a space after each.
-pub(super) fn cells(columns: &[Column], texts: &[&str], style: Style) -> Vec<Span<'static>> {
+pub fn cells(columns: &[Column], texts: &[&str], style: Style) -> Vec<Span<'static>> {
     let cells = columns.iter().zip(texts);
     cells.map(|(column, text)| Span::styled(fit(text, column.width, column.right) + " ", style)).collect()
 }
 
 /// The headings.
-pub(super) fn titles(columns: &[Column], style: Style) -> Line<'static> {
+pub fn titles(columns: &[Column], style: Style) -> Line<'static> {
     let texts: Vec<_> = columns.iter().map(|column| column.title).collect();
     Line::from(cells(columns, &texts, style))
 }
 
 /// Draws those of `rows` around `selected` that fit; `line` makes a row.
-pub(super) fn scroll<T>(
+pub fn scroll<T>(
     rows: &[T],
     selected: usize,
     area: Rect,

@@ -6,11 +6,11 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
-use super::table::{self, Column, fit};
-use super::{chart, put, take_bottom, take_top};
 use crate::dashboard::channels::{Track, class};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
+use crate::dashboard::view::table::{self, Column, fit};
+use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
 const COLUMNS: [Column; 5] = [
     Column { title: "channel", width: 24, right: false },
@@ -30,7 +30,7 @@ enum Item<'a> {
 }
 
 /// Draws the screen.
-pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let channels = &state.shown().channels;
     let mut items = Vec::new();
     for (quantity, tracks) in channels.grouped(&state.hardware.filter) {
@@ -120,7 +120,7 @@ fn reason(track: &Track) -> String {
 fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let channel = &track.channel;
     let mut rest = area;
-    super::heading(&channel.id, palette, &mut rest, buf);
+    heading(&channel.id, palette, &mut rest, buf);
     let period = or_absent(channel.period_ns, display::duration);
     let age =
         or_absent(track.age_ns(state.now_ns).filter(|_| track.is_stale(state.now_ns)), display::duration);

@@ -7,14 +7,14 @@ use ratatui::text::Line;
 use slmscope_profiles::display::{self, or_absent};
 use slmscope_profiles::roofline::Bound;
 
-use super::table::{self, Column};
-use super::{put, take_bottom, take_top};
+use super::rows::{Level, Row, rows};
 use crate::dashboard::palette::Palette;
-use crate::dashboard::rows::{Level, Row, rows};
 use crate::dashboard::state::State;
+use crate::dashboard::view::table::{self, Column};
+use crate::dashboard::view::{put, take_bottom, take_top};
 
 /// Above this share of a phase, what nothing explains is red.
-pub(super) const UNATTRIBUTED_LIMIT: f64 = 0.01;
+pub const UNATTRIBUTED_LIMIT: f64 = 0.01;
 
 /// A column, and what it says of a row.
 type Field = (Column, fn(&Row) -> String);
@@ -60,7 +60,7 @@ fn name(row: &Row) -> String {
 }
 
 /// Draws the screen.
-pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let data = state.shown();
     let table = &state.ops;
     let rows = rows(data.plan.as_ref(), &data.totals, table);
@@ -82,7 +82,7 @@ pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
 }
 
 /// Draws headings and those of `rows` around the selected one that fit.
-pub(super) fn list(rows: &[Row], selected: Option<usize>, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub fn list(rows: &[Row], selected: Option<usize>, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     let columns = columns(usize::from(rest.width));
     let titles: Vec<_> = columns.iter().map(|&(column, _)| column).collect();

@@ -6,11 +6,11 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
-use super::table::fit;
-use super::{chart, heading, put};
 use crate::dashboard::channels::{Track, class};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::{Data, State};
+use crate::dashboard::view::table::fit;
+use crate::dashboard::view::{chart, heading, put};
 
 /// Columns of one core with its bar.
 const CORE: usize = 24;

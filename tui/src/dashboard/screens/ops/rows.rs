@@ -12,12 +12,12 @@ use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
 use slmscope_profiles::summary::SiteSum;
 
-use super::state::OpsTable;
-use super::totals::{PhaseSum, Totals};
+use crate::dashboard::state::OpsTable;
+use crate::dashboard::totals::{PhaseSum, Totals};
 
 /// Orders of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
+pub enum Column {
     Share,
     Plan,
     Name,
@@ -31,7 +31,7 @@ impl Column {
     const ALL: [Self; 7] =
         [Self::Share, Self::Plan, Self::Name, Self::Count, Self::Longest, Self::Bandwidth, Self::Compute];
 
-    pub(super) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Share => "time",
             Self::Plan => "plan order",
@@ -43,14 +43,14 @@ impl Column {
         }
     }
 
-    pub(super) fn next(self) -> Self {
+    pub fn next(self) -> Self {
         Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 }
 
 /// What a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub enum Level {
     Module,
     Op,
     Layer,
@@ -62,29 +62,29 @@ pub(super) enum Level {
 
 /// One row.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub struct Row {
     /// Names the row as long as the plan lives.
-    pub(super) key: String,
-    pub(super) level: Level,
+    pub key: String,
+    pub level: Level,
     /// Steps of indentation.
-    pub(super) depth: usize,
+    pub depth: usize,
     /// Whether the rows below belong to it.
-    pub(super) open: bool,
-    pub(super) phase: Phase,
+    pub open: bool,
+    pub phase: Phase,
     /// Empty where it is none or many.
-    pub(super) module: &'static str,
-    pub(super) name: String,
+    pub module: &'static str,
+    pub name: String,
     /// Empty where it is none or many.
-    pub(super) kind: &'static str,
+    pub kind: &'static str,
     /// Format of the weights; empty without any.
-    pub(super) format: String,
+    pub format: String,
     /// Events; `None` where nothing is counted.
-    pub(super) count: Option<u64>,
-    pub(super) time_ns: u64,
+    pub count: Option<u64>,
+    pub time_ns: u64,
     /// The longest event; `None` where nothing is counted.
-    pub(super) max_ns: Option<u64>,
-    pub(super) bytes: Option<u64>,
-    pub(super) flops: Option<u64>,
+    pub max_ns: Option<u64>,
+    pub bytes: Option<u64>,
+    pub flops: Option<u64>,
     /// What the roofs leave for it at least; nothing without roofs.
     least: RoofBound,
     /// Wall time of the phase.
@@ -97,17 +97,17 @@ pub(super) struct Row {
 
 impl Row {
     /// Of the phase's wall time; `None` if no time passed.
-    pub(super) fn share(&self) -> Option<f64> {
+    pub fn share(&self) -> Option<f64> {
         (self.wall_ns > 0).then(|| self.time_ns as f64 / self.wall_ns as f64)
     }
 
     /// Time per token, ns.
-    pub(super) fn time_per_token(&self) -> Option<u64> {
+    pub fn time_per_token(&self) -> Option<u64> {
         self.time_ns.checked_div(self.tokens)
     }
 
     /// Bytes per token.
-    pub(super) fn bytes_per_token(&self) -> Option<f64> {
+    pub fn bytes_per_token(&self) -> Option<f64> {
         (self.tokens > 0).then_some(counted(self.bytes)? as f64 / self.tokens as f64)
     }
 
@@ -116,17 +116,17 @@ impl Row {
     }
 
     /// Bytes per second of the row's own time.
-    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+    pub fn bytes_per_second(&self) -> Option<f64> {
         self.per_second(self.bytes)
     }
 
     /// FLOPs per second of the row's own time.
-    pub(super) fn flops_per_second(&self) -> Option<f64> {
+    pub fn flops_per_second(&self) -> Option<f64> {
         self.per_second(self.flops)
     }
 
     /// Share of the nearer roof, and which that is; `None` without roofs, or where the plan counts nothing.
-    pub(super) fn roof(&self) -> Option<(f64, Bound)> {
+    pub fn roof(&self) -> Option<(f64, Bound)> {
         Some((self.least.share(self.time_ns)?, self.least.bound(self.time_ns)?))
     }
 
@@ -164,7 +164,7 @@ struct Section<'a> {
 }
 
 /// The rows as the screen shows them.
-pub(super) fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
+pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
     let mut rows = Vec::new();
     for phase in [Phase::Prefill, Phase::Decode] {
         let Some(sum) = totals.phase(phase).filter(|sum| sum.books.wall_ns > 0) else { continue };
@@ -359,7 +359,7 @@ impl Section<'_> {
 
 /// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
 /// no op.
-pub(super) fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
+pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];
     let mut known = 0_u64;

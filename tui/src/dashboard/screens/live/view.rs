@@ -9,13 +9,14 @@ use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 
-use super::ops::{self, UNATTRIBUTED_LIMIT};
-use super::table::fit;
-use super::{chart, heading, machine, put, take_bottom, take_top};
+use super::machine;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::rows::{Level, parts, rows};
+use crate::dashboard::screens::ops::rows::{Level, parts, rows};
+use crate::dashboard::screens::ops::view::{self as ops, UNATTRIBUTED_LIMIT};
 use crate::dashboard::state::{Data, Link, OpsTable, State};
 use crate::dashboard::totals::PhaseSum;
+use crate::dashboard::view::table::fit;
+use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
 /// Rows of the curve below which it is left out.
 const LEAST_CURVE: u16 = 3;
@@ -31,7 +32,7 @@ const LABEL: u16 = 9;
 const SCALE: u16 = 8;
 
 /// Draws the screen.
-pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let data = state.shown();
     let mut rest = area;
     let problem = problem(data);

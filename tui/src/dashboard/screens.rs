@@ -1,0 +1,5 @@
+//! The screens, a folder each.
+
+pub mod hardware;
+pub mod live;
+pub mod ops;

@@ -1,0 +1,3 @@
+//! The Hardware screen.
+
+pub mod view;

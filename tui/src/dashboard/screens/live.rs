@@ -1,0 +1,4 @@
+//! The Live screen.
+
+mod machine;
+pub mod view;

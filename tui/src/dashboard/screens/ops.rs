@@ -1,0 +1,4 @@
+//! The Ops screen.
+
+pub mod rows;
+pub mod view;
