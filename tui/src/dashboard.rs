@@ -12,9 +12,11 @@
 
 mod channels;
 mod keys;
+mod list;
 mod palette;
 mod screens;
 mod state;
+mod tab;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
-//! Keys: one table, from which keys are looked up and the help is made.
+//! Keys: what they do, and those that work on every screen. A screen lists its own beside its view; help and the
+//! last line are made from both.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::KeyCode;
 
-use super::state::Tab;
+use super::screens::ops;
+use super::tab::Tab;
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub enum Action {
     Quit,
     Help,
     Tab(Tab),
@@ -22,112 +24,59 @@ pub(super) enum Action {
     Top,
     Bottom,
     Filter,
-    Sort,
-    Reverse,
-    Open,
-    Phase,
-    Modules,
     /// Leaves what is open: the help, a filter.
     Escape,
+    /// Changes the table of ops.
+    Ops(ops::state::Action),
 }
 
 /// Keys of one action.
-pub(super) struct Binding {
+pub struct Binding {
     /// Any of these.
-    pub(super) keys: &'static [KeyCode],
-    /// As help spells them.
-    pub(super) spelling: &'static str,
+    pub keys: &'static [KeyCode],
+    /// How help spells them.
+    pub spelling: &'static str,
     /// What they do, for help and the last line.
-    pub(super) help: &'static str,
-    /// Where; empty for everywhere.
-    pub(super) tabs: &'static [Tab],
+    pub help: &'static str,
     /// What they do.
-    pub(super) action: Action,
+    pub action: Action,
     /// Whether the last line of the screen reminds of it.
-    pub(super) in_footer: bool,
+    pub is_in_footer: bool,
 }
 
-const LISTS: &[Tab] = &[Tab::Ops, Tab::Hardware];
-const OPS: &[Tab] = &[Tab::Ops];
-
-const fn bind(
+/// A binding that only help lists.
+pub const fn bind(
     keys: &'static [KeyCode],
     spelling: &'static str,
     help: &'static str,
-    tabs: &'static [Tab],
     action: Action,
 ) -> Binding {
-    Binding { keys, spelling, help, tabs, action, in_footer: false }
+    Binding { keys, spelling, help, action, is_in_footer: false }
 }
 
-/// A binding that the last line reminds of.
-const fn shown(binding: Binding) -> Binding {
-    Binding { in_footer: true, ..binding }
+impl Binding {
+    /// The same, in the last line too.
+    pub const fn in_footer(self) -> Self {
+        Self { is_in_footer: true, ..self }
+    }
 }
 
-/// All keys, in the order in which help lists them.
-pub(super) const BINDINGS: &[Binding] = &[
-    shown(bind(&[KeyCode::Char('q')], "q", "quit", &[], Action::Quit)),
-    shown(bind(&[KeyCode::Char('?'), KeyCode::F(1)], "?", "help", &[], Action::Help)),
-    bind(&[KeyCode::Char('1')], "1", "live figures", &[], Action::Tab(Tab::Live)),
-    bind(&[KeyCode::Char('2')], "2", "ops: where the time goes", &[], Action::Tab(Tab::Ops)),
-    bind(&[KeyCode::Char('3')], "3", "hardware: all channels", &[], Action::Tab(Tab::Hardware)),
-    bind(&[KeyCode::Tab, KeyCode::Right, KeyCode::Char('l')], "tab l →", "next screen", &[], Action::NextTab),
+/// Keys that work everywhere, in the order in which help lists them.
+pub const KEYS: &[Binding] = &[
+    bind(&[KeyCode::Char('q')], "q", "quit", Action::Quit).in_footer(),
+    bind(&[KeyCode::Char('?'), KeyCode::F(1)], "?", "help", Action::Help).in_footer(),
+    bind(&[KeyCode::Char('1')], "1", "live: speed, time, machine", Action::Tab(Tab::Live)),
+    bind(&[KeyCode::Char('2')], "2", "ops: where the time goes", Action::Tab(Tab::Ops)),
+    bind(&[KeyCode::Char('3')], "3", "hardware: all channels", Action::Tab(Tab::Hardware)),
+    bind(&[KeyCode::Tab, KeyCode::Right, KeyCode::Char('l')], "tab l →", "next screen", Action::NextTab),
     bind(
         &[KeyCode::BackTab, KeyCode::Left, KeyCode::Char('h')],
         "h ←",
-        "last screen",
-        &[],
+        "previous screen",
         Action::PreviousTab,
     ),
-    shown(bind(&[KeyCode::Char(' ')], "space", "pause", &[], Action::Pause)),
-    shown(bind(&[KeyCode::Char('r')], "r", "run", &[], Action::Run)),
-    shown(bind(&[KeyCode::Char('c')], "c", "cancel", &[], Action::Cancel)),
-    bind(&[KeyCode::Down, KeyCode::Char('j')], "j ↓", "next row", LISTS, Action::Down),
-    bind(&[KeyCode::Up, KeyCode::Char('k')], "k ↑", "row before", LISTS, Action::Up),
-    bind(&[KeyCode::PageDown, KeyCode::Char('f')], "f PgDn", "page down", LISTS, Action::PageDown),
-    bind(&[KeyCode::PageUp, KeyCode::Char('b')], "b PgUp", "page up", LISTS, Action::PageUp),
-    bind(&[KeyCode::Home, KeyCode::Char('g')], "g Home", "first row", LISTS, Action::Top),
-    bind(&[KeyCode::End, KeyCode::Char('G')], "G End", "last row", LISTS, Action::Bottom),
-    shown(bind(&[KeyCode::Char('/')], "/", "filter", LISTS, Action::Filter)),
-    shown(bind(&[KeyCode::Char('s')], "s", "sort", OPS, Action::Sort)),
-    bind(&[KeyCode::Char('S')], "S", "reverse", OPS, Action::Reverse),
-    shown(bind(&[KeyCode::Enter], "enter", "open", OPS, Action::Open)),
-    shown(bind(&[KeyCode::Char('p')], "p", "phase", OPS, Action::Phase)),
-    shown(bind(&[KeyCode::Char('m')], "m", "modules", OPS, Action::Modules)),
-    bind(&[KeyCode::Esc], "esc", "close help, clear filter", &[], Action::Escape),
+    bind(&[KeyCode::Char(' ')], "space", "pause", Action::Pause).in_footer(),
+    bind(&[KeyCode::Char('r')], "r", "run", Action::Run).in_footer(),
+    bind(&[KeyCode::Char('c')], "c", "cancel", Action::Cancel).in_footer(),
+    bind(&[KeyCode::Esc], "esc", "close help, clear filter", Action::Escape),
 ];
-
-/// The bindings that work on `tab`.
-pub(super) fn on(tab: Tab) -> impl Iterator<Item = &'static Binding> {
-    BINDINGS.iter().filter(move |binding| binding.tabs.is_empty() || binding.tabs.contains(&tab))
-}
-
-/// What `key` does on `tab`.
-pub(super) fn action(key: KeyEvent, tab: Tab) -> Option<Action> {
-    if key.modifiers.contains(KeyModifiers::CONTROL) {
-        return matches!(key.code, KeyCode::Char('c')).then_some(Action::Quit);
-    }
-    if key.modifiers.contains(KeyModifiers::ALT) {
-        return None;
-    }
-    on(tab).find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_key_means_two_things_on_a_screen() {
-        for tab in Tab::ALL {
-            let mut seen = Vec::new();
-            for binding in on(tab) {
-                for key in binding.keys {
-                    assert!(!seen.contains(key), "{key:?} on {tab:?}");
-                    seen.push(*key);
-                }
-            }
-        }
-    }
-}

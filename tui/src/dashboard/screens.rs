@@ -1,5 +1,98 @@
-//! The screens, a folder each.
+//! The screens: a folder each, with its state, its keys and its view. What differs between them is looked up here by
+//! tab, and nowhere else.
 
 pub mod hardware;
 pub mod live;
 pub mod ops;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::keys::{self, Action, Binding};
+use super::list::{self, List};
+use super::palette::Palette;
+use super::state::State;
+use super::tab::Tab;
+
+/// Draws the open screen.
+pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
+    match state.tab {
+        Tab::Live => live::view::draw(state, palette, area, buf),
+        Tab::Ops => ops::view::draw(state, palette, area, buf),
+        Tab::Hardware => hardware::view::draw(state, palette, area, buf),
+    }
+}
+
+/// The keys that work on `tab`, those of the screen before those that work everywhere.
+pub fn bindings(tab: Tab) -> impl Iterator<Item = &'static Binding> {
+    let own: &[&[Binding]] = match tab {
+        Tab::Live => &[],
+        Tab::Ops => &[list::KEYS, ops::keys::KEYS],
+        Tab::Hardware => &[list::KEYS],
+    };
+    own.iter().copied().flatten().chain(keys::KEYS)
+}
+
+/// What `key` does on `tab`.
+pub fn action(key: KeyEvent, tab: Tab) -> Option<Action> {
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return matches!(key.code, KeyCode::Char('c')).then_some(Action::Quit);
+    }
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
+    bindings(tab).find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
+}
+
+/// Keys of the rows of the open screen's list, in order.
+pub fn row_keys(state: &State) -> Vec<String> {
+    match state.tab {
+        Tab::Live => Vec::new(),
+        Tab::Ops => {
+            let data = state.shown();
+            let rows = ops::rows::rows(data.plan.as_ref(), &data.totals, &state.ops);
+            rows.into_iter().map(|row| row.key).collect()
+        }
+        Tab::Hardware => {
+            let groups = state.shown().channels.grouped(&state.hardware.filter);
+            groups.into_iter().flat_map(|(_, tracks)| tracks).map(|track| track.channel.id.clone()).collect()
+        }
+    }
+}
+
+/// The list of the open screen.
+pub fn list(state: &State) -> Option<&List> {
+    match state.tab {
+        Tab::Live => None,
+        Tab::Ops => Some(&state.ops.list),
+        Tab::Hardware => Some(&state.hardware),
+    }
+}
+
+/// The list of the open screen, to be changed.
+pub fn list_mut(state: &mut State) -> Option<&mut List> {
+    match state.tab {
+        Tab::Live => None,
+        Tab::Ops => Some(&mut state.ops.list),
+        Tab::Hardware => Some(&mut state.hardware),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_means_two_things_on_a_screen() {
+        for tab in Tab::ALL {
+            let mut seen = Vec::new();
+            for binding in bindings(tab) {
+                for key in binding.keys {
+                    assert!(!seen.contains(key), "{key:?} on {tab:?}");
+                    seen.push(*key);
+                }
+            }
+        }
+    }
+}

@@ -1,42 +1,16 @@
 //! Everything the views can show. Only [`update`](super::update::update) changes it; it knows no colours.
 
-use std::collections::BTreeSet;
-
 use slmscope_profiles::job::{Job, JobState, Progress};
-use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::Overhead;
 use slmscope_profiles::status::Status;
 
 use super::Options;
 use super::channels::Channels;
-use super::screens::ops::rows::Column;
+use super::list::List;
+use super::screens::ops::state::OpsTable;
+use super::tab::Tab;
 use super::totals::Totals;
-
-/// The screens, in the order of their tabs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tab {
-    Live,
-    Ops,
-    Hardware,
-}
-
-impl Tab {
-    pub(super) const ALL: [Self; 3] = [Self::Live, Self::Ops, Self::Hardware];
-
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Live => "Live",
-            Self::Ops => "Ops",
-            Self::Hardware => "Hardware",
-        }
-    }
-
-    /// The tab `step` places further, around the end.
-    pub(super) fn step(self, step: usize) -> Self {
-        Self::ALL[(self as usize + step) % Self::ALL.len()]
-    }
-}
 
 /// The connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,45 +105,6 @@ impl Data {
     }
 }
 
-/// A list with a filter and a selected row.
-#[derive(Debug, Clone, Default)]
-pub(super) struct List {
-    /// Rows that contain it are shown.
-    pub(super) filter: String,
-    /// Key of the selected row; `None` for the first.
-    pub(super) selected: Option<String>,
-}
-
-/// What the Ops screen shows.
-#[derive(Debug, Clone)]
-pub(super) struct OpsTable {
-    /// Filter and selection.
-    pub(super) list: List,
-    /// `None` for both prefill and decode.
-    pub(super) phase: Option<Phase>,
-    /// Order of the rows.
-    pub(super) sort: Column,
-    /// From the other end.
-    pub(super) reversed: bool,
-    /// One row a module, to be opened, instead of one an op.
-    pub(super) by_module: bool,
-    /// Keys of opened rows.
-    pub(super) open: BTreeSet<String>,
-}
-
-impl Default for OpsTable {
-    fn default() -> Self {
-        Self {
-            list: List::default(),
-            phase: Some(Phase::Decode),
-            sort: Column::Share,
-            reversed: false,
-            by_module: false,
-            open: BTreeSet::new(),
-        }
-    }
-}
-
 /// The state of the dashboard.
 #[derive(Debug)]
 pub(super) struct State {
@@ -242,23 +177,5 @@ impl State {
     /// The same, and takes note that a frame is drawn now.
     pub(super) fn take_dirty(&mut self) -> bool {
         std::mem::take(&mut self.dirty)
-    }
-
-    /// The list of the open screen.
-    pub(super) fn list(&self) -> Option<&List> {
-        match self.tab {
-            Tab::Live => None,
-            Tab::Ops => Some(&self.ops.list),
-            Tab::Hardware => Some(&self.hardware),
-        }
-    }
-
-    /// The same, to be changed.
-    pub(super) fn list_mut(&mut self) -> Option<&mut List> {
-        match self.tab {
-            Tab::Live => None,
-            Tab::Ops => Some(&mut self.ops.list),
-            Tab::Hardware => Some(&mut self.hardware),
-        }
     }
 }

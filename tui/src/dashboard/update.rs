@@ -1,15 +1,16 @@
 //! The one writer of the [`State`].
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
+use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 use slmscope_profiles::lane::HOST_LANE;
-use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::Record;
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Outcome, Reply, Request, Subscribe, Talk};
 
-use super::keys::{self, Action};
-use super::screens::ops::rows::rows;
-use super::state::{Link, State, Tab};
+use super::keys::Action;
+use super::list::Typed;
+use super::screens;
+use super::state::{Link, State};
+use super::tab::Tab;
 use super::totals::Totals;
 use super::{Effect, Msg};
 
@@ -17,8 +18,6 @@ use super::{Effect, Msg};
 const STATUS_PERIOD_NS: u64 = 2_000_000_000;
 /// A clock that shows seconds need not be drawn more often, ns.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
-/// Longest filter.
-const FILTER_LENGTH: usize = 64;
 
 /// Takes in what happened, and says what is to be done about it.
 pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
@@ -157,11 +156,21 @@ fn take_reply(state: &mut State, reply: Reply) {
 fn input(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
-            if state.typing && type_filter(state, key) {
-                return Vec::new();
+            if state.typing
+                && let Some(list) = screens::list_mut(state)
+            {
+                match list.type_filter(key) {
+                    Typed::Taken => return Vec::new(),
+                    Typed::Last => {
+                        state.typing = false;
+                        return Vec::new();
+                    }
+                    Typed::Other => state.typing = false,
+                    Typed::Ignored => {}
+                }
             }
             state.notice = None;
-            keys::action(key, state.tab).map_or_else(Vec::new, |action| act(state, action))
+            screens::action(key, state.tab).map_or_else(Vec::new, |action| act(state, action))
         }
         Event::Mouse(mouse) => match mouse.kind {
             MouseEventKind::ScrollDown => act(state, Action::Down),
@@ -174,31 +183,6 @@ fn input(state: &mut State, event: Event) -> Vec<Effect> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Whether the key went into the filter.
-fn type_filter(state: &mut State, key: KeyEvent) -> bool {
-    if key.modifiers.contains(KeyModifiers::CONTROL) {
-        return false;
-    }
-    let Some(list) = state.list_mut() else { return false };
-    match key.code {
-        KeyCode::Char(letter) if list.filter.chars().count() < FILTER_LENGTH => list.filter.push(letter),
-        KeyCode::Char(_) => {}
-        KeyCode::Backspace => {
-            list.filter.pop();
-        }
-        KeyCode::Enter => state.typing = false,
-        KeyCode::Esc => {
-            list.filter.clear();
-            state.typing = false;
-        }
-        _ => {
-            state.typing = false;
-            return false;
-        }
-    }
-    true
 }
 
 fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -223,20 +207,13 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Top => step(state, isize::MIN),
         Action::Bottom => step(state, isize::MAX),
         Action::Filter => state.typing = true,
-        Action::Sort => state.ops.sort = state.ops.sort.next(),
-        Action::Reverse => state.ops.reversed = !state.ops.reversed,
-        Action::Open => open_row(state),
-        Action::Phase => {
-            state.ops.phase = match state.ops.phase {
-                Some(Phase::Decode) => Some(Phase::Prefill),
-                Some(_) => None,
-                None => Some(Phase::Decode),
-            };
+        Action::Ops(action) => {
+            let selected = selected_row(state);
+            state.ops.act(action, selected);
         }
-        Action::Modules => state.ops.by_module = !state.ops.by_module,
         Action::Escape if state.help => state.help = false,
         Action::Escape => {
-            if let Some(list) = state.list_mut() {
+            if let Some(list) = screens::list_mut(state) {
                 list.filter.clear();
             }
         }
@@ -279,36 +256,17 @@ fn page(state: &State) -> isize {
     (isize::from(i16::try_from(state.height).unwrap_or(i16::MAX)) - 5).max(1)
 }
 
-/// Keys of the rows of the open list, in order.
-fn row_keys(state: &State) -> Vec<String> {
-    let data = state.shown();
-    match state.tab {
-        Tab::Live => Vec::new(),
-        Tab::Ops => {
-            rows(data.plan.as_ref(), &data.totals, &state.ops).into_iter().map(|row| row.key).collect()
-        }
-        Tab::Hardware => {
-            let groups = data.channels.grouped(&state.hardware.filter);
-            groups.into_iter().flat_map(|(_, tracks)| tracks).map(|track| track.channel.id.clone()).collect()
-        }
-    }
-}
-
 fn step(state: &mut State, by: isize) {
-    let keys = row_keys(state);
-    let Some(list) = state.list_mut() else { return };
-    let at = list.selected.as_ref().and_then(|key| keys.iter().position(|other| other == key)).unwrap_or(0);
-    let to = at.saturating_add_signed(by).min(keys.len().saturating_sub(1));
-    list.selected = keys.into_iter().nth(to);
+    let rows = screens::row_keys(state);
+    if let Some(list) = screens::list_mut(state) {
+        list.step(by, rows);
+    }
 }
 
-fn open_row(state: &mut State) {
-    let data = state.shown();
-    let all = rows(data.plan.as_ref(), &data.totals, &state.ops);
-    let selected = state.ops.list.selected.as_ref();
-    let Some(row) = all.iter().find(|row| Some(&row.key) == selected).or_else(|| all.first()) else { return };
-    let key = row.key.clone();
-    if !state.ops.open.remove(&key) {
-        state.ops.open.insert(key);
-    }
+/// The row that a key is about: the selected one, or the first.
+fn selected_row(state: &State) -> Option<String> {
+    let rows = screens::row_keys(state);
+    let selected = screens::list(state)?.selected.as_ref();
+    let at = selected.and_then(|key| rows.iter().position(|row| row == key)).unwrap_or(0);
+    rows.into_iter().nth(at)
 }

@@ -9,10 +9,10 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::keys;
 use super::palette::Palette;
-use super::screens::{hardware, live, ops};
-use super::state::{Link, State, Tab};
+use super::screens;
+use super::state::{Link, State};
+use super::tab::Tab;
 
 /// Draws everything.
 pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
@@ -20,11 +20,7 @@ pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
     let head = take_top(&mut rest, 1);
     let foot = take_bottom(&mut rest, 1);
     header(state, palette).render(head, buf);
-    match state.tab {
-        Tab::Live => live::view::draw(state, palette, rest, buf),
-        Tab::Ops => ops::view::draw(state, palette, rest, buf),
-        Tab::Hardware => hardware::view::draw(state, palette, rest, buf),
-    }
+    screens::draw(state, palette, rest, buf);
     if state.help {
         help::draw(state.tab, rest, buf);
     }
@@ -57,7 +53,7 @@ fn header(state: &State, palette: Palette) -> Line<'static> {
 
 fn footer(state: &State, palette: Palette) -> Line<'static> {
     if state.typing {
-        let filter = state.list().map_or("", |list| &list.filter);
+        let filter = screens::list(state).map_or("", |list| &list.filter);
         return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
     }
     if let Link::Down { reason } = &state.link {
@@ -67,10 +63,8 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
         return Line::styled(format!(" {notice}"), palette.warning());
     }
     let mut spans = Vec::new();
-    let mut bindings: Vec<_> = keys::on(state.tab).filter(|binding| binding.in_footer).collect();
     // What only this screen has comes first: a narrow one cuts the end off.
-    bindings.sort_by_key(|binding| binding.tabs.is_empty());
-    for binding in bindings {
+    for binding in screens::bindings(state.tab).filter(|binding| binding.is_in_footer) {
         spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
         spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
     }

@@ -1,4 +1,5 @@
-//! The Live screen.
+//! The Live screen. It has neither state nor keys of its own.
 
 mod machine;
+pub mod parts;
 pub mod view;

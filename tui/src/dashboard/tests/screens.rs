@@ -19,7 +19,8 @@ use slmscope_profiles::wire::Talk;
 
 use super::super::Msg;
 use super::super::palette::Palette;
-use super::super::state::{State, Tab};
+use super::super::state::State;
+use super::super::tab::Tab;
 use super::super::terminal::Screen;
 use super::super::update::update;
 use super::super::view::view;

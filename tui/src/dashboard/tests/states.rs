@@ -11,8 +11,10 @@ use slmscope_profiles::summary::SiteSum;
 use slmscope_profiles::wire::{ErrorCode, Method, Outcome, Reply, Talk, WireError};
 
 use super::super::channels::Track;
-use super::super::screens::ops::rows::{Level, Row, parts, rows};
-use super::super::state::{Link, State, Tab};
+use super::super::screens::live::parts::parts;
+use super::super::screens::ops::rows::{Level, Row, rows};
+use super::super::state::{Link, State};
+use super::super::tab::Tab;
 use super::super::update::update;
 use super::super::{Effect, Msg};
 use super::fixture::{

@@ -1,4 +1,4 @@
-//! The help: the keys of the open screen, from the table that binds them.
+//! The help: the keys of the open screen, from the tables that bind them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,15 +7,15 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::put;
 use super::table::fit;
-use crate::dashboard::keys;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::Tab;
+use crate::dashboard::screens;
+use crate::dashboard::tab::Tab;
 
 const WIDTH: u16 = 44;
 
 /// Draws the help over the middle of `area`.
 pub(super) fn draw(tab: Tab, area: Rect, buf: &mut Buffer) {
-    let bindings: Vec<_> = keys::on(tab).collect();
+    let bindings: Vec<_> = screens::bindings(tab).collect();
     let (width, height) = (WIDTH.min(area.width), (bindings.len() as u16 + 2).min(area.height));
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };

@@ -10,10 +10,12 @@ use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 
 use super::machine;
+use super::parts::parts;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::screens::ops::rows::{Level, parts, rows};
+use crate::dashboard::screens::ops::rows::{Level, rows};
+use crate::dashboard::screens::ops::state::OpsTable;
 use crate::dashboard::screens::ops::view::{self as ops, UNATTRIBUTED_LIMIT};
-use crate::dashboard::state::{Data, Link, OpsTable, State};
+use crate::dashboard::state::{Data, Link, State};
 use crate::dashboard::totals::PhaseSum;
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};

@@ -12,41 +12,8 @@ use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
 use slmscope_profiles::summary::SiteSum;
 
-use crate::dashboard::state::OpsTable;
+use super::state::{Column, OpsTable};
 use crate::dashboard::totals::{PhaseSum, Totals};
-
-/// Orders of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
-    Share,
-    Plan,
-    Name,
-    Count,
-    Longest,
-    Bandwidth,
-    Compute,
-}
-
-impl Column {
-    const ALL: [Self; 7] =
-        [Self::Share, Self::Plan, Self::Name, Self::Count, Self::Longest, Self::Bandwidth, Self::Compute];
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Share => "time",
-            Self::Plan => "plan order",
-            Self::Name => "name",
-            Self::Count => "count",
-            Self::Longest => "max",
-            Self::Bandwidth => "GB/s",
-            Self::Compute => "GFLOP/s",
-        }
-    }
-
-    pub fn next(self) -> Self {
-        Self::ALL[(self as usize + 1) % Self::ALL.len()]
-    }
-}
 
 /// What a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,27 +322,6 @@ impl Section<'_> {
         }
         rows
     }
-}
-
-/// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
-/// no op.
-pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
-    let books = &sum.books;
-    let mut modules = [0_u64; Module::ALL.len()];
-    let mut known = 0_u64;
-    for (&id, site_sum) in &sum.sites {
-        let Some(site) = plan.and_then(|plan| plan.sites.get(usize::from(id))) else { continue };
-        if let Some(at) = Module::ALL.iter().position(|&module| module == site.module) {
-            modules[at] = modules[at].saturating_add(site_sum.time_ns);
-            known = known.saturating_add(site_sum.time_ns);
-        }
-    }
-    let unnamed = books.ops_ns.saturating_sub(known);
-    let other = unnamed.saturating_add(books.other_ns());
-    let has = |module: Module| plan.is_some_and(|plan| plan.sites.iter().any(|site| site.module == module));
-    let named = Module::ALL.iter().zip(modules).filter(|(module, _)| has(**module));
-    let named = named.map(|(module, ns)| (module.as_str(), ns));
-    named.chain([("other", other), ("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]).collect()
 }
 
 /// What the plan's rules count for a row. They leave activations out, so an op that only moves those has no

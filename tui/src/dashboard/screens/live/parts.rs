@@ -1,0 +1,27 @@
+//! The parts of a phase that its bar shows.
+
+use slmscope_profiles::plan::site::Module;
+use slmscope_profiles::record::PlanRecord;
+
+use crate::dashboard::totals::PhaseSum;
+
+/// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
+/// no op.
+pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
+    let books = &sum.books;
+    let mut modules = [0_u64; Module::ALL.len()];
+    let mut known = 0_u64;
+    for (&id, site_sum) in &sum.sites {
+        let Some(site) = plan.and_then(|plan| plan.sites.get(usize::from(id))) else { continue };
+        if let Some(at) = Module::ALL.iter().position(|&module| module == site.module) {
+            modules[at] = modules[at].saturating_add(site_sum.time_ns);
+            known = known.saturating_add(site_sum.time_ns);
+        }
+    }
+    let unnamed = books.ops_ns.saturating_sub(known);
+    let other = unnamed.saturating_add(books.other_ns());
+    let has = |module: Module| plan.is_some_and(|plan| plan.sites.iter().any(|site| site.module == module));
+    let named = Module::ALL.iter().zip(modules).filter(|(module, _)| has(**module));
+    let named = named.map(|(module, ns)| (module.as_str(), ns));
+    named.chain([("other", other), ("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]).collect()
+}
