@@ -6,8 +6,9 @@ mod connect;
 mod dashboard;
 mod embedded;
 mod failure;
-mod live;
+
 mod report;
+mod session;
 mod source;
 mod style;
 mod table;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let target = cli.target;
     match cli.command {
-        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => live::run(&target),
+        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => session::run(&target),
         None => {
             eprintln!(
                 "slmscope: no terminal here, so this runs the default workload once, as `slmscope run` does"
