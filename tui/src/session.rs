@@ -1,7 +1,7 @@
-//! `slmscope` without a command: the dashboard, on the daemon that runs or on a private one.
+//! `slmscope` without a command: the dashboard, on the running daemon or on a private one.
 //!
-//! A thread keeps the connection: it connects, passes on what comes, and connects again when the daemon went
-//! away. A private daemon that died is replaced, with its workload.
+//! A thread of its own holds the connection. It connects, forwards messages to the dashboard, and connects again when
+//! the daemon has gone. A private daemon that died is started again, and so is its workload.
 
 use std::fs::File;
 use std::process::{ExitCode, Stdio};
@@ -22,21 +22,21 @@ use crate::dashboard::{self, Msg, Options};
 use crate::failure::Failure;
 use crate::style::wants_colours;
 
-/// Time between two tries to reach a daemon that went away.
+/// Time between two attempts to reach a daemon that has gone.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The way to the daemon at this moment.
+/// The current connection to the daemon.
 #[derive(Default)]
 struct Link {
     sender: Option<Sender>,
     private: Option<Private>,
 }
 
-/// What the dashboard's thread and the connection's share.
+/// The connection as the dashboard's thread and the connector's thread share it.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Link>>);
+struct SharedLink(Arc<Mutex<Link>>);
 
-impl Shared {
+impl SharedLink {
     fn link(&self) -> MutexGuard<'_, Link> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -45,7 +45,7 @@ impl Shared {
 /// Opens the dashboard and stays until the user or a signal ends it.
 ///
 /// # Errors
-/// If there is no daemon to be had, or no terminal to draw on.
+/// If no daemon can be reached or started, or there is no terminal to draw on.
 pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     let attached = connect::attach(target, false, log)?;
     let private = attached.private.is_some();
@@ -56,16 +56,17 @@ pub fn run(target: &Target) -> Result<ExitCode, Failure> {
         plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
         submit: default_job(),
     };
-    let shared = Shared::default();
+    let shared = SharedLink::default();
     let (messages, received) = mpsc::channel();
-    let keep = Keeper { target: target.clone(), shared: shared.clone(), messages: messages.clone(), private };
+    let connector =
+        Connector { target: target.clone(), shared: shared.clone(), messages: messages.clone(), private };
     std::thread::Builder::new()
         .name("connection".to_owned())
-        .spawn(move || keep.run(attached))
+        .spawn(move || connector.run(attached))
         .context("cannot start a thread")?;
     let to_daemon = shared.clone();
     let send = move |request: Request| {
-        // A daemon that is gone is told by the other thread.
+        // The connector reports a daemon that has gone.
         if let Some(sender) = &to_daemon.link().sender {
             let _ = sender.send(&request, &[]);
         }
@@ -80,7 +81,7 @@ pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What a dashboard of its own shows: the default model, one measured repetition a turn, again and again.
+/// The workload of a private daemon: the default model in a loop, one measured repetition per turn.
 fn default_job() -> Submit {
     Submit {
         model: ModelRef::Catalogue(DEFAULT_MODEL.to_owned()),
@@ -89,21 +90,21 @@ fn default_job() -> Submit {
     }
 }
 
-/// The thread that keeps the connection.
-struct Keeper {
+/// Holds the connection, on a thread of its own.
+struct Connector {
     target: Target,
-    shared: Shared,
+    shared: SharedLink,
     messages: Queue<Msg>,
     private: bool,
 }
 
-impl Keeper {
-    /// Ends with the dashboard, which stops listening.
+impl Connector {
+    /// Connects and forwards until the dashboard ends.
     fn run(self, first: Attached) {
         let mut attached = Some(first);
         loop {
             let reason = match attached.take() {
-                Some(attached) => match self.converse(attached) {
+                Some(attached) => match self.forward(attached) {
                     Ok(reason) => reason,
                     Err(error) => format!("{error:#}"),
                 },
@@ -128,8 +129,8 @@ impl Keeper {
         Some(Attached { connection, private: None })
     }
 
-    /// Passes on what comes until the daemon is gone, and says why it is.
-    fn converse(&self, attached: Attached) -> anyhow::Result<String> {
+    /// Forwards messages until the connection ends, and returns why it ended.
+    fn forward(&self, attached: Attached) -> anyhow::Result<String> {
         let Attached { mut connection, private } = attached;
         let sender = connection.sender()?;
         {
@@ -157,7 +158,8 @@ impl Keeper {
     }
 }
 
-/// Where a private daemon's log goes while the screen is drawn on: a file of the user's, or nowhere.
+/// Where the log of a private daemon goes while the dashboard uses the terminal: a file in the user's state
+/// directory, or nowhere if it cannot be opened.
 fn log() -> Stdio {
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
     let state = std::env::var_os("XDG_STATE_HOME").map(std::path::PathBuf::from);

@@ -19,8 +19,8 @@ use super::quiet;
 use crate::connect::Attached;
 use crate::failure::Failure;
 
-/// What can happen while a job runs.
-enum Happening {
+/// What is waited for while a job runs.
+enum Event {
     Frame(Box<Frame>),
     /// The daemon is gone, and perhaps why.
     Gone(Option<String>),
@@ -52,25 +52,25 @@ pub fn follow(
     let job = answer["job"].as_u64().context("the daemon gave the job no number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
-    let happenings = listen(attached, signals)?;
+    let events = listen(attached, signals)?;
     let mut interrupted = false;
     let mut last = None;
-    for happening in happenings {
-        match happening {
-            Happening::Signal if interrupted => return Err(Failure::silent(130)),
-            Happening::Signal => {
+    for event in events {
+        match event {
+            Event::Signal if interrupted => return Err(Failure::silent(130)),
+            Event::Signal => {
                 interrupted = true;
                 progress.note("interrupted: waiting for what was measured so far");
                 sender.send(&Request::new(None, Method::Cancel { job }), &[])?;
             }
-            Happening::Gone(reason) => {
+            Event::Gone(reason) => {
                 progress.clear();
                 let reason = reason.unwrap_or_else(|| "the daemon is gone".to_owned());
                 let result = last.unwrap_or_else(|| failed(&reason));
                 show(&RunResult { status: RunStatus::Failed, error: Some(reason.clone()), ..result })?;
                 return Err(Failure::error(reason));
             }
-            Happening::Frame(frame) => match *frame {
+            Event::Frame(frame) => match *frame {
                 Frame::Talk(Talk::Result { job: of, result }) if of == job => {
                     progress.clear();
                     if looped && result.status == RunStatus::Complete {
@@ -119,12 +119,12 @@ fn finish(
 }
 
 /// Reads frames and signals on threads of their own, into one queue.
-fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Happening>, Failure> {
-    let (sender, happenings) = mpsc::channel();
+fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
+    let (sender, events) = mpsc::channel();
     let to_signals = sender.clone();
     let wait = move || {
         for _ in signals.forever() {
-            if to_signals.send(Happening::Signal).is_err() {
+            if to_signals.send(Event::Signal).is_err() {
                 return;
             }
         }
@@ -132,23 +132,23 @@ fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Happe
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
     let read = move || {
         loop {
-            let happening = match attached.connection.next() {
+            let event = match attached.connection.next() {
                 Ok(Some(Incoming::Frame(frame))) => match *frame {
                     Frame::Talk(Talk::Bye { reason }) => {
-                        Happening::Gone(Some(format!("the daemon left: {reason}")))
+                        Event::Gone(Some(format!("the daemon left: {reason}")))
                     }
-                    other => Happening::Frame(Box::new(other)),
+                    other => Event::Frame(Box::new(other)),
                 },
                 Ok(Some(_)) => continue,
-                Ok(None) => Happening::Gone(None),
-                Err(error) => Happening::Gone(Some(format!("{error:#}"))),
+                Ok(None) => Event::Gone(None),
+                Err(error) => Event::Gone(Some(format!("{error:#}"))),
             };
-            let over = matches!(happening, Happening::Gone(_));
-            if sender.send(happening).is_err() || over {
+            let over = matches!(event, Event::Gone(_));
+            if sender.send(event).is_err() || over {
                 return;
             }
         }
     };
     std::thread::Builder::new().name("frames".to_owned()).spawn(read).context("cannot start a thread")?;
-    Ok(happenings)
+    Ok(events)
 }
