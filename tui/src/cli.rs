@@ -1,4 +1,4 @@
-//! The command line: what may be typed, and one file for each group of commands.
+//! The command line, with one file for each group of commands.
 
 pub mod doctor;
 pub mod models;
@@ -16,8 +16,8 @@ use crate::embedded::{ServeArgs, WorkerArgs};
 
 /// A profiler for small language models: where their time, memory and energy go.
 ///
-/// Without a command it opens the dashboard: attached to the daemon that runs, or else on a default workload
-/// (smollm2-135m with synthetic weights, nothing is downloaded) that a private daemon runs in a loop.
+/// Without a command, the dashboard opens and attaches to the running daemon. If there is none, a private daemon is
+/// started, which runs a default workload in a loop (smollm2-135m with synthetic weights; nothing is downloaded).
 #[derive(Parser)]
 #[command(name = "slmscope", version, max_term_width = 100)]
 pub struct Cli {
@@ -29,32 +29,32 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run one workload now and report where its time went
+    /// Run a workload now and report where its time went
     Run(run::RunArgs),
-    /// Queue a workload at the running daemon and return
+    /// Queue a workload on the running daemon, print the job's number and return
     Submit(run::RunArgs),
-    /// List the models that are known by name
+    /// List the models of the catalogue
     Models(models::ModelsArgs),
-    /// Show one model: shape, parameters, bytes by format, and the ops of one token
+    /// Show one model: shape, parameters, bytes in each format, and the ops of one token
     Model(models::ModelArgs),
-    /// Write a model's synthetic weights as a GGUF file that other engines load
+    /// Write a model's synthetic weights to a GGUF file, for other engines
     #[cfg(feature = "embedded-daemon")]
     Weights(weights::WeightsArgs),
-    /// Compare the engine with reference logits
+    /// Compare the engine's logits with reference logits
     Verify(verify::VerifyArgs),
-    /// Show what every probe reads on this machine, or why it does not and what would help
+    /// Show what every probe reads on this machine, or why it cannot and what would help
     Doctor(doctor::DoctorArgs),
-    /// Show the daemon's own figures and its jobs
+    /// Show the daemon's version, its own CPU time and memory, and its jobs
     Status(status::StatusArgs),
     /// List the daemon's jobs
     Jobs(status::StatusArgs),
-    /// End a job of the daemon
+    /// Cancel a job of the daemon
     Cancel(status::CancelArgs),
-    /// Be the daemon, in the foreground
+    /// Run the daemon in the foreground
     #[cfg(feature = "embedded-daemon")]
     #[command(hide = true)]
     Daemon(ServeArgs),
-    /// Hold an engine for the daemon
+    /// Run an engine for the daemon
     #[cfg(feature = "embedded-daemon")]
     #[command(hide = true)]
     Worker(WorkerArgs),

@@ -16,11 +16,11 @@ use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Re
 pub struct Connection {
     stream: UnixStream,
     buffer: Vec<u8>,
-    /// Frames that came while an answer was waited for.
+    /// Frames that arrived while waiting for an answer.
     early: VecDeque<Incoming>,
     sender: Sender,
     next_id: u64,
-    /// What the daemon said of itself.
+    /// The daemon's greeting.
     pub hello: Hello,
 }
 
@@ -33,14 +33,14 @@ impl Connection {
     /// Greets the daemon at the other end of `stream`.
     ///
     /// # Errors
-    /// If it is no daemon, or one that speaks another protocol.
+    /// If no daemon answers, or its protocol is another.
     pub fn greet(stream: UnixStream) -> anyhow::Result<Self> {
         let sender = Sender { stream: stream.try_clone()? };
-        sender.write(&MAGIC, &[]).context("the daemon does not listen")?;
+        sender.write(&MAGIC, &[]).context("the daemon does not accept data")?;
         let hello = Hello { protocol: [0, 0], version: String::new(), uid: 0, capabilities: Vec::new() };
         let mut connection =
             Self { stream, buffer: Vec::new(), early: VecDeque::new(), sender, next_id: 1, hello };
-        // Something else may listen there, and never say a word.
+        // Another program may listen there and never send anything.
         connection.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let greeting = connection.next().context("the daemon did not greet")?;
         connection.stream.set_read_timeout(None)?;
@@ -58,10 +58,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The next message; `None` when the daemon is gone.
+    /// The next message; `None` when the daemon has closed the connection.
     ///
     /// # Errors
-    /// If the socket fails or something else than messages comes.
+    /// If the socket fails, or receives something that is no message.
     pub fn next(&mut self) -> anyhow::Result<Option<Incoming>> {
         match self.early.pop_front() {
             Some(message) => Ok(Some(message)),
@@ -85,10 +85,10 @@ impl Connection {
         }
     }
 
-    /// Asks, with open files, and waits for the answer. Frames that come before it are kept for `next`.
+    /// Sends a request with open files and waits for the answer. Frames that arrive before it are kept for `next`.
     ///
     /// # Errors
-    /// The outer one if the daemon is gone, the inner one if it refuses.
+    /// The outer one if the connection ended, the inner one if the daemon refused the request.
     pub fn call(
         &mut self,
         method: Method,

@@ -1,4 +1,4 @@
-//! Finding the daemon: the one that runs, or a private one.
+//! Connecting to the running daemon, or starting a private one.
 
 use std::net::Shutdown;
 use std::os::unix::fs::MetadataExt;
@@ -16,38 +16,38 @@ use crate::failure::Failure;
 /// Which daemon to talk to.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Target {
-    /// Socket of the daemon to attach to; `none` never attaches [default: $SLMSCOPE_SOCKET, then
+    /// Socket of the daemon to attach to; `none` ignores running daemons [default: $SLMSCOPE_SOCKET, then
     /// $XDG_RUNTIME_DIR/slmscope.sock, /tmp/slmscope-UID/slmscope.sock, /run/slmscope.sock]
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
 }
 
-/// A daemon that belongs to this process alone and ends with it.
+/// A daemon that serves this process alone and ends with it.
 pub struct Private {
     child: Child,
     stream: UnixStream,
 }
 
 impl Drop for Private {
-    /// Hangs up, upon which the daemon ends its worker and itself, and waits for that.
+    /// Closes the connection, which makes the daemon end its worker and itself, and waits for its end.
     fn drop(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Both);
         let _ = self.child.wait();
     }
 }
 
-/// A connection, and the private daemon behind it if it is one.
+/// A connection to a daemon.
 pub struct Attached {
     /// The connection.
     pub connection: Connection,
-    /// `None` for a daemon that was there before.
+    /// The private daemon at its other end; `None` if the daemon was already running.
     pub private: Option<Private>,
 }
 
-/// Attaches to the daemon that runs, or else starts a private one whose log goes to `log`.
+/// Attaches to the running daemon. If there is none of this version, starts a private one that logs to `log`.
 ///
 /// # Errors
-/// If there is neither.
+/// If the named socket does not answer, or a private daemon cannot be started.
 pub fn attach(
     target: &Target,
     always_private: bool,
@@ -66,17 +66,17 @@ pub fn attach(
     start_private(log())
 }
 
-/// The daemon that runs, if one does.
+/// A connection to the running daemon; `None` if none is running.
 ///
 /// # Errors
-/// If a socket was named and nobody answers there.
+/// If a socket was named and no daemon answers there, or what answers is no daemon of this protocol.
 pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
     if let Some(path) = named(target) {
         if path.as_os_str() == "none" {
             return Ok(None);
         }
         let stream = UnixStream::connect(&path).with_context(|| {
-            format!("no daemon answers at {}: start one with `slmscoped --socket PATH`", path.display())
+            format!("no daemon answers at {}; start one with `slmscoped --socket PATH`", path.display())
         })?;
         return Ok(Some(Connection::greet(stream)?));
     }
@@ -88,10 +88,10 @@ pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
     Ok(None)
 }
 
-/// Starts a daemon for this process alone.
+/// Starts a private daemon.
 ///
 /// # Errors
-/// If this build has none, or it cannot start.
+/// If this build contains no daemon, or it cannot be started.
 pub fn start_private(log: Stdio) -> Result<Attached, Failure> {
     let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
     let child = embedded::spawn_private(theirs, log)?;
@@ -100,7 +100,7 @@ pub fn start_private(log: Stdio) -> Result<Attached, Failure> {
     Ok(Attached { connection, private: Some(private) })
 }
 
-/// The socket that the user named; `none` means that there is to be none.
+/// The socket that the user named with the flag or the environment.
 fn named(target: &Target) -> Option<PathBuf> {
     let from_environment = || std::env::var_os("SLMSCOPE_SOCKET").filter(|path| !path.is_empty());
     target.socket.clone().or_else(|| from_environment().map(PathBuf::from))

@@ -1,5 +1,5 @@
-//! The daemon inside this binary. Only this file names the daemon's crate; without the feature
-//! `embedded-daemon` what needs engine or probes is refused.
+//! The daemon inside this binary. Only this file uses the daemon's crate. Without the feature `embedded-daemon`, what
+//! needs the engine or the probes is refused.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -34,13 +34,13 @@ mod present {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Holds an engine for the daemon.
+    /// Runs an engine for the daemon.
     pub fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
         slmscope_daemon::commands::worker(args)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Reads every probe of this machine or of a tree.
+    /// Reads every probe, of this machine or of a tree.
     pub fn doctor(root: Option<&Path>) -> Result<DoctorReport, Failure> {
         Ok(slmscope_daemon::commands::doctor(root, None)?)
     }
@@ -64,7 +64,7 @@ mod present {
         Ok((captured.files, captured.failed, captured.redacted))
     }
 
-    /// What a model's files hold: what it computes, its steps, and what is to be said of how they are read.
+    /// What a model's files describe: the architecture, the plan, and remarks on how they are read.
     pub fn inspect(
         chosen: ChosenModel,
         format: Option<WeightFormat>,
@@ -84,13 +84,13 @@ mod present {
     /// Starts this program as a daemon for the client at the other end of `socket`.
     pub fn spawn_private(socket: UnixStream, log: Stdio) -> Result<Child, Failure> {
         let child = Command::new("/proc/self/exe")
-            // Lists of processes then show what it is.
+            // The name in lists of processes.
             .arg0("slmscope")
             .args(["daemon", "--private"])
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(Stdio::null())
             .stderr(log)
-            // Ctrl-C is for the client, which still wants the result of what it cancels.
+            // Ctrl-C must reach the client alone, which waits for the result of the job that it cancels.
             .process_group(0)
             .spawn()
             .context("cannot start a private daemon")?;
@@ -104,7 +104,7 @@ pub use present::*;
 #[cfg(not(feature = "embedded-daemon"))]
 pub fn absent<T>(what: &str) -> Result<T, Failure> {
     Err(Failure::usage(format!(
-        "{what} is not in this build, which is a light client: start slmscoped and try again"
+        "{what} needs the engine and the probes, which this build does not contain; use the full build, or start slmscoped"
     )))
 }
 

@@ -1,36 +1,36 @@
-//! Errors as the shell sees them: a message and an exit code.
+//! Errors of commands: a message for standard error and an exit code.
 
 use std::io;
 use std::process::ExitCode;
 
 use slmscope_profiles::wire::WireError;
 
-/// Why a command ends without success.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// For standard error; `None` if everything has been said.
+    /// For standard error; `None` if it was already printed.
     pub message: Option<String>,
-    /// 1 error, 2 wrong flags or not in this build, 4 a check failed, 130 interrupted.
+    /// 1 error, 2 wrong flags or not in this build, 4 failed check, 130 interrupted.
     pub code: ExitCode,
 }
 
 impl Failure {
-    /// An error that needed the machine, a file or the catalogue to be found: exit code 1.
+    /// An error that depends on the machine, a file or the catalogue: exit code 1.
     pub fn error(message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), code: ExitCode::from(1) }
     }
 
-    /// An error that the flags alone show, or a thing that is not in this build: exit code 2.
+    /// Wrong flags, or something that this build does not contain: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), code: ExitCode::from(2) }
     }
 
-    /// A check that did not hold: exit code 4.
+    /// A check that failed: exit code 4.
     pub fn check(message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), code: ExitCode::from(4) }
     }
 
-    /// Nothing more to say, only the code.
+    /// An exit code without a message.
     pub fn silent(code: u8) -> Self {
         Self { message: None, code: ExitCode::from(code) }
     }
@@ -49,7 +49,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Writes `text` to standard output. A reader that has seen enough, as `head` has, is no error.
+/// Writes `text` to standard output. A reader that closes the pipe early, such as `head`, is not an error.
 ///
 /// # Errors
 /// If standard output cannot be written to.

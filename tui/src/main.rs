@@ -1,4 +1,4 @@
-//! `slmscope`: watch small language models at work, from a terminal.
+//! `slmscope`: a profiler for small language models, in a terminal.
 
 mod cli;
 mod client;
@@ -41,7 +41,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => session::run(&target),
         None => {
             eprintln!(
-                "slmscope: no terminal here, so this runs the default workload once, as `slmscope run` does"
+                "slmscope: there is no terminal for the dashboard; running the default workload once, as `slmscope run` does"
             );
             cli::run::run(cli::run::RunArgs::default(), &target)
         }

@@ -15,26 +15,30 @@ use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
-/// What to look at.
+/// Options of `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A running daemon is asked, because what it may read decides what is recorded; without \
-one, and for --root, this process reads. Period: how often a workload has it read. New every: how often the \
-sensor made a new value while it was watched. Cost: CPU time of one reading of its source.
+    after_help = "If a daemon is running, it makes the report, because its permissions decide what is recorded. \
+Otherwise, and with --root, this process reads the probes itself.
 
-Exit codes: 0 done, 1 could not run, 4 something that --require names is missing."
+Columns:
+  period     time between two readings during a workload
+  new every  time between two new values of the sensor, as observed
+  cost       CPU time of one reading of its source
+
+Exit codes: 0 success, 1 error, 2 wrong flags, 4 a family of --require has no reading."
 )]
 pub struct DoctorArgs {
-    /// Read the tree under this folder, which has the layout of /, or a capture, instead of this machine
+    /// Read a directory that is laid out like /, or a capture made with --bundle, instead of this machine
     #[arg(long, value_name = "DIR|FILE")]
     root: Option<PathBuf>,
-    /// Write the files that probes read into a tar archive for --root elsewhere; serial numbers, hardware
-    /// addresses, the names of host and users are replaced
+    /// Write the files that the probes read to a tar archive, for --root on another machine; serial numbers,
+    /// hardware addresses, host names and user names are replaced
     #[arg(long, value_name = "FILE", conflicts_with_all = ["require", "json"])]
     bundle: Option<PathBuf>,
-    /// Fail if one of these families has no reading: cpu freq mem membw energy power temp fan throttle psi gpu
-    /// npu. For temp that is one of a processor, for energy and power one of a whole processor or the board; a
-    /// counter tells power, if only from its second reading on
+    /// Exit with 4 if one of these families has no reading: cpu freq mem membw energy power temp fan throttle psi gpu
+    /// npu. For temp, a processor's sensor is required; for energy and power, that of a whole processor or the board.
+    /// Power from an energy counter counts, although it has no value before the second reading
     #[arg(long, value_name = "FAMILIES", value_delimiter = ',')]
     require: Vec<String>,
     /// Print the report as one JSON object
@@ -42,22 +46,25 @@ pub struct DoctorArgs {
     json: bool,
 }
 
-/// Prints what every probe reads.
+/// Prints the report, or writes a capture.
 ///
 /// # Errors
-/// If it cannot run, or something that is required is missing.
+/// If the probes cannot be read, or a required family has no reading.
 pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     const FAMILIES: [&str; 12] =
         ["cpu", "freq", "mem", "membw", "energy", "power", "temp", "fan", "throttle", "psi", "gpu", "npu"];
     if let Some(unknown) = args.require.iter().find(|family| !FAMILIES.contains(&family.as_str())) {
-        return Err(Failure::usage(format!("--require {unknown}: the families are {}", FAMILIES.join(" "))));
+        return Err(Failure::usage(format!(
+            "--require: there is no family `{unknown}`; the families are {}",
+            FAMILIES.join(" ")
+        )));
     }
     if let Some(file) = &args.bundle {
         let (files, failed, redacted) = embedded::capture(args.root.as_deref(), file)?;
         let file = file.display();
         print(&format!(
-            "{file}: {files} files, of which {failed} could not be read and say so; {redacted} values replaced. \
-             Look into it before you pass it on.\n"
+            "{file}: {files} files, {failed} of which could not be read (the archive says why); {redacted} values \
+             replaced. Check its contents before you share it.\n"
         ))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,18 +83,18 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Whether the row is what is meant by a family that is required.
+/// Whether the row is a reading of the required family.
 fn satisfies(row: &DoctorRow, family: &str) -> bool {
     let head = row.id.split('.').next().unwrap_or("").trim_end_matches(|c: char| c.is_ascii_digit());
-    // A tree is read once; the machine that it was taken from has a second reading.
-    let is_told = row.value.is_some()
+    // A tree is read once. The machine that it was taken from can be read again.
+    let has_reading = row.value.is_some()
         || row.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NeedsTwoReadings);
     let is_meant = match family {
         "temp" => row.scope.computes(),
         "energy" | "power" => row.scope.is_whole() || is_board_total(&row.id),
         _ => true,
     };
-    head == family && is_told && is_meant
+    head == family && has_reading && is_meant
 }
 
 fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
@@ -112,7 +119,7 @@ const COLUMNS: [(&str, Align); 8] = [
     ("source", Align::Left),
 ];
 
-/// What matters least, and goes first where the terminal is narrow.
+/// Columns that a narrow terminal leaves out, in this order.
 const SPARE: [&str; 4] = ["new every", "cost", "period", "scope"];
 
 fn render(report: &DoctorReport, style: Style) -> String {
@@ -135,17 +142,17 @@ fn render(report: &DoctorReport, style: Style) -> String {
         let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();
         remedies.dedup();
         for remedy in remedies {
-            text.push_str(&format!("  {} {remedy}\n", style.warn("to have it:")));
+            text.push_str(&format!("  {} {remedy}\n", style.warn("to enable it:")));
         }
     }
     if is_narrow {
-        let note = "a wider terminal, a pipe and --json show scope, period, true period and cost too";
+        let note = "a wider terminal, a pipe or --json also shows scope, period, new every and cost";
         text.push_str(&format!("\n{}\n", style.dim(note)));
     }
     text
 }
 
-/// What decides how fast the board may be, in a line; empty where nobody says.
+/// What limits the board's speed, in one line; empty where nothing reports it.
 fn facts(board: &Board) -> String {
     let named = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
     let governors = (!board.governors.is_empty()).then(|| board.governors.join(", "));
@@ -156,7 +163,7 @@ fn facts(board: &Board) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-/// A line for each row; channels next to each other that are missing for the same reason share one.
+/// A line for each row. Neighbouring channels that are missing for the same reason share one.
 fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
     let alike = |a: &&DoctorRow, b: &&DoctorRow| {
         a.value.is_none() && a.reason == b.reason && a.class == b.class && stem(&a.id) == stem(&b.id)

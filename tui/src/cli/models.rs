@@ -19,19 +19,19 @@ use crate::table::{Align, Table};
 pub use one::{ModelArgs, show};
 use size::Sizes;
 
-/// Options of the list. A model is listed if it satisfies all of them.
+/// Filters of the list; a model must pass all of them.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     /// Only models of this family
     #[arg(long)]
     family: Option<String>,
-    /// Only models with so many parameters: `100M..1B`, `..500M`, `2B..`
+    /// Only models with this many parameters: `100M..1B`, `..500M`, `2B..`
     #[arg(long, value_name = "MIN..MAX")]
     size: Option<Sizes>,
-    /// Only models that mix tokens this way: MHA, GQA, MQA, MLA or recurrent
+    /// Only models with this kind of attention: MHA, GQA, MQA, MLA or recurrent
     #[arg(long, value_name = "KIND")]
     attention: Option<AttentionKind>,
-    /// Only models of the survey (arXiv 2409.15790), or of one of its lists
+    /// Only models of the survey of small language models (arXiv 2409.15790), or of one of its lists
     #[arg(long, value_name = "LIST", num_args = 0..=1, default_missing_value = "any")]
     survey: Option<Survey>,
     /// Print the list as one JSON object
@@ -39,10 +39,10 @@ pub struct ModelsArgs {
     json: bool,
 }
 
-/// A part of the survey.
+/// A list of the survey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Survey {
-    /// Any of them
+    /// Any of its lists
     Any,
     /// The table of the first edition
     V1Table,
@@ -50,7 +50,7 @@ enum Survey {
     V3Table,
     /// The authors' leaderboard
     Leaderboard,
-    /// The timeline
+    /// The timeline, figure 1
     Fig1,
 }
 
@@ -68,7 +68,7 @@ impl Survey {
 }
 
 impl ModelsArgs {
-    fn admit(&self, row: &Row) -> bool {
+    fn matches(&self, row: &Row) -> bool {
         self.family.as_ref().is_none_or(|family| *family == row.family)
             && self.attention.is_none_or(|kind| kind == row.attention_kind())
             && self.survey.is_none_or(|survey| survey.has(row))
@@ -79,18 +79,21 @@ impl ModelsArgs {
 /// Lists the catalogue.
 ///
 /// # Errors
-/// If a family is asked for that does not exist, or nothing satisfies the options.
+/// If the family does not exist, or no model passes the filters.
 pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
     let all = catalogue::rows();
     if args.family.as_ref().is_some_and(|family| all.iter().all(|row| *family != row.family)) {
         let mut families: Vec<_> = all.iter().map(|row| row.family.as_str()).collect();
         families.dedup();
-        return Err(Failure::error(format!("there is no such family; there are {}", families.join(", "))));
+        return Err(Failure::error(format!(
+            "there is no such family; the families are {}",
+            families.join(", ")
+        )));
     }
-    let rows: Vec<_> = all.iter().filter(|row| args.admit(row)).collect();
+    let rows: Vec<_> = all.iter().filter(|row| args.matches(row)).collect();
     if rows.is_empty() {
-        let all = format!("none of {} models satisfies all of these options", all.len());
-        return Err(Failure::error(format!("{all}; `slmscope models` lists them")));
+        let all = format!("none of the {} models passes all of these filters", all.len());
+        return Err(Failure::error(format!("{all}; `slmscope models` lists all")));
     }
     if args.json {
         print_json(&json::list(&rows))?;
@@ -131,7 +134,7 @@ pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
     let left_out = table.fit(style, &["notes", "family", "hidden", "layers"]);
     let mut text = format!("{}{}", table.render(style), display::plural(rows.len() as u64, "model"));
     if !left_out.is_empty() {
-        text.push_str(&format!("; a wider terminal shows {} as well", left_out.join(", ")));
+        text.push_str(&format!("; a wider terminal also shows {}", left_out.join(", ")));
     }
     text.push('\n');
     print(&text)?;

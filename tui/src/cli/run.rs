@@ -26,22 +26,22 @@ use crate::style::Style;
   slmscope run smollm2-135m --prompt 512 --generate 128
   slmscope run model.gguf --prompt-text 'The capital of France is' --generate 24
   slmscope run hf:org/name:model.gguf --chat 'Why is the sky blue?'
-  slmscope run qwen2-0.5b --prompt 0 --generate 64   decode alone
+  slmscope run qwen2-0.5b --prompt 0 --generate 64   decode only
   slmscope run --json | jq .summary
 
-Exit codes: 0 done, 1 error, 2 wrong flags, 130 interrupted.")]
+Exit codes: 0 success, 1 error, 2 wrong flags, 130 interrupted.")]
 pub struct RunArgs {
-    /// A catalogue id (`slmscope models`), run on synthetic weights; a .gguf file; a Hugging Face directory; or
-    /// hf:org/name[:file], fetched from the hub [default: smollm2-135m]
+    /// A catalogue id (see `slmscope models`), which runs with synthetic weights; a .gguf file; a Hugging Face
+    /// directory; or hf:org/name[:file], which is downloaded from the Hugging Face hub [default: smollm2-135m]
     pub model: Option<String>,
     #[command(flatten)]
     sizes: Sizes,
     #[command(flatten)]
     engine: EngineOptions,
-    /// Run on a daemon of its own, even if one runs
+    /// Start a private daemon even if one is running
     #[arg(long)]
     private: bool,
-    /// Leave the job to the daemon and print its number
+    /// Queue the job on the running daemon, print its number and return
     #[arg(long, conflicts_with_all = ["private", "json"])]
     detach: bool,
     /// Print the result as one JSON object
@@ -49,90 +49,90 @@ pub struct RunArgs {
     json: bool,
 }
 
-/// How many tokens, how often.
+/// How many tokens, and how many repetitions.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Workload")]
 struct Sizes {
-    /// Random prompt of so many tokens; 0 measures decode alone [default: 512]
+    /// Length of the random prompt; 0 measures decode only [default: 512]
     #[arg(long, value_name = "TOKENS")]
     prompt: Option<u32>,
-    /// This prompt; the model needs a tokenizer
+    /// Use this text as the prompt; the model must have a tokenizer
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
     prompt_text: Option<String>,
-    /// The prompt in this file
+    /// Use the text in this file as the prompt
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_text"])]
     prompt_file: Option<std::path::PathBuf>,
-    /// This message to the model, put into words by its chat template
+    /// Use this message as the prompt, formatted by the model's chat template
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt", "prompt_text", "prompt_file"])]
     chat: Option<String>,
-    /// Tokens to emit; the first comes from prefill [default: 128]
+    /// Tokens to generate; prefill produces the first of them [default: 128]
     #[arg(long, value_name = "TOKENS")]
     generate: Option<u32>,
-    /// Fill the context with so many tokens before measuring [default: 0]
+    /// Tokens to fill the context with before measuring [default: 0]
     #[arg(long, value_name = "TOKENS")]
     depth: Option<u32>,
-    /// Measured repetitions [default: 5, then more until the interval is within 2 % or 60 s have passed]
+    /// Measured repetitions [default: 5, then more until the 95 % interval is within ± 2 % or 60 s have passed]
     #[arg(long, value_name = "N")]
     repetitions: Option<u32>,
-    /// Unmeasured repetitions before [default: 1]
+    /// Unmeasured repetitions before the measured ones [default: 1]
     #[arg(long, value_name = "N")]
     warmup: Option<u32>,
-    /// Seed of synthetic weights, random prompts and contexts [default: 1]
+    /// Seed of synthetic weights, random prompts and the filled context [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Go on after an end-of-text token [default: for sized prompts, not for texts]
+    /// Continue after an end-of-text token [default: true for random prompts, false for texts]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     ignore_eos: Option<bool>,
-    /// Start again when done, until interrupted
+    /// Start again after the last repetition, until interrupted
     #[arg(long = "loop")]
     looped: bool,
-    /// Seconds between the turns of a loop [default: 0]
+    /// Seconds to wait between two turns of a loop [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pause: Option<u32>,
-    /// Give up after so many seconds
+    /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
 }
 
-/// How it is computed and observed.
+/// How it is computed and recorded.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Engine")]
 struct EngineOptions {
-    /// Who computes: cpu (own kernels), candle [default: cpu]
+    /// Executor: cpu (slmscope's own kernels) or candle [default: cpu]
     #[arg(long, value_name = "NAME")]
     executor: Option<ExecutorKind>,
     /// Instruction set of the cpu executor's kernels: scalar avx2 avx512vnni neon neon-dotprod neon-i8mm
-    /// [default: the machine's best]
+    /// [default: the best one that this machine has]
     #[arg(long, value_name = "SET")]
     isa: Option<String>,
-    /// Engine threads [default: physical cores, with candle one less]
+    /// Engine threads [default: the number of physical cores, with candle one less]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Format of keys and values: f32 f16 q8_0 [default: f16, with candle f32]
+    /// Format of the KV cache: f32 f16 q8_0 [default: f16, with candle f32]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<KvFormat>,
-    /// Format of synthetic weights, or to bring a directory's into: f32 f16 bf16 q8_0 q6_k q5_1 q5_0 q5_k q4_1
-    /// q4_0 q4_k q3_k q2_k [default: q4_0, or as stored]
+    /// Format of synthetic weights, or the format to convert a directory's weights to: f32 f16 bf16 q8_0 q6_k q5_1
+    /// q5_0 q5_k q4_1 q4_0 q4_k q3_k q2_k [default: q4_0; for a directory, as stored]
     #[arg(long, value_name = "FORMAT")]
     format: Option<WeightFormat>,
-    /// How long to look for the recorder's own cost [default: auto]
+    /// How long to measure the recorder's own cost [default: auto]
     #[arg(long, value_name = "HOW")]
     overhead: Option<Overhead>,
-    /// Share of the time that measuring may cost, like 0.5% or 0.005: as many tokens are recorded as recording
-    /// can afford [default: all]
+    /// Share of the time that recording may cost, such as 0.5% or 0.005; tokens are left unrecorded to stay within it
+    /// [default: every token is recorded]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     overhead_budget: Option<f64>,
-    /// A new worker process: nothing is warm from earlier jobs
+    /// Start a new worker process, so that nothing is left in memory from earlier jobs
     #[arg(long)]
     fresh: bool,
 }
 
-/// [`OverheadMode`] as a flag.
+/// [`OverheadMode`] as a flag's value.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Overhead {
-    /// As long as decode took, at most 6 s
+    /// For as long as decode took, at most 6 s
     Auto,
-    /// At least 1,024 tokens
+    /// For at least 1,024 tokens
     Full,
     /// Not at all
     Off,
@@ -190,7 +190,7 @@ impl RunArgs {
 /// Runs one workload and prints its report.
 ///
 /// # Errors
-/// Whatever keeps the job from running or ends it early.
+/// If the job cannot run or does not complete.
 pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.detach {
         return submit(args, target);
@@ -205,22 +205,22 @@ pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         if args.json {
             return print_json(result);
         }
-        // Of a run that measured nothing there is only the error to tell.
+        // A run that measured nothing has only its error to report.
         let is_void = result.status != RunStatus::Complete && result.ops.is_empty();
         if is_void { Ok(()) } else { print(&report::render(result, Style::of_stdout())) }
     })?;
     Ok(followed)
 }
 
-/// More threads than CPUs are allowed, and seldom meant.
+/// More threads than CPUs are allowed but seldom wanted.
 fn warn_of_threads(workload: &Workload) {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     if let Some(threads) = workload.threads.filter(|&threads| threads as usize > cpus) {
-        eprintln!("slmscope: {threads} engine threads on {cpus} CPUs will wait for each other");
+        eprintln!("slmscope: {threads} engine threads share {cpus} CPUs and will wait for each other");
     }
 }
 
-/// Queues a workload at the running daemon and prints the job's number.
+/// Queues a workload on the running daemon and prints the job's number.
 ///
 /// # Errors
 /// If there is no daemon, or it refuses.
@@ -228,7 +228,7 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let workload = args.workload()?;
     let chosen = source::choose(args.model.as_deref())?;
     let Some(mut connection) = connect::running(target)? else {
-        return Err(Failure::error("no daemon runs that could keep the job: start one with `slmscoped`"));
+        return Err(Failure::error("no daemon is running to queue the job on; start one with `slmscoped`"));
     };
     let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
     let submit = Submit { model: chosen.model, workload, detach: true };
@@ -237,7 +237,7 @@ pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a job's submitter wants to hear of: states and the result, no readings and no op events.
+/// A subscription to job states and results, without readings and op events.
 fn quiet() -> Subscribe {
     Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() }
 }

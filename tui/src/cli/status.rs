@@ -1,4 +1,4 @@
-//! `slmscope status`, `jobs` and `cancel`: the daemon that runs.
+//! `slmscope status`, `jobs` and `cancel`: the running daemon and its jobs.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
-/// How to print.
+/// Options of `status` and `jobs`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Print one JSON object
@@ -23,29 +23,29 @@ pub struct StatusArgs {
     json: bool,
 }
 
-/// Which job.
+/// Options of `cancel`.
 #[derive(Debug, Args)]
 pub struct CancelArgs {
-    /// Its number, as `slmscope jobs` shows it
+    /// Number of the job, as `slmscope jobs` lists it
     job: JobId,
 }
 
 fn daemon(target: &Target) -> Result<Connection, Failure> {
     connect::running(target)?.ok_or_else(|| {
-        Failure::error("no daemon runs: start one with `slmscoped`, or name its socket with --socket")
+        Failure::error("no daemon is running; start one with `slmscoped`, or give its socket with --socket")
     })
 }
 
 fn ask(target: &Target) -> Result<Status, Failure> {
     let answer = daemon(target)?.call(Method::Status {}, &[])??;
     serde_json::from_value(answer)
-        .map_err(|error| Failure::error(format!("the answer cannot be read: {error}")))
+        .map_err(|error| Failure::error(format!("the daemon's status cannot be read: {error}")))
 }
 
-/// Prints the daemon's own figures.
+/// Prints the daemon's own figures and its jobs.
 ///
 /// # Errors
-/// If no daemon runs.
+/// If no daemon is running.
 pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     let status = ask(target)?;
     if args.json {
@@ -57,8 +57,8 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     let rows = [
         ("version", format!("{} (process {}, user {})", status.slmscope, status.pid, status.uid)),
         ("socket", status.socket.clone().unwrap_or_else(|| ABSENT.to_owned())),
-        ("up", display::duration(status.uptime_ns)),
-        ("CPU", format!("{} of a core since then (measured)", or_absent(share, display::share))),
+        ("uptime", display::duration(status.uptime_ns)),
+        ("CPU", format!("{} of one core on average (measured)", or_absent(share, display::share))),
         ("memory", format!("{} resident (measured)", or_absent(status.rss, display::bytes))),
         ("clients", status.clients.to_string()),
         ("channels", format!("{}, {} late readings", status.channels, status.late_ticks)),
@@ -79,7 +79,7 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
 /// Lists the daemon's jobs.
 ///
 /// # Errors
-/// If no daemon runs.
+/// If no daemon is running.
 pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct Jobs {
@@ -95,10 +95,10 @@ pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends a job.
+/// Cancels a job.
 ///
 /// # Errors
-/// If there is no such job, or it is somebody else's.
+/// If there is no such job, or it belongs to another user.
 pub fn cancel(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
     let ask = Method::Cancel { job: args.job };
     daemon(target)?.call(ask, &[])??;

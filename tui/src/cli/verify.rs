@@ -10,27 +10,27 @@ use slmscope_profiles::workload::ExecutorKind;
 
 use crate::failure::Failure;
 
-/// What is compared with what.
+/// Options of `verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "Golden files:
-  golden.safetensors   input_ids, logits, greedy: transformers in f32 on the stored values
-  JSON                 ids, logits, greedy, perhaps exact: llama.cpp
-  JSON                 cases with text, ids, top, exact, greedy, greedy_margin: real text
+  golden.safetensors   input_ids, logits, greedy: from transformers, in f32 on the stored values
+  JSON                 ids, logits, greedy, optionally exact: from llama.cpp
+  JSON                 cases with text, ids, top, exact, greedy, greedy_margin: for real text
 
 Exit codes: 0 within the tolerances, 1 error, 2 wrong flags, 4 out of tolerance.")]
 pub struct VerifyArgs {
     /// A .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
     model: String,
-    /// Reference logits of this model
+    /// File with this model's reference logits
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
-    /// Format of keys and values: f32 f16 q8_0; tolerances hold for f32
+    /// Format of the KV cache: f32 f16 q8_0; the tolerances are meant for f32
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: KvFormat,
-    /// Who computes: cpu (own kernels), candle
+    /// Executor: cpu (slmscope's own kernels) or candle
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     executor: ExecutorKind,
-    /// Engine threads [default: physical cores, with candle one less]
+    /// Engine threads [default: the number of physical cores, with candle one less]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Print the result as one JSON object
@@ -38,10 +38,10 @@ pub struct VerifyArgs {
     json: bool,
 }
 
-/// Compares, and says with the exit code whether the distances are within the tolerances.
+/// Compares, and returns an exit code that says whether the distances are within the tolerances.
 ///
 /// # Errors
-/// If model or golden file cannot be used.
+/// If the model or the golden file cannot be used.
 #[cfg(feature = "embedded-daemon")]
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     present::run(args)
@@ -73,8 +73,8 @@ mod present {
         let chosen = source::choose(Some(&args.model))?;
         if let ModelRef::Catalogue(id) = &chosen.model {
             return Err(Failure::error(format!(
-                "{id} names a model of the catalogue, whose weights are made up: no reference has computed with \
-                 them; name the .gguf file or the directory that the golden file was made of"
+                "{id} is a model of the catalogue: its weights are made up, so there are no reference logits for them; \
+                 name the .gguf file or the directory that the golden file was made from"
             )));
         }
         let options = VerifyOptions {
@@ -97,7 +97,7 @@ mod present {
         Ok(ExitCode::from(if report.pass { 0 } else { 4 }))
     }
 
-    /// One line on a terminal that says how far it is.
+    /// Progress, as one line on a terminal.
     struct Meter {
         on_terminal: bool,
         shown: Option<Instant>,
@@ -151,9 +151,9 @@ mod present {
         }
         let least = report
             .top1_least
-            .map_or_else(String::new, |least| format!(", at least {} are needed", display::share(least)));
+            .map_or_else(String::new, |least| format!(", at least {} is required", display::share(least)));
         text.push_str(&format!(
-            "best id agrees at {} of the positions{least}\n",
+            "the best id agrees at {} of the positions{least}\n",
             display::share(report.top1)
         ));
         let end =
@@ -162,7 +162,7 @@ mod present {
         text
     }
 
-    /// What was found and what is allowed, in words.
+    /// Each distance with its limit.
     fn distances(case: &VerifyCase) -> Vec<[String; 3]> {
         let mut rows = Vec::new();
         let limits = &case.tolerances;
@@ -195,7 +195,7 @@ mod present {
         or_absent(value, |value| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") })
     }
 
-    /// A name of a file, without what would steer the terminal.
+    /// A name from a file, without control characters.
     fn printable(text: &str) -> String {
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         if text.is_empty() { ABSENT.to_owned() } else { text }

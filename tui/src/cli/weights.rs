@@ -1,4 +1,4 @@
-//! `slmscope weights`: synthetic weights as a GGUF file.
+//! `slmscope weights`: writes synthetic weights to a GGUF file.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,21 +21,21 @@ use crate::style::Style;
 /// How often progress is shown.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Which weights, and where they go.
+/// Options of `weights`.
 #[derive(Debug, Args)]
 pub struct WeightsArgs {
-    /// A catalogue id
+    /// A catalogue id (see `slmscope models`)
     model: String,
-    /// Weight format: embeddings and linears in it, norms and biases in f32
+    /// Format of embeddings and linear layers; norms and biases are f32
     #[arg(long, default_value = "q4_0")]
     format: WeightFormat,
     /// The file to write
     #[arg(long, value_name = "FILE.gguf")]
     output: PathBuf,
-    /// The same seed gives the same file
+    /// Seed of the weights; the same seed gives the same file
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Replace the file if there is one
+    /// Replace the file if it exists
     #[arg(long)]
     force: bool,
 }
@@ -43,7 +43,7 @@ pub struct WeightsArgs {
 /// Writes the file.
 ///
 /// # Errors
-/// If the model is unknown or is none that GGUF describes, or the file cannot be written.
+/// If the model is unknown or cannot be described by a GGUF file, or the file cannot be written.
 pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
     let row = catalogue::find(&args.model).map_err(|near| unknown(&args.model, &near, ""))?;
     let cancel = Arc::new(AtomicBool::new(false));
@@ -82,13 +82,13 @@ fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration, st
     )];
     if !written.in_f16.is_empty() {
         let names = grouped(&written.in_f16).join(", ");
-        lines.push(format!("in f16, because {} blocks do not divide their rows: {names}", args.format));
+        lines.push(format!("in f16, because blocks of {} do not divide their rows: {names}", args.format));
     }
     lines.extend(written.notes.iter().cloned());
     lines.into_iter().map(|line| style.wrap(&line, 0) + "\n").collect()
 }
 
-/// The names with those of all layers in one: `blk.*.attn_q.weight (30)`.
+/// The names, with one entry for the same tensor of all layers: `blk.*.attn_q.weight (30)`.
 fn grouped(names: &[String]) -> Vec<String> {
     let mut groups: Vec<(String, usize)> = Vec::new();
     for name in names {
@@ -106,7 +106,7 @@ fn grouped(names: &[String]) -> Vec<String> {
     groups.into_iter().map(shown).collect()
 }
 
-/// A line on standard error that is written over, if a terminal is there to show it.
+/// Progress, as one line on standard error that is overwritten; nothing without a terminal.
 struct Progress {
     on_terminal: bool,
     shown: Option<Instant>,

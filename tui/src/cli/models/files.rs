@@ -1,4 +1,4 @@
-//! `slmscope model` of a file or directory: what its header says.
+//! `slmscope model` of a file or directory, from its header.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use slmscope_profiles::spec::{DecoderSpec, Mixer};
 use super::words;
 use crate::style::Style;
 
-/// Figures that layers may differ in, heads of the layers that attend.
+/// Figures that may differ between layers; heads are those of the layers with attention.
 pub struct Figures {
     pub q_heads: PerLayer,
     pub kv_heads: PerLayer,
@@ -38,7 +38,7 @@ impl Figures {
     }
 }
 
-/// What there is to say of the model known as `name`, with a `remark` on how its files are read.
+/// The facts about the model called `name`; `remark` says what is special about reading its files.
 pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, remark: Option<&str>, style: Style) -> String {
     let mut text = format!("{}\n", style.bold(name));
     let mut line = |name: &str, value: &str| {

@@ -1,4 +1,4 @@
-//! Models for machines.
+//! `models --json` and `model --json`.
 
 use serde::Serialize;
 use slmscope_profiles::catalogue::{AttentionKind, PaperMemory, PerLayer, Row, SurveyList};
@@ -14,7 +14,7 @@ use super::words;
 #[derive(Serialize)]
 struct Model<'a> {
     id: &'a str,
-    /// This and the next four are the catalogue's; of a file they are not known.
+    /// This and the next four come from the catalogue; a file does not have them.
     family: Option<&'a str>,
     survey: &'a [SurveyList],
     hugging_face: Option<&'a str>,
@@ -23,7 +23,7 @@ struct Model<'a> {
     params: ParamCounts,
     layers: u32,
     hidden: u32,
-    /// This and the next are null where layers differ: then `per_layer` has them.
+    /// This and the next three are null where layers differ; then `per_layer` has them.
     q_heads: Option<u32>,
     kv_heads: Option<u32>,
     head_dim: Option<u32>,
@@ -46,12 +46,12 @@ struct Layers {
     ffn: Vec<u32>,
 }
 
-/// Where a model is described.
+/// Where a description comes from.
 #[derive(Clone, Copy)]
 pub enum Which<'a> {
-    /// In the catalogue.
+    /// The catalogue.
     Row(&'a Row),
-    /// In files, known by this name, with a remark on how they are read.
+    /// Files: the model's name and a remark on how they are read.
     Files(&'a str, Option<&'a str>),
 }
 
@@ -74,7 +74,7 @@ pub struct One<'a> {
     contexts: Vec<Context>,
     /// Null for files.
     paper_memory: Option<PaperMemory>,
-    /// That the plan is for; null where files keep the formats that are stored.
+    /// Format of the plan; null for files, whose tensors keep their formats.
     format: Option<WeightFormat>,
     weight_bytes: u64,
     depth: u32,
@@ -125,7 +125,7 @@ pub fn list<'a>(rows: &[&'a Row]) -> Models<'a> {
     Models { schema: "slmscope.models/1", models: rows.iter().map(|row| model(row)).collect() }
 }
 
-/// The figure of all layers, if it is one.
+/// The figure, if all layers have the same one.
 fn same(figures: &PerLayer) -> Option<u32> {
     Some(figures.range()).filter(|(least, most)| least == most).map(|(figure, _)| figure)
 }

@@ -19,20 +19,20 @@ use crate::source::{self, unknown};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
-/// Rows of a prefill chunk that scratch memory is shown for, as many as in the survey's runs.
+/// Rows of the prefill chunk that scratch memory is computed for, as in the survey.
 const ROWS: u64 = 512;
-/// Context of the survey's runs.
+/// Context length that memory is computed for, as in the survey.
 const CONTEXT: u64 = 2048;
 
-/// Which model, and how.
+/// Options of `model`.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     /// A catalogue id, a .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
     model: String,
-    /// Weight format that the plan is shown for [default: q4_0; of files what is stored]
+    /// Weight format to show the plan for [default: q4_0; for files, as stored]
     #[arg(long)]
     format: Option<WeightFormat>,
-    /// Tokens in the context before the token that is shown
+    /// Tokens in the context before the token whose ops are shown
     #[arg(long, default_value_t = 0)]
     depth: u32,
     /// Print the model as one JSON object
@@ -43,7 +43,7 @@ pub struct ModelArgs {
 /// Shows one model.
 ///
 /// # Errors
-/// If there is none of that name, or its files cannot be read.
+/// If there is no such model, or its files cannot be read.
 pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
     let chosen = source::choose(Some(&args.model))?;
     let style = Style::of_stdout();
@@ -124,7 +124,7 @@ fn facts(row: &Row, style: Style) -> String {
     text
 }
 
-/// The survey's definition of memory beside ours, where there is one. Both are arithmetic, not measurements.
+/// Memory by the plan, beside the survey's figures where there are some. Both are computed, not measured.
 fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -> String {
     let theirs = |part: fn(&PaperMemory) -> u64| paper.as_ref().map(part);
     let (kv, state, scratch) = (plan.kv_bytes(CONTEXT), plan.state_bytes(), plan.scratch_bytes(ROWS));
@@ -156,7 +156,7 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
         table.leave_out("the survey's");
     }
     let title =
-        format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (arithmetic, not measured)");
+        format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (computed, not measured)");
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 
@@ -192,7 +192,7 @@ fn modules(plan: &Plan, depth: u32, stored: &str, style: Style) -> String {
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 
-/// The ops of the first layer of each kind, and those outside of layers.
+/// The ops of the first layer of each kind, and those outside the layers.
 fn ops(plan: &Plan, depth: u32, style: Style) -> String {
     let depth = u64::from(depth);
     let first = |module| plan.sites.iter().find(|site| site.module == module).and_then(|site| site.layer);
@@ -221,6 +221,6 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
         ]);
     }
     table.fit(style, &["kind", "layer"]);
-    let title = "ops of the first layer of each kind, and those outside of layers";
+    let title = "ops of the first layer of each kind, and those outside the layers";
     format!("\n{}\n{}", style.bold(title), table.render(style))
 }

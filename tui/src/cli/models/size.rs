@@ -1,8 +1,8 @@
-//! A range of parameter counts, as a flag has it.
+//! The value of `--size`: a range of parameter counts.
 
 use std::str::FromStr;
 
-/// Both ends belong to it.
+/// A range that includes both ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sizes {
     least: f64,
@@ -10,7 +10,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Whether a model of that many parameters is meant.
+    /// Whether a model with this many parameters is in the range.
     pub fn holds(self, parameters: u64) -> bool {
         (self.least..=self.most).contains(&(parameters as f64))
     }

@@ -1,4 +1,4 @@
-//! A model's shape in words.
+//! A model's architecture in words.
 
 use slmscope_profiles::catalogue::{PerLayer, Row};
 use slmscope_profiles::display;
@@ -19,7 +19,7 @@ pub fn heads(row: &Row) -> String {
     format!("{} {}/{}", row.attention_kind(), short(&attention.q_heads), short(&attention.kv_heads))
 }
 
-/// Kind, heads and what else is about attention.
+/// Kind and heads of attention, and what is special about it.
 pub fn attention(row: &Row) -> String {
     let attention = &row.attention;
     let (q, kv) = (range(&attention.q_heads), range(&attention.kv_heads));
@@ -55,7 +55,7 @@ pub fn attention(row: &Row) -> String {
     parts.join("; ").replace("every 2th", "every 2nd")
 }
 
-/// How the model knows where tokens stand.
+/// How positions are encoded.
 pub fn positions(row: &Row) -> String {
     if row.alibi {
         return "ALiBi".to_owned();
@@ -92,7 +92,7 @@ pub fn positions(row: &Row) -> String {
     text
 }
 
-/// Norms and how branches are added.
+/// Norms and residual branches.
 pub fn norms(row: &Row) -> String {
     let kind = match row.norm.kind {
         NormKind::Rms => "RMS norm",
@@ -124,7 +124,7 @@ pub fn ffn(row: &Row) -> String {
     format!("{gate}{function}, width {}{bias}{shared}", range(&ffn.dim))
 }
 
-/// Table and LM head.
+/// Vocabulary, embedding and LM head.
 pub fn vocabulary(row: &Row) -> String {
     let (embedding, head) = (&row.embedding, &row.head);
     let parts = [
@@ -144,13 +144,13 @@ pub fn vocabulary(row: &Row) -> String {
     text
 }
 
-/// KV cache of some contexts: 2k, 8k and the longest.
+/// Context lengths that the KV cache is shown for: 2048, 8192 and the longest.
 pub fn contexts(spec: &DecoderSpec) -> Vec<u64> {
     let most = u64::from(spec.max_context);
     [2048, 8192].into_iter().filter(|&tokens| tokens < most).chain([most]).collect()
 }
 
-/// Bytes of the cache at each of them.
+/// Bytes of the KV cache per token and at each of these lengths.
 pub fn caches(spec: &DecoderSpec, bytes_per_token: u64) -> String {
     let at = |tokens: u64| format!("{} at {tokens}", display::bytes(bytes_per_token * tokens));
     let all: Vec<_> = contexts(spec).into_iter().map(at).collect();

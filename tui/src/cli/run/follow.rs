@@ -1,4 +1,4 @@
-//! Following a job from its submission to its result.
+//! Follows a job from its submission to its result.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -28,10 +28,10 @@ enum Event {
     Signal,
 }
 
-/// Submits a job and waits for its end; `show` gets its result, or each turn's result of a loop.
+/// Submits a job and waits for its end. `show` gets its result, or in a loop the result of each turn.
 ///
 /// # Errors
-/// If the daemon refuses, the job fails, or somebody ended it.
+/// If the daemon refuses the job, or the job fails or is cancelled.
 pub fn follow(
     mut attached: Attached,
     submit: Submit,
@@ -49,7 +49,7 @@ pub fn follow(
     // From here on a signal cancels the job instead of ending this process.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
     let answer = connection.call(Method::Submit(submit), &files)??;
-    let job = answer["job"].as_u64().context("the daemon gave the job no number")?;
+    let job = answer["job"].as_u64().context("the daemon's answer has no job number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
     let events = listen(attached, signals)?;
@@ -60,7 +60,7 @@ pub fn follow(
             Event::Signal if interrupted => return Err(Failure::silent(130)),
             Event::Signal => {
                 interrupted = true;
-                progress.note("interrupted: waiting for what was measured so far");
+                progress.note("interrupted: waiting for the result of what was measured so far");
                 sender.send(&Request::new(None, Method::Cancel { job }), &[])?;
             }
             Event::Gone(reason) => {
@@ -118,7 +118,7 @@ fn finish(
     }
 }
 
-/// Reads frames and signals on threads of their own, into one queue.
+/// Reads frames and signals on two threads, into one queue.
 fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
     let (sender, events) = mpsc::channel();
     let to_signals = sender.clone();
@@ -135,7 +135,7 @@ fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Event
             let event = match attached.connection.next() {
                 Ok(Some(Incoming::Frame(frame))) => match *frame {
                     Frame::Talk(Talk::Bye { reason }) => {
-                        Event::Gone(Some(format!("the daemon left: {reason}")))
+                        Event::Gone(Some(format!("the daemon ended the connection: {reason}")))
                     }
                     other => Event::Frame(Box::new(other)),
                 },

@@ -1,4 +1,4 @@
-//! What a person sees while a job runs: one line that is overwritten on a terminal, lines elsewhere.
+//! Progress of a job on standard error: one line that is overwritten on a terminal, separate lines elsewhere.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,17 +8,18 @@ use slmscope_profiles::op::Phase;
 
 use crate::width::cut;
 
-/// Tells a job's progress on standard error.
+/// Prints a job's progress.
 pub struct Progress {
     on_terminal: bool,
-    /// Nothing but problems.
+    /// Prints problems only.
     quiet: bool,
     shown: bool,
     last: Option<(JobState, Option<u32>)>,
 }
 
 impl Progress {
-    /// Shows progress on a terminal; elsewhere only states, and nothing if `machine` reads the output.
+    /// Prints everything on a terminal; elsewhere only the job's states, and not even these if a program reads the
+    /// output (`machine`).
     pub fn new(machine: bool) -> Self {
         let on_terminal = std::io::stderr().is_terminal();
         Self { on_terminal, quiet: machine && !on_terminal, shown: false, last: None }
@@ -32,17 +33,19 @@ impl Progress {
             return;
         }
         let text = match (job.state, job.repetition) {
-            (JobState::Queued, _) if job.ahead > 0 => format!("waiting for {} other jobs", job.ahead),
+            (JobState::Queued, _) if job.ahead > 0 => {
+                format!("waiting for {}", display::plural(job.ahead.into(), "other job"))
+            }
             (JobState::Measuring, Some(run)) => format!("measuring, repetition {}", run + 1),
             (JobState::Overhead, _) => "measuring the recorder's own cost".to_owned(),
-            // Each repetition has a line of its own.
+            // Each repetition has its own line.
             (JobState::Measuring, None) => return,
             (state, _) => state.as_str().to_owned(),
         };
         self.line(&format!("{}: {text}", job.model), true);
     }
 
-    /// How far a stage is.
+    /// The progress of a stage.
     pub fn step(&mut self, step: &Step) {
         let done = match step.total {
             Some(total) if total > 0 => {
@@ -71,13 +74,13 @@ impl Progress {
         self.line(&text, false);
     }
 
-    /// A word that is always shown.
+    /// A note that is always printed.
     pub fn note(&mut self, text: &str) {
         self.clear();
         eprintln!("slmscope: {text}");
     }
 
-    /// Takes the line off the terminal.
+    /// Removes the line from the terminal.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
             eprint!("\r\x1b[K");
