@@ -1,4 +1,4 @@
-//! The dashboard: what the daemon streams, drawn in a terminal.
+//! The dashboard: draws the daemon's stream in a terminal.
 //!
 //! ```text
 //! daemon ─▶ client thread ─┐
@@ -7,8 +7,8 @@
 //!                              tick ─▶ view(&State) ─▶ cells that changed ─▶ terminal
 //! ```
 //!
-//! [`update`](update::update) alone changes the [`State`]; views only read it. Data is drawn on a tick, input at
-//! once; when no cell changes, nothing is written.
+//! Only [`update`](update::update) changes the [`State`]; views read it. Data is drawn on a tick, input immediately. When no
+//! cell has changed, nothing is written.
 
 mod channels;
 mod keys;
@@ -35,10 +35,10 @@ use palette::Palette;
 use state::State;
 use terminal::{Guard, Screen};
 
-/// What can happen to the dashboard.
+/// A message to the dashboard.
 #[derive(Debug)]
 pub enum Msg {
-    /// A connection stands; the dashboard subscribes.
+    /// A connection was made; the dashboard subscribes.
     Connected {
         /// The daemon's first frame.
         hello: Hello,
@@ -47,28 +47,28 @@ pub enum Msg {
     Frame(Box<Frame>),
     /// An answer to one of the requests.
     Reply(Reply),
-    /// The connection ended, or none could be made. May come again while the client tries.
+    /// The connection ended, or could not be made. Repeated while the client tries again.
     Disconnected {
         /// One line for a person.
         reason: String,
     },
     /// A key, the mouse or a new size.
     Input(Event),
-    /// The terminal cannot be read any more.
+    /// The terminal can no longer be read.
     TerminalLost,
-    /// A signal asks to end.
+    /// A signal asks the dashboard to end.
     Quit {
         /// Its number.
         signal: i32,
     },
-    /// Time to draw. The loop makes these itself.
+    /// Time to draw. Sent by the loop itself.
     Tick {
         /// CLOCK_MONOTONIC, ns.
         now_ns: u64,
     },
 }
 
-/// What the loop does for the state.
+/// A side effect that the loop carries out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Sends a request to the daemon.
@@ -77,16 +77,16 @@ pub enum Effect {
     Quit,
 }
 
-/// How the dashboard looks and what it starts.
+/// What the dashboard is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The daemon is this dashboard's own.
+    /// The daemon is private to this dashboard.
     pub private: bool,
-    /// Whom it watches, for the title: a socket's path, or `private daemon`.
+    /// The daemon's name in the title.
     pub target: String,
     /// Colours may be used (`NO_COLOR` is not set).
     pub colours: bool,
-    /// Only characters that every console font has.
+    /// Draw only characters that every console font has.
     pub plain: bool,
     /// What `r` submits.
     pub submit: Submit,
@@ -94,16 +94,16 @@ pub struct Options {
 
 /// Time between two frames.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two looks at the clock while nothing happens.
+/// Time between two ticks while nothing happens.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// Runs the dashboard until the user, a signal or the end of the terminal ends it; the signal is the result.
+/// Runs the dashboard until the user quits, a signal arrives or the terminal is lost. Returns the signal, if it was one.
 ///
-/// `messages` carries what the client receives; `sender` is its other end, to which threads for keys and
-/// signals are attached here. `send` gets the requests; it must not block.
+/// `messages` receives from the client and from the threads for keys and signals, which are given `sender`, its other
+/// end. `send` takes the requests and must not block.
 ///
 /// # Errors
-/// If the terminal cannot be taken over. One that goes away later is no error.
+/// If the terminal cannot be put into raw mode. Losing it later is not an error.
 pub fn run(
     messages: Receiver<Msg>,
     sender: Sender<Msg>,
@@ -112,7 +112,7 @@ pub fn run(
 ) -> anyhow::Result<Option<i32>> {
     let palette = Palette::new(options.colours, options.plain);
     terminal::watch_signals(sender.clone()).context("cannot watch for signals")?;
-    let _guard = Guard::enter().context("cannot take over the terminal")?;
+    let _guard = Guard::enter().context("cannot set up the terminal")?;
     terminal::watch_input(sender);
     let mut screen = Screen::new(std::io::stdout(), terminal::size());
     let mut state = State::new(options);

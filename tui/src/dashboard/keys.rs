@@ -1,5 +1,5 @@
-//! Keys: what they do, and those that work on every screen. A screen lists its own beside its view; help and the
-//! last line are made from both.
+//! Actions and key bindings, and the keys that work on every screen. Each screen lists its own keys; help and footer are
+//! made from both lists.
 
 use crossterm::event::KeyCode;
 
@@ -24,7 +24,7 @@ pub enum Action {
     Top,
     Bottom,
     Filter,
-    /// Leaves what is open: the help, a filter.
+    /// Closes the help, or clears the filter.
     Escape,
     /// Changes the table of ops.
     Ops(ops::state::Action),
@@ -34,17 +34,17 @@ pub enum Action {
 pub struct Binding {
     /// Any of these.
     pub keys: &'static [KeyCode],
-    /// How help spells them.
+    /// Their names in help and footer.
     pub spelling: &'static str,
-    /// What they do, for help and the last line.
+    /// Description for help and footer.
     pub help: &'static str,
     /// What they do.
     pub action: Action,
-    /// Whether the last line of the screen reminds of it.
+    /// Whether the footer shows it.
     pub is_in_footer: bool,
 }
 
-/// A binding that only help lists.
+/// A binding that help shows and the footer does not.
 pub const fn bind(
     keys: &'static [KeyCode],
     spelling: &'static str,
@@ -55,7 +55,7 @@ pub const fn bind(
 }
 
 impl Binding {
-    /// The same, in the last line too.
+    /// The same binding, shown in the footer too.
     pub const fn in_footer(self) -> Self {
         Self { is_in_footer: true, ..self }
     }

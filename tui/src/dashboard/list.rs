@@ -1,4 +1,4 @@
-//! A list with a filter and a selected row, as several screens have one.
+//! A list with a filter and a selected row, which several screens have.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -18,7 +18,7 @@ pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Char('/')], "/", "filter", Action::Filter).in_footer(),
 ];
 
-/// What the user did to a list.
+/// Filter and selection of a list.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     /// Only rows that contain it are shown.
@@ -32,11 +32,11 @@ pub struct List {
 pub enum Typed {
     /// It went into the filter.
     Taken,
-    /// It went into the filter and ended typing.
+    /// It ended typing.
     Last,
-    /// It is no key for a filter and ends typing.
+    /// It does not edit the filter and ends typing.
     Other,
-    /// It is no key for a filter, and typing goes on.
+    /// It does not edit the filter, and typing goes on.
     Ignored,
 }
 

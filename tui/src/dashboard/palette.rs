@@ -1,4 +1,4 @@
-//! Colours, emphasis and glyphs: everything about the looks that is not layout.
+//! Colours, emphasis and glyphs: the appearance, without the layout.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -9,7 +9,7 @@ pub(super) struct Palette {
     plain: bool,
 }
 
-/// Colours of the parts of a bar, the last one for what nothing explains. Parts that lie next to each other differ in brightness too.
+/// Colours of the parts of a bar, the last one for unattributed time. Neighbours differ in brightness too.
 const PARTS: [Color; 7] = [
     Color::LightBlue,
     Color::Cyan,
@@ -20,11 +20,11 @@ const PARTS: [Color; 7] = [
     Color::LightRed,
 ];
 
-/// Fillings that tell the parts apart without colours.
+/// Fillings that distinguish the parts without colours.
 const FILLINGS: [&str; 7] = ["█", "▓", "▒", "░", "+", ".", "!"];
 
 impl Palette {
-    /// For a terminal with or without colours; `plain` for one whose font has no fine glyphs.
+    /// For a terminal with or without colours; `plain` if its font lacks fine glyphs.
     pub(super) fn new(colours: bool, plain: bool) -> Self {
         Self { colours, plain }
     }
@@ -33,7 +33,7 @@ impl Palette {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// Figures that matter most, and headings.
+    /// The most important figures, and headings.
     pub(super) fn strong() -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
@@ -48,17 +48,17 @@ impl Palette {
         self.coloured(Color::Cyan)
     }
 
-    /// All is well.
+    /// Normal states.
     pub(super) fn good(self) -> Style {
         self.coloured(Color::Green)
     }
 
-    /// Worth a look: stale, paused, synthetic.
+    /// What needs attention: stale, paused, synthetic.
     pub(super) fn warning(self) -> Style {
         self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
     }
 
-    /// Losses and broken bars.
+    /// Losses, failures and exceeded limits.
     pub(super) fn bad(self) -> Style {
         if self.colours {
             Style::new().fg(Color::LightRed).add_modifier(Modifier::BOLD)
@@ -67,7 +67,7 @@ impl Palette {
         }
     }
 
-    /// The row that keys act on, the open tab.
+    /// The selected row, the open tab.
     pub(super) fn selected() -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -78,7 +78,7 @@ impl Palette {
         if self.colours { (Style::new().fg(PARTS[index]), "█") } else { (Style::new(), FILLINGS[index]) }
     }
 
-    /// Glyphs of rising height.
+    /// Glyphs of increasing height.
     pub(super) fn levels(self) -> &'static [&'static str] {
         if self.plain { &["▄", "█"] } else { &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] }
     }

@@ -1,5 +1,4 @@
-//! The screens: a folder each, with its state, its keys and its view. What differs between them is looked up here by
-//! tab, and nowhere else.
+//! The screens, one folder each with state, keys and view. Only this file chooses between them.
 
 pub mod hardware;
 pub mod live;
@@ -24,7 +23,7 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The keys that work on `tab`, those of the screen before those that work everywhere.
+/// The keys that work on `tab`: first its own, then those that work everywhere.
 pub fn bindings(tab: Tab) -> impl Iterator<Item = &'static Binding> {
     let own: &[&[Binding]] = match tab {
         Tab::Live => &[],

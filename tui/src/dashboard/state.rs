@@ -1,4 +1,4 @@
-//! Everything the views can show. Only [`update`](super::update::update) changes it; it knows no colours.
+//! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
 use slmscope_profiles::job::{Job, JobState, Progress};
 use slmscope_profiles::record::PlanRecord;
@@ -15,56 +15,56 @@ use super::totals::Totals;
 /// The connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Not yet made.
+    /// Not yet connected.
     Waiting,
-    /// Stands.
+    /// Connected.
     Up {
         /// Version of the daemon.
         version: String,
         /// Jobs may be submitted.
         may_submit: bool,
     },
-    /// Ended, or cannot be made.
+    /// Ended, or could not be made.
     Down {
         /// Why.
         reason: String,
     },
 }
 
-/// What came from the daemon. Pausing keeps a copy.
+/// What the daemon has sent. Pausing keeps a copy.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Data {
-    /// The daemon's start, CLOCK_MONOTONIC ns: tells one daemon from the next.
+    /// Start of the daemon, CLOCK_MONOTONIC ns; distinguishes one daemon from the next.
     pub(super) origin_ns: Option<u64>,
     /// The job that the figures belong to.
     pub(super) job: Option<Job>,
-    /// How far its stage is.
+    /// Progress of its stage.
     pub(super) progress: Option<Progress>,
     /// Its plan.
     pub(super) plan: Option<PlanRecord>,
-    /// What its summaries add up to.
+    /// Totals of its summaries.
     pub(super) totals: Totals,
     /// All channels.
     pub(super) channels: Channels,
-    /// Batches that the daemon did not get.
+    /// Batches that were lost before the daemon read them.
     pub(super) lost: u64,
-    /// Batches that we were too slow for.
+    /// Batches that the daemon dropped because this client was too slow.
     pub(super) dropped: u64,
-    /// What measuring cost, by the last result.
+    /// What measuring cost, from the last result.
     pub(super) overhead: Option<Overhead>,
     /// The daemon's own figures.
     pub(super) status: Option<Status>,
 }
 
 impl Data {
-    /// Takes note of which daemon speaks: jobs of another one have the same numbers and are not the same.
+    /// Notes which daemon is connected: another daemon uses the same job numbers for other jobs.
     pub(super) fn enter_daemon(&mut self, origin_ns: u64) {
         if self.origin_ns.replace(origin_ns) != Some(origin_ns) {
             self.job = None;
         }
     }
 
-    /// Takes the daemon's figures, and its jobs where a frame was missed.
+    /// Stores the daemon's figures, and its jobs in case a frame was missed.
     pub(super) fn enter_status(&mut self, status: Status) {
         let current = self.job.as_ref().map(|job| job.job);
         if self.is_busy() && !status.jobs.iter().any(|job| Some(job.job) == current) {
@@ -76,13 +76,13 @@ impl Data {
         self.status = Some(status);
     }
 
-    /// Whether a job waits or runs.
+    /// Whether a job is queued or running.
     pub(super) fn is_busy(&self) -> bool {
         self.job.as_ref().is_some_and(|job| !job.state.is_final())
     }
 
-    /// Takes a job's new state. The figures on screen belong to one job: one that runs takes over, one that
-    /// waits behind it or is long over does not.
+    /// Stores a job's new state. The figures on screen belong to one job: a running job replaces it, a job that is queued
+    /// behind it or ended earlier does not.
     pub(super) fn enter_job(&mut self, job: Job) {
         let same = self.job.as_ref().is_some_and(|current| current.job == job.job);
         let runs = !job.state.is_final() && job.state != JobState::Queued;
@@ -108,23 +108,23 @@ impl Data {
 /// The state of the dashboard.
 #[derive(Debug)]
 pub(super) struct State {
-    /// What it was started with.
+    /// What the dashboard was started with.
     pub(super) options: Options,
     /// The connection.
     pub(super) link: Link,
     /// The open screen.
     pub(super) tab: Tab,
-    /// The keys are shown.
+    /// The help is open.
     pub(super) help: bool,
-    /// Keys go into the filter.
+    /// Keys are typed into the filter.
     pub(super) typing: bool,
     /// The Ops screen.
     pub(super) ops: OpsTable,
     /// The Hardware screen.
     pub(super) hardware: List,
-    /// One line for the user: an answer or a refusal.
+    /// One line for the user, such as the refusal of a request.
     pub(super) notice: Option<String>,
-    /// CLOCK_MONOTONIC at the last tick, ns; stands still while paused.
+    /// CLOCK_MONOTONIC at the last tick, ns; does not advance while paused.
     pub(super) now_ns: u64,
     /// Height of the terminal, for paging.
     pub(super) height: u16,
@@ -132,13 +132,13 @@ pub(super) struct State {
     pub(super) frozen: Option<Box<Data>>,
     /// Number of the next request.
     pub(super) next_id: u64,
-    /// Number of the last question for the status, and when it was asked.
+    /// Number of the last request for the status, and when it was sent, ns.
     pub(super) status_asked: Option<(u64, u64)>,
     pub(super) dirty: bool,
 }
 
 impl State {
-    /// Before anything was received.
+    /// The state before anything was received.
     pub(super) fn new(options: Options) -> Self {
         Self {
             options,
@@ -159,12 +159,12 @@ impl State {
         }
     }
 
-    /// What is on screen: the present, or the moment of the pause.
+    /// The data on screen: the current data, or the copy made when paused.
     pub(super) fn shown(&self) -> &Data {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
-    /// Whether the screen shows a moment of the past.
+    /// Whether the screen is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.frozen.is_some()
     }
@@ -174,7 +174,7 @@ impl State {
         self.dirty
     }
 
-    /// The same, and takes note that a frame is drawn now.
+    /// The same, and resets it because a frame is drawn now.
     pub(super) fn take_dirty(&mut self) -> bool {
         std::mem::take(&mut self.dirty)
     }

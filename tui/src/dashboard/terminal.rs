@@ -1,4 +1,4 @@
-//! The terminal: taken over and given back whatever happens, written only where cells changed.
+//! The terminal: set up for drawing, restored in every case, and written only where cells changed.
 
 use std::io::{self, Write};
 use std::sync::Once;
@@ -18,16 +18,16 @@ use super::palette::Palette;
 use super::state::State;
 use super::{Msg, view};
 
-/// Whether the terminal is ours.
+/// Whether the terminal is set up for drawing.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Largest screen that is drawn; a terminal that claims more is lying.
+/// Largest screen that is drawn; a terminal that reports more is wrong.
 const MOST_CELLS: u32 = 1 << 20;
 
 /// The terminal in raw mode with its alternate screen, until it is dropped.
 pub(super) struct Guard(());
 
 impl Guard {
-    /// Takes the terminal over, and arranges that a panic gives it back before it is reported.
+    /// Sets the terminal up, and installs a hook that restores it before a panic is reported.
     pub(super) fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -51,7 +51,7 @@ impl Drop for Guard {
     }
 }
 
-/// Gives the terminal back, once. Errors are of no use: the terminal may be gone.
+/// Restores the terminal, once. Errors are ignored: the terminal may be gone.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(io::stdout(), DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
@@ -59,23 +59,23 @@ fn restore() {
     }
 }
 
-/// Whether a panic of any thread gave the terminal back.
+/// Whether a panic in any thread restored the terminal.
 pub(super) fn was_restored() -> bool {
     !TAKEN.load(Ordering::SeqCst)
 }
 
-/// Columns and rows; 80 × 24 if the terminal does not say.
+/// Columns and rows; 80 × 24 if the terminal does not report them.
 pub(super) fn size() -> (u16, u16) {
     crossterm::terminal::size().unwrap_or((80, 24))
 }
 
-/// CLOCK_MONOTONIC, ns: the clock of everything the daemon sends.
+/// CLOCK_MONOTONIC, ns, which is the clock of all data from the daemon.
 pub(super) fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// Sends the signals that ask to end, from a thread of its own.
+/// Sends signals that ask the process to end, from a thread of its own.
 pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     thread::spawn(move || {
@@ -88,7 +88,7 @@ pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends keys, mouse and sizes from a thread of its own, which ends with the process.
+/// Sends keys, mouse events and sizes, from a thread that ends with the process.
 pub(super) fn watch_input(sender: Sender<Msg>) {
     thread::spawn(move || {
         loop {
@@ -103,12 +103,12 @@ pub(super) fn watch_input(sender: Sender<Msg>) {
     });
 }
 
-/// What the terminal shows. Nothing is written for a frame that looks like the one before.
+/// What the terminal shows. A frame that equals the previous one writes nothing.
 pub(super) struct Screen<W: Write> {
     backend: CrosstermBackend<W>,
     shown: Buffer,
     next: Buffer,
-    /// The terminal's content is unknown.
+    /// The terminal's content is unknown and has to be cleared.
     stale: bool,
 }
 
@@ -125,7 +125,7 @@ impl<W: Write> Screen<W> {
         screen
     }
 
-    /// The terminal has another size; its content is unknown.
+    /// Takes a new size of the terminal, after which its content is unknown.
     pub(super) fn resize(&mut self, width: u16, height: u16) {
         let rows = MOST_CELLS / u32::from(width.max(1));
         let area = Rect::new(0, 0, width, height.min(rows as u16));

@@ -1,4 +1,4 @@
-//! The one writer of the [`State`].
+//! The only code that changes the [`State`].
 
 use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 use slmscope_profiles::lane::HOST_LANE;
@@ -14,18 +14,18 @@ use super::tab::Tab;
 use super::totals::Totals;
 use super::{Effect, Msg};
 
-/// Time between two questions for the daemon's own figures, ns.
+/// Time between two requests for the daemon's own figures, ns.
 const STATUS_PERIOD_NS: u64 = 2_000_000_000;
-/// A clock that shows seconds need not be drawn more often, ns.
+/// Time is shown in seconds and need not be drawn more often, ns.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
-/// Takes in what happened, and says what is to be done about it.
+/// Applies a message to the state and returns the side effects that it asks for.
 pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Connected { hello } => connected(state, hello),
         Msg::Frame(frame) => {
             take_frame(state, *frame);
-            // While paused nothing on screen depends on data.
+            // While paused, nothing on screen depends on new data.
             state.dirty |= !state.is_paused();
             Vec::new()
         }
@@ -52,7 +52,7 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
 
 fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
     let may_submit = hello.capabilities.contains(&Capability::Submit);
-    // Numbers of the last connection mean nothing here.
+    // Channel numbers of the last connection are no longer valid.
     state.live.channels.gap();
     state.live.totals.gap();
     state.link = Link::Up { version: hello.version, may_submit };
@@ -229,14 +229,14 @@ fn open_tab(state: &mut State, tab: Tab) {
 
 fn run(state: &mut State) -> Vec<Effect> {
     let refusal = match &state.link {
-        Link::Up { may_submit: true, .. } if state.live.is_busy() => "a job runs: c cancels it",
+        Link::Up { may_submit: true, .. } if state.live.is_busy() => "a job is running: c cancels it",
         Link::Up { may_submit: true, .. } => {
             let submit = state.options.submit.clone();
-            state.notice = Some(format!("asked to run {}", submit.model.name()));
+            state.notice = Some(format!("requested a run of {}", submit.model.name()));
             return vec![ask(state, Method::Submit(submit))];
         }
         Link::Up { .. } => "this daemon lets you watch only; join its group to run jobs",
-        Link::Waiting | Link::Down { .. } => "no connection",
+        Link::Waiting | Link::Down { .. } => "not connected",
     };
     state.notice = Some(refusal.to_owned());
     Vec::new()
@@ -244,14 +244,14 @@ fn run(state: &mut State) -> Vec<Effect> {
 
 fn cancel(state: &mut State) -> Vec<Effect> {
     let Some(job) = state.live.job.as_ref().filter(|job| !job.state.is_final()).map(|job| job.job) else {
-        state.notice = Some("nothing runs".to_owned());
+        state.notice = Some("no job is running".to_owned());
         return Vec::new();
     };
-    state.notice = Some(format!("asked to cancel job {job}"));
+    state.notice = Some(format!("requested cancelling job {job}"));
     vec![ask(state, Method::Cancel { job })]
 }
 
-/// Rows on a screen, less one of context.
+/// Rows of a page: those of the screen, less one for context.
 fn page(state: &State) -> isize {
     (isize::from(i16::try_from(state.height).unwrap_or(i16::MAX)) - 5).max(1)
 }
@@ -263,7 +263,7 @@ fn step(state: &mut State, by: isize) {
     }
 }
 
-/// The row that a key is about: the selected one, or the first.
+/// Key of the selected row, or of the first.
 fn selected_row(state: &State) -> Option<String> {
     let rows = screens::row_keys(state);
     let selected = screens::list(state)?.selected.as_ref();

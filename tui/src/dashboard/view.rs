@@ -1,4 +1,5 @@
-//! The views: pure functions of the state and an area. Nothing here changes anything but cells.
+//! The frame around a screen: header, footer, help. Views are pure functions of the state and an area; they change
+//! nothing but cells.
 
 pub(super) mod chart;
 mod help;
@@ -57,13 +58,13 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
         return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
     }
     if let Link::Down { reason } = &state.link {
-        return Line::styled(format!(" disconnected: {reason}; trying again"), palette.bad());
+        return Line::styled(format!(" disconnected: {reason}; trying to reconnect"), palette.bad());
     }
     if let Some(notice) = &state.notice {
         return Line::styled(format!(" {notice}"), palette.warning());
     }
     let mut spans = Vec::new();
-    // What only this screen has comes first: a narrow one cuts the end off.
+    // The screen's own keys come first, because a narrow terminal cuts the end off.
     for binding in screens::bindings(state.tab).filter(|binding| binding.is_in_footer) {
         spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
         spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
@@ -71,7 +72,7 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Cuts `height` rows, or what there is, off the top of `area`.
+/// Cuts `height` rows, or as many as there are, off the top of `area`.
 pub(super) fn take_top(area: &mut Rect, height: u16) -> Rect {
     let height = height.min(area.height);
     let top = Rect { height, ..*area };
@@ -80,7 +81,7 @@ pub(super) fn take_top(area: &mut Rect, height: u16) -> Rect {
     top
 }
 
-/// Cuts `height` rows, or what there is, off the bottom of `area`.
+/// Cuts `height` rows, or as many as there are, off the bottom of `area`.
 pub(super) fn take_bottom(area: &mut Rect, height: u16) -> Rect {
     let height = height.min(area.height);
     area.height -= height;
@@ -94,7 +95,7 @@ pub(super) fn put(line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Draws a heading with a rule after it, in the first row of `area`, and cuts it off.
+/// Draws a heading on a horizontal line in the first row of `area`, and cuts that row off.
 pub(super) fn heading(title: &str, palette: Palette, area: &mut Rect, buf: &mut Buffer) {
     let row = take_top(area, 1);
     let rule = "─".repeat(usize::from(row.width));

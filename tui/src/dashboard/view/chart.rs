@@ -1,4 +1,4 @@
-//! Curves, sparklines and bars, in which what is absent stays empty.
+//! Curves, sparklines and bars. Absent values stay empty.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,7 +12,7 @@ use crate::dashboard::palette::Palette;
 const DOTS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
 const BRAILLE: u32 = 0x2800;
 
-/// Points that a curve of `width` columns shows.
+/// Number of points that a curve of `width` columns shows.
 pub fn points(width: u16, palette: Palette) -> usize {
     usize::from(width) * if palette.braille() { 2 } else { 1 }
 }
@@ -65,7 +65,7 @@ fn half_blocks(cell: [bool; 8]) -> Option<char> {
     }
 }
 
-/// One row of the last values between their least and greatest, or from 0 to `top`.
+/// The last values in one row, scaled from their minimum to their maximum, or from 0 to `top`.
 pub fn sparkline(
     values: impl DoubleEndedIterator<Item = Option<f64>>,
     width: usize,
@@ -79,7 +79,7 @@ pub fn sparkline(
     let high = top.unwrap_or_else(|| present().fold(f64::NEG_INFINITY, f64::max));
     let levels = palette.levels();
     let glyph = |value: f64| {
-        // A quantity that stands still is a line through the middle.
+        // A constant value is a line through the middle.
         let place = if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
         levels[((place * levels.len() as f64) as usize).min(levels.len() - 1)]
     };
@@ -88,7 +88,7 @@ pub fn sparkline(
     Span::styled(text, palette.curve())
 }
 
-/// A bar of `width` columns, filled up to `share`; all of it empty if there is none.
+/// A bar of `width` columns, filled up to `share`; empty if there is none.
 pub fn gauge(share: Option<f64>, width: usize, style: Style, palette: Palette) -> [Span<'static>; 2] {
     let full = (share.unwrap_or(0.0).clamp(0.0, 1.0) * width as f64).round() as usize;
     [Span::styled("█".repeat(full), style), Span::styled("·".repeat(width - full), palette.dim())]
@@ -105,7 +105,7 @@ pub fn parts(parts: &[(Style, &'static str, u64)], area: Rect, buf: &mut Buffer)
     let (mut sum, mut drawn) = (0_u128, 0_u128);
     for &(style, filling, amount) in parts {
         sum += u128::from(amount);
-        // Rounding the borders, not the lengths, makes the bar exactly as long as it is wide.
+        // The borders are rounded, not the lengths, so that the parts fill the bar exactly.
         let border = (sum * width + total / 2) / total;
         spans.push(Span::styled(filling.repeat((border - drawn) as usize), style));
         drawn = border;

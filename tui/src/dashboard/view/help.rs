@@ -1,4 +1,4 @@
-//! The help: the keys of the open screen, from the tables that bind them.
+//! The help: the keys that work on the open screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -1,4 +1,4 @@
-//! Tables: columns of fixed width, a selected row that stays in sight.
+//! Tables with columns of fixed width that scroll to the selected row.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -26,11 +26,11 @@ pub struct Column {
     pub title: &'static str,
     /// Columns of the terminal.
     pub width: usize,
-    /// Numbers stand to the right.
+    /// Aligned right, for numbers.
     pub right: bool,
 }
 
-/// The cells of a row as spans, a space after each.
+/// The cells of a row as spans, each followed by a space.
 pub fn cells(columns: &[Column], texts: &[&str], style: Style) -> Vec<Span<'static>> {
     let cells = columns.iter().zip(texts);
     cells.map(|(column, text)| Span::styled(fit(text, column.width, column.right) + " ", style)).collect()
@@ -42,7 +42,7 @@ pub fn titles(columns: &[Column], style: Style) -> Line<'static> {
     Line::from(cells(columns, &texts, style))
 }
 
-/// Draws those of `rows` around `selected` that fit; `line` makes a row.
+/// Draws as many of `rows` around `selected` as fit; `line` turns one into text.
 pub fn scroll<T>(
     rows: &[T],
     selected: usize,

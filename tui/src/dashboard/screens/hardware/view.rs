@@ -1,4 +1,4 @@
-//! The Hardware screen: every channel with its value and where it comes from, or why there is none.
+//! The Hardware screen: every channel with its value and source, or the reason why it has none.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -77,7 +77,7 @@ fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: 
     let age = or_absent(track.age_ns(state.now_ns), display::duration);
     let stale = track.is_stale(state.now_ns);
     let absent = channel.class == Class::Unavailable;
-    // Ages of fresh values change with every frame and say nothing.
+    // The age of a fresh value changes with every frame and is of no interest.
     let age = if stale || absent { age.as_str() } else { "" };
     let mut style = match () {
         () if absent => palette.dim(),
@@ -98,7 +98,7 @@ fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: 
     line.extend(table::cells(&COLUMNS, &[&name, &value, class(channel), &scope, age], style));
     let top = (channel.unit == Unit::Ratio).then_some(1.0);
     if matches!(channel.kind, Kind::Counter { .. }) {
-        // A running total says nothing as a curve; its rate has a line of its own.
+        // The curve of a running total tells nothing; its rate is a channel of its own.
         line.push_span(Span::raw(" ".repeat(spark)));
     } else {
         line.push_span(chart::sparkline(track.values(), spark, top, palette));
@@ -107,7 +107,7 @@ fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: 
     line
 }
 
-/// Why there is no value, in a line.
+/// Why there is no value.
 fn reason(track: &Track) -> String {
     match (&track.channel.reason, track.absent) {
         (Some(reason), _) => reason.to_string(),
@@ -116,7 +116,7 @@ fn reason(track: &Track) -> String {
     }
 }
 
-/// All that is known of the selected channel.
+/// Everything known about the selected channel.
 fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let channel = &track.channel;
     let mut rest = area;

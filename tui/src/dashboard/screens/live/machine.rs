@@ -1,4 +1,4 @@
-//! The machine on the Live screen: cores, power, temperature, memory, and what measuring costs.
+//! The machine on the Live screen: cores, power, temperature, memory, and the cost of measuring.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,14 +12,14 @@ use crate::dashboard::state::{Data, State};
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::{chart, heading, put};
 
-/// Columns of one core with its bar.
+/// Width of one core with its bar.
 const CORE: usize = 24;
-/// Figures beside the cores.
+/// Rows of figures beside the cores.
 const FIGURES: u16 = 5;
 /// Narrower screens show no cores.
 const LEAST_FOR_CORES: u16 = 60;
 
-/// Rows that the cores and the figures want, heading included.
+/// Rows that cores and figures need, heading included.
 pub(super) fn height(cores: usize, area: Rect) -> u16 {
     let across = usize::from(area.width / 2 / CORE as u16).max(1);
     let most = if area.height > 30 { 12 } else { FIGURES };
@@ -57,7 +57,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let column = width / across;
     for row in 0..height {
         let mut spans = Vec::new();
-        // Filled column by column, so that numbers run downwards.
+        // Filled column by column, so that numbers increase downwards.
         for (cpu, share) in cores.iter().skip(row).step_by(height) {
             let figure = or_absent(*share, display::rough_share);
             spans.push(Span::raw(fit(&format!(" cpu{cpu}"), 7, false)));
@@ -68,7 +68,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Many cores: a glyph each.
+/// Many cores: one glyph each.
 fn crowd(cores: &[(u32, Option<f64>)], palette: Palette, area: Rect, buf: &mut Buffer) {
     let known: Vec<_> = cores.iter().filter_map(|&(_, share)| share).collect();
     let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
@@ -110,7 +110,7 @@ fn figures(state: &State, data: &Data, palette: Palette) -> Vec<Line<'static>> {
     ]
 }
 
-/// A channel's value with its provenance.
+/// A channel's value, scope and class.
 fn present(track: &Track, state: &State, palette: Palette) -> Vec<Span<'static>> {
     let channel = &track.channel;
     let stale = track.is_stale(state.now_ns);
@@ -135,7 +135,7 @@ fn absent(track: Option<&Track>, palette: Palette) -> Vec<Span<'static>> {
     vec![Span::raw(ABSENT), Span::styled(format!(" {reason}"), palette.dim())]
 }
 
-/// What measuring cost, once a result says so.
+/// The cost of measuring: of the last result, or as far as it is known during a run.
 fn overhead(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let Some(overhead) = &data.overhead else { return stolen(data, palette) };
     let Some(fraction) = overhead.fraction else {
@@ -151,8 +151,7 @@ fn overhead(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     spans
 }
 
-/// The part of the overhead that can be seen while a run goes on: CPU time that the daemon takes, by that of
-/// the engine's threads.
+/// The part of the overhead that is known during a run: the daemon's CPU time divided by that of the engine's threads.
 fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
     let threads = data.plan.as_ref().map(|plan| plan.threads).filter(|&threads| threads > 0);
@@ -161,11 +160,11 @@ fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
             Span::styled(display::fine_share(cpu / f64::from(threads)), Palette::strong()),
             Span::styled(" so far: the daemon's CPU time, derived", palette.dim()),
         ],
-        _ => vec![Span::raw(ABSENT), Span::styled(" known when a run is over", palette.dim())],
+        _ => vec![Span::raw(ABSENT), Span::styled(" known after a run", palette.dim())],
     }
 }
 
-/// What the daemon takes for itself.
+/// CPU time and memory of the daemon.
 fn own(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
     let rss = data.status.as_ref().and_then(|status| status.rss);

@@ -1,12 +1,11 @@
-//! The parts of a phase that its bar shows.
+//! The parts of a phase's wall time that its bar shows.
 
 use slmscope_profiles::plan::site::Module;
 use slmscope_profiles::record::PlanRecord;
 
 use crate::dashboard::totals::PhaseSum;
 
-/// Parts of a phase's wall time for the bars of the Live screen: the modules that the plan has, then what is
-/// no op.
+/// The modules of the plan, then the time outside ops. Their sum is the wall time.
 pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];

@@ -1,4 +1,4 @@
-//! The Live screen: what runs, how fast, where its time goes and what that does to the machine.
+//! The Live screen: what is running, how fast, where its time goes, and the state of the machine.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -20,17 +20,17 @@ use crate::dashboard::totals::PhaseSum;
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
-/// Rows of the curve below which it is left out.
+/// Rows below which the curve is left out.
 const LEAST_CURVE: u16 = 3;
-/// Rows of the curve beyond which a list of ops says more.
+/// Most rows of the curve; further rows go to a list of ops.
 const MOST_CURVE: u16 = 14;
-/// Rows of that list below which it is left out, headings included.
+/// Rows below which that list is left out, headings included.
 const LEAST_HOTTEST: u16 = 5;
 /// Rows of the bars with their legends, heading included.
 const TIME: u16 = 6;
-/// Columns of the phases' names there.
+/// Width of the phases' names there.
 const LABEL: u16 = 9;
-/// Columns that the curve's scale takes.
+/// Width of the curve's scale.
 const SCALE: u16 = 8;
 
 /// Draws the screen.
@@ -67,7 +67,7 @@ fn head(state: &State, data: &Data, palette: Palette, area: Rect, buf: &mut Buff
 /// Losses, or why the job failed.
 fn problem(data: &Data) -> Option<String> {
     let lost = [
-        (data.lost, "tokens lost before the daemon"),
+        (data.lost, "tokens lost before the daemon read them"),
         (data.dropped, "tokens dropped: this dashboard was too slow"),
     ];
     let lost: Vec<_> = lost.iter().filter(|loss| loss.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -157,7 +157,7 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Tokens that the job's context has room for, where its prompt has a size.
+/// Size of the job's context, if the prompt's length is known.
 fn context_size(job: &Job) -> String {
     let workload = &job.workload;
     let fits = !workload.has_text() && workload.validate().is_ok();
@@ -224,7 +224,7 @@ fn curve(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     chart::curve(&points, top, palette, plot, buf);
 }
 
-/// The ops that take most of decode.
+/// The ops that take most of decode's time.
 fn hottest(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("ops of decode that take longest", palette, &mut rest, buf);
@@ -233,7 +233,7 @@ fn hottest(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     ops::list(&rows, None, palette, rest, buf);
 }
 
-/// Where the time goes: a table of shares, and a bar for each phase.
+/// Where the time goes: shares and a bar for each phase.
 fn time(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("where the time goes, share of wall time (measured)", palette, &mut rest, buf);
@@ -266,7 +266,7 @@ fn names(plan: Option<&PlanRecord>, palette: Palette) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Columns of a part: its swatch, its name or its share, and space.
+/// Width of a part: its colour, its name or share, and space.
 fn part_width(name: &str) -> usize {
     (name.len() + 3).max(8)
 }

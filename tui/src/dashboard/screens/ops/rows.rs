@@ -1,8 +1,8 @@
-//! The rows of the Ops screen: sites added up by op or module, opened down to layers, with everything that is
-//! no op below them.
+//! The rows of the Ops screen: sites added up by op or by module, which open into layers, and below them the time outside
+//! ops.
 //!
-//! Shares are of the phase's wall time, whatever a filter hides: the rows of a phase with no filter add up to
-//! its wall time exactly.
+//! Shares are of the phase's wall time, whatever a filter hides. Without a filter, the rows of a phase add up to its wall
+//! time exactly.
 
 use std::collections::BTreeMap;
 
@@ -30,31 +30,31 @@ pub enum Level {
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Names the row as long as the plan lives.
+    /// Identifies the row as long as the plan stays the same.
     pub key: String,
     pub level: Level,
     /// Steps of indentation.
     pub depth: usize,
-    /// Whether the rows below belong to it.
+    /// Whether it is open, so that its parts follow.
     pub open: bool,
     pub phase: Phase,
-    /// Empty where it is none or many.
+    /// Empty if the row has none or several.
     pub module: &'static str,
     pub name: String,
-    /// Empty where it is none or many.
+    /// Empty if the row has none or several.
     pub kind: &'static str,
-    /// Format of the weights; empty without any.
+    /// Format of the weights; empty without weights.
     pub format: String,
-    /// Events; `None` where nothing is counted.
+    /// Number of events; `None` where events are not counted.
     pub count: Option<u64>,
     pub time_ns: u64,
-    /// The longest event; `None` where nothing is counted.
+    /// The longest event, ns; `None` where events are not counted.
     pub max_ns: Option<u64>,
     pub bytes: Option<u64>,
     pub flops: Option<u64>,
-    /// What the roofs leave for it at least; nothing without roofs.
+    /// The least time that the roofs allow; zero without roofs.
     least: RoofBound,
-    /// Wall time of the phase.
+    /// Wall time of the phase, ns.
     wall_ns: u64,
     /// Tokens of the phase.
     tokens: u64,
@@ -92,7 +92,7 @@ impl Row {
         self.per_second(self.flops)
     }
 
-    /// Share of the nearer roof, and which that is; `None` without roofs, or where the plan counts nothing.
+    /// Share of the roof that bounds it, and which one that is; `None` without roofs, or where the plan counts nothing.
     pub fn roof(&self) -> Option<(f64, Bound)> {
         Some((self.least.share(self.time_ns)?, self.least.bound(self.time_ns)?))
     }
@@ -121,7 +121,7 @@ impl Row {
     }
 }
 
-/// The rows of one phase: what is shown, and which share of the phase that is.
+/// Makes the rows of one phase.
 struct Section<'a> {
     phase: Phase,
     sum: &'a PhaseSum,
@@ -130,7 +130,7 @@ struct Section<'a> {
     table: &'a OpsTable,
 }
 
-/// The rows as the screen shows them.
+/// The rows in the order of the screen.
 pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
     let mut rows = Vec::new();
     for phase in [Phase::Prefill, Phase::Decode] {
@@ -265,7 +265,7 @@ impl Section<'_> {
         modules.collect()
     }
 
-    /// Everything that is no op of the plan.
+    /// The time outside the plan's ops.
     fn others(&self) -> Vec<Row> {
         let books = &self.sum.books;
         let known = self.sites.iter().fold(0_u64, |sum, (_, site)| sum.saturating_add(site.time_ns));
@@ -324,8 +324,8 @@ impl Section<'_> {
     }
 }
 
-/// What the plan's rules count for a row. They leave activations out, so an op that only moves those has no
-/// figure, which is not the same as a rate of zero.
+/// An amount by the plan's rules. They do not count activations, so an op that only moves these has no amount, which is
+/// not the same as a rate of zero.
 fn counted(amount: Option<u64>) -> Option<u64> {
     amount.filter(|&amount| amount > 0)
 }

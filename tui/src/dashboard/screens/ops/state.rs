@@ -1,4 +1,4 @@
-//! How the table of ops is shown: which rows, in which order.
+//! Which rows the table of ops shows, and in which order.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::dashboard::list::List;
 /// What a key of the screen changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The next order.
+    /// Sorts by the next column.
     Sort,
-    /// The order from the other end.
+    /// Reverses the order.
     Reverse,
     /// Opens or closes the selected row.
     Open,
-    /// Decode, prefill, or both.
+    /// Switches between decode, prefill and both.
     Phase,
-    /// One row a module, or one an op.
+    /// Switches between one row per op and one row per module.
     Modules,
 }
 
@@ -54,7 +54,7 @@ impl Column {
     }
 }
 
-/// What the Ops screen shows.
+/// Settings of the table.
 #[derive(Debug, Clone)]
 pub struct OpsTable {
     /// Filter and selection.
@@ -63,9 +63,9 @@ pub struct OpsTable {
     pub phase: Option<Phase>,
     /// Order of the rows.
     pub sort: Column,
-    /// From the other end.
+    /// Smallest first.
     pub reversed: bool,
-    /// One row a module, to be opened, instead of one an op.
+    /// One row per module, which opens into ops, instead of one row per op.
     pub by_module: bool,
     /// Keys of opened rows.
     pub open: BTreeSet<String>,
@@ -85,7 +85,7 @@ impl Default for OpsTable {
 }
 
 impl OpsTable {
-    /// Does what a key asks for; `selected` is the key of the row that it is about.
+    /// Applies an action; `selected` is the key of the selected row.
     pub fn act(&mut self, action: Action, selected: Option<String>) {
         match action {
             Action::Sort => self.sort = self.sort.next(),

@@ -1,4 +1,4 @@
-//! The Ops screen: where the time of prefill and decode goes, op by op.
+//! The Ops screen: the time of prefill and decode by op.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,13 +13,13 @@ use crate::dashboard::state::State;
 use crate::dashboard::view::table::{self, Column};
 use crate::dashboard::view::{put, take_bottom, take_top};
 
-/// Above this share of a phase, what nothing explains is red.
+/// Share of a phase above which unattributed time is red.
 pub const UNATTRIBUTED_LIMIT: f64 = 0.01;
 
-/// A column, and what it says of a row.
+/// A column, and its text for a row.
 type Field = (Column, fn(&Row) -> String);
 
-/// Columns by falling importance; a narrow screen shows the first of them, in this order.
+/// Columns in order of importance; a narrow screen shows the first of them.
 const COLUMNS: [Field; 13] = [
     (column("phase", 7, false), |row| row.phase.as_str().to_owned()),
     (column("op", 24, false), name),
@@ -40,7 +40,7 @@ const fn column(title: &'static str, width: usize, right: bool) -> Column {
     Column { title, width, right }
 }
 
-/// `62 % mem`; the bound is left out where neither roof explains the time.
+/// `62 % mem`; without the roof's name where neither roof explains the time.
 fn roof((share, bound): (f64, Bound)) -> String {
     let percent = display::rough_share(share);
     match bound {
@@ -81,7 +81,7 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     list(&rows, Some(selected), palette, rest, buf);
 }
 
-/// Draws headings and those of `rows` around the selected one that fit.
+/// Draws headings and as many of `rows` around the selected one as fit.
 pub fn list(rows: &[Row], selected: Option<usize>, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     let columns = columns(usize::from(rest.width));
@@ -99,7 +99,7 @@ pub fn list(rows: &[Row], selected: Option<usize>, palette: Palette, area: Rect,
     });
 }
 
-/// The columns that fit, with the free space given to the names.
+/// The columns that fit; free space goes to the names.
 fn columns(width: usize) -> Vec<Field> {
     let mut left = width;
     let mut columns = Vec::new();
