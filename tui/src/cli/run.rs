@@ -138,12 +138,16 @@ enum Overhead {
     Off,
 }
 
-/// A share of the whole, as a percentage or a number from 0 to 1.
-fn share(text: &str) -> Result<f64, String> {
+/// Parses a share: a percentage, or a number from 0 to 1.
+fn share(text: &str) -> Result<f64, BadShare> {
     let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
-    let share = number.trim().parse::<f64>().map_err(|error| format!("{error}: like 0.5% or 0.005"))?;
-    Ok(share * scale)
+    Ok(number.trim().parse::<f64>()? * scale)
 }
+
+/// The text is no share.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; write it like 0.5% or 0.005")]
+struct BadShare(#[from] std::num::ParseFloatError);
 
 impl RunArgs {
     /// The workload that the flags describe.

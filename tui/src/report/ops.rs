@@ -50,7 +50,7 @@ impl Sum {
     fn rate(&self, amount: u64) -> String {
         // 1 per ns is 1 G per second.
         if amount == 0 || self.time_ns == 0 {
-            return format::ABSENT.to_owned();
+            return display::ABSENT.to_owned();
         }
         display::significant(amount as f64 / self.time_ns as f64)
     }

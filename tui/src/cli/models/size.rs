@@ -9,6 +9,20 @@ pub struct Sizes {
     most: f64,
 }
 
+/// Why a text is no range of parameter counts.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSizes {
+    /// It has no `..`.
+    #[error("write a range with two dots, such as 100M..1B")]
+    NoRange,
+    /// Its first end is larger than its second.
+    #[error("{0} is more than {1}")]
+    Reversed(String, String),
+    /// One of its ends is not a number with a unit.
+    #[error("`{0}` is not a number of parameters; write 500M or 1.5B")]
+    NotANumber(String),
+}
+
 impl Sizes {
     /// Whether a model with this many parameters is in the range.
     pub fn holds(self, parameters: u64) -> bool {
@@ -17,21 +31,21 @@ impl Sizes {
 }
 
 impl FromStr for Sizes {
-    type Err = String;
+    type Err = BadSizes;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (least, most) = text.split_once("..").ok_or("a range has two dots, as in 100M..1B")?;
+    fn from_str(text: &str) -> Result<Self, BadSizes> {
+        let (least, most) = text.split_once("..").ok_or(BadSizes::NoRange)?;
         let end = |text: &str, open: f64| if text.is_empty() { Ok(open) } else { parameters(text) };
         let sizes = Self { least: end(least, 0.0)?, most: end(most, f64::INFINITY)? };
         if sizes.least > sizes.most {
-            return Err(format!("{least} is more than {most}"));
+            return Err(BadSizes::Reversed(least.to_owned(), most.to_owned()));
         }
         Ok(sizes)
     }
 }
 
 /// `500M`, `1.5B`, `800000`.
-fn parameters(text: &str) -> Result<f64, String> {
+fn parameters(text: &str) -> Result<f64, BadSizes> {
     let (digits, unit) = match text.char_indices().next_back() {
         Some((end, 'k' | 'K')) => (&text[..end], 1e3),
         Some((end, 'm' | 'M')) => (&text[..end], 1e6),
@@ -40,7 +54,7 @@ fn parameters(text: &str) -> Result<f64, String> {
     };
     match digits.parse::<f64>() {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number * unit),
-        _ => Err(format!("`{text}` is no number of parameters; write 500M or 1.5B")),
+        _ => Err(BadSizes::NotANumber(text.to_owned())),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::width::{columns, cut};
 pub fn fit(text: &str, width: usize, right: bool) -> String {
     let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
     if columns(&text) > width {
-        text = cut(&text, width.saturating_sub(1)).to_owned();
-        text.push_str(if width > 0 { "…" } else { "" });
+        let mark = if width > 0 { "…" } else { "" };
+        text = format!("{}{mark}", cut(&text, width.saturating_sub(1)));
     }
     let padding = " ".repeat(width.saturating_sub(columns(&text)));
     if right { padding + &text } else { text + &padding }
