@@ -1,7 +1,7 @@
 //! A capture of a machine: a tar archive of the files that the probes read there, for somebody else to look at.
 //!
 //! The archive keeps the shape of the tree, links included, so that it can be read in place of the machine.
-//! What identifies the machine or its users is replaced ([`redact`]). Nothing of single processes is in it.
+//! What identifies the machine or its users is replaced (`redact`). Nothing of single processes is in it.
 //! Files that could not be read are empty in it; a list at its top says how each failed, and they fail alike
 //! where the capture is read.
 

@@ -1,9 +1,9 @@
 //! The operations on f32 activations, as plain functions on slices.
 //!
-//! Each is written once, as a body that is plain Rust: the scalar reference. [`versions`] compiles the body
+//! Each is written once, as a body that is plain Rust: the scalar reference. `versions` compiles the body
 //! again for each instruction set, in which the compiler turns its loops into vector code, and picks one at
 //! run time. Sums run over 16 lanes in every version, so all of them add in the same order. Only attention
-//! has inner loops in vector types (see [`simd`]).
+//! has inner loops in vector types (see `simd`).
 
 pub mod activation;
 pub mod attention;

@@ -2,7 +2,7 @@
 //!
 //! A prompt is read token by token, in short chunks, and in one go; the first is compared with the reference,
 //! the others with the first. After the last, ids are generated as long as the choice is clear. How near is
-//! near enough follows from what made the reference and from the plan (see [`mod@tolerance`]).
+//! near enough follows from what made the reference and from the plan (see `tolerance`).
 //!
 //! Some models turn positions by other angles in longer sequences. References know nothing of what comes later:
 //! their prompt has the angles of its own length, and where what is generated changes them, transformers computes

@@ -146,7 +146,7 @@ pub trait Element: Copy + 'static {
     /// Loads a vector of them, widened.
     ///
     /// # Safety
-    /// See [`Vector`].
+    /// See `Vector`.
     #[expect(unsafe_code, reason = "raw pointers in the inner loops of attention")]
     unsafe fn load<V: Vector>(from: *const Self) -> V;
 
