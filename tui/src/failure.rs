@@ -67,7 +67,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Writes `value` as one JSON object.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)
         .map_err(|error| Failure::error(format!("cannot write JSON: {error}")))?;

@@ -32,7 +32,7 @@ use crate::style::Style;
 Exit codes: 0 success, 1 error, 2 wrong flags, 130 interrupted.")]
 pub struct RunArgs {
     /// A catalogue id (see `slmscope models`), which runs with synthetic weights; a .gguf file; a Hugging Face
-    /// directory; or hf:org/name[:file], which is downloaded from the Hugging Face hub [default: smollm2-135m]
+    /// directory; hf:org/name or hf:org/name:file, which is downloaded from the Hugging Face hub [default: smollm2-135m]
     pub model: Option<String>,
     #[command(flatten)]
     sizes: Sizes,

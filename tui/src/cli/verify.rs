@@ -19,7 +19,7 @@ use crate::failure::Failure;
 
 Exit codes: 0 within the tolerances, 1 error, 2 wrong flags, 4 out of tolerance.")]
 pub struct VerifyArgs {
-    /// A .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
+    /// A .gguf file, a directory with config.json and safetensors, hf:org/name or hf:org/name:file
     model: String,
     /// File with this model's reference logits
     #[arg(long, value_name = "FILE")]

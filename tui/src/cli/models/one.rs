@@ -27,7 +27,7 @@ const CONTEXT: u64 = 2048;
 /// Options of `model`.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A catalogue id, a .gguf file, a directory with config.json and safetensors, or hf:org/name[:file]
+    /// A catalogue id, a .gguf file, a directory with config.json and safetensors, hf:org/name or hf:org/name:file
     model: String,
     /// Weight format to show the plan for [default: q4_0; for files, as stored]
     #[arg(long)]
