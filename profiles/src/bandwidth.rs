@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit};
 use crate::energy::{Window, total};
 use crate::job::Span;
-use crate::op::Phase;
-use crate::result::OpRow;
+use crate::phase::Phase;
+use crate::profile::OpRow;
 
 /// Memory traffic of one phase, all repetitions together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

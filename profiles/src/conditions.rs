@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{Channel, ChannelId, Class, Kind, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
-use crate::op::Phase;
+use crate::phase::Phase;
 use crate::stats::percentile;
 
 /// Decode that counts as a burst, ns.

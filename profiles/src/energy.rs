@@ -13,16 +13,17 @@ mod choice;
 mod counter;
 mod gauge;
 mod parts;
+mod table;
 
 use crate::channel::{Channel, Kind, ReasonCode, Sample, Value};
 use crate::display;
-use crate::op::Phase;
-use crate::result::PhaseEnergy;
+use crate::phase::Phase;
 
 pub use choice::of_phases;
 use counter::Counter;
 use gauge::Gauge;
 pub use parts::{cards, kinds};
+pub use table::{Energy, PhaseEnergy};
 
 /// Fewer updates in all windows together give no figure.
 pub const LEAST_UPDATES: u64 = 5;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::op::Phase;
-use crate::result::ModelSource;
+use crate::model::ModelSource;
+use crate::phase::Phase;
 use crate::workload::Workload;
 
 /// Number of a job within one daemon's life.

@@ -1,8 +1,34 @@
 //! What measuring cost: the recorder inside the engine, and the CPU time of everything around it.
 
-use crate::op::Phase;
-use crate::result::{OpRow, Overhead, PhaseBooks};
+use serde::{Deserialize, Serialize};
+
+use crate::phase::Phase;
+use crate::profile::{OpRow, PhaseBooks};
 use crate::stats::{bootstrap_median, median};
+
+/// What the measuring cost, as a share of the measured time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Overhead {
+    /// Recording: decode with the recorder on against off; null with a reason.
+    pub recording: Option<f64>,
+    /// CPU time that daemon, clients and helper threads took, by that of the engine threads; null where the
+    /// kernel does not say.
+    pub stolen: Option<f64>,
+    /// Their sum; null if one is.
+    pub fraction: Option<f64>,
+    /// Lower end of the sum.
+    pub low: Option<f64>,
+    /// Upper end of the sum.
+    pub high: Option<f64>,
+    /// Tokens that `recording` was found with.
+    pub tokens: u64,
+    /// Share of the measured tokens whose events were recorded: less than 1 where a budget left some out, or
+    /// the daemon was too slow for them. `recording` is that much of what recording all of them costs.
+    #[serde(default)]
+    pub recorded: Option<f64>,
+    /// Why there is no figure.
+    pub reason: Option<String>,
+}
 
 /// Fewer tokens than this tell nothing about a cost of a percent.
 pub const LEAST_OVERHEAD_TOKENS: u32 = 256;

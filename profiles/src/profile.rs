@@ -1,7 +1,13 @@
 //! From batches and spans to the tables of a result. The same functions serve live views, results and
 //! exports.
 
+mod figures;
+mod rows;
+
 use std::collections::BTreeMap;
+
+pub use figures::{Figures, LoadTimes, TokenTimes};
+pub use rows::{LaneBooks, OpRow, PhaseBooks};
 
 use crate::books::Books;
 use crate::clock::ClockSource;
@@ -9,7 +15,6 @@ use crate::job::{JobId, Span};
 use crate::lane::{HOST_LANE, Lane, LaneId};
 use crate::op::{OpBatch, Phase};
 use crate::plan::site::OpSite;
-use crate::result::{Figures, LaneBooks, LoadTimes, OpRow, PhaseBooks, TokenTimes};
 use crate::roofline::Roofs;
 use crate::span::SpanName;
 use crate::stats::{Estimate, median, percentile};

@@ -4,20 +4,19 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::energy::{Energy, PhaseEnergy};
+pub use crate::model::ModelSource;
+pub use crate::overhead::Overhead;
+pub use crate::profile::{Figures, LaneBooks, LoadTimes, OpRow, PhaseBooks, TokenTimes};
+
 use crate::bandwidth::PhaseBandwidth;
-use crate::channel::{Class, Scope};
 use crate::conditions::Conditions;
 use crate::finding::Finding;
 use crate::format::WeightFormat;
 use crate::host::Host;
-use crate::lane::{Lane, LaneId};
-use crate::op::{Granularity, Phase};
-use crate::plan::SiteId;
-use crate::plan::site::{Module, OpKind};
-use crate::roofline::{OpRoof, Roofs};
-use crate::span::NamedSpan;
+use crate::op::Granularity;
+use crate::roofline::Roofs;
 use crate::spec::tensors::ParamCounts;
-use crate::stats::Estimate;
 use crate::workload::Workload;
 
 /// Schema name of [`RunResult`].
@@ -111,18 +110,6 @@ pub struct ModelInfo {
     pub not_in_format: Vec<String>,
 }
 
-/// Where weights are from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelSource {
-    /// Made from a seed: right shapes and cost, meaningless text.
-    Synthetic,
-    /// A GGUF file.
-    Gguf,
-    /// A Hugging Face directory.
-    Hf,
-}
-
 /// How it was computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineInfo {
@@ -172,150 +159,6 @@ pub struct Hygiene {
     pub reasons: Vec<String>,
 }
 
-/// The books of one phase of one repetition. ops + gap + Σ other + unattributed = recorded wall.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseBooks {
-    /// Which phase.
-    pub phase: Phase,
-    /// Repetition, from 0.
-    #[serde(rename = "run")]
-    pub repetition: u32,
-    /// Prompt tokens in prefill, steps in decode.
-    pub tokens: u64,
-    /// Those of them whose events were recorded.
-    pub recorded_tokens: u64,
-    /// Begin to end, ns.
-    pub wall_ns: u64,
-    /// The part of it that the recorded tokens took.
-    pub recorded_wall_ns: u64,
-    /// In steps of the plan.
-    pub ops_ns: u64,
-    /// Between steps, up to 1 µs a border.
-    pub gap_ns: u64,
-    /// What nothing explains.
-    pub unattributed_ns: u64,
-    /// In named spans.
-    pub other: Vec<NamedSpan>,
-}
-
-/// The books of a lane beside the host's in one phase of one repetition. ops + gap + Σ other + unattributed =
-/// wall. The host's time in waiting for it is a named span of the phase's own books: the two are not added up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LaneBooks {
-    /// Which lane.
-    #[serde(flatten)]
-    pub lane: Lane,
-    /// Which phase.
-    pub phase: Phase,
-    /// Repetition, from 0.
-    #[serde(rename = "run")]
-    pub repetition: u32,
-    /// Prompt tokens in prefill, steps in decode, as far as they were recorded.
-    pub recorded_tokens: u64,
-    /// What the recorded tokens took in this lane, ns.
-    pub wall_ns: u64,
-    /// In steps of the plan.
-    pub ops_ns: u64,
-    /// Between steps, up to 1 µs a border.
-    pub gap_ns: u64,
-    /// What nothing explains.
-    pub unattributed_ns: u64,
-    /// In named spans.
-    pub other: Vec<NamedSpan>,
-    /// Begin and end of its batches lie within this of the truth, ns; null if they were not placed on the host's
-    /// clock, or are of it.
-    pub placement_error_ns: Option<u64>,
-}
-
-/// The figures that people quote. Medians over repetitions.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Figures {
-    /// Time to first token: tokenize, prefill and the first sample; null without a prompt or a token.
-    pub ttft_ns: Option<u64>,
-    /// Prompt tokens by the wall time of prefill.
-    pub prefill_tokens_per_s: Option<Estimate>,
-    /// Steps by the wall time of decode, sampling included.
-    pub decode_tokens_per_s: Option<Estimate>,
-    /// The same without sampling: of decode, or of prefill where nothing was decoded.
-    pub forward_tokens_per_s: Option<Estimate>,
-    /// Wall time of single decode steps, all repetitions.
-    pub token_ns: Option<TokenTimes>,
-    /// Opening or making the weights, to the first step ready.
-    pub load_ns: Option<u64>,
-    /// What that time was spent on.
-    #[serde(default)]
-    pub load: Option<LoadTimes>,
-}
-
-/// What loading took, ns. `open_ns`, `weights_ns` and `waited_ns` add up to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct LoadTimes {
-    /// Reading headers or a configuration, and planning the steps.
-    pub open_ns: u64,
-    /// Mapping, reading, quantizing or making the weights, and room for cache and activations.
-    pub weights_ns: u64,
-    /// Reading the tokenizer, on a thread of its own: beside the weights where those are mapped from a GGUF file,
-    /// before them otherwise. Null without text.
-    pub tokenizer_ns: Option<u64>,
-    /// How long the tokenizer was waited for.
-    pub waited_ns: u64,
-}
-
-impl LoadTimes {
-    /// From opening to the first step ready.
-    pub fn total_ns(&self) -> u64 {
-        self.open_ns + self.weights_ns + self.waited_ns
-    }
-}
-
-/// Percentiles of decode steps, ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenTimes {
-    /// Half are faster.
-    pub median: u64,
-    /// 95 of 100 are faster.
-    pub p95: u64,
-    /// 99 of 100 are faster.
-    pub p99: u64,
-}
-
-/// One step of the plan in one phase, summed over the measured repetitions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OpRow {
-    /// Site.
-    pub id: SiteId,
-    /// Phase.
-    pub phase: Phase,
-    /// Lane that it ran in; 0 is the host's.
-    #[serde(default)]
-    pub lane: LaneId,
-    /// Part of the model.
-    pub module: Module,
-    /// Name, the same in every layer.
-    pub name: String,
-    /// Kind of work.
-    pub kind: OpKind,
-    /// Block; null before the first and after the last.
-    pub layer: Option<u32>,
-    /// Which kernels ran.
-    pub path: String,
-    /// Repetitions that it was recorded in.
-    pub runs: u64,
-    /// Events.
-    pub count: u64,
-    /// Their time.
-    pub time_ns: u64,
-    /// Bytes by the plan's rule.
-    pub bytes: u64,
-    /// FLOPs by the plan's rule.
-    pub flops: u64,
-    /// Of its lane's recorded wall time in the phase, 0 to 1; above 1 where ops overlap.
-    pub share: f64,
-    /// How near the roofs it came; null without roofs, or where the plan counts neither bytes nor FLOPs.
-    #[serde(default)]
-    pub roof: Option<OpRoof>,
-}
-
 /// Where the worker's memory went, bytes. Null where it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Memory {
@@ -341,73 +184,6 @@ pub struct Memory {
     pub pss: Option<u64>,
     /// Pages of mapped files among the resident ones.
     pub mapped: Option<u64>,
-}
-
-/// Energy of the measured phases.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Energy {
-    /// Prefill and decode, by source.
-    pub phases: Vec<PhaseEnergy>,
-}
-
-/// Energy of one phase, summed over the repetitions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PhaseEnergy {
-    /// Which phase.
-    pub phase: Phase,
-    /// J; null with a reason.
-    pub joules: Option<f64>,
-    /// Lower end of what it can be.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-    /// Prompt tokens or decode steps of all repetitions.
-    #[serde(default)]
-    pub tokens: u64,
-    /// `joules` divided by them; null without tokens.
-    #[serde(default)]
-    pub joules_per_token: Option<f64>,
-    /// What the phase took beyond the power before the run; null if that was not measured.
-    #[serde(default)]
-    pub above_baseline_joules: Option<f64>,
-    /// Power before the run, W; null if it was not measured.
-    pub baseline_watts: Option<f64>,
-    /// Channel that it was read from.
-    pub source: Option<String>,
-    /// What that channel covers.
-    pub scope: Option<Scope>,
-    /// How far to trust it.
-    pub class: Class,
-    /// New values seen in the window.
-    pub updates: u64,
-    /// Share of the phase that readings cover, 0 to 1.
-    pub coverage: Option<f64>,
-    /// Why there is no figure.
-    pub reason: Option<String>,
-}
-
-/// What the measuring cost, as a share of the measured time.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Overhead {
-    /// Recording: decode with the recorder on against off; null with a reason.
-    pub recording: Option<f64>,
-    /// CPU time that daemon, clients and helper threads took, by that of the engine threads; null where the
-    /// kernel does not say.
-    pub stolen: Option<f64>,
-    /// Their sum; null if one is.
-    pub fraction: Option<f64>,
-    /// Lower end of the sum.
-    pub low: Option<f64>,
-    /// Upper end of the sum.
-    pub high: Option<f64>,
-    /// Tokens that `recording` was found with.
-    pub tokens: u64,
-    /// Share of the measured tokens whose events were recorded: less than 1 where a budget left some out, or
-    /// the daemon was too slow for them. `recording` is that much of what recording all of them costs.
-    #[serde(default)]
-    pub recorded: Option<f64>,
-    /// Why there is no figure.
-    pub reason: Option<String>,
 }
 
 impl RunResult {

@@ -4,7 +4,7 @@ use slmscope_engine::setup::Setup;
 use slmscope_probes::process::ProcessMemory;
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
-use slmscope_profiles::finding::findings;
+use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::op::Granularity;

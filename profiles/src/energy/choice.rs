@@ -12,11 +12,10 @@
 use std::collections::HashSet;
 
 use super::parts::{cards, kinds};
-use super::{Stretch, Window, phase_energy};
+use super::{Energy, PhaseEnergy, Stretch, Window, phase_energy};
 use crate::channel::{BATTERY_POWER, Channel, ChannelId, Class, Quantity, Sample, Scope, Unit};
 use crate::job::Span;
-use crate::op::Phase;
-use crate::result::{Energy, PhaseEnergy};
+use crate::phase::Phase;
 
 /// Phases that energy is told for.
 const MEASURED: [Phase; 2] = [Phase::Prefill, Phase::Decode];
