@@ -1,9 +1,10 @@
 //! Memory traffic of the phases: what the model must have moved, beside what the memory controllers counted.
 //!
-//! The two answer different questions. Derived traffic is the plan's bytes by the time: weights that are
-//! multiplied, cache read and written. Measured traffic is everything that went through the controllers,
-//! whoever asked for it; it lies above where something else runs or caches miss more than they must, and below
-//! where the caches hold part of the weights.
+//! The two answer different questions. Derived traffic is the plan's bytes (weights that are multiplied, cache
+//! read and written) divided by time: by the wall time of the phase where it is compared with anything that was
+//! measured during the phase, and by the time of the ops for the ops' own speed. Measured traffic is everything
+//! that went through the controllers, whoever asked for it; it is higher where something else runs or caches miss
+//! more than they must, and lower where the caches hold part of the weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +12,24 @@ use crate::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit};
 use crate::energy::{Window, total};
 use crate::job::Span;
 use crate::phase::Phase;
-use crate::profile::OpRow;
+use crate::profile::{OpRow, PhaseBooks};
+use crate::rate::counted_per_second;
+use crate::totals::OpTotals;
 
 /// Memory traffic of one phase, all repetitions together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseBandwidth {
     /// Which phase.
     pub phase: Phase,
-    /// Bytes by the plan's rules, by the time of the recorded ops, B/s; null where the plan counts none.
+    /// Bytes by the plan's rules, divided by the time of the recorded ops, B/s; null where the plan counts none.
     pub derived_bytes_per_s: Option<f64>,
-    /// What was counted, by the phase's time, B/s; null with a reason.
+    /// The same bytes, divided by the wall time of the recorded tokens, B/s; null as above.
+    #[serde(default)]
+    pub derived_wall_bytes_per_s: Option<f64>,
+    /// FLOPs by the plan's rules, divided by the wall time of the recorded tokens, FLOP/s; null as above.
+    #[serde(default)]
+    pub derived_wall_flops_per_s: Option<f64>,
+    /// What was counted, divided by the phase's wall time, B/s; null with a reason.
     pub measured_bytes_per_s: Option<f64>,
     /// Channels that counted.
     pub source: Option<String>,
@@ -32,30 +41,36 @@ pub struct PhaseBandwidth {
     pub reason: Option<String>,
 }
 
+/// What was measured in the phases of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured<'a> {
+    /// When the phases ran.
+    pub spans: &'a [Span],
+    /// Their books.
+    pub books: &'a [PhaseBooks],
+    /// Their ops.
+    pub ops: &'a [OpRow],
+}
+
 /// Traffic of the measured phases.
-pub fn of_phases(
-    spans: &[Span],
-    ops: &[OpRow],
-    samples: &[Sample],
-    channels: &[Channel],
-) -> Vec<PhaseBandwidth> {
+pub fn of_phases(measured: Measured<'_>, samples: &[Sample], channels: &[Channel]) -> Vec<PhaseBandwidth> {
     let phases = [Phase::Prefill, Phase::Decode].into_iter();
     phases
-        .filter(|phase| spans.iter().any(|span| span.phase == *phase))
-        .map(|phase| of_phase(phase, spans, ops, samples, channels))
+        .filter(|phase| measured.spans.iter().any(|span| span.phase == *phase))
+        .map(|phase| of_phase(phase, measured, samples, channels))
         .collect()
 }
 
 fn of_phase(
     phase: Phase,
-    spans: &[Span],
-    ops: &[OpRow],
+    Measured { spans, books, ops }: Measured<'_>,
     samples: &[Sample],
     channels: &[Channel],
 ) -> PhaseBandwidth {
-    let rows = || ops.iter().filter(|op| op.phase == phase);
-    let (bytes, time_ns) = rows().fold((0, 0), |(bytes, ns), op| (bytes + op.bytes, ns + op.time_ns));
-    let per_second = |bytes: f64, ns: u64| bytes / (ns as f64 / 1e9);
+    let mut derived = OpTotals::default();
+    ops.iter().filter(|op| op.phase == phase).for_each(|op| derived.add(&op.totals().totals));
+    let recorded_ns = books.iter().filter(|books| books.phase == phase);
+    let recorded_ns = recorded_ns.fold(0_u64, |sum, books| sum.saturating_add(books.recorded_wall_ns));
     let windows: Vec<Window> = spans
         .iter()
         .filter(|span| span.phase == phase)
@@ -67,14 +82,16 @@ fn of_phase(
         sources.iter().map(|channel| total(channel, samples, &windows).map(|total| total.amount)).collect();
     let measured = match counted {
         _ if sources.is_empty() => Err(why_none(channels)),
-        Ok(counted) if wall_ns > 0 => Ok(per_second(counted.iter().sum(), wall_ns)),
+        Ok(counted) if wall_ns > 0 => Ok(counted.iter().sum::<f64>() / (wall_ns as f64 / 1e9)),
         Ok(_) => Err("no time passed".to_owned()),
         Err(reason) => Err(reason),
     };
     let names: Vec<&str> = sources.iter().map(|channel| channel.id.as_str()).collect();
     PhaseBandwidth {
         phase,
-        derived_bytes_per_s: (bytes > 0 && time_ns > 0).then(|| per_second(bytes as f64, time_ns)),
+        derived_bytes_per_s: derived.bytes_per_second(),
+        derived_wall_bytes_per_s: counted_per_second(derived.bytes, recorded_ns),
+        derived_wall_flops_per_s: counted_per_second(derived.flops, recorded_ns),
         measured_bytes_per_s: measured.as_ref().ok().copied(),
         source: (!names.is_empty()).then(|| names.join(" + ")),
         scope: sources.first().map(|channel| channel.scope.clone()),
@@ -115,6 +132,7 @@ fn why_none(channels: &[Channel]) -> String {
 mod tests {
     use super::*;
     use crate::channel::{Reason, ReasonCode, Value};
+    use crate::plan::site::{Module, OpKind};
 
     fn channel(number: u16, id: &str, class: Class) -> Channel {
         Channel {
@@ -146,6 +164,10 @@ mod tests {
         }
     }
 
+    fn of_decode(spans: &[Span]) -> Measured<'_> {
+        Measured { spans, ..Measured::default() }
+    }
+
     /// 10 GB/s read, 2 GB/s written, 9 GB/s of cache misses.
     fn samples() -> Vec<Sample> {
         (0..400)
@@ -165,10 +187,10 @@ mod tests {
             channel(0, "membw.dram.read", Class::Measured),
             channel(1, "membw.dram.write", Class::Measured),
         ];
-        let found = &of_phases(&[decode()], &[], &samples(), &channels)[0];
+        let found = &of_phases(of_decode(&[decode()]), &samples(), &channels)[0];
         assert!((found.measured_bytes_per_s.unwrap() / 12e9 - 1.0).abs() < 1e-6, "{found:?}");
         assert_eq!(found.source.as_deref(), Some("membw.dram.read + membw.dram.write"));
-        let found = &of_phases(&[decode()], &[], &samples(), &channels[..1])[0];
+        let found = &of_phases(of_decode(&[decode()]), &samples(), &channels[..1])[0];
         assert!((found.measured_bytes_per_s.unwrap() / 9e9 - 1.0).abs() < 1e-6);
         assert_eq!(found.class, Class::Modelled);
     }
@@ -177,8 +199,46 @@ mod tests {
     fn without_a_counter_there_is_a_reason_and_no_number() {
         let mut none = channel(0, "membw.dram", Class::Unavailable);
         none.reason = Some(Reason::new(ReasonCode::Permission, "perf"));
-        let found = &of_phases(&[decode()], &[], &samples(), &[none])[0];
+        let found = &of_phases(of_decode(&[decode()]), &samples(), &[none])[0];
         assert_eq!((found.measured_bytes_per_s, found.derived_bytes_per_s), (None, None));
         assert!(found.reason.as_ref().unwrap().contains("permission: perf"));
+    }
+
+    #[test]
+    fn a_phases_derived_traffic_is_divided_by_wall_time_and_its_ops_by_their_own() {
+        let op = OpRow {
+            id: 0,
+            phase: Phase::Decode,
+            lane: 0,
+            module: Module::Ffn,
+            name: "ffn.up_proj".to_owned(),
+            kind: OpKind::Matmul,
+            layer: Some(0),
+            path: String::new(),
+            runs: 1,
+            count: 1,
+            time_ns: 1_000_000_000,
+            max_ns: 1_000_000_000,
+            bytes: 8_000_000_000,
+            flops: 4_000_000_000,
+            share: 0.5,
+            roof: None,
+        };
+        let books = PhaseBooks {
+            phase: Phase::Decode,
+            repetition: 0,
+            tokens: 2,
+            recorded_tokens: 1,
+            wall_ns: 4_000_000_000,
+            recorded_wall_ns: 2_000_000_000,
+            ops_ns: 1_000_000_000,
+            gap_ns: 0,
+            unattributed_ns: 1_000_000_000,
+            other: Vec::new(),
+        };
+        let measured = Measured { spans: &[decode()], books: &[books], ops: &[op] };
+        let found = &of_phases(measured, &[], &[])[0];
+        assert_eq!((found.derived_bytes_per_s, found.derived_wall_bytes_per_s), (Some(8e9), Some(4e9)));
+        assert_eq!(found.derived_wall_flops_per_s, Some(2e9));
     }
 }

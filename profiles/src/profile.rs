@@ -18,6 +18,7 @@ use crate::plan::site::OpSite;
 use crate::roofline::Roofs;
 use crate::span::SpanName;
 use crate::stats::{Estimate, median, percentile};
+use crate::totals::{self, OpTotals, SiteTotals};
 
 /// Collects a run's records and makes its tables. Phases and rates are those of the host's lane.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub struct Profile {
     path: String,
     recorded: BTreeMap<Measured, Recorded>,
     /// By phase and lane, then by site.
-    ops: BTreeMap<(Phase, LaneId), Vec<Totals>>,
+    ops: BTreeMap<(Phase, LaneId), SiteSums>,
     spans: Vec<Span>,
 }
 
@@ -46,14 +47,26 @@ struct Recorded {
     placement_error_ns: Option<u64>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Totals {
-    last_repetition: Option<u32>,
-    runs: u64,
-    count: u64,
-    time_ns: u64,
-    bytes: u64,
-    flops: u64,
+/// What the sites of one phase and lane add up to.
+#[derive(Debug, Default)]
+struct SiteSums {
+    /// In the order of their ids.
+    totals: Vec<SiteTotals>,
+    /// By site: the last repetition that it was recorded in, and in how many it was.
+    repetitions: Vec<(Option<u32>, u64)>,
+}
+
+impl SiteSums {
+    fn add(&mut self, batch: &OpBatch, sites: &[OpSite]) {
+        totals::add_batch(&mut self.totals, batch, sites);
+        self.repetitions.resize(sites.len(), (None, 0));
+        for event in &batch.events {
+            let Some((last, count)) = self.repetitions.get_mut(usize::from(event.site)) else { continue };
+            if last.replace(batch.head.repetition) != Some(batch.head.repetition) {
+                *count += 1;
+            }
+        }
+    }
 }
 
 /// The phases that results are about.
@@ -86,31 +99,17 @@ impl Profile {
         if !is_measured(head.phase) || !self.has_lane(head.lane) {
             return;
         }
-        let (rows, context) = (u64::from(head.rows), u64::from(head.context));
         let recorded = self.recorded.entry((head.repetition, head.phase, head.lane)).or_default();
         if recorded.token_ends_ns.is_empty() {
             recorded.begin_ns = head.begin_ns;
         }
         recorded.books.add(&Books::of(batch));
-        recorded.rows += rows;
+        recorded.rows = recorded.rows.saturating_add(u64::from(head.rows));
         recorded.token_ends_ns.push(head.end_ns);
         if let ClockSource::Device { calibration } = &head.clock {
             recorded.placement_error_ns = recorded.placement_error_ns.max(calibration.error_ns);
         }
-        let ops = self.ops.entry((head.phase, head.lane));
-        let ops = ops.or_insert_with(|| vec![Totals::default(); self.sites.len()]);
-        for event in &batch.events {
-            let at = usize::from(event.site);
-            let (Some(site), Some(totals)) = (self.sites.get(at), ops.get_mut(at)) else { continue };
-            if totals.last_repetition != Some(head.repetition) {
-                totals.last_repetition = Some(head.repetition);
-                totals.runs += 1;
-            }
-            totals.count += 1;
-            totals.time_ns += u64::from(event.duration) * u64::from(head.tick_ns);
-            totals.bytes += site.cost.bytes(rows, context);
-            totals.flops += site.cost.flops(rows, context);
-        }
+        self.ops.entry((head.phase, head.lane)).or_default().add(batch, &self.sites);
     }
 
     /// Adds a phase that ended. Phases that are not measured are ignored.
@@ -226,24 +225,29 @@ impl Profile {
                 let alike = self.recorded.iter().filter(|((_, p, l), _)| (*p, *l) == (phase, lane));
                 alike.fold(0, |sum, (_, recorded)| sum.saturating_add(recorded.books.wall_ns))
             });
-            let ran = self.sites.iter().zip(ops).filter(|(_, totals)| totals.count > 0);
-            rows.extend(ran.map(|(site, totals)| OpRow {
-                id: site.id,
-                phase,
-                lane,
-                module: site.module,
-                name: site.name.clone(),
-                kind: site.kind,
-                layer: site.layer,
-                path: self.path.clone(),
-                runs: totals.runs,
-                count: totals.count,
-                time_ns: totals.time_ns,
-                bytes: totals.bytes,
-                flops: totals.flops,
-                share: if wall > 0 { totals.time_ns as f64 / wall as f64 } else { 0.0 },
-                roof: roofs.judge(site, totals.bytes, totals.flops, totals.time_ns),
-            }));
+            let row = |sum: &SiteTotals| {
+                let (site, OpTotals { count, time_ns, max_ns, bytes, flops }) =
+                    (self.sites.get(usize::from(sum.site))?, sum.totals);
+                Some(OpRow {
+                    id: site.id,
+                    phase,
+                    lane,
+                    module: site.module,
+                    name: site.name.clone(),
+                    kind: site.kind,
+                    layer: site.layer,
+                    path: self.path.clone(),
+                    runs: ops.repetitions.get(usize::from(sum.site)).map_or(0, |&(_, count)| count),
+                    count,
+                    time_ns,
+                    max_ns,
+                    bytes,
+                    flops,
+                    share: if wall > 0 { time_ns as f64 / wall as f64 } else { 0.0 },
+                    roof: roofs.judge(site, bytes, flops, time_ns),
+                })
+            };
+            rows.extend(ops.totals.iter().filter_map(row));
         }
         rows
     }

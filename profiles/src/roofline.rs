@@ -132,6 +132,14 @@ pub struct OpRoof {
     pub bound: Bound,
 }
 
+impl OpRoof {
+    /// The least time that the roofs allow.
+    pub fn at_median(&self) -> RoofBound {
+        let (memory_ns, compute_ns) = (self.memory_ns as f64, self.compute_ns as f64);
+        RoofBound { memory_ns, compute_ns, ns: memory_ns.max(compute_ns) }
+    }
+}
+
 impl Roofs {
     /// The roofs by `samples`; `now_ns` is the end of what is compared with them.
     pub fn of(samples: &[RoofSample], threads: u32, isa: &str, now_ns: u64) -> Self {

@@ -7,8 +7,8 @@ use crate::books::Books;
 use crate::job::JobId;
 use crate::lane::LaneId;
 use crate::op::{OpBatch, Phase};
-use crate::plan::SiteId;
 use crate::plan::site::OpSite;
+use crate::totals::{self, SiteTotals};
 
 /// Batches of one repetition, phase and lane, added up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,25 +46,8 @@ pub struct Summary {
     pub flops: u64,
     /// Wall time of each token or chunk, ns, in order.
     pub token_ns: Vec<u64>,
-    /// Sites that ran, by id.
-    pub sites: Vec<SiteSum>,
-}
-
-/// What one site added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SiteSum {
-    /// The site.
-    pub site: SiteId,
-    /// Events.
-    pub count: u32,
-    /// Their time, ns.
-    pub time_ns: u64,
-    /// The longest, ns.
-    pub max_ns: u64,
-    /// Bytes by the plan's rules.
-    pub bytes: u64,
-    /// FLOPs by the plan's rules.
-    pub flops: u64,
+    /// Sites that ran, in the order of their ids.
+    pub sites: Vec<SiteTotals>,
 }
 
 impl Summary {
@@ -107,31 +90,12 @@ impl Summary {
         let books = Books::of(batch);
         self.last_seq = head.seq;
         self.end_ns = head.end_ns;
-        self.rows += rows;
+        self.rows = self.rows.saturating_add(rows);
         self.context = context + rows;
         self.token_ns.push(books.wall_ns);
         self.books.add(&books);
-        for event in &batch.events {
-            let Some(site) = sites.get(usize::from(event.site)) else { continue };
-            let time_ns = u64::from(event.duration) * u64::from(head.tick_ns);
-            let (bytes, flops) = (site.cost.bytes(rows, context), site.cost.flops(rows, context));
-            self.bytes += bytes;
-            self.flops += flops;
-            let index = match self.sites.binary_search_by_key(&event.site, |sum| sum.site) {
-                Ok(index) => index,
-                Err(index) => {
-                    let empty =
-                        SiteSum { site: event.site, count: 0, time_ns: 0, max_ns: 0, bytes: 0, flops: 0 };
-                    self.sites.insert(index, empty);
-                    index
-                }
-            };
-            let sum = &mut self.sites[index];
-            sum.count += 1;
-            sum.time_ns += time_ns;
-            sum.max_ns = sum.max_ns.max(time_ns);
-            sum.bytes += bytes;
-            sum.flops += flops;
-        }
+        let totals = totals::add_batch(&mut self.sites, batch, sites);
+        self.bytes = self.bytes.saturating_add(totals.bytes);
+        self.flops = self.flops.saturating_add(totals.flops);
     }
 }

@@ -124,6 +124,7 @@ impl ResultBuilder {
         let roofs = self.roofs.roofs(self.setup, ended_ns);
         let (phases, ops) = (self.profile.phases(), self.profile.ops(&roofs));
         let spans = self.profile.spans();
+        let measured = bandwidth::Measured { spans, books: &phases, ops: &ops };
         let emits = self.workload.generate > 0;
         let tokenize_ns = loaded.map_or(0, |loaded| loaded.tokenize_ns);
         let mut result = RunResult {
@@ -141,7 +142,7 @@ impl ResultBuilder {
             summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load)),
             memory: self.memory(),
             energy: energy::of_phases(spans, self.idle, samples, channels),
-            bandwidth: bandwidth::of_phases(spans, &ops, samples, channels),
+            bandwidth: bandwidth::of_phases(measured, samples, channels),
             conditions: Conditions::of(spans, self.engine.threads, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             phases,

@@ -221,7 +221,8 @@ fn of_conditions(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &
 fn of_bandwidth(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str)) {
     let roof = result.roofs.read_bytes_per_s.map(|roof| roof.median).filter(|&roof| roof > 0.0);
     for traffic in &result.bandwidth {
-        let Some(derived) = traffic.derived_bytes_per_s else { continue };
+        // Roofs and controllers know nothing of ops: what is compared with them is divided by wall time as well.
+        let Some(derived) = traffic.derived_wall_bytes_per_s else { continue };
         if let Some(roof) = roof.filter(|roof| traffic.phase == Phase::Decode && derived > BOUND_SHARE * roof)
         {
             add(
@@ -302,7 +303,9 @@ mod tests {
         let mut result = result();
         let traffic = |measured, class| PhaseBandwidth {
             phase: Phase::Decode,
-            derived_bytes_per_s: Some(30e9),
+            derived_bytes_per_s: Some(33e9),
+            derived_wall_bytes_per_s: Some(30e9),
+            derived_wall_flops_per_s: None,
             measured_bytes_per_s: measured,
             source: None,
             scope: None,

@@ -132,16 +132,18 @@ impl Cost {
         let rows = self.computed(rows);
         let seen = match self.window {
             // The first row sees `window` tokens back, the last one sees itself.
-            Some(window) => (context + rows).min(u64::from(window) - 1 + rows),
-            None => context + rows,
+            Some(window) => context.saturating_add(rows).min(u64::from(window).saturating_sub(1) + rows),
+            None => context.saturating_add(rows),
         };
-        self.bytes + self.bytes_per_row * rows + self.bytes_per_cached * seen
+        let per_row = self.bytes_per_row.saturating_mul(rows);
+        self.bytes.saturating_add(per_row).saturating_add(self.bytes_per_cached.saturating_mul(seen))
     }
 
     /// FLOPs for a chunk of `rows` rows after `context` tokens.
     pub fn flops(&self, rows: u64, context: u64) -> u64 {
-        self.flops_per_row * self.computed(rows)
-            + self.flops_per_attended * attended(rows, context, self.window)
+        let per_row = self.flops_per_row.saturating_mul(self.computed(rows));
+        let attended = attended(rows, context, self.window);
+        per_row.saturating_add(self.flops_per_attended.saturating_mul(attended))
     }
 
     fn computed(&self, rows: u64) -> u64 {
@@ -155,11 +157,11 @@ impl Cost {
 /// Sum over the rows of a chunk of the tokens that each attends to, itself included: row `i` after
 /// `context` tokens sees `context + i + 1`, or `window` if that is less.
 pub fn attended(rows: u64, context: u64, window: Option<u32>) -> u64 {
-    let full = rows * context + rows * (rows + 1) / 2;
-    let Some(window) = window.map(u64::from) else { return full };
     // The rows from the first that would see more than the window on are cut to it.
-    let uncut = window.saturating_sub(context).min(rows);
-    uncut * context + uncut * (uncut + 1) / 2 + (rows - uncut) * window
+    let uncut = window.map_or(rows, |window| u64::from(window).saturating_sub(context).min(rows));
+    let cut = (rows - uncut).saturating_mul(window.map_or(0, u64::from));
+    let triangle = uncut.saturating_mul(uncut.saturating_add(1)) / 2;
+    uncut.saturating_mul(context).saturating_add(triangle).saturating_add(cut)
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use crate::lane::{Lane, LaneId};
 use crate::phase::Phase;
 use crate::plan::SiteId;
 use crate::plan::site::{Module, OpKind};
-use crate::roofline::OpRoof;
+use crate::roofline::{OpRoof, RoofBound};
 use crate::span::NamedSpan;
+use crate::totals::{GroupTotals, OpTotals};
 
 /// The books of one phase of one repetition. ops + gap + Σ other + unattributed = recorded wall.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,9 @@ pub struct OpRow {
     pub count: u64,
     /// Their time.
     pub time_ns: u64,
+    /// The longest, ns.
+    #[serde(default)]
+    pub max_ns: u64,
     /// Bytes by the plan's rule.
     pub bytes: u64,
     /// FLOPs by the plan's rule.
@@ -99,4 +103,13 @@ pub struct OpRow {
     /// How near the roofs it came; null without roofs, or where the plan counts neither bytes nor FLOPs.
     #[serde(default)]
     pub roof: Option<OpRoof>,
+}
+
+impl OpRow {
+    /// What its events add up to, with the least time that the roofs allow for them.
+    pub fn totals(&self) -> GroupTotals {
+        let &Self { count, time_ns, max_ns, bytes, flops, .. } = self;
+        let bound = self.roof.map_or_else(RoofBound::default, |roof| roof.at_median());
+        GroupTotals { totals: OpTotals { count, time_ns, max_ns, bytes, flops }, bound }
+    }
 }

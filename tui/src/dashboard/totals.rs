@@ -1,12 +1,12 @@
 //! What the summaries of a job add up to: books, sites and rates of each phase, and recent tokens.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use slmscope_profiles::books::Books;
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::plan::SiteId;
 use slmscope_profiles::stats;
-use slmscope_profiles::summary::{SiteSum, Summary};
+use slmscope_profiles::summary::Summary;
+use slmscope_profiles::totals::{self, SiteTotals};
 
 /// Decode steps that are kept one by one.
 const TOKENS: usize = 4096;
@@ -24,8 +24,8 @@ pub(super) struct PhaseSum {
     pub(super) bytes: u64,
     /// FLOPs by the plan's rules.
     pub(super) flops: u64,
-    /// Sites that ran.
-    pub(super) sites: BTreeMap<SiteId, SiteSum>,
+    /// Sites that ran, in the order of their ids.
+    pub(super) sites: Vec<SiteTotals>,
     recent: VecDeque<Work>,
 }
 
@@ -77,13 +77,7 @@ impl PhaseSum {
         grow(&mut self.bytes, summary.bytes);
         grow(&mut self.flops, summary.flops);
         for more in &summary.sites {
-            let empty = SiteSum { site: more.site, count: 0, time_ns: 0, max_ns: 0, bytes: 0, flops: 0 };
-            let sum = self.sites.entry(more.site).or_insert(empty);
-            sum.count = sum.count.saturating_add(more.count);
-            grow(&mut sum.time_ns, more.time_ns);
-            sum.max_ns = sum.max_ns.max(more.max_ns);
-            grow(&mut sum.bytes, more.bytes);
-            grow(&mut sum.flops, more.flops);
+            totals::add_site(&mut self.sites, more);
         }
         if self.recent.len() == RECENT {
             self.recent.pop_front();

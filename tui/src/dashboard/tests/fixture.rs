@@ -14,7 +14,8 @@ use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite, SiteWeight};
 use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::roofline::{RoofSample, Roofs};
 use slmscope_profiles::span::{NamedSpan, SpanName};
-use slmscope_profiles::summary::{SiteSum, Summary};
+use slmscope_profiles::summary::Summary;
+use slmscope_profiles::totals::{OpTotals, SiteTotals};
 use slmscope_profiles::wire::{Capability, Frame, Hello, Submit, Talk};
 use slmscope_profiles::workload::Workload;
 
@@ -111,13 +112,15 @@ pub(super) fn plan() -> PlanRecord {
 pub(super) fn summary(phase: Phase) -> Summary {
     let times: [u64; 8] = [100_000, 2_000_000, 300_000, 2_400_000, 2_000_000, 400_000, 1_400_000, 1_000_000];
     let tokens = 10;
-    let sum = |(site, time): (usize, &u64)| SiteSum {
+    let sum = |(site, time): (usize, &u64)| SiteTotals {
         site: site as u16,
-        count: tokens as u32,
-        time_ns: time * tokens,
-        max_ns: time * 2,
-        bytes: 400_000 * tokens,
-        flops: 800_000 * tokens,
+        totals: OpTotals {
+            count: tokens,
+            time_ns: time * tokens,
+            max_ns: time * 2,
+            bytes: 400_000 * tokens,
+            flops: 800_000 * tokens,
+        },
     };
     Summary {
         job: 7,

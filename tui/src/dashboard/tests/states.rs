@@ -7,7 +7,7 @@ use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::{Header, Record};
 use slmscope_profiles::span::{NamedSpan, SpanName};
-use slmscope_profiles::summary::SiteSum;
+use slmscope_profiles::totals::{OpTotals, SiteTotals};
 use slmscope_profiles::wire::{ErrorCode, Method, Outcome, Reply, Talk, WireError};
 
 use super::super::channels::Track;
@@ -245,15 +245,9 @@ fn a_lost_connection_leaves_a_gap_and_history_stays() {
 fn unknown_sites_and_hostile_numbers_are_survived() {
     let mut state = busy();
     let mut wild = summary(Phase::Decode);
-    let most = SiteSum {
-        site: 999,
-        count: u32::MAX,
-        time_ns: u64::MAX,
-        max_ns: u64::MAX,
-        bytes: u64::MAX,
-        flops: u64::MAX,
-    };
-    wild.sites.extend([most, SiteSum { site: 1, ..most }]);
+    let most = u64::MAX;
+    let totals = OpTotals { count: most, time_ns: most, max_ns: most, bytes: most, flops: most };
+    wild.sites.extend([999, 1].map(|site| SiteTotals { site, totals }));
     wild.books.wall_ns = u64::MAX;
     wild.books.other =
         [SpanName::Sample, SpanName::Wait].map(|name| NamedSpan { name, ns: u64::MAX }).to_vec();

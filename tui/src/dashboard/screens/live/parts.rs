@@ -2,6 +2,7 @@
 
 use slmscope_profiles::plan::site::Module;
 use slmscope_profiles::record::PlanRecord;
+use slmscope_profiles::totals::SiteTotals;
 
 use crate::dashboard::totals::PhaseSum;
 
@@ -10,11 +11,11 @@ pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u6
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];
     let mut known = 0_u64;
-    for (&id, site_sum) in &sum.sites {
-        let Some(site) = plan.and_then(|plan| plan.sites.get(usize::from(id))) else { continue };
+    for SiteTotals { site, totals } in &sum.sites {
+        let Some(site) = plan.and_then(|plan| plan.sites.get(usize::from(*site))) else { continue };
         if let Some(at) = Module::ALL.iter().position(|&module| module == site.module) {
-            modules[at] = modules[at].saturating_add(site_sum.time_ns);
-            known = known.saturating_add(site_sum.time_ns);
+            modules[at] = modules[at].saturating_add(totals.time_ns);
+            known = known.saturating_add(totals.time_ns);
         }
     }
     let unnamed = books.ops_ns.saturating_sub(known);

@@ -10,7 +10,7 @@ use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
-use slmscope_profiles::summary::SiteSum;
+use slmscope_profiles::totals::OpTotals;
 
 use super::state::{Column, OpsTable};
 use crate::dashboard::totals::{PhaseSum, Totals};
@@ -97,18 +97,18 @@ impl Row {
         Some((self.least.share(self.time_ns)?, self.least.bound(self.time_ns)?))
     }
 
-    fn add(&mut self, site: &OpSite, sum: &SiteSum, roofs: Option<&Roofs>) {
+    fn add(&mut self, site: &OpSite, sum: &OpTotals, roofs: Option<&Roofs>) {
         if let Some(least) = roofs.and_then(|roofs| roofs.bound(site, sum.bytes, sum.flops)) {
             self.least.add(least);
         }
         let grow = |slot: &mut Option<u64>, more: u64| *slot = Some(slot.unwrap_or(0).saturating_add(more));
-        grow(&mut self.count, u64::from(sum.count));
+        grow(&mut self.count, sum.count);
         grow(&mut self.bytes, sum.bytes);
         grow(&mut self.flops, sum.flops);
         self.time_ns = self.time_ns.saturating_add(sum.time_ns);
         self.max_ns = Some(self.max_ns.unwrap_or(0).max(sum.max_ns));
         let format = site.weights.first().map_or("", |weight| weight.format.name());
-        if self.count == Some(u64::from(sum.count)) && self.format.is_empty() {
+        if self.count == Some(sum.count) && self.format.is_empty() {
             format.clone_into(&mut self.format);
         } else if self.format != format && !format.is_empty() && self.level != Level::Module {
             "mixed".clone_into(&mut self.format);
@@ -125,7 +125,7 @@ impl Row {
 struct Section<'a> {
     phase: Phase,
     sum: &'a PhaseSum,
-    sites: Vec<(&'a OpSite, &'a SiteSum)>,
+    sites: Vec<(&'a OpSite, &'a OpTotals)>,
     roofs: Option<&'a Roofs>,
     table: &'a OpsTable,
 }
@@ -139,8 +139,11 @@ pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec
             continue;
         }
         let sites = plan.map_or(&[][..], |plan| &plan.sites);
-        let sites =
-            sum.sites.iter().filter_map(|(&id, sum)| Some((sites.get(usize::from(id))?, sum))).collect();
+        let sites = sum
+            .sites
+            .iter()
+            .filter_map(|sum| Some((sites.get(usize::from(sum.site))?, &sum.totals)))
+            .collect();
         let roofs = plan.map(|plan| &plan.roofs);
         Section { phase, sum, sites, roofs, table }.push_to(&mut rows);
     }
