@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use slmscope_profiles::checkpoint::{Content, INDEX, MOST_INDEX, select, shards};
+use slmscope_profiles::model_files::{Content, INDEX, MOST_INDEX, select, shards};
 use slmscope_profiles::wire::ErrorCode;
 
 use crate::config::Config;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use slmscope_profiles::checkpoint::MAX_FILES;
+use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
 use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, Talk, WireError};
 

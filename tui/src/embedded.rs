@@ -18,7 +18,7 @@ mod present {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use crate::source::ChosenModel;
+    use crate::model_source::ChosenModel;
 
     use anyhow::Context;
     pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs};
@@ -123,7 +123,7 @@ pub fn capture(_root: Option<&Path>, _file: &Path) -> Result<(usize, usize, usiz
 /// Refused: this build has no engine.
 #[cfg(not(feature = "embedded-daemon"))]
 pub fn inspect(
-    _chosen: crate::source::ChosenModel,
+    _chosen: crate::model_source::ChosenModel,
     _format: Option<slmscope_profiles::format::WeightFormat>,
 ) -> Result<
     (slmscope_profiles::spec::DecoderSpec, std::sync::Arc<slmscope_profiles::plan::Plan>, Vec<String>),

@@ -7,9 +7,9 @@ mod dashboard;
 mod embedded;
 mod failure;
 
+mod model_source;
 mod report;
 mod session;
-mod source;
 mod style;
 mod table;
 mod width;

@@ -9,7 +9,7 @@ use slmscope_engine::kernels::Isa;
 use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
-use slmscope_profiles::checkpoint::MAX_FILES;
+use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::{ErrorCode, Submit, WireError};

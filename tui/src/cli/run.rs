@@ -16,7 +16,8 @@ use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::report;
-use crate::source;
+use crate::model_source;
+use crate::report;
 use crate::style::Style;
 
 /// Options of a workload and of its report.
@@ -200,7 +201,7 @@ pub fn run(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         return submit(args, target);
     }
     let workload = args.workload()?;
-    let chosen = source::choose(args.model.as_deref())?;
+    let chosen = model_source::choose(args.model.as_deref())?;
     warn_of_threads(&workload);
     let attached = connect::attach(target, args.private, Stdio::inherit)?;
     let progress = progress::Progress::new(args.json);
@@ -230,7 +231,7 @@ fn warn_of_threads(workload: &Workload) {
 /// If there is no daemon, or it refuses.
 pub fn submit(args: RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let workload = args.workload()?;
-    let chosen = source::choose(args.model.as_deref())?;
+    let chosen = model_source::choose(args.model.as_deref())?;
     let Some(mut connection) = connect::running(target)? else {
         return Err(Failure::error("no daemon is running to queue the job on; start one with `slmscoped`"));
     };

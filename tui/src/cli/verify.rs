@@ -65,12 +65,12 @@ mod present {
     use super::{ExitCode, Failure, VerifyArgs};
     use crate::embedded::{self, VerifyOptions, VerifyStep};
     use crate::failure::{print, print_json};
-    use crate::source;
+    use crate::model_source;
     use crate::style::Style;
     use crate::table::{Align, Table};
 
     pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-        let chosen = source::choose(Some(&args.model))?;
+        let chosen = model_source::choose(Some(&args.model))?;
         if let ModelRef::Catalogue(id) = &chosen.model {
             return Err(Failure::error(format!(
                 "{id} is a model of the catalogue: its weights are made up, so there are no reference logits for them; \

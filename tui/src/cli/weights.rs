@@ -15,7 +15,7 @@ use slmscope_profiles::format::WeightFormat;
 
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
-use crate::source::unknown;
+use crate::model_source::unknown;
 use crate::style::Style;
 
 /// How often progress is shown.

@@ -15,7 +15,7 @@ use super::json::Which;
 use super::{files, json, words};
 use crate::embedded;
 use crate::failure::{Failure, print, print_json};
-use crate::source::{self, unknown};
+use crate::model_source::{self, unknown};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -45,7 +45,7 @@ pub struct ModelArgs {
 /// # Errors
 /// If there is no such model, or its files cannot be read.
 pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
-    let chosen = source::choose(Some(&args.model))?;
+    let chosen = model_source::choose(Some(&args.model))?;
     let style = Style::of_stdout();
     if let ModelRef::Catalogue(id) = &chosen.model {
         let row = catalogue::find(id).map_err(|near| unknown(id, &near, ""))?;

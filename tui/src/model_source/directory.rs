@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
-use slmscope_profiles::checkpoint::{Content, INDEX, MOST_INDEX, select, shards};
+use slmscope_profiles::model_files::{Content, INDEX, MOST_INDEX, select, shards};
 use slmscope_profiles::job::ModelRef;
 
 use super::{ChosenModel, open};

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hf_hub::{Cache, CacheRepo, Repo};
-use slmscope_profiles::checkpoint::{self, Content, INDEX};
+use slmscope_profiles::model_files::{self, Content, INDEX};
 
 use self::reference::Reference;
 use self::remote::{Remote, RemoteError};
@@ -114,7 +114,7 @@ fn from_hub(remote: &Remote, cached: &CacheRepo, reference: &Reference) -> Resul
     if let Some(name) = &reference.file {
         return open(name, remote.file(cached, name)?);
     }
-    match checkpoint::select(&remote.names()?).map_err(Stop::Model)? {
+    match model_files::select(&remote.names()?).map_err(Stop::Model)? {
         Content::Gguf(name) => open(&name, remote.file(cached, &name)?),
         Content::Directory(mut names) => {
             if names.iter().any(|name| name == INDEX) {
@@ -139,7 +139,7 @@ fn from_cache(cached: &CacheRepo, reference: &Reference) -> Result<Option<Chosen
     // The configuration or a GGUF file leads to the snapshot: the library tells places of files only.
     let Some(snapshot) = snapshot(cached) else { return Ok(None) };
     let names: BTreeSet<String> = directory::names(&snapshot).unwrap_or_default();
-    match checkpoint::select(&names) {
+    match model_files::select(&names) {
         Ok(Content::Directory(mut files)) => {
             if names.contains(INDEX) {
                 files.extend(directory::read_shards(&snapshot.join(INDEX)).map_err(Failure::error)?);
