@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use slmscope_engine::gguf::Gguf;
-use slmscope_engine::map::MappedFile;
-use slmscope_engine::model::Model;
-use slmscope_engine::tokenizer::{Tokenizer, TokenizerError};
+use slmscope_engine::error::LoadError;
+use slmscope_engine::mapped_model::{MappedModel, OpenError};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::model_files::{ModelFiles, ModelFilesError};
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::spec::DecoderSpec;
 
@@ -23,6 +21,34 @@ pub struct Inspected {
     pub notes: Vec<String>,
 }
 
+/// Why a model's files cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The names are not those of one model.
+    #[error("{name} {cause}")]
+    Names {
+        /// The model.
+        name: String,
+        /// What is wrong with them.
+        cause: ModelFilesError,
+    },
+    /// The files cannot be mapped.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A format for a file that has its own.
+    #[error("{file} keeps the formats that its weights are stored in: leave --format {format} out")]
+    Format {
+        /// The file.
+        file: String,
+        /// What was asked for.
+        format: WeightFormat,
+    },
+    /// The engine does not run the model.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
 /// Reads the headers of `files`, which `model` names in their order. `format` is what a directory's weights are
 /// brought into.
 ///
@@ -32,13 +58,10 @@ pub fn inspect(
     model: &ModelRef,
     files: Vec<File>,
     format: Option<WeightFormat>,
-) -> anyhow::Result<Inspected> {
-    let files = ModelFiles::map(model, files)?;
-    if let (ModelFiles::Gguf(file), Some(format)) = (&files, format) {
-        bail!(
-            "{} keeps the formats that its weights are stored in: leave --format {format} out",
-            file.name()
-        );
+) -> Result<Inspected, InspectError> {
+    let files = map(model, files)?;
+    if let (MappedModel::Gguf(file), Some(format)) = (&files, format) {
+        return Err(InspectError::Format { file: file.map().name().to_owned(), format });
     }
     let model = files.model(format, KvFormat::F16)?;
     Ok(Inspected {
@@ -48,48 +71,14 @@ pub fn inspect(
     })
 }
 
-/// A model's mapped files.
-#[derive(Clone)]
-pub(crate) enum ModelFiles {
-    Gguf(Arc<MappedFile>),
-    Directory(Vec<(String, Arc<MappedFile>)>),
-}
-
-impl ModelFiles {
-    /// Maps `files`, in the order of the names in `model`.
-    pub(crate) fn map(model: &ModelRef, files: Vec<File>) -> anyhow::Result<Self> {
-        let name = model.name();
-        if let Some(names) = model.directory_files() {
-            let map = |(file, within): (File, String)| {
-                let mapped = MappedFile::new(file, format!("{name}/{within}"))?;
-                Ok((within, Arc::new(mapped)))
-            };
-            let files: anyhow::Result<Vec<_>> = files.into_iter().zip(names).map(map).collect();
-            return Ok(Self::Directory(files?));
-        }
-        let file = files.into_iter().next();
-        let file = file.with_context(|| format!("{name} is no file or directory"))?;
-        Ok(Self::Gguf(Arc::new(MappedFile::new(file, name)?)))
-    }
-
-    /// The model in them; a directory's weights in `format`, or as they are stored.
-    pub(crate) fn model(&self, format: Option<WeightFormat>, kv: KvFormat) -> anyhow::Result<Model> {
-        Ok(match self {
-            Self::Gguf(file) => Model::gguf(Arc::clone(file), kv)?,
-            Self::Directory(files) => Model::directory(files, format, kv)?,
-        })
-    }
-
-    /// `None` if the model comes without a tokenizer.
-    pub(crate) fn tokenizer(&self) -> anyhow::Result<Option<Tokenizer>> {
-        let read = match self {
-            Self::Gguf(file) => Tokenizer::from_gguf(&Gguf::parse(file.bytes(), file.name())?),
-            Self::Directory(files) => Tokenizer::from_directory(files),
-        };
-        match read {
-            Ok(tokenizer) => Ok(Some(tokenizer)),
-            Err(TokenizerError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
+/// Maps `files`, which `model` names in their order.
+pub(crate) fn map(model: &ModelRef, files: Vec<File>) -> Result<MappedModel, InspectError> {
+    let names = match model {
+        ModelRef::Descriptors(names) => names.as_slice(),
+        // Nothing came with it.
+        ModelRef::Catalogue(_) | ModelRef::Path(_) => &[],
+    };
+    let names = ModelFiles::from_names(names)
+        .map_err(|cause| InspectError::Names { name: model.name().to_owned(), cause })?;
+    Ok(MappedModel::open(&names, files)?)
 }

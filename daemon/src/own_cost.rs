@@ -25,6 +25,7 @@ use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
 use slmscope_profiles::lane::Lane;
+use slmscope_profiles::model_files::ModelFiles;
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{PlanRecord, Record};
@@ -80,7 +81,7 @@ impl OwnCost {
         let mut longest = u32::MAX;
         let (source, file) = if Path::new(model).is_file() {
             let file = std::fs::File::open(model).with_context(|| format!("cannot open {model}"))?;
-            (Source::Gguf { name: model.to_owned() }, Some(file))
+            (Source::Files { files: ModelFiles::gguf(model), format: None }, Some(file))
         } else {
             let Ok(row) = catalogue::find(model) else { bail!("{model} is no model and no file") };
             let spec = row.spec();

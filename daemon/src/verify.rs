@@ -8,15 +8,17 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use slmscope_engine::map::MappedFile;
+use slmscope_engine::mapped_model::MappedModel;
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::threads;
+use slmscope_engine::tokenizer::TokenizerError;
 use slmscope_engine::verify::{Encode, Golden};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::verify::VerifyReport;
 
-use crate::inspect::ModelFiles;
+use crate::inspect;
 use crate::memory;
 use crate::watch::{self, Limits, watched};
 
@@ -55,7 +57,7 @@ pub fn verify(options: VerifyOptions, progress: &mut dyn FnMut(VerifyStep)) -> a
     let setup = Setup { executor, threads, ..Setup::default() };
     threads::configure(&setup)?;
     let golden = Golden::read(&MappedFile::open(&options.golden)?)?;
-    let files = ModelFiles::map(&options.model, options.files)?;
+    let files = inspect::map(&options.model, options.files)?;
     let model = files.model(None, options.kv)?;
     golden.check_model(model.spec().vocab, model.spec().max_context)?;
     // The signal that interrupts ends the process.
@@ -79,7 +81,7 @@ pub fn verify(options: VerifyOptions, progress: &mut dyn FnMut(VerifyStep)) -> a
 /// The ids of the reference's texts, by the model's own tokenizer. `None` if there are no texts, or the model comes
 /// without a tokenizer.
 fn ids_of_texts(
-    files: &ModelFiles,
+    files: &MappedModel,
     golden: &Golden,
     cancel: &AtomicBool,
 ) -> anyhow::Result<Option<HashMap<String, Vec<u32>>>> {
@@ -89,7 +91,10 @@ fn ids_of_texts(
     }
     let files = files.clone();
     let work = move || {
-        let Some(tokenizer) = files.tokenizer()? else { return Ok(None) };
+        let tokenizer = match files.tokenizer() {
+            Err(TokenizerError::Missing { .. }) => return Ok(None),
+            found => found?,
+        };
         // A text that a tokenizer refuses has other ids than the reference's.
         let ids = |text: String| (tokenizer.encode(&text, true).unwrap_or_default(), text);
         Ok(Some(texts.into_iter().map(ids).map(|(ids, text)| (text, ids)).collect()))

@@ -21,6 +21,7 @@ use std::sync::mpsc;
 use anyhow::Context;
 use slmscope_engine::clock::Ticks;
 use slmscope_engine::error::{EngineError, LoadError};
+use slmscope_engine::mapped_model::OpenError;
 use slmscope_engine::setup::Setup;
 use slmscope_engine::threads;
 
@@ -62,6 +63,12 @@ impl From<Stopped> for End {
             Stopped::Cancelled => Self::Cancelled,
             other => Self::Failed(other.to_string()),
         }
+    }
+}
+
+impl From<OpenError> for End {
+    fn from(error: OpenError) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

@@ -65,7 +65,7 @@ pub enum ModelRef {
     /// A catalogue id: exact shapes, synthetic weights.
     Catalogue(String),
     /// Files whose descriptors travel with the request, by name, in the same order: one GGUF file, or the files
-    /// of one Hugging Face directory, all named `directory/file`.
+    /// of one Hugging Face directory, all named `directory/file`. See [`ModelFiles`](crate::model_files::ModelFiles).
     Descriptors(Vec<String>),
     /// A path that the daemon opens itself, if its configuration allows the folder.
     Path(String),
@@ -83,20 +83,6 @@ impl ModelRef {
             },
             Self::Path(path) => path,
         }
-    }
-
-    /// The names of a directory's files within it. `None` for other models, and for names that are not those
-    /// of one directory.
-    pub fn directory_files(&self) -> Option<Vec<String>> {
-        let Self::Descriptors(names) = self else { return None };
-        if names.len() < 2 {
-            return None;
-        }
-        let within = |name: &String| {
-            let (directory, file) = name.rsplit_once('/')?;
-            (directory == self.name() && !file.is_empty()).then(|| file.to_owned())
-        };
-        names.iter().map(within).collect()
     }
 
     /// Where its weights are from.
@@ -187,14 +173,7 @@ mod tests {
             |names: &[&str]| ModelRef::Descriptors(names.iter().map(|&name| name.to_owned()).collect());
         let directory = model(&["org/name/config.json", "org/name/model.safetensors"]);
         assert_eq!((directory.name(), directory.source()), ("org/name", ModelSource::Hf));
-        assert_eq!(directory.directory_files().unwrap(), ["config.json", "model.safetensors"]);
         let file = model(&["a/b.gguf"]);
-        assert_eq!(
-            (file.name(), file.source(), file.directory_files()),
-            ("a/b.gguf", ModelSource::Gguf, None)
-        );
-        for mixed in [&["a/config.json", "b/c.safetensors"][..], &["config.json", "c"], &["a/b", "a/"], &[]] {
-            assert_eq!(model(mixed).directory_files(), None, "{mixed:?}");
-        }
+        assert_eq!((file.name(), file.source()), ("a/b.gguf", ModelSource::Gguf));
     }
 }

@@ -69,7 +69,8 @@ mod present {
         chosen: ChosenModel,
         format: Option<WeightFormat>,
     ) -> Result<(DecoderSpec, Arc<Plan>, Vec<String>), Failure> {
-        let Inspected { spec, plan, notes } = inspect_files(&chosen.model, chosen.files, format)?;
+        let inspected = inspect_files(&chosen.model, chosen.files, format).map_err(anyhow::Error::from)?;
+        let Inspected { spec, plan, notes } = inspected;
         Ok((spec, plan, notes))
     }
 

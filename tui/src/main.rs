@@ -6,7 +6,6 @@ mod connect;
 mod dashboard;
 mod embedded;
 mod failure;
-
 mod model_source;
 mod report;
 mod session;

@@ -6,11 +6,13 @@ mod directory;
 mod hub;
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::model_files::ModelFiles;
 
 use crate::failure::Failure;
 
@@ -63,18 +65,22 @@ fn file(name: &str, path: &Path) -> Result<ChosenModel, Failure> {
             "cannot open the model file {name}: {problem}; name a .gguf file, or a directory with config.json"
         ))
     })?;
-    Ok(ChosenModel { model: ModelRef::Descriptors(vec![name.to_owned()]), files: vec![file] })
+    Ok(ChosenModel { model: ModelFiles::gguf(name).to_ref(), files: vec![file] })
+}
+
+/// Why a file is not opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("{0}")]
+    System(#[from] io::Error),
+    #[error("it is no regular file")]
+    NotRegular,
 }
 
 /// Opens a regular file for reading.
-fn open(path: &Path) -> Result<File, String> {
+fn open(path: &Path) -> Result<File, OpenError> {
     // Without O_NONBLOCK a named pipe would wait for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| error.to_string())?;
-    match file.metadata() {
-        Ok(found) if found.is_file() => Ok(file),
-        Ok(_) => Err("it is no regular file".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(OpenError::NotRegular) }
 }

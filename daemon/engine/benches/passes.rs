@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use slmscope_engine::clock::{Clock, Monotonic};
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
@@ -44,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     passes("smollm2-135m synthetic q4_0", &model, &setup)?;
     for path in arguments {
-        let model = Model::gguf(Arc::new(MappedFile::open(Path::new(&path))?), KvFormat::F16)?;
+        let file = GgufFile::open(Arc::new(MappedFile::open(Path::new(&path))?))?;
+        let model = Model::gguf(&file, KvFormat::F16)?;
         passes(&path, &model, &setup)?;
     }
     Ok(())

@@ -25,6 +25,7 @@ use std::sync::atomic::AtomicBool;
 use slmscope_engine::clock::{Clock, Monotonic, Ticks};
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::executor::{EngineMemory, Executor, forward};
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
@@ -83,8 +84,8 @@ fn main() -> ExitCode {
     };
     token_of("smollm2-135m synthetic q4_0", &model);
     for path in arguments {
-        let file = Arc::new(MappedFile::open(Path::new(&path)).unwrap());
-        token_of(&path, &Model::gguf(file, KvFormat::F16).unwrap());
+        let file = GgufFile::open(Arc::new(MappedFile::open(Path::new(&path)).unwrap())).unwrap();
+        token_of(&path, &Model::gguf(&file, KvFormat::F16).unwrap());
     }
     if all_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -11,6 +11,7 @@ mod vocabulary;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::spec::DecoderSpec;
@@ -18,7 +19,7 @@ use slmscope_profiles::spec::tensors::TensorSpec;
 
 use crate::error::LoadError;
 use crate::gguf::write::{Body, Field, Header};
-use crate::gguf::{GgmlType, Gguf};
+use crate::gguf::{GgmlType, GgufFile};
 use crate::map::{MapError, MappedFile};
 use crate::reader::gguf as reader;
 use crate::synthetic::{GENERATOR_VERSION, Generator};
@@ -270,9 +271,8 @@ fn fill(
 /// Reads the file as any other and compares.
 fn check(order: &Order<'_>, described: &Described, path: &Path) -> Result<(), ExportError> {
     let file = MappedFile::open(path).map_err(|error| ExportError::Map(Box::new(error)))?;
-    let parsed =
-        Gguf::parse(file.bytes(), file.name()).map_err(|error| ExportError::ReadBack(error.into()))?;
-    let read = reader::read(&parsed).map_err(ExportError::ReadBack)?;
+    let parsed = GgufFile::open(Arc::new(file)).map_err(|error| ExportError::ReadBack(error.into()))?;
+    let read = reader::read(&parsed.gguf()).map_err(ExportError::ReadBack)?;
     if read.spec == described.spec {
         return Ok(());
     }

@@ -18,10 +18,14 @@ mod tensor;
 mod value;
 pub mod write;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::map::MappedFile;
 use cursor::Cursor;
 use tensor::Table;
+use value::Stored;
 
 pub use error::{GgufError, Problem};
 pub use ggml_type::GgmlType;
@@ -39,6 +43,45 @@ const MOST_TENSORS: usize = 1 << 18;
 const LEAST_ENTRY_BYTES: usize = 8 + 4 + 1;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
+/// What a header says: owned, it holds offsets into the file where [`Gguf`] has its bytes.
+#[derive(Clone, Debug)]
+struct Header {
+    version: u32,
+    alignment: usize,
+    length: usize,
+    /// Where the entry of each key begins, and its value.
+    metadata: HashMap<Box<str>, (usize, Stored)>,
+    table: Table,
+}
+
+/// A mapped GGUF file and its header, which is parsed once: weights, tokenizer and identity share this.
+#[derive(Debug)]
+pub struct GgufFile {
+    map: Arc<MappedFile>,
+    header: Header,
+}
+
+impl GgufFile {
+    /// Parses the header of `map`.
+    ///
+    /// # Errors
+    /// As [`Gguf::parse`].
+    pub fn open(map: Arc<MappedFile>) -> Result<Self, GgufError> {
+        let header = Gguf::parse(map.bytes(), map.name())?.header.into_owned();
+        Ok(Self { map, header })
+    }
+
+    /// The file's bytes.
+    pub fn map(&self) -> &Arc<MappedFile> {
+        &self.map
+    }
+
+    /// The header and the file's bytes. The header is not parsed again.
+    pub fn gguf(&self) -> Gguf<'_> {
+        Gguf { file: self.map.name(), bytes: self.map.bytes(), header: Cow::Borrowed(&self.header) }
+    }
+}
+
 /// The parsed header of a GGUF file whose bytes it borrows.
 ///
 /// The typed getters answer `Ok(None)` for a key that is absent and an error for one of another type;
@@ -47,11 +90,7 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 pub struct Gguf<'a> {
     file: &'a str,
     bytes: &'a [u8],
-    version: u32,
-    alignment: usize,
-    header_length: usize,
-    metadata: HashMap<&'a str, (usize, Value<'a>)>,
-    table: Table,
+    header: Cow<'a, Header>,
 }
 
 impl<'a> Gguf<'a> {
@@ -71,19 +110,20 @@ impl<'a> Gguf<'a> {
             let at = cursor.position();
             let key = cursor.name(LONGEST_KEY, || format!("metadata key {index}"))?;
             let value = value::read(&mut cursor, key)?;
-            if metadata.insert(key, (at, value)).is_some() {
+            if metadata.insert(Box::from(key), (at, value)).is_some() {
                 return Err(cursor.error(at, Problem::Duplicate { what: format!("metadata key {key}") }));
             }
         }
         let entries = tensor::read(&mut cursor, tensor_count)?;
 
-        let header_length = cursor.position();
-        let mut gguf =
-            Self { file, bytes, version, alignment: 0, header_length, metadata, table: Table::default() };
+        let length = cursor.position();
+        let header = Header { version, alignment: 0, length, metadata, table: Table::default() };
+        let gguf = Self { file, bytes, header: Cow::Owned(header) };
         gguf.refuse_split()?;
-        gguf.alignment = gguf.read_alignment()?;
-        gguf.table = tensor::place(&cursor, entries, gguf.alignment, bytes.len())?;
-        Ok(gguf)
+        let alignment = gguf.read_alignment()?;
+        let table = tensor::place(&cursor, entries, alignment, bytes.len())?;
+        let header = Header { alignment, table, ..gguf.header.into_owned() };
+        Ok(Self { file, bytes, header: Cow::Owned(header) })
     }
 
     /// What messages call this file.
@@ -93,27 +133,28 @@ impl<'a> Gguf<'a> {
 
     /// The version of the format: 2 or 3.
     pub fn version(&self) -> u32 {
-        self.version
+        self.header.version
     }
 
     /// What the offsets of tensors are multiples of, in bytes: a power of two.
     pub fn alignment(&self) -> usize {
-        self.alignment
+        self.header.alignment
     }
 
     /// Bytes from the start of the file to the end of the tensor table, before the padding.
     pub fn header_length(&self) -> usize {
-        self.header_length
+        self.header.length
     }
 
     /// All tensors, in the order of the file's table.
     pub fn tensors(&self) -> &[TensorInfo] {
-        &self.table.tensors
+        &self.header.table.tensors
     }
 
     /// The tensor called `name`, if there is one.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.table.index.get(name).and_then(|&index| self.table.tensors.get(index))
+        let table = &self.header.table;
+        table.index.get(name).and_then(|&index| table.tensors.get(index))
     }
 
     /// The tensor called `name`.
@@ -122,7 +163,7 @@ impl<'a> Gguf<'a> {
     /// [`Problem::MissingTensor`] if there is none.
     pub fn need_tensor(&self, name: &str) -> Result<&TensorInfo, GgufError> {
         self.tensor(name)
-            .ok_or_else(|| self.error(self.header_length, Problem::MissingTensor { tensor: name.to_owned() }))
+            .ok_or_else(|| self.error(self.header.length, Problem::MissingTensor { tensor: name.to_owned() }))
     }
 
     /// The bytes of one of this file's tensors. Aligned in memory if the file's first byte is, as in a map.
@@ -132,13 +173,13 @@ impl<'a> Gguf<'a> {
     }
 
     /// All metadata entries, in no particular order.
-    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + '_ {
-        self.metadata.iter().map(|(&key, &(_, value))| (key, value))
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, Value<'a>)> {
+        self.header.metadata.iter().map(|(key, (_, value))| (&**key, value.of(self.bytes)))
     }
 
     /// The value of `key`, whatever its type.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.metadata.get(key).map(|&(_, value)| value)
+        self.header.metadata.get(key).map(|(_, value)| value.of(self.bytes))
     }
 
     /// The text of `key`.
@@ -222,12 +263,12 @@ impl<'a> Gguf<'a> {
 
     /// Where the entry of `key` begins, in bytes, if it is there.
     pub fn key_offset(&self, key: &str) -> Option<usize> {
-        self.metadata.get(key).map(|&(at, _)| at)
+        self.header.metadata.get(key).map(|&(at, _)| at)
     }
 
     /// The error for a `key` that has to be there and is not.
     pub fn missing(&self, key: &str) -> GgufError {
-        self.error(self.header_length, Problem::MissingKey { key: key.to_owned() })
+        self.error(self.header.length, Problem::MissingKey { key: key.to_owned() })
     }
 
     /// The error for a `key` whose value is not what the reader can use.
@@ -251,7 +292,7 @@ impl<'a> Gguf<'a> {
     }
 
     fn error_at_key(&self, key: &str, problem: Problem) -> GgufError {
-        let offset = self.key_offset(key).unwrap_or(self.header_length);
+        let offset = self.key_offset(key).unwrap_or(self.header.length);
         self.error(offset, problem)
     }
 

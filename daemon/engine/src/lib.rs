@@ -12,6 +12,7 @@ pub mod gguf;
 pub mod hash;
 pub mod kernels;
 pub mod map;
+pub mod mapped_model;
 pub mod model;
 pub mod ops;
 pub mod pool;

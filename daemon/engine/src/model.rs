@@ -11,7 +11,7 @@ use crate::candle::{self, CandleExecutor};
 use crate::cpu::{self, CpuExecutor};
 use crate::error::LoadError;
 use crate::executor::{EngineMemory, Executor};
-use crate::gguf::Gguf;
+use crate::gguf::GgufFile;
 use crate::map::MappedFile;
 use crate::reader::{gguf, hf};
 use crate::session::Session;
@@ -61,13 +61,13 @@ impl Model {
     /// The model in a GGUF file.
     ///
     /// # Errors
-    /// A file that is no GGUF, or a model that this engine does not run; see [`LoadError`].
-    pub fn gguf(file: Arc<MappedFile>, kv: KvFormat) -> Result<Self, LoadError> {
-        let described = gguf::read(&Gguf::parse(file.bytes(), file.name())?)?;
+    /// A model that this engine does not run; see [`LoadError`].
+    pub fn gguf(file: &GgufFile, kv: KvFormat) -> Result<Self, LoadError> {
+        let described = gguf::read(&file.gguf())?;
         let tensors: HashMap<_, _> = described.tensors;
         let plan = Plan::compile(&described.spec, kv, |tensor| tensors[&tensor.name].format);
         let places = plan.tensors.iter().map(|(tensor, _)| tensors[&tensor.name].clone()).collect();
-        let (plan, source) = (Arc::new(plan), Source::File { file, places });
+        let (plan, source) = (Arc::new(plan), Source::File { file: Arc::clone(file.map()), places });
         Ok(Self { spec: described.spec, plan, source, notes: described.notes })
     }
 

@@ -6,6 +6,7 @@ use slmscope_engine::executor::EngineMemory;
 use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
+use slmscope_profiles::model_files::ModelFiles;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::OpSite;
 use slmscope_profiles::result::LoadTimes;
@@ -95,18 +96,11 @@ pub enum Source {
         /// Seed.
         seed: u64,
     },
-    /// A GGUF file, whose descriptor travels along.
-    Gguf {
-        /// Its name, for messages.
-        name: String,
-    },
-    /// A Hugging Face directory, whose files' descriptors travel along in the order of their names.
-    Directory {
-        /// Its name, for messages.
-        name: String,
-        /// Names of the files within it.
-        files: Vec<String>,
-        /// Format to convert the matrices to; `None` keeps what is stored.
+    /// Files, whose descriptors travel along in the order of their names.
+    Files {
+        /// Their names.
+        files: ModelFiles,
+        /// Format to convert the matrices of a directory to; `None` keeps what is stored.
         format: Option<WeightFormat>,
     },
 }

@@ -9,9 +9,10 @@ use slmscope_engine::kernels::Isa;
 use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
-use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::model::ModelSource;
+use slmscope_profiles::model_files::{MAX_FILES, ModelFiles};
 use slmscope_profiles::wire::{ErrorCode, Submit, WireError};
 use slmscope_profiles::workload::Workload;
 
@@ -76,8 +77,7 @@ impl JobRequest {
                     .map_err(|near| error(ErrorCode::UnknownModel, "model", unknown(id, &near)))?;
             }
             ModelRef::Descriptors(names) => {
-                let is_model = names.len() == 1 || self.submit.model.directory_files().is_some();
-                if !is_model || names.len() != self.submitter.files.len() || names.len() > MAX_FILES {
+                if ModelFiles::from_names(names).is_err() || names.len() != self.submitter.files.len() {
                     let message = format!(
                         "{} names and {} open files came; a model is one .gguf file, or at most {MAX_FILES} files \
                          of one directory, each named with it",
@@ -89,9 +89,9 @@ impl JobRequest {
             }
             ModelRef::Path(path) => {
                 let refused = |problem: Refused| error(problem.code(), "model", problem.to_string());
-                let (names, files) = model_files::open(config, path).map_err(refused)?;
-                self.submitter.files = files;
-                self.submit.model = ModelRef::Descriptors(names);
+                let (files, opened) = model_files::open(config, path).map_err(refused)?;
+                self.submitter.files = opened;
+                self.submit.model = files.to_ref();
             }
         }
         Ok(self)
@@ -109,14 +109,14 @@ impl JobRequest {
                     seed: self.submit.workload.seed,
                 }
             }
-            // A path is open, and its files are named, since it was checked.
-            ModelRef::Descriptors(_) | ModelRef::Path(_) => {
-                let name = self.submit.model.name().to_owned();
-                match self.submit.model.directory_files() {
-                    Some(files) => Source::Directory { name, files, format: self.submit.workload.format },
-                    None => Source::Gguf { name },
-                }
+            ModelRef::Descriptors(names) => {
+                let files = ModelFiles::from_names(names).expect("checked before it was queued");
+                // A GGUF file has its own format.
+                let is_directory = files.source() == ModelSource::Hf;
+                Source::Files { format: self.submit.workload.format.filter(|_| is_directory), files }
             }
+            // The check has put the names of its files in its place.
+            ModelRef::Path(path) => Source::Files { files: ModelFiles::gguf(path), format: None },
         }
     }
 

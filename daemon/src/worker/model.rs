@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use slmscope_engine::clock::{Clock, Monotonic};
-use slmscope_engine::gguf::Gguf;
 use slmscope_engine::hash::identity_hash;
-use slmscope_engine::map::{FileIdentity, MappedFile};
+use slmscope_engine::mapped_model::MappedModel;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
@@ -15,20 +13,20 @@ use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::synthetic::GENERATOR_VERSION;
 use slmscope_engine::tokenizer::Tokenizer;
 use slmscope_engine::weights::Loading;
-use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::spec::Lengths;
 
-use super::prompt::{self, Making, TextFiles};
+use super::prompt::{self, Making};
 use super::protocol::{Event, Load, Loaded, Source};
 use super::{End, Worker};
 
 /// A loaded model with a workload ready to run.
 pub(super) struct Workbench {
-    key: Key,
-    origin: Origin,
+    /// `None` for synthetic weights.
+    files: Option<MappedModel>,
     pub(super) order: Load,
     /// What there is room for.
     lengths: Lengths,
@@ -40,90 +38,166 @@ pub(super) struct Workbench {
     pub(super) tokenizer: Option<Tokenizer>,
 }
 
-/// What must be equal for weights in memory to serve another job.
-#[derive(PartialEq)]
-struct Key {
-    weights: Weights,
-    kv: KvFormat,
-    setup: Setup,
-}
-
-/// Which weights.
-#[derive(PartialEq)]
-enum Weights {
-    Synthetic(String),
-    File(FileIdentity),
-    Directory(Vec<FileIdentity>, Option<WeightFormat>),
-}
-
-/// Where the identity of the weights is taken from.
-enum Origin {
-    Synthetic(String),
-    File { file: Arc<MappedFile>, header_length: usize },
-    Directory(Vec<(String, Arc<MappedFile>)>),
-}
-
 impl Workbench {
-    /// Identity of the weights, and whether their file changed under us.
+    /// Identity of the weights, and whether their files changed under us.
     pub(super) fn identity(&self) -> (String, bool) {
-        let found = match &self.origin {
-            Origin::Synthetic(text) => (identity_hash(text.as_bytes(), text.len()), false),
-            Origin::File { file, header_length } => {
-                (identity_hash(file.bytes(), *header_length), file.unchanged().is_err())
+        match (&self.files, &self.order.source) {
+            (Some(files), _) => {
+                let found = (files.identity_hash(), files.has_changed());
+                files.release_headers();
+                found
             }
-            Origin::Directory(files) => {
-                let changed = files.iter().any(|(_, file)| file.unchanged().is_err());
-                (directory_hash(files), changed)
+            (None, Source::Synthetic { spec, format, seed }) => {
+                let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed));
+                let text = text.expect("shapes, a format and a seed are plain JSON");
+                (identity_hash(text.as_bytes(), text.len()), false)
             }
-        };
-        self.origin.release_headers();
-        found
-    }
-}
-
-impl Origin {
-    /// Gives back the memory of what a run does not read: headers, configuration, tokenizer files.
-    fn release_headers(&self) {
-        match self {
-            Self::Synthetic(_) => {}
-            Self::File { file, header_length } => file.release(0..*header_length),
-            Self::Directory(files) => {
-                for (name, file) in files {
-                    file.release(0..header_length(name, file.bytes()));
-                }
-            }
+            (None, Source::Files { .. }) => (String::new(), true),
         }
+    }
+
+    /// Whether its weights in memory are those that `order` asks for, whose `files` are open.
+    fn serves(&self, order: &Load, files: Option<&MappedModel>) -> bool {
+        let same_weights = match (&self.order.source, &order.source) {
+            // The same files may have another name now.
+            (Source::Files { format: held, .. }, Source::Files { format, .. }) => {
+                let identities = |files: Option<&MappedModel>| files.map(MappedModel::identities);
+                held == format && identities(self.files.as_ref()) == identities(files)
+            }
+            (held, asked) => held == asked,
+        };
+        same_weights && self.order.kv == order.kv && self.order.setup == order.setup
     }
 }
 
 /// Opens or makes the model of `order`, or takes the one that is there, and readies its workload.
 pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Result<(), End> {
     let begin = Monotonic.now_ns();
-    let (key, model, origin, not_in_format) = open(&order, files)?;
+    let opened = Opened::open(&order, files)?;
     let open_ns = Monotonic.now_ns() - begin;
-    let text_files = match &origin {
-        Origin::Synthetic(_) => None,
-        Origin::File { file, .. } => Some(TextFiles::Gguf(Arc::clone(file))),
-        Origin::Directory(files) => Some(TextFiles::Directory(files.clone())),
-    };
-    let max_context = model.spec().max_context;
-    let making = prompt::begin(worker, &order, text_files, model.spec().vocab)?;
-    let held = worker.bench.take().filter(|bench| bench.key == key);
+    let prompt = prompt::begin(worker, &order, opened.files.clone(), opened.model.spec().vocab)?;
+    let held = worker.bench.take().filter(|held| held.serves(&order, opened.files.as_ref()));
     let reused = held.is_some();
-    let fit = |lengths: Lengths| {
-        let needed = model.requirements(lengths, &order.setup).total();
-        match order.memory_limit.filter(|&limit| needed > limit) {
-            None => Ok(()),
-            Some(limit) => Err(End::Failed(format!(
-                "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
-                 model or format, or a shorter context",
-                needed >> 20,
-                limit >> 20
-            ))),
-        }
+    let Prepared { session, ready, lengths, is_filled, is_beside } = match held {
+        Some(held) => opened.reuse(worker, &order, held, prompt)?,
+        None => opened.load(worker, &order, prompt)?,
     };
-    let bring = |worker: &Worker, lengths: Lengths| -> Result<Session, End> {
-        fit(lengths)?;
+    if let Some(files) = &opened.files {
+        files.release_headers();
+    }
+    let weights_ns = Monotonic.now_ns() - begin - open_ns - ready.waited_ns;
+    // The text's own time is no part of loading, unless it passed beside it.
+    let waited_ns = ready.waited_ns.saturating_sub(if is_beside { 0 } else { ready.tokenize_ns });
+    let times = LoadTimes { open_ns, weights_ns, tokenizer_ns: ready.tokenizer_ns, waited_ns };
+    let plan = session.plan().clone();
+    let mut bench = Workbench {
+        files: opened.files,
+        order,
+        lengths,
+        session,
+        recorder: Recorder::new(plan.steps.len()),
+        prompt: ready.ids,
+        start_id: ready.start_id,
+        tokenizer: ready.tokenizer,
+    };
+    fill(worker, &mut bench, is_filled)?;
+    let loaded = Loaded {
+        sites: plan.sites.clone(),
+        executor: bench.order.setup.executor.name().to_owned(),
+        isa: isa(&bench.order.setup),
+        params: opened.model.spec().params(),
+        weight_bytes: plan.weight_bytes(),
+        format: main_format(&plan),
+        not_in_format: opened.not_in_format,
+        prompt_ids: bench.prompt.clone(),
+        tokenize_ns: ready.tokenize_ns,
+        load: times,
+        reused,
+        memory: bench.session.memory(),
+        tokenizer_bytes: ready.tokenizer_bytes,
+        runtime_rss: worker.runtime_rss,
+    };
+    worker.bench = Some(bench);
+    worker.send(&Event::Loaded(Box::new(loaded)))?;
+    Ok(())
+}
+
+/// A model that is understood, but not in memory yet.
+struct Opened {
+    model: Model,
+    /// `None` for synthetic weights.
+    files: Option<MappedModel>,
+    /// Matrices that the format asked for cannot hold.
+    not_in_format: Vec<String>,
+}
+
+/// A session with room for what it is to run, and its prompt.
+struct Prepared {
+    session: Session,
+    ready: prompt::Ready,
+    lengths: Lengths,
+    /// The context still holds what the last job filled it with, and this one would.
+    is_filled: bool,
+    /// The weights came while the tokenizer was built.
+    is_beside: bool,
+}
+
+impl Opened {
+    /// Opens or makes the model of `order`.
+    fn open(order: &Load, descriptors: Vec<OwnedFd>) -> Result<Self, End> {
+        match &order.source {
+            Source::Synthetic { spec, format, seed } => {
+                let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
+                Ok(Self { not_in_format: not_in(*format, &model), model, files: None })
+            }
+            Source::Files { files, format } => {
+                let files = MappedModel::open(files, descriptors.into_iter().map(File::from))?;
+                let model = files.model(*format, order.kv)?;
+                let not_in_format = format.map(|format| not_in(format, &model)).unwrap_or_default();
+                Ok(Self { model, files: Some(files), not_in_format })
+            }
+        }
+    }
+
+    /// Gives the weights that are in memory to `order`.
+    fn reuse(
+        &self,
+        worker: &Worker,
+        order: &Load,
+        mut held: Workbench,
+        prompt: Making,
+    ) -> Result<Prepared, End> {
+        let ready = prompt.wait(worker)?;
+        let lengths = self.lengths(order, &ready.ids)?;
+        let of = |order: &Load| (order.depth, order.seed);
+        let is_filled = held.lengths == lengths && of(&held.order) == of(order);
+        if !is_filled {
+            held.session.reserve(lengths)?;
+        }
+        Ok(Prepared { session: held.session, ready, lengths, is_filled, is_beside: false })
+    }
+
+    /// Brings the weights into memory.
+    fn load(&self, worker: &Worker, order: &Load, prompt: Making) -> Result<Prepared, End> {
+        let is_mapped = matches!(self.files, Some(MappedModel::Gguf(_)));
+        let is_beside = is_mapped && matches!(prompt, Making::Text { .. });
+        if !is_beside {
+            let ready = prompt.wait(worker)?;
+            let lengths = self.lengths(order, &ready.ids)?;
+            let session = self.bring(worker, order, lengths)?;
+            return Ok(Prepared { session, ready, lengths, is_filled: false, is_beside });
+        }
+        // Mapped weights come while the tokenizer is built; how much room a text needs is known after both.
+        let mut session = self.bring(worker, order, 1.into())?;
+        let ready = prompt.wait(worker)?;
+        let lengths = self.lengths(order, &ready.ids)?;
+        self.check_memory(order, lengths)?;
+        session.reserve(lengths)?;
+        Ok(Prepared { session, ready, lengths, is_filled: false, is_beside })
+    }
+
+    fn bring(&self, worker: &Worker, order: &Load, lengths: Lengths) -> Result<Session, End> {
+        self.check_memory(order, lengths)?;
         let mut told = 0;
         let control = worker.control.try_clone()?;
         let mut report = |done: u64, total: u64| {
@@ -135,108 +209,35 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
                 let _ = super::channel::send(&control, &event, &[]);
             }
         };
-        Ok(model.load(lengths, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?)
-    };
-    let room = |ready: &prompt::Ready| lengths(&order, &ready.ids, max_context);
-    let (mut is_filled, mut is_beside) = (false, false);
-    let (session, ready, lengths) = match (held, making) {
-        (Some(mut bench), making) => {
-            let ready = making.wait(worker)?;
-            let lengths = room(&ready)?;
-            // What the last job filled the context with is what this one would.
-            let of = |order: &Load| (order.depth, order.seed);
-            is_filled = bench.lengths == lengths && of(&bench.order) == of(&order);
-            if !is_filled {
-                bench.session.reserve(lengths)?;
-            }
-            (bench.session, ready, lengths)
-        }
-        // Mapped weights come while the tokenizer is built; how much room a text needs is known after both.
-        (None, making @ Making::Text { .. }) if matches!(origin, Origin::File { .. }) => {
-            is_beside = true;
-            let mut session = bring(worker, 1.into())?;
-            let ready = making.wait(worker)?;
-            let lengths = room(&ready)?;
-            fit(lengths)?;
-            session.reserve(lengths)?;
-            (session, ready, lengths)
-        }
-        (None, making) => {
-            let ready = making.wait(worker)?;
-            let lengths = room(&ready)?;
-            (bring(worker, lengths)?, ready, lengths)
-        }
-    };
-    origin.release_headers();
-    let prompt::Ready {
-        ids: prompt,
-        start_id,
-        tokenizer,
-        tokenizer_bytes,
-        tokenizer_ns,
-        tokenize_ns,
-        waited_ns,
-    } = ready;
-    let weights_ns = Monotonic.now_ns() - begin - open_ns - waited_ns;
-    // The text's own time is no part of loading, unless it passed beside it.
-    let waited_ns = waited_ns.saturating_sub(if is_beside { 0 } else { tokenize_ns });
-    let load = LoadTimes { open_ns, weights_ns, tokenizer_ns, waited_ns };
-    let plan = session.plan().clone();
-    let recorder = Recorder::new(plan.steps.len());
-    let mut bench = Workbench { key, origin, order, lengths, session, recorder, prompt, start_id, tokenizer };
-    fill(worker, &mut bench, is_filled)?;
-    let loaded = Loaded {
-        sites: plan.sites.clone(),
-        executor: bench.order.setup.executor.name().to_owned(),
-        isa: isa(&bench.order.setup),
-        params: model.spec().params(),
-        weight_bytes: plan.weight_bytes(),
-        format: main_format(&plan),
-        not_in_format,
-        prompt_ids: bench.prompt.clone(),
-        tokenize_ns,
-        load,
-        reused,
-        memory: bench.session.memory(),
-        tokenizer_bytes,
-        runtime_rss: worker.runtime_rss,
-    };
-    worker.bench = Some(bench);
-    worker.send(&Event::Loaded(Box::new(loaded)))?;
-    Ok(())
-}
+        Ok(self.model.load(lengths, &order.setup, &mut Loading::new(&worker.cancel, &mut report))?)
+    }
 
-type Opened = (Key, Model, Origin, Vec<String>);
+    fn check_memory(&self, order: &Load, lengths: Lengths) -> Result<(), End> {
+        let needed = self.model.requirements(lengths, &order.setup).total();
+        match order.memory_limit.filter(|&limit| needed > limit) {
+            None => Ok(()),
+            Some(limit) => Err(End::Failed(format!(
+                "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
+                 model or format, or a shorter context",
+                needed >> 20,
+                limit >> 20
+            ))),
+        }
+    }
 
-/// Understands the model without bringing it into memory.
-fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
-    let key = |weights| Key { weights, kv: order.kv, setup: order.setup };
-    match &order.source {
-        Source::Synthetic { spec, format, seed } => {
-            let text = serde_json::to_string(&(GENERATOR_VERSION, spec, format, seed))
-                .map_err(|error| End::Failed(error.to_string()))?;
-            let model = Model::synthetic((**spec).clone(), *format, *seed, order.kv)?;
-            let names = not_in(*format, &model);
-            Ok((key(Weights::Synthetic(text.clone())), model, Origin::Synthetic(text), names))
-        }
-        Source::Gguf { name } => {
-            let file = files.into_iter().next();
-            let file = map(file, name)?;
-            let model = Model::gguf(file.clone(), order.kv)?;
-            let header =
-                Gguf::parse(file.bytes(), file.name()).map_err(|error| End::Failed(error.to_string()))?;
-            let header_length = header.header_length();
-            let key = key(Weights::File(file.identity()));
-            Ok((key, model, Origin::File { file, header_length }, Vec::new()))
-        }
-        Source::Directory { name, files: names, format } => {
-            let mut descriptors = files.into_iter();
-            let map = |file: &String| Ok((file.clone(), map(descriptors.next(), &format!("{name}/{file}"))?));
-            let files = names.iter().map(map).collect::<Result<Vec<_>, End>>()?;
-            let model = Model::directory(&files, *format, order.kv)?;
-            let identities = files.iter().map(|(_, file)| file.identity()).collect();
-            let names = format.map(|format| not_in(format, &model)).unwrap_or_default();
-            Ok((key(Weights::Directory(identities, *format)), model, Origin::Directory(files), names))
+    /// Tokens that the cache must hold; those that it is filled with before a run count as prompt.
+    fn lengths(&self, order: &Load, prompt: &[u32]) -> Result<Lengths, End> {
+        let max_context = self.model.spec().max_context;
+        let prompt = prompt.len() as u64;
+        let fed = u64::from(prompt == 0 && order.depth == 0);
+        let needed = u64::from(order.depth) + prompt + u64::from(order.generate) + fed;
+        match u32::try_from(needed).ok().filter(|&needed| needed <= max_context) {
+            Some(needed) => Ok(Lengths { prompt: needed - order.generate, total: needed.max(1) }),
+            None => Err(End::Failed(format!(
+                "depth {} + prompt {prompt} + generate {} are longer than the model's context of {max_context} tokens: \
+                 ask for fewer",
+                order.depth, order.generate
+            ))),
         }
     }
 }
@@ -245,52 +246,6 @@ fn open(order: &Load, files: Vec<OwnedFd>) -> Result<Opened, End> {
 fn not_in(format: WeightFormat, model: &Model) -> Vec<String> {
     let matrices = model.plan().tensors.iter().filter(|(tensor, _)| !tensor.role.is_small());
     matrices.filter(|(_, stored)| *stored != format).map(|(tensor, _)| tensor.name.clone()).collect()
-}
-
-/// Maps a file that came along.
-fn map(descriptor: Option<OwnedFd>, name: &str) -> Result<Arc<MappedFile>, End> {
-    let descriptor = descriptor.ok_or_else(|| End::Failed(format!("{name}: no descriptor came along")))?;
-    MappedFile::new(File::from(descriptor), name)
-        .map(Arc::new)
-        .map_err(|error| End::Failed(error.to_string()))
-}
-
-/// Identity of a directory: that of its configuration and weights, by name. Tokenizer and templates are not
-/// part of it.
-fn directory_hash(files: &[(String, Arc<MappedFile>)]) -> String {
-    let identity = |(name, file): &(String, Arc<MappedFile>)| {
-        let counts = name == "config.json" || name.ends_with(".safetensors");
-        let bytes = file.bytes();
-        counts.then(|| format!("{} {name}\n", identity_hash(bytes, header_length(name, bytes))))
-    };
-    let mut lines: Vec<String> = files.iter().filter_map(identity).collect();
-    lines.sort_unstable();
-    let text = lines.concat();
-    identity_hash(text.as_bytes(), text.len())
-}
-
-/// Bytes of a file before its weights: all of a file that holds none.
-fn header_length(name: &str, bytes: &[u8]) -> usize {
-    if !name.ends_with(".safetensors") {
-        return bytes.len();
-    }
-    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
-    usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX)
-}
-
-/// Tokens that the cache must hold; those that it is filled with before a run count as prompt.
-fn lengths(order: &Load, prompt: &[u32], max_context: u32) -> Result<Lengths, End> {
-    let prompt = prompt.len() as u64;
-    let fed = u64::from(prompt == 0 && order.depth == 0);
-    let needed = u64::from(order.depth) + prompt + u64::from(order.generate) + fed;
-    match u32::try_from(needed).ok().filter(|&needed| needed <= max_context) {
-        Some(needed) => Ok(Lengths { prompt: needed - order.generate, total: needed.max(1) }),
-        None => Err(End::Failed(format!(
-            "depth {} + prompt {prompt} + generate {} are longer than the model's context of {max_context} tokens: \
-             ask for fewer",
-            order.depth, order.generate
-        ))),
-    }
 }
 
 /// Fills the context to the depth that was asked for, once; repetitions go back to it, and so do later jobs that

@@ -3,24 +3,16 @@
 //! Tokenizers hold patterns, and templates are programs; both come with the model. So they are watched (see
 //! [`crate::watch`]): one that does not end in time fails the job, and the worker ends with it.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use slmscope_engine::clock::{Clock, Monotonic};
-use slmscope_engine::gguf::Gguf;
-use slmscope_engine::map::MappedFile;
-use slmscope_engine::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
+use slmscope_engine::mapped_model::MappedModel;
+use slmscope_engine::tokenizer::{Tokenizer, TokenizerError};
 use slmscope_profiles::stats::SplitMix;
 
 use super::protocol::{Load, Prompt};
 use super::{End, Worker};
 use crate::watch::{self, Limits, Watched};
-
-/// The files that bring tokenizer and template.
-pub(super) enum TextFiles {
-    Gguf(Arc<MappedFile>),
-    Directory(Vec<(String, Arc<MappedFile>)>),
-}
 
 /// A prompt that is ready to be fed.
 #[derive(Default)]
@@ -54,7 +46,7 @@ pub(super) enum Making {
 pub(super) fn begin(
     worker: &Worker,
     order: &Load,
-    files: Option<TextFiles>,
+    files: Option<MappedModel>,
     rows: u32,
 ) -> Result<Making, End> {
     let prompt = match &order.prompt {
@@ -98,17 +90,9 @@ fn own_memory(worker: &Worker) -> Option<u64> {
     worker.statm.as_ref().and_then(watch::own_memory)
 }
 
-fn from_text(prompt: &Prompt, files: &TextFiles, rows: u32) -> Result<Ready, TokenizerError> {
+fn from_text(prompt: &Prompt, files: &MappedModel, rows: u32) -> Result<Ready, TokenizerError> {
     let begin = Monotonic.now_ns();
-    let (tokenizer, template) = match files {
-        TextFiles::Gguf(file) => {
-            let gguf = Gguf::parse(file.bytes(), file.name())?;
-            (Tokenizer::from_gguf(&gguf)?, ChatTemplate::from_gguf(&gguf))
-        }
-        TextFiles::Directory(files) => {
-            (Tokenizer::from_directory(files)?, ChatTemplate::from_directory(files))
-        }
-    };
+    let (tokenizer, template) = (files.tokenizer()?, files.chat_template());
     tokenizer.check_rows(rows)?;
     let tokenizer_ns = Monotonic.now_ns() - begin;
     let begin = Monotonic.now_ns();

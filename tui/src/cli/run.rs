@@ -15,7 +15,6 @@ use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
-use crate::report;
 use crate::model_source;
 use crate::report;
 use crate::style::Style;

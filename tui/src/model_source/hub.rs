@@ -12,17 +12,16 @@ mod remote;
 mod tests;
 mod transfer;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hf_hub::{Cache, CacheRepo, Repo};
-use slmscope_profiles::model_files::{self, Content, INDEX};
+use slmscope_profiles::model_files::{INDEX, ModelFiles};
 
 use self::reference::Reference;
 use self::remote::{Remote, RemoteError};
-use super::directory;
+use super::directory::{self, DirectoryError};
 use super::{ChosenModel, file};
 use crate::failure::Failure;
 
@@ -81,7 +80,7 @@ fn fetch(settings: &Settings, reference: &Reference) -> Result<ChosenModel, Fail
             Err(fail(absent(settings, &format!("the hub cannot be reached: {why}"))))
         }
         Err(Stop::Remote(error)) => Err(fail(error.explain(settings))),
-        Err(Stop::Model(problem)) => Err(fail(problem)),
+        Err(Stop::Model(error)) => Err(fail(error.to_string())),
         Err(Stop::Local(failure)) => Err(failure),
         Ok(chosen) => Ok(chosen),
     }
@@ -96,7 +95,7 @@ enum Stop {
     /// The hub, or the way to it.
     Remote(RemoteError),
     /// Its files make no model.
-    Model(String),
+    Model(DirectoryError),
     /// A file that is here cannot be opened.
     Local(Failure),
 }
@@ -107,27 +106,26 @@ impl From<RemoteError> for Stop {
     }
 }
 
+impl From<DirectoryError> for Stop {
+    fn from(error: DirectoryError) -> Self {
+        Self::Model(error)
+    }
+}
+
 /// Asks the hub, and fetches what is not in the cache.
 fn from_hub(remote: &Remote, cached: &CacheRepo, reference: &Reference) -> Result<ChosenModel, Stop> {
     let label = &reference.repo;
-    let open = |name: &str, path: PathBuf| file(&format!("{label}/{name}"), &path).map_err(Stop::Local);
     if let Some(name) = &reference.file {
-        return open(name, remote.file(cached, name)?);
+        let path = remote.file(cached, name)?;
+        return file(&format!("{label}/{name}"), &path).map_err(Stop::Local);
     }
-    match model_files::select(&remote.names()?).map_err(Stop::Model)? {
-        Content::Gguf(name) => open(&name, remote.file(cached, &name)?),
-        Content::Directory(mut names) => {
-            if names.iter().any(|name| name == INDEX) {
-                let index = remote.file(cached, INDEX)?;
-                names.extend(directory::read_shards(&index).map_err(Stop::Model)?);
-            }
-            let mut files = Vec::new();
-            for name in names {
-                files.push((remote.file(cached, &name)?, name));
-            }
-            directory::open_files(label, files.into_iter()).map_err(Stop::Local)
-        }
+    let mut files = ModelFiles::select(label, &remote.names()?).map_err(DirectoryError::from)?;
+    if files.needs_shards() {
+        directory::add_shards(&mut files, &remote.file(cached, INDEX)?)?;
     }
+    let places =
+        files.within().iter().map(|name| remote.file(cached, name)).collect::<Result<Vec<_>, _>>()?;
+    directory::open_files(&files, &places).map_err(Stop::Local)
 }
 
 /// Takes the model from the cache alone. `None` if it is not there, or not all of it.
@@ -136,22 +134,19 @@ fn from_cache(cached: &CacheRepo, reference: &Reference) -> Result<Option<Chosen
     if let Some(name) = &reference.file {
         return cached.get(name).map(|path| file(&format!("{label}/{name}"), &path)).transpose();
     }
-    // The configuration or a GGUF file leads to the snapshot: the library tells places of files only.
+    // The configuration or a GGUF file leads to the snapshot: the library has places of files only.
     let Some(snapshot) = snapshot(cached) else { return Ok(None) };
-    let names: BTreeSet<String> = directory::names(&snapshot).unwrap_or_default();
-    match model_files::select(&names) {
-        Ok(Content::Directory(mut files)) => {
-            if names.contains(INDEX) {
-                files.extend(directory::read_shards(&snapshot.join(INDEX)).map_err(Failure::error)?);
-            }
-            if files.iter().any(|name| !snapshot.join(name).exists()) {
-                return Ok(None);
-            }
-            directory::open_files(label, files.into_iter().map(|name| (snapshot.join(&name), name))).map(Some)
-        }
-        Ok(Content::Gguf(name)) => file(&format!("{label}/{name}"), &snapshot.join(&name)).map(Some),
-        Err(_) => Ok(None),
+    let names = directory::names(&snapshot).unwrap_or_default();
+    let Ok(mut files) = ModelFiles::select(label, &names) else { return Ok(None) };
+    if files.needs_shards() {
+        let added = directory::add_shards(&mut files, &snapshot.join(INDEX));
+        added.map_err(|error| Failure::error(format!("the model {label} {error}")))?;
     }
+    let places: Vec<_> = files.within().iter().map(|name| snapshot.join(name)).collect();
+    if places.iter().any(|place| !place.exists()) {
+        return Ok(None);
+    }
+    directory::open_files(&files, &places).map(Some)
 }
 
 /// The folder of the revision that was fetched last.

@@ -1,7 +1,6 @@
 //! Files of synthetic weights, read back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use slmscope_profiles::catalogue;
@@ -47,7 +46,9 @@ fn a_file_computes_what_the_same_weights_compute_without_one() {
         assert_eq!((exported.architecture, exported.notes.len()), ("llama", 0));
         assert_eq!(exported.bytes, std::fs::metadata(&path).unwrap().len());
         assert!(exported.in_f16.is_empty());
-        let file = Model::gguf(Arc::new(MappedFile::open(&path).unwrap()), KvFormat::F32).unwrap();
+        let file =
+            Model::gguf(&GgufFile::open(Arc::new(MappedFile::open(&path).unwrap())).unwrap(), KvFormat::F32)
+                .unwrap();
         let made = Model::synthetic(spec.clone(), format, 7, KvFormat::F32).unwrap();
         assert_eq!(file.spec(), made.spec());
         assert_eq!(logits(&file), logits(&made), "{format}");
@@ -60,9 +61,8 @@ fn the_vocabulary_gives_text_back() {
     let path = folder.path().join("m.gguf");
     let spec = DecoderSpec { vocab: 2000, ..tiny_spec() };
     written(&order(&spec, WeightFormat::F16, &path)).unwrap();
-    let file = MappedFile::open(&path).unwrap();
-    let gguf = Gguf::parse(file.bytes(), file.name()).unwrap();
-    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let file = GgufFile::open(Arc::new(MappedFile::open(&path).unwrap())).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&file.gguf()).unwrap();
     let text = "the quick brown fox: Ünicode, 漢字 & 42";
     let ids = tokenizer.encode(text, true).unwrap();
     assert_eq!(ids.first(), Some(&1));
@@ -124,7 +124,8 @@ fn every_model_of_the_catalogue_is_described_or_refused_by_name() {
         file.set_len(bytes).unwrap();
         if let Err(error) = check(&order, &described, &path) {
             let file = MappedFile::open(&path).unwrap();
-            let parsed = Gguf::parse(file.bytes(), file.name()).unwrap();
+            let file = GgufFile::open(Arc::new(file)).unwrap();
+            let parsed = file.gguf();
             let found = reader::read(&parsed).map(|read| DecoderSpec { layers: Vec::new(), ..read.spec });
             let wanted = DecoderSpec { layers: Vec::new(), ..described.spec };
             wrong.push(format!("{}: {error}\n  {wanted:?}\n  {found:?}", row.id));

@@ -1,4 +1,6 @@
-//! Metadata values, which stay where they are in the file.
+//! Metadata values: parsed once, their bytes stay in the file.
+
+use std::ops::Range;
 
 use super::cursor::Cursor;
 use super::error::{GgufError, Problem};
@@ -27,6 +29,32 @@ impl Value<'_> {
             Self::Bool(value) => format!("the truth value {value}"),
             Self::String(_) => "a string".to_owned(),
             Self::Array(array) => format!("an array of {} {}", array.len(), array.element.plural()),
+        }
+    }
+}
+
+/// A metadata value as the header keeps it: strings and arrays by their place in the file.
+#[derive(Clone, Debug)]
+pub(super) enum Stored {
+    Integer(i128),
+    Float(f64),
+    Bool(bool),
+    String(Range<usize>),
+    Array { element: Kind, length: usize, range: Range<usize> },
+}
+
+impl Stored {
+    /// The value, with the bytes that `file` has in its places: none where the file has been cut off since.
+    pub(super) fn of<'a>(&self, file: &'a [u8]) -> Value<'a> {
+        let at = |range: &Range<usize>| file.get(range.clone()).unwrap_or_default();
+        match self {
+            &Self::Integer(value) => Value::Integer(value),
+            &Self::Float(value) => Value::Float(value),
+            &Self::Bool(value) => Value::Bool(value),
+            Self::String(range) => Value::String(at(range)),
+            &Self::Array { element, length, ref range } => {
+                Value::Array(Array { element, length, bytes: at(range) })
+            }
         }
     }
 }
@@ -161,19 +189,21 @@ impl<'a> Iterator for Strings<'a> {
 impl ExactSizeIterator for Strings<'_> {}
 
 /// Reads the type and the value of `key`.
-pub(super) fn read<'a>(cursor: &mut Cursor<'a>, key: &str) -> Result<Value<'a>, GgufError> {
+pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Stored, GgufError> {
     let what = || format!("the value of {key}");
     match kind(cursor, key)? {
-        Kind::Array => array(cursor, key).map(Value::Array),
+        Kind::Array => array(cursor, key),
         Kind::String => {
             let length = cursor.u64(what)?;
-            cursor.take(length, what).map(Value::String)
+            let start = cursor.position();
+            cursor.take(length, what)?;
+            Ok(Stored::String(start..cursor.position()))
         }
-        Kind::Bool => Ok(Value::Bool(cursor.take(1, what)? != [0])),
+        Kind::Bool => Ok(Stored::Bool(cursor.take(1, what)? != [0])),
         kind @ (Kind::F32 | Kind::F64) => {
-            Ok(Value::Float(float(kind, cursor.take(kind.least_bytes() as u64, what)?)))
+            Ok(Stored::Float(float(kind, cursor.take(kind.least_bytes() as u64, what)?)))
         }
-        kind => Ok(Value::Integer(integer(kind, cursor.take(kind.least_bytes() as u64, what)?))),
+        kind => Ok(Stored::Integer(integer(kind, cursor.take(kind.least_bytes() as u64, what)?))),
     }
 }
 
@@ -185,7 +215,7 @@ fn kind(cursor: &mut Cursor<'_>, key: &str) -> Result<Kind, GgufError> {
     })
 }
 
-fn array<'a>(cursor: &mut Cursor<'a>, key: &str) -> Result<Array<'a>, GgufError> {
+fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Stored, GgufError> {
     let offset = cursor.position();
     let element = kind(cursor, key)?;
     if element == Kind::Array {
@@ -193,19 +223,18 @@ fn array<'a>(cursor: &mut Cursor<'a>, key: &str) -> Result<Array<'a>, GgufError>
     }
     let what = || format!("the array {key}");
     let length = cursor.count(element.least_bytes(), usize::MAX, what)?;
-    if element != Kind::String {
+    let start = cursor.position();
+    if element == Kind::String {
+        for index in 0..length {
+            let what = || format!("string {index} of {key}");
+            let bytes = cursor.u64(what)?;
+            cursor.take(bytes, what)?;
+        }
+    } else {
         // Cannot overflow: `count` has seen that the file holds them.
-        let bytes = cursor.take((length * element.least_bytes()) as u64, what)?;
-        return Ok(Array { element, length, bytes });
+        cursor.take((length * element.least_bytes()) as u64, what)?;
     }
-    let mut walk = *cursor;
-    for index in 0..length {
-        let what = || format!("string {index} of {key}");
-        let bytes = walk.u64(what)?;
-        walk.take(bytes, what)?;
-    }
-    let bytes = cursor.take((walk.position() - cursor.position()) as u64, what)?;
-    Ok(Array { element, length, bytes })
+    Ok(Stored::Array { element, length, range: start..cursor.position() })
 }
 
 /// The integer in `bytes`, which hold exactly one value of `kind`.

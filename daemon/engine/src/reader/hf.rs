@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::model_files::{CONFIG, INDEX, SINGLE};
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::TensorSpec;
 
@@ -30,9 +31,6 @@ use families::Family;
 use layout::{Layout, Part};
 use names::Stored;
 
-const CONFIG: &str = "config.json";
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 /// What a table's first byte must be a multiple of to be read as it lies.
 const ALIGNMENT: usize = 4;
 

@@ -85,14 +85,14 @@ impl ChatTemplate {
         let config: TokenizerConfig = directory::json(files, "tokenizer_config.json")?.unwrap_or_default();
         let text = |token: &Option<SpecialToken>| token.as_ref().map_or("", SpecialToken::text).to_owned();
         let (bos, eos) = (text(&config.bos_token), text(&config.eos_token));
-        if let Some((file, bytes)) = directory::find(files, "chat_template.jinja") {
+        if let Some((file, bytes)) = directory::find(files, "chat_template.jinja")? {
             let source = std::str::from_utf8(bytes).map_err(|_| TokenizerError::Template {
                 file: file.to_owned(),
                 problem: "is not UTF-8".to_owned(),
             })?;
             return Self::new(file.to_owned(), source, bos, eos);
         }
-        let file = directory::find(files, "tokenizer_config.json")
+        let file = directory::find(files, "tokenizer_config.json")?
             .map_or_else(|| directory::directory_name(files), |(file, _)| file.to_owned());
         match config.chat_template.and_then(Templates::default) {
             Some(source) => Self::new(file, &source, bos, eos),

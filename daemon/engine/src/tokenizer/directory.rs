@@ -11,6 +11,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use slmscope_profiles::model_files::{CONFIG, max_bytes};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
@@ -28,10 +29,6 @@ const SENTENCE_PIECE: &str = "tokenizer.model";
 const TIKTOKEN: &str = "qwen.tiktoken";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
-/// The largest known has 33 MB.
-const MOST_TOKENIZER: usize = 256 << 20;
-/// The largest of the other files known has 2 MB.
-const MOST_CONFIG: usize = 16 << 20;
 /// Tokenizers that cut words as GPT-2's does.
 const LIKE_GPT2: [&str; 4] =
     ["GPT2Tokenizer", "GPT2TokenizerFast", "CodeGenTokenizer", "CodeGenTokenizerFast"];
@@ -95,14 +92,11 @@ impl Ids {
 /// The tokenizer of a directory.
 pub(super) fn read(files: &Files) -> Result<Kind, TokenizerError> {
     let config: TokenizerConfig = json(files, "tokenizer_config.json")?.unwrap_or_default();
-    let mut library = if let Some((name, bytes)) = find(files, TOKENIZER) {
-        check_size(name, bytes, MOST_TOKENIZER)?;
+    let mut library = if let Some((name, bytes)) = find(files, TOKENIZER)? {
         Library::parse(name, bytes)?
-    } else if let Some((name, bytes)) = find(files, SENTENCE_PIECE) {
-        check_size(name, bytes, MOST_TOKENIZER)?;
+    } else if let Some((name, bytes)) = find(files, SENTENCE_PIECE)? {
         return Ok(Kind::Embedded(Box::new(sentencepiece::read(files, &config, name, bytes)?)));
-    } else if let Some((name, bytes)) = find(files, TIKTOKEN) {
-        check_size(name, bytes, MOST_TOKENIZER)?;
+    } else if let Some((name, bytes)) = find(files, TIKTOKEN)? {
         return Ok(Kind::Embedded(Box::new(tiktoken::read(files, &config, name, bytes)?)));
     } else {
         from_vocabulary(files, &config)?
@@ -112,28 +106,29 @@ pub(super) fn read(files: &Files) -> Result<Kind, TokenizerError> {
     Ok(Kind::Library(Box::new(library)))
 }
 
-/// A file of the directory: its name for messages, and its bytes.
-pub(super) fn find<'f>(files: &'f Files, name: &str) -> Option<(&'f str, &'f [u8])> {
-    let (_, map) = files.iter().find(|(found, _)| found == name)?;
-    Some((map.name(), map.bytes()))
+/// A file of the directory: its name for messages, and its bytes. `None` if there is none.
+pub(super) fn find<'f>(files: &'f Files, name: &str) -> Result<Option<(&'f str, &'f [u8])>, TokenizerError> {
+    let Some((_, map)) = files.iter().find(|(found, _)| found == name) else { return Ok(None) };
+    let (file, bytes) = (map.name(), map.bytes());
+    match max_bytes(name) {
+        Some(limit) if bytes.len() as u64 > limit => Err(TokenizerError::File {
+            file: file.to_owned(),
+            problem: format!(
+                "has {} bytes, and no real one exceeds {limit}; fetch the file again",
+                bytes.len()
+            ),
+        }),
+        _ => Ok(Some((file, bytes))),
+    }
 }
 
 /// A small file of the directory as JSON. `None` if there is none.
 pub(super) fn json<T: DeserializeOwned>(files: &Files, name: &str) -> Result<Option<T>, TokenizerError> {
-    let Some((file, bytes)) = find(files, name) else { return Ok(None) };
-    check_size(file, bytes, MOST_CONFIG)?;
+    let Some((file, bytes)) = find(files, name)? else { return Ok(None) };
     serde_json::from_slice(bytes).map(Some).map_err(|error| TokenizerError::File {
         file: file.to_owned(),
         problem: format!("is not the JSON that it should be: {error}; fetch the file again"),
     })
-}
-
-fn check_size(file: &str, bytes: &[u8], limit: usize) -> Result<(), TokenizerError> {
-    if bytes.len() <= limit {
-        return Ok(());
-    }
-    let problem = format!("has {} bytes, and no real one exceeds {limit}; fetch the file again", bytes.len());
-    Err(TokenizerError::File { file: file.to_owned(), problem })
 }
 
 /// The name of the directory, for messages about what is missing from it.
@@ -145,8 +140,8 @@ pub(super) fn directory_name(files: &Files) -> String {
 /// GPT-2's tokenizer as it was published: its own way of cutting words, a vocabulary and a list of merges.
 fn from_vocabulary(files: &Files, config: &TokenizerConfig) -> Result<Library, TokenizerError> {
     let missing = || TokenizerError::Missing { file: directory_name(files) };
-    let (file, _) = find(files, VOCABULARY).ok_or_else(missing)?;
-    let (merges_file, merges) = find(files, MERGES).ok_or_else(missing)?;
+    let (file, _) = find(files, VOCABULARY)?.ok_or_else(missing)?;
+    let (merges_file, merges) = find(files, MERGES)?.ok_or_else(missing)?;
     let class = config.tokenizer_class.as_deref().unwrap_or("");
     if !LIKE_GPT2.contains(&class) {
         let problem = format!(
@@ -156,7 +151,6 @@ fn from_vocabulary(files: &Files, config: &TokenizerConfig) -> Result<Library, T
         return Err(TokenizerError::File { file: file.to_owned(), problem });
     }
     let vocabulary: Vocab = json(files, VOCABULARY)?.ok_or_else(missing)?;
-    check_size(merges_file, merges, MOST_CONFIG)?;
     let merges = read_merges(merges_file, merges)?;
     let built = fenced(|| {
         let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build()?;
@@ -215,7 +209,7 @@ pub(super) fn marks(
     is_special: &dyn Fn(u32) -> bool,
 ) -> Result<Marks, TokenizerError> {
     let id_of = |token: &Option<SpecialToken>| id(token.as_ref()?.text());
-    let model: Ends = json(files, "config.json")?.unwrap_or_default();
+    let model: Ends = json(files, CONFIG)?.unwrap_or_default();
     let generation: Ends = json(files, "generation_config.json")?.unwrap_or_default();
     let is_token = |id: &u32| (*id as usize) < size;
     let first = |ids: &Option<Ids>| ids.as_ref()?.as_slice().first().copied().filter(is_token);

@@ -4,6 +4,7 @@
 mod config;
 
 use serde_json::Value;
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::model::Model;
 use slmscope_profiles::format::KvFormat;
 
@@ -301,8 +302,8 @@ impl Conversion {
             .collect();
         let mut fields = vec![("general.architecture", Field::Str(self.architecture))];
         fields.extend(keys.iter().map(|(key, field)| (key.as_str(), field.clone())));
-        let file = mapped("converted.gguf", &whole(&fields, &for_gguf(&stored)));
-        Model::gguf(file, KvFormat::F32).unwrap_or_else(|error| panic!("{}: {error}", self.architecture))
+        let file = GgufFile::open(mapped("converted.gguf", &whole(&fields, &for_gguf(&stored)))).unwrap();
+        Model::gguf(&file, KvFormat::F32).unwrap_or_else(|error| panic!("{}: {error}", self.architecture))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::setup::Setup;
@@ -14,8 +15,8 @@ use crate::passes::{setups, verified};
 
 fn check(path: &Path, setup: &Setup) {
     let name = path.file_stem().unwrap().to_str().unwrap();
-    let file = Arc::new(MappedFile::open(path).unwrap());
-    let model = Model::gguf(file, KvFormat::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file = GgufFile::open(Arc::new(MappedFile::open(path).unwrap())).unwrap();
+    let model = Model::gguf(&file, KvFormat::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
     let report = verified(&model, &path.with_extension("json"), setup);
     assert!(report.pass, "{name} {setup:?}: {report:#?}");
     eprintln!("{name} {:?} {}: {:?}", setup.executor, setup.isa, report.cases);

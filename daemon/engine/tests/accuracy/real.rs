@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::kernels::Isa;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
@@ -21,7 +22,9 @@ fn check(model: &str, golden: &str, setup: &Setup) {
         return eprintln!("skipped: {} does not exist", path.display());
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/real").join(golden);
-    let model = Model::gguf(Arc::new(MappedFile::open(&path).unwrap()), KvFormat::F32).unwrap();
+    let model =
+        Model::gguf(&GgufFile::open(Arc::new(MappedFile::open(&path).unwrap())).unwrap(), KvFormat::F32)
+            .unwrap();
     let report = verified(&model, &golden, setup);
     assert!(report.pass, "{} {setup:?}: {report:#?}", path.display());
     eprintln!("{} {setup:?}: best id at {:.3}: {:?}", path.display(), report.top1, report.cases);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::setup::Setup;
@@ -23,7 +24,7 @@ fn goldens() -> PathBuf {
 
 fn gguf(name: &str) -> Model {
     let path = goldens().join("gguf").join(name);
-    Model::gguf(Arc::new(MappedFile::open(&path).unwrap()), KvFormat::F32).unwrap()
+    Model::gguf(&GgufFile::open(Arc::new(MappedFile::open(&path).unwrap())).unwrap(), KvFormat::F32).unwrap()
 }
 
 fn golden_json(name: &str) -> Value {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use mutate::Mutator;
 use slmscope_engine::fuzz::{TARGETS, Target, checkpoint_files};
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::reader::hf::config_spec;
@@ -103,7 +104,9 @@ fn seeds_are_right_files() {
         files
     };
     for (path, bytes) in whole("gguf") {
-        let read = Model::gguf(mapped(&bytes), KvFormat::F16);
+        let file =
+            GgufFile::open(mapped(&bytes)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let read = Model::gguf(&file, KvFormat::F16);
         assert!(read.is_ok(), "{}: {}", path.display(), read.err().unwrap());
     }
     for (path, bytes) in whole("checkpoint") {

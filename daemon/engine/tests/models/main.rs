@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use gguf_builder::{Field, whole};
 use slmscope_engine::clock::Monotonic;
 use slmscope_engine::error::LoadError;
+use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
@@ -96,7 +97,8 @@ impl Draft {
         fields.extend(self.plain.iter().cloned());
         let mut stored = tempfile::NamedTempFile::new().unwrap();
         stored.write_all(&whole(&fields, &self.tensors)).unwrap();
-        Model::gguf(Arc::new(MappedFile::open(stored.path()).unwrap()), KvFormat::F32)
+        let file = GgufFile::open(Arc::new(MappedFile::open(stored.path()).unwrap()))?;
+        Model::gguf(&file, KvFormat::F32)
     }
 
     /// The error that opening gives, as people read it.

@@ -1,12 +1,10 @@
 //! `config.json`: typed access to its keys under their names of different years.
 
 use serde_json::{Map, Value};
+use slmscope_profiles::model_files::{CONFIG, max_bytes};
 
 use super::multimodal;
 use crate::error::LoadError;
-
-/// Beyond any configuration; real ones have a few kilobytes.
-const LONGEST: usize = 4 << 20;
 
 /// A parsed file: the keys of its text model.
 pub(super) struct Parsed {
@@ -27,8 +25,8 @@ pub(super) struct Config<'a> {
 /// Parses the text of a configuration.
 pub(super) fn parse(file: &str, text: &[u8]) -> Result<Parsed, LoadError> {
     let problem = |problem: String| LoadError::Config { file: file.to_owned(), problem };
-    if text.len() > LONGEST {
-        return Err(problem(format!("has {} bytes; a configuration has a few thousand", text.len())));
+    if let Some(limit) = max_bytes(CONFIG).filter(|&limit| text.len() as u64 > limit) {
+        return Err(problem(format!("has {} bytes, and no real one exceeds {limit}", text.len())));
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(map)) => Ok(match multimodal::text_model(&map) {
