@@ -3,25 +3,24 @@
 
 mod bpe;
 mod chat;
+mod config;
 mod decoder;
 mod directory;
 mod embedded;
 mod ends;
 mod error;
+mod files;
 mod library;
 mod merge;
+mod pretokenizer;
 mod sentencepiece;
 mod special;
 mod spm;
 mod tiktoken;
 mod vocabulary;
 mod window;
-mod words;
-
-use std::sync::Arc;
 
 use crate::gguf::Gguf;
-use crate::map::MappedFile;
 use decoder::EmbeddedDecoder;
 use embedded::Embedded;
 use library::Library;
@@ -29,14 +28,12 @@ use window::LibraryDecoder;
 
 pub use chat::ChatTemplate;
 pub use error::TokenizerError;
-
-/// Files of a model's directory: the name of each within it, and its bytes.
-pub type Files = [(String, Arc<MappedFile>)];
+pub use files::Files;
 
 /// A tokenizer, independent of the file that it was read from.
-pub struct Tokenizer(Kind);
+pub struct Tokenizer(Implementation);
 
-enum Kind {
+enum Implementation {
     Embedded(Box<Embedded>),
     Library(Box<Library>),
 }
@@ -48,7 +45,7 @@ impl Tokenizer {
     /// [`TokenizerError::Missing`] if it describes none; the others for kinds that are not supported and for
     /// files that contradict themselves.
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, TokenizerError> {
-        Ok(Self(Kind::Embedded(Box::new(Embedded::from_gguf(gguf)?))))
+        Ok(Self(Implementation::Embedded(Box::new(Embedded::from_gguf(gguf)?))))
     }
 
     /// Builds the tokenizer that a model's directory holds, from `tokenizer.json` or, where there is none,
@@ -68,8 +65,8 @@ impl Tokenizer {
     /// the unknown either. Vocabularies of GGUF files give ids for every text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
         match &self.0 {
-            Kind::Embedded(embedded) => Ok(embedded.encode(text, add_special)),
-            Kind::Library(library) => library.encode(text, add_special),
+            Implementation::Embedded(embedded) => Ok(embedded.encode(text, add_special)),
+            Implementation::Library(library) => library.encode(text, add_special),
         }
     }
 
@@ -87,16 +84,18 @@ impl Tokenizer {
     /// Decodes ids as they come.
     pub fn decoder(&self) -> Decoder<'_> {
         Decoder(match &self.0 {
-            Kind::Embedded(embedded) => Way::Embedded(EmbeddedDecoder::new(embedded)),
-            Kind::Library(library) => Way::Library(LibraryDecoder::new(library)),
+            Implementation::Embedded(embedded) => {
+                DecoderImplementation::Embedded(EmbeddedDecoder::new(embedded))
+            }
+            Implementation::Library(library) => DecoderImplementation::Library(LibraryDecoder::new(library)),
         })
     }
 
     /// Whether `id` ends a generation: end of text, of turn or of message.
     pub fn is_eog(&self, id: u32) -> bool {
         let ends = match &self.0 {
-            Kind::Embedded(embedded) => &embedded.ends,
-            Kind::Library(library) => &library.marks.ends,
+            Implementation::Embedded(embedded) => &embedded.ends,
+            Implementation::Library(library) => &library.special.ends,
         };
         ends.binary_search(&id).is_ok()
     }
@@ -104,32 +103,32 @@ impl Tokenizer {
     /// The token that begins a text. `None` if the file names none.
     pub fn bos(&self) -> Option<u32> {
         match &self.0 {
-            Kind::Embedded(embedded) => embedded.bos,
-            Kind::Library(library) => library.marks.bos,
+            Implementation::Embedded(embedded) => embedded.bos,
+            Implementation::Library(library) => library.special.bos,
         }
     }
 
     /// The token that ends a text. `None` if the file names none.
     pub fn eos(&self) -> Option<u32> {
         match &self.0 {
-            Kind::Embedded(embedded) => embedded.eos,
-            Kind::Library(library) => library.marks.eos,
+            Implementation::Embedded(embedded) => embedded.eos,
+            Implementation::Library(library) => library.special.eos,
         }
     }
 
     /// Number of tokens. The model may have a few more, which pad its matrices.
     pub fn vocab_size(&self) -> usize {
         match &self.0 {
-            Kind::Embedded(embedded) => embedded.vocabulary.len(),
-            Kind::Library(library) => library.vocab_size(),
+            Implementation::Embedded(embedded) => embedded.vocabulary.len(),
+            Implementation::Library(library) => library.vocab_size(),
         }
     }
 
     /// The token `id` as the vocabulary spells it: `▁Paris`, `<|im_end|>`. `None` outside of it.
     pub fn token_text(&self, id: u32) -> Option<String> {
         match &self.0 {
-            Kind::Embedded(embedded) => embedded.vocabulary.text(id).map(str::to_owned),
-            Kind::Library(library) => library.token_text(id),
+            Implementation::Embedded(embedded) => embedded.vocabulary.text(id).map(str::to_owned),
+            Implementation::Library(library) => library.token_text(id),
         }
     }
 
@@ -144,8 +143,8 @@ impl Tokenizer {
     /// it cannot be padding.
     pub fn check_rows(&self, rows: u32) -> Result<(), TokenizerError> {
         let (file, tokens) = match &self.0 {
-            Kind::Embedded(embedded) => (&embedded.file, embedded.vocabulary.len()),
-            Kind::Library(library) => (&library.file, library.ordinary_tokens()),
+            Implementation::Embedded(embedded) => (&embedded.file, embedded.vocabulary.len()),
+            Implementation::Library(library) => (&library.file, library.ordinary_tokens()),
         };
         let most_padded = self.vocab_size().saturating_mul(5) / 4 + MOST_PADDING;
         if tokens > rows as usize || rows as usize > most_padded {
@@ -161,8 +160,8 @@ impl Tokenizer {
     pub fn check_ids(&self, ids: &[u32], rows: u32) -> Result<(), TokenizerError> {
         let Some(&id) = ids.iter().find(|&&id| id >= rows) else { return Ok(()) };
         let file = match &self.0 {
-            Kind::Embedded(embedded) => embedded.file.clone(),
-            Kind::Library(library) => library.file.clone(),
+            Implementation::Embedded(embedded) => embedded.file.clone(),
+            Implementation::Library(library) => library.file.clone(),
         };
         Err(TokenizerError::Row { file, id, text: self.token_text(id).unwrap_or_default(), rows })
     }
@@ -176,9 +175,9 @@ const MOST_PADDING: usize = 1024;
 ///
 /// A character may be spread over several tokens: it is held back until it is whole, so the pieces are always
 /// valid text and together the text of all ids.
-pub struct Decoder<'t>(Way<'t>);
+pub struct Decoder<'t>(DecoderImplementation<'t>);
 
-enum Way<'t> {
+enum DecoderImplementation<'t> {
     Embedded(EmbeddedDecoder<'t>),
     Library(LibraryDecoder<'t>),
 }
@@ -188,16 +187,16 @@ impl Decoder<'_> {
     /// Bytes that can be no part of a text, and ids outside of the vocabulary, become U+FFFD.
     pub fn push(&mut self, id: u32) -> String {
         match &mut self.0 {
-            Way::Embedded(decoder) => decoder.push(id),
-            Way::Library(decoder) => decoder.push(id),
+            DecoderImplementation::Embedded(decoder) => decoder.push(id),
+            DecoderImplementation::Library(decoder) => decoder.push(id),
         }
     }
 
     /// The rest: U+FFFD if the last character is not whole, else nothing.
     pub fn finish(self) -> String {
         match self.0 {
-            Way::Embedded(decoder) => decoder.finish(),
-            Way::Library(decoder) => decoder.finish(),
+            DecoderImplementation::Embedded(decoder) => decoder.finish(),
+            DecoderImplementation::Library(decoder) => decoder.finish(),
         }
     }
 }

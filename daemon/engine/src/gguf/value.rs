@@ -40,7 +40,7 @@ pub(super) enum Stored {
     Float(f64),
     Bool(bool),
     String(Range<usize>),
-    Array { element: Kind, length: usize, range: Range<usize> },
+    Array { element: ValueKind, length: usize, range: Range<usize> },
 }
 
 impl Stored {
@@ -61,7 +61,7 @@ impl Stored {
 
 /// The type of a metadata value, as numbered in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     U8,
     I8,
     U16,
@@ -77,22 +77,22 @@ pub(super) enum Kind {
     F64,
 }
 
-impl Kind {
+impl ValueKind {
     fn from_u32(number: u32) -> Option<Self> {
-        const KINDS: [Kind; 13] = [
-            Kind::U8,
-            Kind::I8,
-            Kind::U16,
-            Kind::I16,
-            Kind::U32,
-            Kind::I32,
-            Kind::F32,
-            Kind::Bool,
-            Kind::String,
-            Kind::Array,
-            Kind::U64,
-            Kind::I64,
-            Kind::F64,
+        const KINDS: [ValueKind; 13] = [
+            ValueKind::U8,
+            ValueKind::I8,
+            ValueKind::U16,
+            ValueKind::I16,
+            ValueKind::U32,
+            ValueKind::I32,
+            ValueKind::F32,
+            ValueKind::Bool,
+            ValueKind::String,
+            ValueKind::Array,
+            ValueKind::U64,
+            ValueKind::I64,
+            ValueKind::F64,
         ];
         KINDS.get(number as usize).copied()
     }
@@ -122,7 +122,7 @@ impl Kind {
 /// An array in a file's metadata: a view of its bytes, read element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
-    element: Kind,
+    element: ValueKind,
     length: usize,
     bytes: &'a [u8],
 }
@@ -141,20 +141,20 @@ impl<'a> Array<'a> {
     /// The elements as integers. `None` unless they are integers of any width, or truth values.
     pub fn integers(&self) -> Option<impl ExactSizeIterator<Item = i128> + 'a> {
         let kind = self.element;
-        let fits = !matches!(kind, Kind::F32 | Kind::F64 | Kind::String | Kind::Array);
+        let fits = !matches!(kind, ValueKind::F32 | ValueKind::F64 | ValueKind::String | ValueKind::Array);
         fits.then(|| self.bytes.chunks_exact(kind.least_bytes()).map(move |chunk| integer(kind, chunk)))
     }
 
     /// The elements as floats. `None` unless they are floats.
     pub fn floats(&self) -> Option<impl ExactSizeIterator<Item = f64> + 'a> {
         let kind = self.element;
-        let fits = matches!(kind, Kind::F32 | Kind::F64);
+        let fits = matches!(kind, ValueKind::F32 | ValueKind::F64);
         fits.then(|| self.bytes.chunks_exact(kind.least_bytes()).map(move |chunk| float(kind, chunk)))
     }
 
     /// The elements as strings, not checked to be UTF-8. `None` unless they are strings.
     pub fn strings(&self) -> Option<Strings<'a>> {
-        (self.element == Kind::String).then_some(Strings { bytes: self.bytes, left: self.length })
+        (self.element == ValueKind::String).then_some(Strings { bytes: self.bytes, left: self.length })
     }
 }
 
@@ -192,25 +192,25 @@ impl ExactSizeIterator for Strings<'_> {}
 pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Stored, GgufError> {
     let what = || format!("the value of {key}");
     match kind(cursor, key)? {
-        Kind::Array => array(cursor, key),
-        Kind::String => {
+        ValueKind::Array => array(cursor, key),
+        ValueKind::String => {
             let length = cursor.u64(what)?;
             let start = cursor.position();
             cursor.take(length, what)?;
             Ok(Stored::String(start..cursor.position()))
         }
-        Kind::Bool => Ok(Stored::Bool(cursor.take(1, what)? != [0])),
-        kind @ (Kind::F32 | Kind::F64) => {
+        ValueKind::Bool => Ok(Stored::Bool(cursor.take(1, what)? != [0])),
+        kind @ (ValueKind::F32 | ValueKind::F64) => {
             Ok(Stored::Float(float(kind, cursor.take(kind.least_bytes() as u64, what)?)))
         }
         kind => Ok(Stored::Integer(integer(kind, cursor.take(kind.least_bytes() as u64, what)?))),
     }
 }
 
-fn kind(cursor: &mut Cursor<'_>, key: &str) -> Result<Kind, GgufError> {
+fn kind(cursor: &mut Cursor<'_>, key: &str) -> Result<ValueKind, GgufError> {
     let offset = cursor.position();
     let found = cursor.u32(|| format!("the type of {key}"))?;
-    Kind::from_u32(found).ok_or_else(|| {
+    ValueKind::from_u32(found).ok_or_else(|| {
         cursor.error(offset, Problem::UnknownType { what: format!("the value of {key}"), found })
     })
 }
@@ -218,13 +218,13 @@ fn kind(cursor: &mut Cursor<'_>, key: &str) -> Result<Kind, GgufError> {
 fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Stored, GgufError> {
     let offset = cursor.position();
     let element = kind(cursor, key)?;
-    if element == Kind::Array {
+    if element == ValueKind::Array {
         return Err(cursor.error(offset, Problem::NestedArray { what: format!("the value of {key}") }));
     }
     let what = || format!("the array {key}");
     let length = cursor.count(element.least_bytes(), usize::MAX, what)?;
     let start = cursor.position();
-    if element == Kind::String {
+    if element == ValueKind::String {
         for index in 0..length {
             let what = || format!("string {index} of {key}");
             let bytes = cursor.u64(what)?;
@@ -238,23 +238,23 @@ fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Stored, GgufError> {
 }
 
 /// The integer in `bytes`, which hold exactly one value of `kind`.
-fn integer(kind: Kind, bytes: &[u8]) -> i128 {
+fn integer(kind: ValueKind, bytes: &[u8]) -> i128 {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     let unsigned = u64::from_le_bytes(wide);
     match kind {
-        Kind::I8 => i128::from(unsigned as i8),
-        Kind::I16 => i128::from(unsigned as i16),
-        Kind::I32 => i128::from(unsigned as i32),
-        Kind::I64 => i128::from(unsigned as i64),
+        ValueKind::I8 => i128::from(unsigned as i8),
+        ValueKind::I16 => i128::from(unsigned as i16),
+        ValueKind::I32 => i128::from(unsigned as i32),
+        ValueKind::I64 => i128::from(unsigned as i64),
         _ => i128::from(unsigned),
     }
 }
 
 /// The float in `bytes`, which hold exactly one value of `kind`.
-fn float(kind: Kind, bytes: &[u8]) -> f64 {
+fn float(kind: ValueKind, bytes: &[u8]) -> f64 {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     let bits = u64::from_le_bytes(wide);
-    if kind == Kind::F64 { f64::from_bits(bits) } else { f64::from(f32::from_bits(bits as u32)) }
+    if kind == ValueKind::F64 { f64::from_bits(bits) } else { f64::from(f32::from_bits(bits as u32)) }
 }

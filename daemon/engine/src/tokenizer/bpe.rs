@@ -1,6 +1,6 @@
 //! Byte-level BPE (GPT-2 and most models since): merges over bytes, by a ranked list or by the ranks of tokens.
 //!
-//! Text is cut into words ([`super::words`]), every word into its bytes. In the file a byte is spelled as one
+//! Text is cut into words ([`super::pretokenizer`]), every word into its bytes. In the file a byte is spelled as one
 //! printable character, so that vocabularies are readable text: printable Latin-1 stands for itself, the 68
 //! others are U+0100 and up in order (a space is `Ġ`).
 
@@ -13,8 +13,9 @@ use tokenizers::{NormalizedString, Normalizer as _};
 
 use super::error::TokenizerError;
 use super::merge;
+use super::pretokenizer::Pretokenizer;
 use super::vocabulary::Vocabulary;
-use super::words::Words;
+
 use crate::gguf::Gguf;
 use crate::shown::shown;
 
@@ -34,7 +35,7 @@ enum Rule {
 
 /// Words, merges and the tokens of single bytes.
 pub(super) struct Bpe {
-    words: Words,
+    pretokenizer: Pretokenizer,
     rule: Rule,
     /// By byte. `None` where the vocabulary has no token for it.
     bytes: Vec<Option<u32>>,
@@ -44,18 +45,22 @@ impl Bpe {
     pub(super) fn from_gguf(gguf: &Gguf<'_>, vocabulary: &Vocabulary) -> Result<Self, TokenizerError> {
         // Files from before the key existed: llama.cpp reads them in the same way.
         let pre = gguf.get_str(PRE)?.unwrap_or("default");
-        let words = Words::named(pre).ok_or_else(|| TokenizerError::UnknownPre {
+        let pretokenizer = Pretokenizer::named(pre).ok_or_else(|| TokenizerError::UnknownPre {
             file: gguf.file().to_owned(),
             pre: shown(pre),
-            known: Words::known(),
+            known: Pretokenizer::known(),
         })?;
-        Ok(Self { words, rule: Rule::Listed(merges(gguf, vocabulary)?), bytes: byte_tokens(vocabulary) })
+        Ok(Self {
+            pretokenizer,
+            rule: Rule::Listed(merges(gguf, vocabulary)?),
+            bytes: byte_tokens(vocabulary),
+        })
     }
 
-    /// Merges by the ids of the tokens of `vocabulary`, in words as `pre` cuts them.
+    /// Merges by the ids of the tokens of `vocabulary`, in words as `pre` splits them.
     pub(super) fn by_rank(pre: &str, vocabulary: &Vocabulary) -> Self {
-        let words = Words::named(pre).expect("callers name a way that a test knows");
-        Self { words, rule: Rule::ByRank, bytes: byte_tokens(vocabulary) }
+        let pretokenizer = Pretokenizer::named(pre).expect("callers name a pretokenizer that a test knows");
+        Self { pretokenizer, rule: Rule::ByRank, bytes: byte_tokens(vocabulary) }
     }
 
     /// The text as it is before it is cut.
@@ -74,14 +79,14 @@ impl Bpe {
 
     /// Whether text begins with BOS if the file does not say.
     pub(super) fn adds_bos(&self) -> bool {
-        self.words.adds_bos()
+        self.pretokenizer.adds_bos()
     }
 
     /// Appends the ids of a text that holds no special tokens. Bytes without a token are left out.
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
-        let whole_words = self.words.prefers_whole_words() || matches!(self.rule, Rule::ByRank);
+        let whole_words = self.pretokenizer.prefers_whole_words() || matches!(self.rule, Rule::ByRank);
         let mut spelling = String::new();
-        for word in self.words.split(text) {
+        for word in self.pretokenizer.split(text) {
             spelling.clear();
             spelling.extend(spelled(word.as_bytes()));
             if whole_words && let Some(token) = vocabulary.id(&spelling) {

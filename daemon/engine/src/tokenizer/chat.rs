@@ -12,11 +12,10 @@ use std::time::SystemTime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use regex::Regex;
-use serde::Deserialize;
 
-use super::Files;
-use super::directory::{self, SpecialToken, TokenizerConfig};
+use super::config::{SpecialToken, TOKENIZER_CONFIG, Templates, TokenizerConfig};
 use super::error::TokenizerError;
+use super::files::{self, Files};
 use crate::gguf::Gguf;
 
 const TEMPLATE: &str = "tokenizer.chat_template";
@@ -33,31 +32,6 @@ pub struct ChatTemplate {
     source: String,
     bos: String,
     eos: String,
-}
-
-/// As `tokenizer_config.json` spells it: one template, or several by name.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Templates {
-    One(String),
-    Named(Vec<Named>),
-}
-
-/// One of several templates.
-#[derive(Deserialize)]
-pub(super) struct Named {
-    name: String,
-    template: String,
-}
-
-impl Templates {
-    /// The one for plain conversations.
-    fn default(self) -> Option<String> {
-        match self {
-            Self::One(template) => Some(template),
-            Self::Named(all) => all.into_iter().find(|one| one.name == "default").map(|one| one.template),
-        }
-    }
 }
 
 impl ChatTemplate {
@@ -82,18 +56,18 @@ impl ChatTemplate {
     /// # Errors
     /// [`TokenizerError::NoTemplate`] if it has none.
     pub fn from_directory(files: &Files) -> Result<Self, TokenizerError> {
-        let config: TokenizerConfig = directory::json(files, "tokenizer_config.json")?.unwrap_or_default();
+        let config: TokenizerConfig = files::json(files, TOKENIZER_CONFIG)?.unwrap_or_default();
         let text = |token: &Option<SpecialToken>| token.as_ref().map_or("", SpecialToken::text).to_owned();
         let (bos, eos) = (text(&config.bos_token), text(&config.eos_token));
-        if let Some((file, bytes)) = directory::find(files, "chat_template.jinja")? {
+        if let Some((file, bytes)) = files::find(files, "chat_template.jinja")? {
             let source = std::str::from_utf8(bytes).map_err(|_| TokenizerError::Template {
                 file: file.to_owned(),
                 problem: "is not UTF-8".to_owned(),
             })?;
             return Self::new(file.to_owned(), source, bos, eos);
         }
-        let file = directory::find(files, "tokenizer_config.json")?
-            .map_or_else(|| directory::directory_name(files), |(file, _)| file.to_owned());
+        let file = files::find(files, TOKENIZER_CONFIG)?
+            .map_or_else(|| files::directory_name(files), |(file, _)| file.to_owned());
         match config.chat_template.and_then(Templates::default) {
             Some(source) => Self::new(file, &source, bos, eos),
             None => Err(TokenizerError::NoTemplate { file }),

@@ -1,7 +1,7 @@
 //! From ids of a vocabulary that a GGUF file brought back to text, one token at a time.
 
 use super::embedded::{Embedded, Model};
-use super::vocabulary::Kind;
+use super::vocabulary::TokenKind;
 use super::{bpe, spm};
 
 /// Turns ids into text as they are generated.
@@ -23,7 +23,7 @@ impl<'t> EmbeddedDecoder<'t> {
     /// The text that `id` completes; empty for control tokens and for a character's first bytes.
     /// Bytes that can be no part of a text, and ids outside of the vocabulary, become U+FFFD.
     pub(super) fn push(&mut self, id: u32) -> String {
-        let special = self.tokenizer.vocabulary.kind(id).is_some_and(Kind::is_special);
+        let special = self.tokenizer.vocabulary.kind(id).is_some_and(TokenKind::is_special);
         let begin = self.pending.len();
         self.tokenizer.append_bytes(id, &mut self.pending);
         // Encoding put a space before text that follows a special token; a continuation has its own.
@@ -74,8 +74,8 @@ impl Embedded {
             return;
         };
         match (kind, &self.model) {
-            (Kind::Control | Kind::Unknown, _) => {}
-            (Kind::UserDefined, Model::Bpe(_)) => bytes.extend(text.bytes()),
+            (TokenKind::Control | TokenKind::Unknown, _) => {}
+            (TokenKind::UserDefined, Model::Bpe(_)) => bytes.extend(text.bytes()),
             (_, Model::Bpe(_)) => {
                 for character in text.chars() {
                     match bpe::byte_of(character) {

@@ -15,7 +15,7 @@ use super::ends::END_TEXTS;
 use super::error::TokenizerError;
 use super::special::{Part, Specials};
 use super::spm::Spm;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use crate::gguf::Gguf;
 use crate::shown::shown;
 
@@ -71,7 +71,7 @@ impl Embedded {
         for key in ENDS {
             ends.extend(id(key)?);
         }
-        let is_end = |&id: &u32| vocabulary.kind(id).is_some_and(|kind| kind != Kind::Normal);
+        let is_end = |&id: &u32| vocabulary.kind(id).is_some_and(|kind| kind != TokenKind::Normal);
         ends.extend(END_TEXTS.iter().filter_map(|text| vocabulary.id(text)).filter(is_end));
         ends.sort_unstable();
         ends.dedup();

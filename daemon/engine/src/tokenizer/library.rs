@@ -1,7 +1,7 @@
 //! Tokenizers in the format of Hugging Face's library, run by that library.
 //!
-//! It is made for files that one trusts: it panics on some that contradict themselves. Every call is fenced,
-//! so that such a file ends in an error that names it.
+//! It is made for trusted files: it panics on some that contradict themselves. Every call catches panics, so that
+//! such a file ends in an error that names it.
 //!
 //! A limit of its patterns: one that gives up on a text (a run of about a million spaces) splits what is left
 //! of that text no further, and tells nobody.
@@ -11,26 +11,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::Model as _;
 
+use super::config::SpecialIds;
 use super::error::TokenizerError;
 
 /// Ids among which a token is looked for that leads a continuation in.
 const LEAD_CANDIDATES: u32 = 2000;
-
-/// What a directory says of its special tokens.
-#[derive(Default)]
-pub(super) struct Marks {
-    pub(super) bos: Option<u32>,
-    pub(super) eos: Option<u32>,
-    /// Tokens that end a generation, sorted.
-    pub(super) ends: Vec<u32>,
-}
 
 /// A tokenizer and what belongs to it.
 pub(super) struct Library {
     /// Name of the file, for messages.
     pub(super) file: String,
     tokenizer: tokenizers::Tokenizer,
-    pub(super) marks: Marks,
+    pub(super) special: SpecialIds,
     /// A token of plain letters. Some decoders take the first space of a text away; text that continues
     /// another is decoded behind this one, and keeps its space.
     pub(super) lead: Option<u32>,
@@ -39,7 +31,7 @@ pub(super) struct Library {
 impl Library {
     /// The tokenizer in the bytes of a `tokenizer.json`.
     pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let parsed = fenced(|| {
+        let parsed = catch_panic(|| {
             let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes)?;
             // Files carry what their training cut and filled; a prompt is neither cut nor filled.
             tokenizer.with_truncation(None)?;
@@ -57,7 +49,8 @@ impl Library {
 
     /// A tokenizer that is built already.
     pub(super) fn new(file: &str, tokenizer: tokenizers::Tokenizer) -> Self {
-        let mut library = Self { file: file.to_owned(), tokenizer, marks: Marks::default(), lead: None };
+        let mut library =
+            Self { file: file.to_owned(), tokenizer, special: SpecialIds::default(), lead: None };
         let leads = |&id: &u32| {
             let text = library.text(&[id]);
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -67,13 +60,13 @@ impl Library {
     }
 
     pub(super) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
-        fenced(|| Ok(self.tokenizer.encode_fast(text, add_special)?.get_ids().to_vec()))
+        catch_panic(|| Ok(self.tokenizer.encode_fast(text, add_special)?.get_ids().to_vec()))
             .map_err(|problem| TokenizerError::Encode { file: self.file.clone(), problem })
     }
 
     /// The text of `ids` together, without control tokens and without ids that it does not know.
     pub(super) fn text(&self, ids: &[u32]) -> String {
-        fenced(|| self.tokenizer.decode(ids, true))
+        catch_panic(|| self.tokenizer.decode(ids, true))
             .unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
     }
 
@@ -103,7 +96,9 @@ impl Library {
 }
 
 /// Runs `work`, whose panics become errors.
-pub(super) fn fenced<T>(work: impl FnOnce() -> Result<T, Box<dyn Error + Send + Sync>>) -> Result<T, String> {
+pub(super) fn catch_panic<T>(
+    work: impl FnOnce() -> Result<T, Box<dyn Error + Send + Sync>>,
+) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(error.to_string()),

@@ -1,21 +1,21 @@
-//! How byte-level tokenizers cut text into words, by the name in `tokenizer.ggml.pre`.
+//! How byte-level tokenizers split text into words, by the name in `tokenizer.ggml.pre`.
 //!
-//! A way of cutting is a list of patterns. Each one cuts every piece that the ones before have left: what it
-//! matches becomes a piece, and so does what lies between two matches.
+//! A pretokenizer is a list of patterns. Each pattern splits every piece that the patterns before it have left: a
+//! match becomes a piece, and so does the text between two matches.
 //!
-//! The published patterns end in `\s+(?!\S)|\s+`: a run of spaces keeps its last one for the word behind it.
-//! Here they end in `\s+`, and [`Pattern::trim`] gives the last one back; so matching needs no lookahead and
-//! takes time linear in the text, whatever the text is.
+//! The published patterns end in `\s+(?!\S)|\s+`: the last space of a run belongs to the word after it. Here they
+//! end in `\s+`, and [`Pattern::trim`] cuts the last space off again. So matching needs no lookahead and takes time
+//! linear in the length of any text.
 
 use regex::Regex;
 
-/// Which patterns a name stands for, and what else follows from it.
-struct Way {
+/// The patterns that a name stands for, and what else follows from it.
+struct Rules {
     names: &'static [&'static str],
     patterns: &'static [&'static str],
-    /// A word that is a token is taken as it is, also where the merges would not lead to it.
+    /// A word that is a token becomes that token, even if the merges would not produce it.
     whole_words: bool,
-    /// Text begins with BOS where the file does not say.
+    /// Text begins with BOS unless the file says otherwise.
     adds_bos: bool,
 }
 
@@ -85,8 +85,8 @@ const DEEPSEEK3: &str = concat!(
 );
 const BLOOM: &str = " ?[^(\\s|.,!?…。，、।۔،)]+";
 
-const WAYS: &[Way] = &[
-    way(
+const RULES: &[Rules] = &[
+    rules(
         &[
             "gpt-2",
             "phi-2",
@@ -101,67 +101,67 @@ const WAYS: &[Way] = &[
         ],
         &[GPT2],
     ),
-    way(
+    rules(
         &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
         &[DIGIT, GPT2],
     ),
-    way(&["qwen2", "stablelm2", "deepseek-r1-qwen", "megrez", "hunyuan", "solar-open", "grok-2"], &[QWEN2]),
-    way(&["qwen35"], &[QWEN35]),
-    Way {
+    rules(&["qwen2", "stablelm2", "deepseek-r1-qwen", "megrez", "hunyuan", "solar-open", "grok-2"], &[QWEN2]),
+    rules(&["qwen35"], &[QWEN35]),
+    Rules {
         whole_words: true,
         adds_bos: true,
-        ..way(&["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2"], &[LLAMA3])
+        ..rules(&["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2"], &[LLAMA3])
     },
-    way(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[LLAMA3]),
-    Way { whole_words: true, ..way(&["minicpm5"], &[r"\p{N}{1,3}", MINICPM5]) },
-    way(&["seed-coder"], &[SEED_CODER]),
-    Way { whole_words: true, adds_bos: true, ..way(&["tekken"], &[TEKKEN]) },
-    way(&["gpt-4o", "llama4", "kanana2"], &[GPT4O]),
-    way(
+    rules(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[LLAMA3]),
+    Rules { whole_words: true, ..rules(&["minicpm5"], &[r"\p{N}{1,3}", MINICPM5]) },
+    rules(&["seed-coder"], &[SEED_CODER]),
+    Rules { whole_words: true, adds_bos: true, ..rules(&["tekken"], &[TEKKEN]) },
+    rules(&["gpt-4o", "llama4", "kanana2"], &[GPT4O]),
+    rules(
         &["deepseek-v3", "hunyuan-dense"],
         &[r"\p{N}{1,3}", "[一-龥\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+", DEEPSEEK3],
     ),
-    way(
+    rules(
         &["deepseek-coder"],
         &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥\u{800}-一가-\u{d7ff}]+", DIGIT],
     ),
-    way(&["falcon"], &[r"[\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"]),
-    way(&["bloom", "poro-chat", "gpt3-finnish"], &[BLOOM]),
-    way(&["viking"], &[BLOOM, DIGIT]),
-    way(&["default"], &[r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]),
+    rules(&["falcon"], &[r"[\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"]),
+    rules(&["bloom", "poro-chat", "gpt3-finnish"], &[BLOOM]),
+    rules(&["viking"], &[BLOOM, DIGIT]),
+    rules(&["default"], &[r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]),
 ];
 
-const fn way(names: &'static [&'static str], patterns: &'static [&'static str]) -> Way {
-    Way { names, patterns, whole_words: false, adds_bos: false }
+const fn rules(names: &'static [&'static str], patterns: &'static [&'static str]) -> Rules {
+    Rules { names, patterns, whole_words: false, adds_bos: false }
 }
 
-/// One way of cutting text into words.
-pub(super) struct Words {
-    way: &'static Way,
+/// Splits text into words.
+pub(super) struct Pretokenizer {
+    rules: &'static Rules,
     patterns: Vec<Pattern>,
 }
 
-impl Words {
-    /// The way with this name. `None` if it is not known.
+impl Pretokenizer {
+    /// The pretokenizer with this name. `None` if it is not known.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let way = WAYS.iter().find(|way| way.names.contains(&name))?;
-        Some(Self { way, patterns: way.patterns.iter().map(|pattern| Pattern::new(pattern)).collect() })
+        let rules = RULES.iter().find(|rules| rules.names.contains(&name))?;
+        Some(Self { rules, patterns: rules.patterns.iter().map(|pattern| Pattern::new(pattern)).collect() })
     }
 
     /// All names, for a message.
     pub(super) fn known() -> String {
-        WAYS.iter().flat_map(|way| way.names).copied().collect::<Vec<_>>().join(", ")
+        RULES.iter().flat_map(|rules| rules.names).copied().collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn prefers_whole_words(&self) -> bool {
-        self.way.whole_words
+        self.rules.whole_words
     }
 
     pub(super) fn adds_bos(&self) -> bool {
-        self.way.adds_bos
+        self.rules.adds_bos
     }
 
-    /// Cuts `text` into words, which together are the text.
+    /// Splits `text` into words, which together are the text.
     pub(super) fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let mut pieces = vec![text];
         for pattern in &self.patterns {
@@ -178,9 +178,9 @@ impl Words {
 /// One pattern, ready to match.
 struct Pattern {
     regex: Regex,
-    /// It ends in `\s+`, so its runs of space give one back.
+    /// It ends in `\s+`: the last space of a run is cut off again.
     ends_in_space: bool,
-    /// It takes newlines with the space before them before it looks for other space.
+    /// It matches newlines with the space before them before it looks for other space.
     newlines_first: bool,
 }
 
@@ -229,23 +229,23 @@ mod tests {
     use super::*;
 
     fn split<'t>(name: &str, text: &'t str) -> Vec<&'t str> {
-        Words::named(name).expect("a known name").split(text)
+        Pretokenizer::named(name).expect("a known name").split(text)
     }
 
     #[test]
     fn all_patterns_compile_and_no_name_is_listed_twice() {
-        let mut names: Vec<_> = WAYS.iter().flat_map(|way| way.names).collect();
+        let mut names: Vec<_> = RULES.iter().flat_map(|rules| rules.names).collect();
         for name in &names {
-            let words = Words::named(name).expect("a known name");
+            let pretokenizer = Pretokenizer::named(name).expect("a known name");
             let text = "Hi there,  it's\t\t10234 ÄÖ日本\u{301}語 \r\n\r\n x  ";
-            assert_eq!(words.split(text).concat(), text, "{name}");
-            assert!(words.split("").is_empty() || words.split("") == [""], "{name}");
+            assert_eq!(pretokenizer.split(text).concat(), text, "{name}");
+            assert!(pretokenizer.split("").is_empty() || pretokenizer.split("") == [""], "{name}");
         }
         let count = names.len();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert!(Words::named("no-such").is_none());
+        assert!(Pretokenizer::named("no-such").is_none());
     }
 
     #[test]

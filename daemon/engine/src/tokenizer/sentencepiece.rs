@@ -11,13 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Files;
-use super::directory::{self, TokenizerConfig};
+use super::config::{TokenizerConfig, special_ids};
 use super::embedded::{Embedded, Model};
 use super::error::TokenizerError;
+use super::files::{Files, json};
 use super::special::Specials;
 use super::spm::{self, Spm};
-use super::vocabulary::{self, Kind, Vocabulary};
+use super::vocabulary::{self, TokenKind, Vocabulary};
 
 /// How pieces are chosen: merges, the best score first.
 const MERGES: u64 = 2;
@@ -47,11 +47,11 @@ pub(super) fn read(
     if model.shrinks_space {
         return unsupported("shrinks runs of space before it cuts text");
     }
-    let added: BTreeMap<String, usize> = directory::json(files, "added_tokens.json")?.unwrap_or_default();
+    let added: BTreeMap<String, usize> = json(files, "added_tokens.json")?.unwrap_or_default();
     let added: BTreeMap<usize, &String> = added.iter().map(|(text, &id)| (id, text)).collect();
     for (&id, text) in &added {
         if id == model.pieces.len() {
-            model.pieces.push(Piece { text: text.as_bytes(), score: 0.0, kind: Kind::Control });
+            model.pieces.push(Piece { text: text.as_bytes(), score: 0.0, kind: TokenKind::Control });
         } else if model.pieces.get(id).is_none_or(|piece| piece.text != text.as_bytes()) {
             return Err(wrong(
                 file,
@@ -63,10 +63,10 @@ pub(super) fn read(
     let vocabulary = Vocabulary::new(file, kinds, model.pieces.iter().map(|piece| piece.text))?;
     let order = spm::order_of(file, model.pieces.iter().map(|piece| piece.score))?;
     let is_token = |&id: &u32| (id as usize) < vocabulary.len();
-    let special = |id| vocabulary.kind(id).is_some_and(|kind| kind != Kind::Normal);
-    let marks = directory::marks(files, config, vocabulary.len(), &|text| vocabulary.id(text), &special)?;
-    let eos = marks.eos.or(model.eos.filter(is_token));
-    let mut ends = marks.ends;
+    let is_special = |id| vocabulary.kind(id).is_some_and(|kind| kind != TokenKind::Normal);
+    let special_ids = special_ids(files, config, vocabulary.len(), &|text| vocabulary.id(text), &is_special)?;
+    let eos = special_ids.eos.or(model.eos.filter(is_token));
+    let mut ends = special_ids.ends;
     ends.extend(eos);
     ends.sort_unstable();
     ends.dedup();
@@ -74,7 +74,7 @@ pub(super) fn read(
         file: file.to_owned(),
         specials: Specials::of(&vocabulary, file)?,
         model: Model::Spm(Spm::new(order, &vocabulary, model.unknown.filter(is_token))),
-        bos: marks.bos.or(model.bos.filter(is_token)),
+        bos: special_ids.bos.or(model.bos.filter(is_token)),
         eos,
         ends,
         adds_bos: config.add_bos_token.unwrap_or(true),
@@ -103,7 +103,7 @@ struct Parsed<'b> {
 struct Piece<'b> {
     text: &'b [u8],
     score: f32,
-    kind: Kind,
+    kind: TokenKind,
 }
 
 fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
@@ -154,12 +154,12 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
 }
 
 fn parse_piece(bytes: &[u8]) -> Result<Piece<'_>, String> {
-    let mut piece = Piece { text: &[], score: 0.0, kind: Kind::Normal };
+    let mut piece = Piece { text: &[], score: 0.0, kind: TokenKind::Normal };
     for field in fields(bytes) {
         match field? {
             (1, Value::Bytes(text)) => piece.text = text,
             (2, Value::Four(score)) => piece.score = f32::from_le_bytes(score),
-            (3, value) => piece.kind = Kind::from_file(i128::from(value.number())),
+            (3, value) => piece.kind = TokenKind::from_file(i128::from(value.number())),
             _ => {}
         }
     }

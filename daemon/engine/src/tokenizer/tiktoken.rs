@@ -5,13 +5,13 @@
 //!
 //! Words are cut as in Qwen 2. Text is composed first (Unicode's form C).
 
-use super::Files;
 use super::bpe::{self, Bpe};
-use super::directory::{self, TokenizerConfig};
+use super::config::{TokenizerConfig, special_ids};
 use super::embedded::{Embedded, Model};
 use super::error::TokenizerError;
+use super::files::Files;
 use super::special::Specials;
-use super::vocabulary::{self, Kind, Vocabulary};
+use super::vocabulary::{self, TokenKind, Vocabulary};
 
 /// Behind `<|endoftext|>`, `<|im_start|>` and `<|im_end|>` there is room for tokens of one's own.
 const EXTRAS: usize = 205;
@@ -31,17 +31,18 @@ pub(super) fn read(
     tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_owned));
     tokens.extend((0..EXTRAS).map(|number| format!("<|extra_{number}|>")));
     vocabulary::check_count(file, tokens.len())?;
-    let kinds = (0..tokens.len()).map(|id| if id < ordinary { Kind::Normal } else { Kind::Control });
+    let kinds =
+        (0..tokens.len()).map(|id| if id < ordinary { TokenKind::Normal } else { TokenKind::Control });
     let vocabulary = Vocabulary::new(file, kinds.collect(), tokens.iter().map(String::as_bytes))?;
-    let special = |id| vocabulary.kind(id).is_some_and(|kind| kind != Kind::Normal);
-    let marks = directory::marks(files, config, vocabulary.len(), &|text| vocabulary.id(text), &special)?;
+    let is_special = |id| vocabulary.kind(id).is_some_and(|kind| kind != TokenKind::Normal);
+    let special_ids = special_ids(files, config, vocabulary.len(), &|text| vocabulary.id(text), &is_special)?;
     Ok(Embedded {
         file: file.to_owned(),
         specials: Specials::of(&vocabulary, file)?,
         model: Model::Bpe(Bpe::by_rank("qwen2", &vocabulary)),
-        bos: marks.bos,
-        eos: marks.eos,
-        ends: marks.ends,
+        bos: special_ids.bos,
+        eos: special_ids.eos,
+        ends: special_ids.ends,
         adds_bos: false,
         adds_eos: false,
         space_prefix: false,

@@ -19,7 +19,7 @@ const MOST_TEXT: usize = 1 << 28;
 
 /// What a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A piece of text that merges lead to.
     Normal,
     /// Stands for text that no other token covers.
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Byte,
 }
 
-impl Kind {
+impl TokenKind {
     /// As GGUF files and SentencePiece models number them.
     pub(super) fn from_file(number: i128) -> Self {
         match number {
@@ -57,7 +57,7 @@ pub(super) struct Vocabulary {
     text: String,
     /// Where each text ends in `text`.
     ends: Vec<u32>,
-    kinds: Vec<Kind>,
+    kinds: Vec<TokenKind>,
     /// Ids by the hash of their text. The hash is keyed at random, so no file can be made to collide.
     ids: HashTable<u32>,
     hasher: RandomState,
@@ -77,7 +77,7 @@ impl Vocabulary {
     /// The vocabulary of these tokens, as many as `kinds`.
     pub(super) fn new<'t>(
         file: &str,
-        kinds: Vec<Kind>,
+        kinds: Vec<TokenKind>,
         tokens: impl Iterator<Item = &'t [u8]>,
     ) -> Result<Self, TokenizerError> {
         let count = kinds.len();
@@ -138,7 +138,7 @@ impl Vocabulary {
         text_of(&self.text, &self.ends, id)
     }
 
-    pub(super) fn kind(&self, id: u32) -> Option<Kind> {
+    pub(super) fn kind(&self, id: u32) -> Option<TokenKind> {
         self.kinds.get(id as usize).copied()
     }
 
@@ -153,7 +153,7 @@ impl Vocabulary {
     }
 
     /// All tokens as id, text and kind.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, Kind)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, TokenKind)> {
         (0..self.len() as u32).filter_map(|id| Some((id, self.text(id)?, self.kind(id)?)))
     }
 }
@@ -169,15 +169,15 @@ fn text_of<'a>(text: &'a str, ends: &[u32], id: u32) -> Option<&'a str> {
     text.get(start as usize..*ends.get(id)? as usize)
 }
 
-fn kinds(gguf: &Gguf<'_>, count: usize) -> Result<Vec<Kind>, TokenizerError> {
-    let Some(types) = gguf.get_array(TYPES)? else { return Ok(vec![Kind::Normal; count]) };
+fn kinds(gguf: &Gguf<'_>, count: usize) -> Result<Vec<TokenKind>, TokenizerError> {
+    let Some(types) = gguf.get_array(TYPES)? else { return Ok(vec![TokenKind::Normal; count]) };
     if types.len() != count {
         return Err(count_differs(gguf.file(), TYPES, types.len(), count));
     }
     let Some(types) = types.integers() else {
         return Err(gguf.wrong_type(TYPES, "an array of integers").into());
     };
-    Ok(types.map(Kind::from_file).collect())
+    Ok(types.map(TokenKind::from_file).collect())
 }
 
 pub(super) fn count_differs(file: &str, key: &'static str, found: usize, expected: usize) -> TokenizerError {
