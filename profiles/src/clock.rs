@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::open::open_words;
+use crate::words::open_words;
 
 /// The clock of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::UnknownWord;
+
 /// How the numbers of a weight tensor are stored.
 ///
 /// Quantized formats store blocks of a row; a row whose length the block does not divide cannot be stored.
@@ -118,13 +120,11 @@ impl fmt::Display for WeightFormat {
 }
 
 impl FromStr for WeightFormat {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|format| format.name()).collect();
-            format!("unknown weight format `{text}`; known: {}", known.join(", "))
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| UnknownWord::new("weight format", text, Self::ALL.map(Self::name)))
     }
 }
 
@@ -170,15 +170,11 @@ impl fmt::Display for KvFormat {
 }
 
 impl FromStr for KvFormat {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "q8_0" => Ok(Self::Q8_0),
-            _ => Err(format!("unknown KV cache format `{text}`; known: q8_0, f16, f32")),
-        }
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|format| format.name() == text);
+        found.ok_or_else(|| UnknownWord::new("KV cache format", text, Self::ALL.map(Self::name)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::WeightFormat;
 use crate::model::ModelSource;
 use crate::phase::Phase;
 use crate::workload::Workload;
@@ -102,6 +103,11 @@ pub struct Job {
     pub job: JobId,
     /// The model as it was asked for.
     pub model: String,
+    /// Where its weights are from.
+    pub source: ModelSource,
+    /// Format of the largest share of its weights; `None` until a file of weights was opened.
+    #[serde(default)]
+    pub format: Option<WeightFormat>,
     /// Its options.
     pub workload: Workload,
     /// Who asked.

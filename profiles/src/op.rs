@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::ClockSource;
 use crate::job::JobId;
 use crate::lane::LaneId;
-use crate::open::open_words;
 pub use crate::phase::Phase;
 use crate::plan::SiteId;
 use crate::span::NamedSpan;
+use crate::words::open_words;
 
 /// One step of the plan, run once. 12 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -33,10 +33,10 @@ pub struct RunResult {
     pub status: RunStatus,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
-    /// Unique among runs.
-    pub run_id: String,
-    /// The machine.
-    pub host: Host,
+    /// Unique among runs; null if the run never became a job.
+    pub run_id: Option<String>,
+    /// The machine; null if the run never became a job.
+    pub host: Option<Host>,
     /// The model.
     pub model: ModelInfo,
     /// How it was computed.
@@ -113,12 +113,12 @@ pub struct ModelInfo {
 /// How it was computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineInfo {
-    /// `candle`
+    /// `cpu` or `candle`.
     pub executor: String,
-    /// Engine threads.
-    pub threads: u32,
-    /// Instruction sets that the kernels were built for.
-    pub isa: String,
+    /// Engine threads; null if the run ended before they were chosen.
+    pub threads: Option<u32>,
+    /// Instruction sets that the kernels use; null if the run ended before that was known.
+    pub isa: Option<String>,
     /// Whether steps of the plan were recorded, or tokens alone.
     #[serde(default)]
     pub granularity: Granularity,
@@ -187,15 +187,15 @@ pub struct Memory {
 }
 
 impl RunResult {
-    /// The result of a run of which nothing is known but that it failed.
-    pub fn failed(model: &str, source: ModelSource, error: &str) -> Self {
+    /// The result of a run of which nothing is known but what was asked for and that it failed.
+    pub fn failed(model: &str, source: ModelSource, workload: &Workload, error: &str) -> Self {
         Self {
             schema: RUN_SCHEMA.to_owned(),
             slmscope: env!("CARGO_PKG_VERSION").to_owned(),
             status: RunStatus::Failed,
             error: Some(error.to_owned()),
-            run_id: String::new(),
-            host: Host::default(),
+            run_id: None,
+            host: None,
             model: ModelInfo {
                 id: model.to_owned(),
                 source,
@@ -206,12 +206,12 @@ impl RunResult {
                 not_in_format: Vec::new(),
             },
             engine: EngineInfo {
-                executor: String::new(),
-                threads: 0,
-                isa: String::new(),
+                executor: workload.executor.name().to_owned(),
+                threads: workload.threads,
+                isa: workload.isa.map(|isa| isa.to_string()),
                 granularity: Granularity::Op,
             },
-            workload: Workload::default(),
+            workload: workload.clone(),
             hygiene: Hygiene::default(),
             roofs: Roofs::absent(error),
             phases: Vec::new(),
@@ -228,5 +228,30 @@ impl RunResult {
             generated_ids: Vec::new(),
             text: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    #[test]
+    fn a_run_that_never_began_has_what_was_asked_for_and_null_for_the_rest() {
+        let asked = Workload { threads: Some(3), isa: Some(Isa::Scalar), seed: 9, ..Workload::default() };
+        let result = RunResult::failed("m", ModelSource::Gguf, &asked, "no such file");
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(
+            (json["engine"]["threads"].as_u64(), json["engine"]["isa"].as_str()),
+            (Some(3), Some("scalar"))
+        );
+        assert_eq!(
+            (json["engine"]["executor"].as_str(), json["workload"]["seed"].as_u64()),
+            (Some("cpu"), Some(9))
+        );
+        assert!(json["run_id"].is_null() && json["host"].is_null());
+        let unasked = RunResult::failed("m", ModelSource::Gguf, &Workload::default(), "no such file");
+        assert_eq!((unasked.engine.threads, unasked.engine.isa), (None, None));
+        assert_eq!(unasked.error.as_deref(), Some("no such file"));
     }
 }

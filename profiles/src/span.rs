@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::open::open_words;
+use crate::words::open_words;
 
 open_words! {
     /// What a named span is about.

@@ -88,8 +88,9 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
         line("hash", hash.chars().take(16).collect());
     }
     let engine = &result.engine;
-    let threads = display::plural(u64::from(engine.threads), "thread");
-    line("engine", format!("{} on {threads}, {}", engine.executor, engine.isa));
+    let threads = or_absent(engine.threads, |threads| display::plural(u64::from(threads), "thread"));
+    let isa = engine.isa.as_deref().unwrap_or(ABSENT);
+    line("engine", format!("{} on {threads}, {isa}", engine.executor));
     let workload = &result.workload;
     let prompt = if workload.has_text() {
         let kind = if workload.chat.is_some() { "chat" } else { "text" };
@@ -98,12 +99,11 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
         format!("prompt {}", workload.prompt)
     };
     line("workload", format!("{prompt}, generate {}, depth {}", workload.generate, workload.depth));
-    let host = &result.host;
-    let cpu = host.cpu_model.as_deref().unwrap_or(ABSENT);
-    line(
-        "machine",
-        format!("{cpu}, {} CPUs, {}", host.logical_cpus, or_absent(host.memory_bytes, display::bytes)),
-    );
+    if let Some(host) = &result.host {
+        let cpu = host.cpu_model.as_deref().unwrap_or(ABSENT);
+        let memory = or_absent(host.memory_bytes, display::bytes);
+        line("machine", format!("{cpu}, {} CPUs, {memory}", host.logical_cpus));
+    }
     match result.hygiene.clean {
         Some(true) => line("hygiene", "clean".to_owned()),
         Some(false) => {

@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use slmscope_engine::kernels::{Activations, Columns, Form, Isa, Kernels, Matrix, Scratch};
+use slmscope_engine::kernels::{Activations, Columns, Form, Isa, Kernels, Matrix, Scratch, is_available};
 use slmscope_engine::roofs::{Buffer, Roofs};
 use slmscope_profiles::format::WeightFormat;
 
@@ -56,7 +56,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         match name {
             "isa" => {
                 let isa: Isa = value.parse()?;
-                if !isa.is_available() {
+                if !is_available(isa) {
                     return Err(format!("this machine has no {isa}").into());
                 }
                 options.isas = vec![isa];

@@ -49,7 +49,7 @@ use slmscope_profiles::format::WeightFormat;
 
 pub use activations::{Activations, FEW, Form, TILE, Tile};
 pub use blocks::dequantize;
-pub use isa::Isa;
+pub use isa::{Isa, detect, is_available};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::widen_f16;
 pub use output::{Columns, Output};
@@ -85,14 +85,14 @@ impl Matrix<'_> {
 impl Default for Kernels {
     /// Those of the fastest instruction set of this machine.
     fn default() -> Self {
-        Self { isa: Isa::detect() }
+        Self { isa: isa::detect() }
     }
 }
 
 impl Kernels {
     /// The kernels of `isa`. `None` if this machine lacks it or this build has none for it.
     pub fn new(isa: Isa) -> Option<Self> {
-        isa.is_available().then_some(Self { isa })
+        is_available(isa).then_some(Self { isa })
     }
 
     /// Their instruction set.

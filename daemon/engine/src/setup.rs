@@ -5,12 +5,12 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 pub use slmscope_profiles::workload::ExecutorKind;
 
-use crate::kernels::Isa;
+use crate::kernels::{self, Isa};
 
 /// Whether this machine runs the executor. Candle 0.11 multiplies quantized weights on aarch64 by `sdot`, which
 /// the cores before Armv8.2 (a Raspberry Pi 4's) answer with SIGILL; the whole executor is refused there.
 pub fn executor_is_available(executor: ExecutorKind) -> bool {
-    let cores_before_sdot = cfg!(target_arch = "aarch64") && !Isa::Dotprod.is_available();
+    let cores_before_sdot = cfg!(target_arch = "aarch64") && !kernels::is_available(Isa::Dotprod);
     !(executor == ExecutorKind::Candle && cores_before_sdot)
 }
 
@@ -29,6 +29,6 @@ pub struct Setup {
 impl Default for Setup {
     /// Our kernels in the best instruction set of this machine, on one thread.
     fn default() -> Self {
-        Self { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: Isa::detect() }
+        Self { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: kernels::detect() }
     }
 }

@@ -217,6 +217,8 @@ impl<'a> JobRun<'a> {
         engine.send(&Command::Load(Box::new(load)), &files).map_err(|_| Stop::EngineGone)?;
         let Event::Loaded(loaded) = self.await_answer()? else { return Err(Stop::UnexpectedAnswer) };
         self.builder.profile = Profile::new(loaded.sites.clone(), kernel_path(&loaded));
+        let format = loaded.format;
+        self.shared.update(self.job, |job| job.format = format);
         self.builder.loaded = Some(*loaded);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use slmscope_engine::error::LoadError;
-use slmscope_engine::kernels::Isa;
+use slmscope_engine::kernels;
 use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
@@ -62,8 +62,8 @@ impl JobRequest {
                 format!("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer");
             return Err(error(ErrorCode::BadWorkload, "threads", message));
         }
-        if let Some(isa) = workload.isa.as_ref().filter(|isa| !isa.parse().is_ok_and(Isa::is_available)) {
-            let best = Isa::detect();
+        if let Some(isa) = workload.isa.filter(|&isa| !kernels::is_available(isa)) {
+            let best = kernels::detect();
             let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
             return Err(error(ErrorCode::BadWorkload, "isa", message));
         }
@@ -125,6 +125,11 @@ impl JobRequest {
         self.submit.workload.format.unwrap_or(WeightFormat::Q4_0)
     }
 
+    /// The same; `None` for weights from files, whose format is known when they are open.
+    pub(super) fn synthetic_format(&self) -> Option<WeightFormat> {
+        matches!(self.submit.model, ModelRef::Catalogue(_)).then(|| self.format())
+    }
+
     /// What figures are filed under: the catalogue id, or the name of file or directory without its folder.
     pub(super) fn model_id(&self) -> String {
         let name = self.submit.model.name();
@@ -150,7 +155,7 @@ impl JobRequest {
         Setup {
             executor: *executor,
             threads: asked.unwrap_or_else(|| threads::default_count(*executor)),
-            isa: isa.as_ref().and_then(|isa| isa.parse().ok()).unwrap_or_else(Isa::detect),
+            isa: isa.unwrap_or_else(kernels::detect),
         }
     }
 

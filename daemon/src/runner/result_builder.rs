@@ -6,14 +6,14 @@ use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::host::Host;
-use slmscope_profiles::job::{JobId, ModelRef};
+use slmscope_profiles::job::JobId;
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
     EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus,
 };
-use slmscope_profiles::workload::OverheadMode;
+use slmscope_profiles::workload::{ExecutorKind, OverheadMode};
 use slmscope_profiles::{bandwidth, energy};
 
 use super::roofs::RoofSamples;
@@ -48,7 +48,6 @@ pub(super) struct ResultBuilder {
 impl ResultBuilder {
     /// Nothing is measured yet for `request` on `host`.
     pub(super) fn new(request: &JobRequest, host: Host) -> Self {
-        let synthetic = matches!(request.submit.model, ModelRef::Catalogue(_));
         let mut workload = request.submit.workload.clone();
         let setup = request.setup();
         workload.threads = Some(setup.threads.get() as u32);
@@ -67,13 +66,13 @@ impl ResultBuilder {
                 hash: None,
                 params: None,
                 weight_bytes: None,
-                format: synthetic.then(|| request.format()),
+                format: request.synthetic_format(),
                 not_in_format: Vec::new(),
             },
             engine: EngineInfo {
                 executor: setup.executor.name().to_owned(),
-                threads: setup.threads.get() as u32,
-                isa: "unknown".to_owned(),
+                threads: Some(setup.threads.get() as u32),
+                isa: (setup.executor == ExecutorKind::Cpu).then(|| setup.isa.to_string()),
                 granularity: Granularity::Op,
             },
             setup,
@@ -117,7 +116,7 @@ impl ResultBuilder {
             model.format = loaded.format;
             model.not_in_format.clone_from(&loaded.not_in_format);
             engine.executor.clone_from(&loaded.executor);
-            engine.isa.clone_from(&loaded.isa);
+            engine.isa = Some(loaded.isa.clone());
         }
         model.hash.clone_from(&self.hash);
         let ended_ns = self.after.as_ref().map_or(now_ns, |after| after.at_ns);
@@ -132,8 +131,8 @@ impl ResultBuilder {
             slmscope: crate::VERSION.to_owned(),
             status,
             error,
-            run_id: run_id(job),
-            host: self.host.clone(),
+            run_id: Some(run_id(job)),
+            host: Some(self.host.clone()),
             model,
             engine,
             workload: self.workload.clone(),
@@ -143,7 +142,7 @@ impl ResultBuilder {
             memory: self.memory(),
             energy: energy::of_phases(spans, self.idle, samples, channels),
             bandwidth: bandwidth::of_phases(measured, samples, channels),
-            conditions: Conditions::of(spans, self.engine.threads, samples, channels),
+            conditions: Conditions::of(spans, self.setup.threads.get() as u32, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             phases,
             lanes: self.profile.lanes(),
@@ -170,7 +169,7 @@ impl ResultBuilder {
         Some(Stolen {
             cpu_ns: newer.helpers_ns?.checked_sub(older.helpers_ns?)?,
             wall_ns: newer.at_ns.checked_sub(older.at_ns)?,
-            threads: self.engine.threads,
+            threads: self.setup.threads.get() as u32,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use slmscope_engine::kernels::Isa;
+use slmscope_engine::kernels;
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_profiles::roofline::{RoofSample, Roofs};
 
@@ -81,7 +81,7 @@ impl RoofSamples {
 
 /// The setup that uses all that the machine can do: candle's instruction set is fixed when it is compiled.
 fn machine_setup(setup: Setup) -> Setup {
-    let isa = if setup.executor == ExecutorKind::Cpu { setup.isa } else { Isa::detect() };
+    let isa = if setup.executor == ExecutorKind::Cpu { setup.isa } else { kernels::detect() };
     Setup { executor: ExecutorKind::Cpu, isa, ..setup }
 }
 

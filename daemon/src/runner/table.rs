@@ -107,6 +107,8 @@ impl Table {
         let job = Job {
             job: id,
             model: request.submit.model.name().to_owned(),
+            source: request.submit.model.source(),
+            format: request.synthetic_format(),
             workload: request.submit.workload.clone(),
             uid: request.submitter.uid,
             state: JobState::Queued,

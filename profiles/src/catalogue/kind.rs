@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Row;
 use crate::spec::{DecoderSpec, Mixer};
+use crate::words::UnknownWord;
 
 /// How a model mixes tokens, by the heads that share keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,13 +52,11 @@ impl fmt::Display for AttentionKind {
 }
 
 impl FromStr for AttentionKind {
-    type Err = String;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
-            format!("unknown kind of attention `{text}`; known: {known}")
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| UnknownWord::new("kind of attention", text, Self::ALL.map(Self::as_str)))
     }
 }
 

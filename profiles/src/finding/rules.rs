@@ -54,10 +54,13 @@ fn of_machine(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str
             "Measure again when the machine is quiet; until then compare these figures with nothing.",
         );
     }
-    if result.engine.threads > result.host.logical_cpus && result.host.logical_cpus > 0 {
+    if let (Some(threads), Some(host)) = (result.engine.threads, &result.host)
+        && threads > host.logical_cpus
+        && host.logical_cpus > 0
+    {
         add(
             FindingCode::TooManyThreads,
-            format!("{} engine threads on {} CPUs", result.engine.threads, result.host.logical_cpus),
+            format!("{threads} engine threads on {} CPUs", host.logical_cpus),
             "Threads wait for each other; use at most one a core.",
         );
     }
@@ -257,9 +260,10 @@ mod tests {
     use crate::model::ModelSource;
     use crate::profile::PhaseBooks;
     use crate::stats::Estimate;
+    use crate::workload::Workload;
 
     fn result() -> RunResult {
-        RunResult::failed("m", ModelSource::Synthetic, "")
+        RunResult::failed("m", ModelSource::Synthetic, &Workload::default(), "")
     }
 
     fn codes(result: &RunResult) -> Vec<FindingCode> {

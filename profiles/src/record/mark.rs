@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, JobId};
-use crate::open::open_words;
+use crate::words::open_words;
 
 /// Something happened at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::job::{JobId, ModelRef};
-use crate::open::open_words;
+use crate::words::open_words;
 use crate::workload::Workload;
 
 /// A message of a client.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, JobId, Progress};
-use crate::open::open_words;
 use crate::result::RunResult;
+use crate::words::open_words;
 
 /// What a daemon tells a client that is no record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

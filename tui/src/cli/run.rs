@@ -9,6 +9,7 @@ use std::process::{ExitCode, Stdio};
 
 use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::isa::Isa;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe};
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
@@ -104,7 +105,7 @@ struct EngineOptions {
     /// Instruction set of the cpu executor's kernels: scalar avx2 avx512vnni neon neon-dotprod neon-i8mm
     /// [default: the best one that this machine has]
     #[arg(long, value_name = "SET")]
-    isa: Option<String>,
+    isa: Option<Isa>,
     /// Engine threads [default: the number of physical cores, with candle one less]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
@@ -170,7 +171,7 @@ impl RunArgs {
             warmup: sizes.warmup.unwrap_or(default.warmup),
             threads: engine.threads,
             executor: engine.executor.unwrap_or_default(),
-            isa: engine.isa.clone(),
+            isa: engine.isa,
             kv: engine.kv,
             format: engine.format,
             seed: sizes.seed.unwrap_or(default.seed),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use slmscope_engine::clock::Monotonic;
-use slmscope_engine::kernels::Isa;
+use slmscope_engine::kernels::{Isa, is_available};
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
@@ -19,7 +19,7 @@ pub(crate) use slmscope_engine::verify::metrics::rms_over_std;
 
 /// Every way to run a model on this machine: candle, and our kernels in each instruction set.
 pub(crate) fn setups() -> Vec<Setup> {
-    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    let isas = Isa::ALL.into_iter().filter(|&isa| is_available(isa));
     let ours = isas.map(|isa| Setup { isa, ..Setup::default() });
     let candle = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
     std::iter::once(candle).chain(ours).filter(|setup| executor_is_available(setup.executor)).collect()

@@ -44,7 +44,8 @@ pub fn follow(
     connection.call(Method::Subscribe(quiet()), &[])??;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();
-    let failed = move |reason: &str| RunResult::failed(&model, source, reason);
+    let workload = submit.workload.clone();
+    let failed = move |reason: &str| RunResult::failed(&model, source, &workload, reason);
     let looped = submit.workload.looped;
     // From here on a signal cancels the job instead of ending this process.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;

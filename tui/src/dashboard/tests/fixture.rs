@@ -8,6 +8,7 @@ use slmscope_profiles::channel::{
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::job::{Job, JobState, ModelRef};
 use slmscope_profiles::lane::{HOST_LANE, Lane};
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::plan::Rows;
 use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite, SiteWeight};
@@ -54,6 +55,8 @@ pub(super) fn job(state: JobState) -> Job {
         uid: 1000,
         state,
         ahead: 0,
+        source: ModelSource::Synthetic,
+        format: Some(WeightFormat::Q4_0),
         repetition: (state == JobState::Measuring).then_some(2),
         turns: 1,
         worker: Some(4242),

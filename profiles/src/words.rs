@@ -1,4 +1,24 @@
-//! Open lists of words: a reader keeps words that it does not know, so that a newer writer can add some.
+//! Words on the wire and on the command line.
+//!
+//! Open lists keep words that a reader does not know, so that a newer writer can add some. Closed lists refuse
+//! them, and name those that they know.
+
+/// A word that is none of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{word}`; known: {known}")]
+pub struct UnknownWord {
+    what: &'static str,
+    word: String,
+    known: String,
+}
+
+impl UnknownWord {
+    /// `word` is no `what`; those are `known`.
+    pub(crate) fn new(what: &'static str, word: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
+        let known: Vec<_> = known.into_iter().collect();
+        Self { what, word: word.to_owned(), known: known.join(", ") }
+    }
+}
 
 /// An enum of words on the wire with a place for those of a newer build: `Other` holds them as they came.
 ///
