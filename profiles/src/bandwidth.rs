@@ -8,8 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit};
-use crate::energy::{Window, total};
+use crate::channel::{Channel, Class, Kind, Quantity, Reason, Sample, Scope, Unit};
+use crate::energy::{NoTotal, Window, total};
 use crate::job::Span;
 use crate::phase::Phase;
 use crate::profile::{OpRow, PhaseBooks};
@@ -78,14 +78,12 @@ fn of_phase(
         .collect();
     let wall_ns: u64 = windows.iter().map(|window| window.end_ns.saturating_sub(window.begin_ns)).sum();
     let sources = counters(channels);
-    let counted: Result<Vec<f64>, String> =
-        sources.iter().map(|channel| total(channel, samples, &windows).map(|total| total.amount)).collect();
-    let measured = match counted {
-        _ if sources.is_empty() => Err(why_none(channels)),
-        Ok(counted) if wall_ns > 0 => Ok(counted.iter().sum::<f64>() / (wall_ns as f64 / 1e9)),
-        Ok(_) => Err("no time passed".to_owned()),
-        Err(reason) => Err(reason),
-    };
+    let counted = if sources.is_empty() { Err(NoTraffic::no_counter(channels)) } else { Ok(&sources) };
+    let measured = counted.and_then(|sources| {
+        let amounts = sources.iter().map(|channel| Ok(total(channel, samples, &windows)?.amount));
+        let bytes: f64 = amounts.collect::<Result<Vec<_>, NoTotal>>()?.iter().sum();
+        if wall_ns > 0 { Ok(bytes / (wall_ns as f64 / 1e9)) } else { Err(NoTraffic::NoTime) }
+    });
     let names: Vec<&str> = sources.iter().map(|channel| channel.id.as_str()).collect();
     PhaseBandwidth {
         phase,
@@ -96,7 +94,7 @@ fn of_phase(
         source: (!names.is_empty()).then(|| names.join(" + ")),
         scope: sources.first().map(|channel| channel.scope.clone()),
         class: sources.iter().map(|channel| channel.class).max().unwrap_or(Class::Unavailable),
-        reason: measured.err(),
+        reason: measured.err().map(|none| none.to_string()),
     }
 }
 
@@ -111,27 +109,57 @@ fn counters(channels: &[Channel]) -> Vec<&Channel> {
     let best = channels.iter().filter(counts).map(|channel| (channel.class, channel.scope.clone())).min();
     let Some((class, scope)) = best else { return Vec::new() };
     let of_best = || channels.iter().filter(counts).filter(|it| it.class == class && it.scope == scope);
-    let parts: Vec<&Channel> = of_best().filter(|channel| is_part(&channel.id)).collect();
+    let one_way = |channel: &&Channel| Direction::of(channel) != Direction::Both;
+    let parts: Vec<&Channel> = of_best().filter(one_way).collect();
     if parts.is_empty() { of_best().take(1).collect() } else { parts }
 }
 
-/// Whether a counter holds reads or writes alone.
-fn is_part(id: &str) -> bool {
-    id.split(['.', '_', '-', '#']).any(|word| matches!(word, "read" | "write" | "reads" | "writes"))
+/// Which traffic a counter holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Reads,
+    Writes,
+    Both,
 }
 
-fn why_none(channels: &[Channel]) -> String {
-    let family = channels.iter().filter(|channel| channel.quantity == Quantity::MemoryBandwidth);
-    match family.into_iter().find_map(|channel| channel.reason.as_ref()) {
-        Some(reason) => format!("nothing counts memory traffic here: {reason}; see `slmscope doctor`"),
-        None => "nothing counts memory traffic here; see `slmscope doctor`".to_owned(),
+impl Direction {
+    /// By the words of the channel's id, which are all that the kernel's counters say of it.
+    fn of(channel: &Channel) -> Self {
+        let mut words = channel.id.split(['.', '_', '-', '#']);
+        let named = words.find_map(|word| match word {
+            "read" | "reads" => Some(Self::Reads),
+            "write" | "writes" => Some(Self::Writes),
+            _ => None,
+        });
+        named.unwrap_or(Self::Both)
+    }
+}
+
+/// Why the traffic of a phase was not measured.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+enum NoTraffic {
+    #[error("nothing counts memory traffic here; see `slmscope doctor`")]
+    NoCounter,
+    #[error("nothing counts memory traffic here: {0}; see `slmscope doctor`")]
+    Unavailable(Reason),
+    #[error("no time passed")]
+    NoTime,
+    #[error(transparent)]
+    NoTotal(#[from] NoTotal),
+}
+
+impl NoTraffic {
+    fn no_counter(channels: &[Channel]) -> Self {
+        let family = channels.iter().filter(|channel| channel.quantity == Quantity::MemoryBandwidth);
+        let reason = family.into_iter().find_map(|channel| channel.reason.clone());
+        reason.map_or(Self::NoCounter, Self::Unavailable)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Reason, ReasonCode, Value};
+    use crate::channel::{ReasonCode, Value};
     use crate::plan::site::{Module, OpKind};
 
     fn channel(number: u16, id: &str, class: Class) -> Channel {

@@ -129,11 +129,25 @@ pub struct Total {
     pub high: f64,
 }
 
+/// Why readings make no figure.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NoTotal {
+    /// Too few new values were read.
+    #[error("{0} new readings in the phase, at least {LEAST_UPDATES} are needed")]
+    FewUpdates(u64),
+    /// The sensor was read during this share of the time only, 0 to 1.
+    #[error("the sensor was read during {} of the phase only", display::rough_share(*.0))]
+    Coverage(f64),
+    /// An end of a window is not covered.
+    #[error("readings do not reach both ends of every repetition")]
+    Ends,
+}
+
 /// What `channel` counted in all windows together.
 ///
 /// # Errors
-/// Why that is not known, for a person.
-pub fn total(channel: &Channel, samples: &[Sample], windows: &[Window]) -> Result<Total, String> {
+/// Why that is not known.
+pub fn total(channel: &Channel, samples: &[Sample], windows: &[Window]) -> Result<Total, NoTotal> {
     let series = Series::new(channel, samples);
     Seen::of(&series, windows).total(&series)
 }
@@ -157,16 +171,15 @@ impl Seen {
         }
     }
 
-    fn total(self, series: &Series) -> Result<Total, String> {
+    fn total(self, series: &Series) -> Result<Total, NoTotal> {
         let Self { updates, coverage, parts } = self;
         if updates < LEAST_UPDATES {
-            return Err(format!("{updates} new readings in the phase, at least {LEAST_UPDATES} are needed"));
+            return Err(NoTotal::FewUpdates(updates));
         }
         if matches!(series, Series::Gauge(_)) && coverage < Some(LEAST_COVERAGE) {
-            let share = display::rough_share(coverage.unwrap_or(0.0));
-            return Err(format!("the sensor was read during {share} of the phase only"));
+            return Err(NoTotal::Coverage(coverage.unwrap_or(0.0)));
         }
-        let parts = parts.ok_or("readings do not reach both ends of every repetition")?;
+        let parts = parts.ok_or(NoTotal::Ends)?;
         Ok(parts.iter().fold(Total { amount: 0.0, low: 0.0, high: 0.0 }, |sum, part| Total {
             amount: sum.amount + part.joules,
             low: sum.low + part.low,
@@ -203,7 +216,7 @@ pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]
         class: channel.class,
         updates,
         coverage,
-        reason: found.err(),
+        reason: found.err().map(|none| none.to_string()),
     }
 }
 

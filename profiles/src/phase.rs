@@ -2,55 +2,59 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The stages of a run.
+/// A stage of a run. The numbers stand for the phases in the op ring and are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Phase {
-    /// Baseline before anything runs.
-    Idle,
     /// Opening files, making weights, allocating.
-    Load,
-    /// Text to ids.
-    Tokenize,
-    /// Unmeasured forward passes, and filling the context to the asked depth.
-    Warmup,
+    Load = 1,
+    /// Unmeasured forward passes, and filling the context to the requested depth.
+    Warmup = 3,
     /// The prompt.
-    Prefill,
+    Prefill = 4,
     /// One token at a time.
-    Decode,
+    Decode = 5,
     /// The same token again and again, recorder on and off: what recording costs. In no total.
-    Overhead,
-    /// After the work.
-    Cooldown,
+    Overhead = 6,
 }
 
 impl Phase {
+    const ALL: [Self; 5] = [Self::Load, Self::Warmup, Self::Prefill, Self::Decode, Self::Overhead];
+
     /// As spelled in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Idle => "idle",
             Self::Load => "load",
-            Self::Tokenize => "tokenize",
             Self::Warmup => "warmup",
             Self::Prefill => "prefill",
             Self::Decode => "decode",
             Self::Overhead => "overhead",
-            Self::Cooldown => "cooldown",
         }
     }
 
-    /// From its number in the ring.
+    /// From its number in the op ring.
     pub fn from_u8(number: u8) -> Option<Self> {
-        const ALL: [Phase; 8] = [
-            Phase::Idle,
-            Phase::Load,
-            Phase::Tokenize,
-            Phase::Warmup,
-            Phase::Prefill,
-            Phase::Decode,
-            Phase::Overhead,
-            Phase::Cooldown,
-        ];
-        ALL.get(usize::from(number)).copied()
+        Self::ALL.into_iter().find(|&phase| phase as u8 == number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_words_are_fixed() {
+        for (phase, number, word) in [
+            (Phase::Load, 1, "load"),
+            (Phase::Warmup, 3, "warmup"),
+            (Phase::Prefill, 4, "prefill"),
+            (Phase::Decode, 5, "decode"),
+            (Phase::Overhead, 6, "overhead"),
+        ] {
+            assert_eq!((phase as u8, Phase::from_u8(number), phase.as_str()), (number, Some(phase), word));
+            assert_eq!(serde_json::to_string(&phase).unwrap(), format!("\"{word}\""));
+        }
+        assert_eq!((Phase::from_u8(0), Phase::from_u8(2), Phase::from_u8(7)), (None, None, None));
     }
 }
