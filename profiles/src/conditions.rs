@@ -1,5 +1,5 @@
-//! Under which conditions tokens were made: clock, heat and throttling at each of them, and what of the speed
-//! is left once the machine is warm.
+//! The conditions under which tokens were generated: clock, temperature and throttling at each of them, and the
+//! speed once the machine is warm.
 //!
 //! | split | which tokens |
 //! |---|---|
@@ -22,7 +22,7 @@ pub const BURST_NS: u64 = 10_000_000_000;
 /// Decode after which a machine counts as warm, ns.
 pub const WARM_NS: u64 = 60_000_000_000;
 
-/// A reading that is older than this says nothing about a token, ns.
+/// A reading that is older than this is not used for a token, ns.
 const FRESH_NS: u64 = 3_000_000_000;
 
 /// Tokens that are stamped one by one; of more, the first.
@@ -33,7 +33,7 @@ const MOST_STAMPS: usize = 1 << 16;
 pub struct Conditions {
     /// One for each decode step, in the order in which they ran.
     pub tokens: Vec<TokenStamp>,
-    /// Tokens during which nothing throttled; null where the machine does not tell.
+    /// Tokens during which nothing throttled; null where the machine does not report it.
     pub clean: Option<Split>,
     /// Tokens during which something did.
     pub throttled: Option<Split>,
@@ -61,7 +61,7 @@ pub struct TokenStamp {
     pub frequency_hz: Option<f64>,
     /// The hottest sensor of what computes, °C; without one, the hottest that the firmware reports.
     pub celsius: Option<f64>,
-    /// Whether anything throttled; null where no channel tells.
+    /// Whether anything throttled; null where no channel reports it.
     pub throttled: Option<bool>,
 }
 
@@ -70,7 +70,7 @@ pub struct TokenStamp {
 pub struct Split {
     /// How many.
     pub tokens: u64,
-    /// Steps by their time.
+    /// Steps divided by their time.
     pub tokens_per_s: f64,
     /// Median time of a step, ns.
     pub token_ns: u64,
@@ -92,7 +92,7 @@ impl Conditions {
             let wanted = channels.iter().filter(|channel| channel.reason.is_none() && wanted(channel));
             wanted.map(|channel| Steps::of(channel, samples)).filter(|steps| !steps.0.is_empty()).collect()
         };
-        // Memory has a clock too. What counters tell of a CPU goes before what its driver reports.
+        // Memory has a clock too. A frequency from counters is preferred to the one that the driver reports.
         let of_cpu = |channel: &Channel| {
             let is_clock = channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz;
             is_clock && matches!(channel.scope, Scope::CpuN(_))

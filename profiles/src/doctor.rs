@@ -7,7 +7,7 @@ use crate::channel::{Class, Quantity, Reason, Scope, Unit};
 /// Value of [`DoctorReport::schema`].
 pub const SCHEMA: &str = "slmscope.doctor/1";
 
-/// What the firmware and the system call the board. `None` and empty where they do not say.
+/// What the firmware and the system call the board. `None` and empty where they do not report it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Board {

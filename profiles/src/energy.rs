@@ -5,9 +5,9 @@
 //!           └─ gauge ───▶ power over time, integrated, and how far off that may be ──┴─▶ joules, low, high
 //! ```
 //!
-//! An update is a new value that was seen. Sensors are often slower than whoever reads them, and it is updates
-//! that carry information: below [`LEAST_UPDATES`] there is no figure. Power before the run is kept apart and
-//! never subtracted from the figure itself.
+//! An update is a reading with a new value. Sensors are often slower than their reader, and only updates carry
+//! information: with fewer than [`MIN_UPDATES`] there is no figure. Power before the run is reported separately and
+//! is never subtracted from the figure itself.
 
 mod choice;
 mod counter;
@@ -25,12 +25,12 @@ use gauge::Gauge;
 pub use parts::{cards, kinds};
 pub use table::{Energy, PhaseEnergy};
 
-/// Fewer updates in all windows together give no figure.
-pub const LEAST_UPDATES: u64 = 5;
+/// With fewer updates in all windows together there is no figure.
+pub const MIN_UPDATES: u64 = 5;
 
-/// A power gauge must have been read in at least this share of the time; what lies between two readings that
-/// are far apart is not known.
-const LEAST_COVERAGE: f64 = 0.9;
+/// A power gauge must have been read during at least this share of the time; power between two readings that
+/// are far apart is unknown.
+const MIN_COVERAGE: f64 = 0.9;
 
 /// A stretch of time, CLOCK_MONOTONIC ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Window {
     }
 }
 
-/// What is asked for: a phase, when it ran, and what it made.
+/// A phase whose energy is wanted: when it ran, and how many tokens it processed.
 #[derive(Debug, Clone, Copy)]
 pub struct Stretch<'a> {
     /// The phase.
@@ -56,11 +56,11 @@ pub struct Stretch<'a> {
     pub windows: &'a [Window],
     /// Prompt tokens or decode steps in all of them.
     pub tokens: u64,
-    /// When nothing ran; the power of that time is told beside the energy.
+    /// When nothing ran; the power of that time is reported beside the energy.
     pub idle: Option<Window>,
 }
 
-/// Energy of a window, and how far off it can be, J.
+/// Energy of a window with its bounds, J.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     joules: f64,
@@ -68,7 +68,7 @@ struct Part {
     high: f64,
 }
 
-/// What counters and gauges both answer.
+/// Readings of a counter or of a gauge.
 enum Series {
     Counter(Counter),
     Gauge(Gauge),
@@ -82,7 +82,7 @@ impl Series {
         });
         match channel.kind {
             Kind::Counter { range } => {
-                // What a counter did while it told nonsense is not known, unlike what it did while it was silent.
+                // A counter that reported nonsense may have been reset; one that was not readable went on counting.
                 let readings = readings.filter_map(|(t_ns, value)| match value {
                     Value::Present(joules) => Some((t_ns, Some(joules))),
                     Value::Absent(ReasonCode::Implausible) => Some((t_ns, None)),
@@ -118,7 +118,7 @@ impl Series {
     }
 }
 
-/// How much a counter counted in some windows, or a gauge adds up to over their time.
+/// How much a counter counted in some windows, or the integral of a gauge over them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Total {
     /// In the channel's unit; for gauges, times seconds.
@@ -133,7 +133,7 @@ pub struct Total {
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum NoTotal {
     /// Too few new values were read.
-    #[error("{0} new readings in the phase, at least {LEAST_UPDATES} are needed")]
+    #[error("{0} new readings in the phase, at least {MIN_UPDATES} are needed")]
     FewUpdates(u64),
     /// The sensor was read during this share of the time only, 0 to 1.
     #[error("the sensor was read during {} of the phase only", display::rough_share(*.0))]
@@ -149,17 +149,17 @@ pub enum NoTotal {
 /// Why that is not known.
 pub fn total(channel: &Channel, samples: &[Sample], windows: &[Window]) -> Result<Total, NoTotal> {
     let series = Series::new(channel, samples);
-    Seen::of(&series, windows).total(&series)
+    Observed::of(&series, windows).total(&series)
 }
 
-/// What a series says about some windows.
-struct Seen {
+/// What is known of some windows from a series of readings.
+struct Observed {
     updates: u64,
     coverage: Option<f64>,
     parts: Option<Vec<Part>>,
 }
 
-impl Seen {
+impl Observed {
     fn of(series: &Series, windows: &[Window]) -> Self {
         let windows = || windows.iter().copied();
         let total_ns: u64 = windows().map(Window::ns).sum();
@@ -173,10 +173,10 @@ impl Seen {
 
     fn total(self, series: &Series) -> Result<Total, NoTotal> {
         let Self { updates, coverage, parts } = self;
-        if updates < LEAST_UPDATES {
+        if updates < MIN_UPDATES {
             return Err(NoTotal::FewUpdates(updates));
         }
-        if matches!(series, Series::Gauge(_)) && coverage < Some(LEAST_COVERAGE) {
+        if matches!(series, Series::Gauge(_)) && coverage < Some(MIN_COVERAGE) {
             return Err(NoTotal::Coverage(coverage.unwrap_or(0.0)));
         }
         let parts = parts.ok_or(NoTotal::Ends)?;
@@ -194,9 +194,9 @@ pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]
     let total_ns: u64 = stretch.windows.iter().copied().map(Window::ns).sum();
     let baseline_watts = stretch
         .idle
-        .filter(|&idle| series.updates(idle) >= LEAST_UPDATES)
+        .filter(|&idle| series.updates(idle) >= MIN_UPDATES)
         .and_then(|idle| Some(series.energy(idle)?.joules / (idle.ns() as f64 / 1e9)));
-    let seen = Seen::of(&series, stretch.windows);
+    let seen = Observed::of(&series, stretch.windows);
     let (updates, coverage) = (seen.updates, seen.coverage);
     let found = seen.total(&series);
     let part = found.as_ref().ok();

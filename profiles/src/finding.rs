@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Finding {
     /// Word for machines.
     pub code: FindingCode,
-    /// What was seen, with the figure.
+    /// What was found, with the figure.
     pub reason: String,
     /// What to do, or how to read the figures.
     pub advice: String,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What identifies a machine's kind without naming its owner. `None` where the system does not say.
+/// What identifies a machine's kind without naming its owner. `None` where the system does not report it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Host {
     /// Name and version of the distribution.
@@ -19,6 +19,6 @@ pub struct Host {
     pub physical_cores: Option<u32>,
     /// Memory, bytes.
     pub memory_bytes: Option<u64>,
-    /// Hypervisor, if the machine is virtual and says so.
+    /// Hypervisor, if the machine is virtual and reports one.
     pub virtualised: Option<String>,
 }

@@ -16,7 +16,7 @@ pub type JobId = u64;
 pub enum JobState {
     /// Waits for the jobs before it.
     Queued,
-    /// Looks at the machine: hygiene, idle baseline.
+    /// Measures the machine before the run: hygiene, idle power.
     Preparing,
     /// The worker opens or makes the weights.
     Loading,
@@ -127,7 +127,7 @@ pub struct Job {
     pub error: Option<String>,
 }
 
-/// How far a stage of unknown length is.
+/// How far a stage is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The job.
@@ -136,7 +136,7 @@ pub struct Progress {
     pub phase: Phase,
     /// Bytes or tokens done.
     pub done: u64,
-    /// Of so many; `None` if unknown.
+    /// All of them; `None` if unknown.
     pub total: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! The contract between the parts of slmscope: what is measured, how it is named, how it travels and how
 //! figures are made of it.
 //!
-//! Everything here is data and pure functions. This crate opens no file, no socket and knows no clock; the
-//! model descriptions it ships are embedded in the binary.
+//! Everything here is data and pure functions. This crate opens no file and no socket and reads no clock; the model
+//! descriptions that it ships are embedded in the binary.
 
 pub mod bandwidth;
 pub mod board;

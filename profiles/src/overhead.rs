@@ -11,8 +11,8 @@ use crate::stats::{bootstrap_median, median};
 pub struct Overhead {
     /// Recording: decode with the recorder on against off; null with a reason.
     pub recording: Option<f64>,
-    /// CPU time that daemon, clients and helper threads took, by that of the engine threads; null where the
-    /// kernel does not say.
+    /// CPU time that daemon, clients and helper threads took, divided by that of the engine threads; null where
+    /// the kernel does not report it.
     pub stolen: Option<f64>,
     /// Their sum; null if one is.
     pub fraction: Option<f64>,
@@ -30,8 +30,8 @@ pub struct Overhead {
     pub reason: Option<String>,
 }
 
-/// Fewer tokens than this tell nothing about a cost of a percent.
-pub const LEAST_OVERHEAD_TOKENS: u32 = 256;
+/// With fewer tokens than this a cost of one percent cannot be measured.
+pub const MIN_OVERHEAD_TOKENS: u32 = 256;
 
 /// Comparisons that the tokens are divided into.
 const COMPARISONS: usize = 64;
@@ -46,7 +46,7 @@ pub enum Recording<'a> {
         /// With the recorder off.
         off_ns: &'a [u32],
     },
-    /// Nobody asked for it.
+    /// It was not asked for.
     Off,
     /// The run ended before.
     Missing,
@@ -97,7 +97,7 @@ pub fn overhead(
         Recording::Missing => return none(0, "the run ended before it was measured"),
     };
     let tokens = on_ns.len() + off_ns.len();
-    if tokens < LEAST_OVERHEAD_TOKENS as usize {
+    if tokens < MIN_OVERHEAD_TOKENS as usize {
         return none(tokens, "too short: fewer than 256 tokens; ask for more tokens, or for --overhead full");
     }
     // In every four a drift of the machine's speed cancels out; of many such turns the medians are compared, so
@@ -137,7 +137,7 @@ fn recorded_share(phases: &[PhaseBooks], phase: Phase) -> Option<f64> {
     (tokens > 0.0).then(|| sum(|books| books.recorded_tokens) / tokens)
 }
 
-/// Turns the extra time of one decode step into a share of prefill: by the events of both.
+/// The extra time of one decode step as a share of prefill: scaled by the number of events of both.
 fn per_token_to_share(phases: &[PhaseBooks], ops: &[OpRow]) -> f64 {
     let events: u64 = ops.iter().map(|op| op.count).sum();
     let wall: u64 = phases.iter().map(|books| books.wall_ns).sum();

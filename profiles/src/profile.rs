@@ -36,7 +36,7 @@ pub struct Profile {
 /// What recorded batches have in common.
 type Measured = (u32, Phase, LaneId);
 
-/// What the batches of one phase of one repetition say of one lane.
+/// What the batches of one phase of one repetition add up to in one lane.
 #[derive(Debug, Default)]
 struct Recorded {
     books: Books,
@@ -119,7 +119,7 @@ impl Profile {
         }
     }
 
-    /// Makes spans for phases that broke off before their end was told, from their batches: what a run that
+    /// Makes spans for phases that broke off before their end was reported, from their batches: what a run that
     /// was cancelled, or whose worker died, has measured until then.
     pub fn close_broken(&mut self, job: JobId) {
         let spans = &mut self.spans;
@@ -127,8 +127,8 @@ impl Profile {
             if lane != HOST_LANE {
                 continue;
             }
-            let is_told = spans.iter().any(|span| (span.repetition, span.phase) == (repetition, phase));
-            let Some(&end_ns) = recorded.token_ends_ns.last().filter(|_| !is_told) else { continue };
+            let has_span = spans.iter().any(|span| (span.repetition, span.phase) == (repetition, phase));
+            let Some(&end_ns) = recorded.token_ends_ns.last().filter(|_| !has_span) else { continue };
             spans.push(Span {
                 job,
                 repetition,

@@ -45,7 +45,7 @@ pub struct RunResult {
     pub workload: Workload,
     /// Whether the machine was fit to measure on.
     pub hygiene: Hygiene,
-    /// What the machine can do at most; null with a reason where it was not looked at.
+    /// What the machine can do at most; null with a reason where it was not measured.
     pub roofs: Roofs,
     /// Measured phases of every repetition.
     pub phases: Vec<PhaseBooks>,
@@ -128,7 +128,7 @@ pub struct EngineInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
-    /// Nothing speaks against the figures.
+    /// Nothing was found that makes the figures doubtful.
     Clean,
     /// Something was not as it should be; the figures may be off by a few percent.
     Fair,
@@ -150,12 +150,12 @@ impl Grade {
 /// Whether the machine was fit to measure on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hygiene {
-    /// No reason speaks against the figures; null if the run ended before that was known.
+    /// Nothing was found that makes the figures doubtful; null if the run ended before that was known.
     pub clean: Option<bool>,
     /// The worst of the reasons; null as above.
     #[serde(default)]
     pub grade: Option<Grade>,
-    /// What speaks against them.
+    /// What makes the figures doubtful.
     pub reasons: Vec<String>,
 }
 

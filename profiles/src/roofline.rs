@@ -1,4 +1,4 @@
-//! What a machine can do at most, and how near to it an op comes.
+//! What a machine can do at most, and which share of it an op reaches.
 //!
 //! The roofs are measured right before and right after the measured repetitions, because they move: a shared
 //! host gave 37 to 53 GB/s within minutes. Each is the median of all samples, with their range beside it, and
@@ -122,9 +122,9 @@ pub struct OpRoof {
     pub memory_ns: u64,
     /// Least time for its FLOPs at the compute roof, ns.
     pub compute_ns: u64,
-    /// The longer of them by the time it took.
+    /// The longer of them divided by the time it took.
     pub share: f64,
-    /// The same at the highest roofs that were seen.
+    /// The same at the highest roofs that were measured.
     pub low: f64,
     /// The same at the lowest.
     pub high: f64,
@@ -157,7 +157,7 @@ impl Roofs {
             threads,
             isa: Some(isa.to_owned()),
             age_ns: samples.iter().map(|sample| sample.at_ns).max().map(|at| now_ns.saturating_sub(at)),
-            reason: samples.is_empty().then(|| "the machine was not looked at".to_owned()),
+            reason: samples.is_empty().then(|| "the roofs were not measured".to_owned()),
         }
     }
 

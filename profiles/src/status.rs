@@ -1,4 +1,4 @@
-//! What the daemon says of itself.
+//! The daemon's own figures.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +19,9 @@ pub struct Status {
     pub socket: Option<String>,
     /// Time since its start, ns.
     pub uptime_ns: u64,
-    /// CPU time of its threads since then, ns; `None` where the kernel does not say.
+    /// CPU time of its threads since then, ns; `None` where the kernel does not report it.
     pub cpu_ns: Option<u64>,
-    /// Its resident memory, bytes; `None` where the kernel does not say.
+    /// Its resident memory, bytes; `None` where the kernel does not report it.
     pub rss: Option<u64>,
     /// Connected clients, the asking one included.
     pub clients: u32,

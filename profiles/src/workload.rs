@@ -21,7 +21,7 @@ pub struct Workload {
     pub prompt: u32,
     /// A real prompt; needs a model with a tokenizer.
     pub prompt_text: Option<String>,
-    /// What a user says; the model's chat template makes the prompt of it.
+    /// A user's message, from which the model's chat template makes the prompt.
     pub chat: Option<String>,
     /// Tokens to emit.
     pub generate: u32,
@@ -48,8 +48,8 @@ pub struct Workload {
     pub ignore_eos: Option<bool>,
     /// How the cost of recording is found.
     pub overhead: OverheadMode,
-    /// Share of the time that measuring may cost, 0 to 1. So many tokens are recorded, whole and beginning
-    /// anywhere, as recording can afford; a run that still cost more has a finding. `None` records every token.
+    /// Share of the time that recording may cost, 0 to 1. Whole tokens are left unrecorded to stay within it; a run
+    /// that cost more all the same has a finding. `None` records every token.
     pub overhead_budget: Option<f64>,
     /// Give up after so many seconds.
     pub timeout: Option<u32>,
@@ -58,7 +58,7 @@ pub struct Workload {
     pub looped: bool,
     /// Seconds to wait between the turns of a loop.
     pub pause: u32,
-    /// A worker of its own: nothing is warm from earlier jobs.
+    /// A new worker process, so that nothing is left in memory from earlier jobs.
     pub fresh: bool,
 }
 
@@ -132,7 +132,7 @@ pub enum OverheadMode {
     Off,
 }
 
-/// An option that cannot be, judged without model or machine.
+/// An option with an impossible value; judged without model or machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct WorkloadError {
@@ -142,14 +142,14 @@ pub struct WorkloadError {
     pub problem: String,
 }
 
-/// The most tokens that any part of a workload may ask for; more is a slip of the finger.
+/// The most tokens that any part of a workload may ask for: no model has a longer context.
 const MOST_TOKENS: u32 = 1 << 24;
 
 impl Workload {
     /// Checks what can be judged from the options alone.
     ///
     /// # Errors
-    /// Names the first option that cannot be.
+    /// Names the first option with an impossible value.
     pub fn validate(&self) -> Result<(), WorkloadError> {
         let fail = |field, problem: &str| Err(WorkloadError { field, problem: problem.to_owned() });
         if !self.has_text() && self.prompt == 0 && self.generate == 0 {

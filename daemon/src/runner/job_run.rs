@@ -24,7 +24,7 @@ use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Span};
 use slmscope_profiles::lane::Lane;
 use slmscope_profiles::op::{Granularity, Phase};
-use slmscope_profiles::overhead::LEAST_OVERHEAD_TOKENS;
+use slmscope_profiles::overhead::MIN_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::RunStatus;
@@ -333,7 +333,7 @@ impl<'a> JobRun<'a> {
         let (limit_ns, min_tokens) = match self.workload().overhead {
             OverheadMode::Off => return Ok(()),
             // A loop measures it once for all its turns, so it takes as many tokens as a figure needs.
-            OverheadMode::Auto if self.workload().looped => (0, LEAST_OVERHEAD_TOKENS),
+            OverheadMode::Auto if self.workload().looped => (0, MIN_OVERHEAD_TOKENS),
             OverheadMode::Auto => (limit_ns, 0),
             OverheadMode::Full => (limit_ns, FULL_OVERHEAD_TOKENS),
         };

@@ -1,13 +1,13 @@
-//! Which sensors tell the energy of a run.
+//! Which sensors the energy of a run is read from.
 //!
 //! The widest scope that was read comes first: a battery that was discharged, the board's input, the platform
-//! as the firmware sums it, the packages. After it come narrower ones, each for itself, because watts of
-//! different scopes overlap in ways that differ from machine to machine and are never added. All packages (or
+//! as the firmware sums it, the packages. Narrower scopes follow, each with its own figure: what they cover
+//! overlaps differently on each machine, so watts of different scopes are never added. All packages (or
 //! memory channels, or graphics processors) of a machine are one scope, and where one of them was not read the
 //! scope has no figure.
 //!
-//! A battery tells what the machine takes only while it is discharged and nothing else feeds the machine. Where
-//! it was charged, rested or did not tell at any time of a phase, it is no source for that phase.
+//! A battery reports what the machine uses only while it is discharged and nothing else feeds the machine. If it
+//! was charged, rested or was not readable at any time of a phase, it is no source for that phase.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::channel::{BATTERY_POWER, Channel, ChannelId, Class, Quantity, Sample,
 use crate::job::Span;
 use crate::phase::Phase;
 
-/// Phases that energy is told for.
+/// Phases that energy is reported for.
 const MEASURED: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 
 /// Energy of the measured phases by source, the widest scope first, or why there is none. `idle` is a time
@@ -59,8 +59,8 @@ pub fn of_phases(
     Energy { phases }
 }
 
-/// Channels that tell energy, those of one scope together, the widest scope first. Where something was read,
-/// what was not is left out, unless it is a part of what was.
+/// Channels that energy can be read from, grouped by scope, the widest scope first. If any was read, those that
+/// were not are left out, unless they are parts of one that was.
 fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c Channel>> {
     let all: Vec<&Channel> = channels.iter().filter(|channel| tells_energy(channel)).collect();
     let values = samples.iter().flat_map(|sample| &sample.values);
@@ -101,8 +101,8 @@ fn tells_energy(channel: &Channel) -> bool {
         && !channel.is_board_total()
 }
 
-/// What the batteries give together, where that is told apart from what each of them does; else all of them, for
-/// half is not the machine.
+/// The channel of all batteries together if there is one, else the channels of all batteries: a part of them does
+/// not feed the whole machine.
 fn batteries(channels: Vec<&Channel>, is_usable: impl Fn(&Channel) -> bool) -> Vec<&Channel> {
     let told = match channels.iter().find(|channel| channel.id == BATTERY_POWER) {
         Some(together) => vec![*together],
@@ -111,14 +111,14 @@ fn batteries(channels: Vec<&Channel>, is_usable: impl Fn(&Channel) -> bool) -> V
     if told.iter().all(|channel| is_usable(channel)) { told } else { Vec::new() }
 }
 
-/// All channels of the best kind of which each is usable, else of the best of which one is: that has no figure,
-/// and says why.
+/// The channels of the best kind whose channels are all usable; else of the best kind with a usable one, which gives
+/// no figure but the reason.
 fn best_kind<'c>(channels: &[&'c Channel], is_usable: impl Fn(&Channel) -> bool) -> Vec<&'c Channel> {
     let kinds = kinds(channels.iter().copied());
     let whole = kinds.iter().find(|kind| kind.iter().all(|channel| is_usable(channel)));
     let best = whole.or_else(|| kinds.iter().find(|kind| kind.iter().any(|channel| is_usable(channel))));
     let mut best = best.cloned().unwrap_or_default();
-    // Meters of modules are one for each socket, but there is one platform counter, however often it is shown.
+    // Modules have a meter for each socket; the platform has one counter, even if several drivers show it.
     if best.first().is_some_and(|first| first.scope == Scope::Platform && first.unit == Unit::Joules) {
         best.truncate(1);
     }
@@ -143,8 +143,8 @@ fn is_battery(group: &[&Channel]) -> bool {
     group.first().is_some_and(|first| first.scope == Scope::Battery)
 }
 
-/// Whether the batteries fed the machine at every reading in these windows and at those next to them, from which
-/// the power at the edges follows: together they gave something, and none was charged or silent.
+/// Whether the batteries fed the machine at every reading in these windows, and at the readings next to them that
+/// determine the power at the edges: together they delivered power, and none was charged or not readable.
 fn feeds(group: &[&Channel], samples: &[Sample], windows: &[Window]) -> bool {
     let of_group = |id: ChannelId| group.iter().any(|channel| channel.channel == id);
     let reading = |sample: &Sample| {
@@ -215,7 +215,7 @@ fn none(stretch: &Stretch<'_>, reason: String) -> PhaseEnergy {
     }
 }
 
-/// The machine's own words for having no power sensor.
+/// The reason that the machine's channels give for having no power sensor.
 fn why_none(channels: &[Channel]) -> String {
     let missing = channels
         .iter()

@@ -1,8 +1,7 @@
 //! A running total of energy.
 //!
-//! What a reading shows was true at the sensor's last update before it, and nobody is told when that was: at
-//! the earliest just after the reading before, at the latest now. So a value belongs to the middle of that
-//! time. Between two updates power is taken to be constant, or, where the power on both sides differs and the
+//! A reading shows the value of the sensor's last update, whose time is not reported: it lies between the reading
+//! before and this one. So a value is placed in the middle of that time. Between two updates power is taken to be constant, or, where the power on both sides differs and the
 //! energy between fits, to step once from the one to the other: phases of a run begin and end with such steps.
 //!
 //! ```text
@@ -12,20 +11,20 @@
 //!  ────╯
 //! ```
 //!
-//! How near that comes to the truth: readings tell when a value was made only to within a time d, the time between
-//! two readings, or the sensor's period where that is known and shorter. A load that steps d later, watched by a
+//! Accuracy: readings determine the time of an update only to within a time d, which is the time between two
+//! readings, or the sensor's period where that is known and shorter. A load that steps d later, watched by a
 //! sensor that is d fresher, reads the same; so no estimate can be nearer than half of d times the power that
 //! changed between the edges, and this one is not farther off. From 50 updates on that is within 2 % as long as
 //! high power is no more than 3 times low power where only readings are known, 1 + 2 × (longer of both periods) ÷ d
-//! times otherwise: 21 for RAPL read at 100 Hz. Where power is steeper the bounds say so (`tests/energy/trials.rs`).
+//! times otherwise: 21 for RAPL read at 100 Hz. Where power changes more, the bounds are wider (`tests/energy/trials.rs`).
 //!
-//! The bounds need no such picture. Energy never runs backwards, so what had been used at a time lies between
+//! The bounds do not depend on this model. Energy never runs backwards, so what had been used at a time lies between
 //! what was read before it, and the first value that the sensor must have made after it.
 
 use super::{Part, Window};
 use crate::channel::difference;
 
-/// A sensor that stands still for more than so many of its usual updates measures that nothing is used.
+/// A sensor whose value does not change for this many of its usual periods reports that nothing is used.
 const STILL: u64 = 2;
 
 /// Updates on each side whose times narrow down the time of one.
@@ -178,7 +177,7 @@ impl Stretch {
                 let shift = periods.saturating_mul(period_ns as i64);
                 let (low, high) = between(near);
                 let (low, high) = (after.max(low - shift), before.min(high - shift));
-                // Otherwise the sensor missed a beat in between.
+                // Otherwise the sensor skipped an update in between.
                 if low < high {
                     (after, before) = (low, high);
                 }

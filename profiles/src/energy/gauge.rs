@@ -1,7 +1,7 @@
 //! Power readings.
 //!
 //! They are integrated by trapezoids, cut at the edges of the window. What the power did between two readings
-//! is not known, so the sum has a doubt: the smaller of two measures of it.
+//! is unknown, so the sum has an uncertainty: the smaller of two estimates.
 //!
 //! - Readings that scatter miss what happens between them independently of each other: the root of the sum of
 //!   the squares of (step × time since the step before).
@@ -102,7 +102,7 @@ impl Gauge {
         Some(before.watts + (next.watts - before.watts) * share)
     }
 
-    /// The doubt of readings that are independent, J: over the steps in the window and the ones around it.
+    /// The uncertainty of readings that are independent, J: over the steps in the window and the ones around it.
     fn scatter(&self, window: Window) -> f64 {
         let mut squares = 0.0;
         let mut stepped_ns = self.readings.first().map_or(0, |first| first.t_ns);

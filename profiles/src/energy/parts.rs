@@ -1,7 +1,7 @@
 //! Which channels of one scope add up to it, each thing once.
 //!
-//! A machine may tell of one thing twice: a package by the processor's counters and by a driver of its own, a
-//! card by its energy and by its power. What adds up are channels of one kind, whose names differ in numbers
+//! A machine may report one thing twice: a package by the processor's counters and by a driver, a card by its energy
+//! and by its power. What adds up are channels of one kind, whose names differ in numbers
 //! alone: `energy.package-0` and `energy.package-1`, but not `energy.amd_energy_Esocket0`.
 
 use crate::channel::{Channel, Unit};

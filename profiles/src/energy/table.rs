@@ -40,7 +40,7 @@ pub struct PhaseEnergy {
     pub scope: Option<Scope>,
     /// How far to trust it.
     pub class: Class,
-    /// New values seen in the window.
+    /// New values that were read in the window.
     pub updates: u64,
     /// Share of the phase that readings cover, 0 to 1.
     pub coverage: Option<f64>,

@@ -8,20 +8,20 @@ use crate::phase::Phase;
 use crate::plan::site::Module;
 use crate::result::RunResult;
 
-/// Above this share of decode the LM head is worth a word.
+/// Share of decode above which the LM head is reported.
 const LM_HEAD_SHARE: f64 = 0.25;
-/// Bars for the books and for the tool's own cost.
+/// Limits for unattributed time and for the profiler's own cost.
 const UNATTRIBUTED_SHARE: f64 = 0.01;
 const OVERHEAD_SHARE: f64 = 0.01;
 /// Half-width of the interval of tokens/s above which repetitions are called noisy.
 const NOISY_SHARE: f64 = 0.05;
-/// Half-width of the energy's interval, as a share, above which it says little.
+/// Half-width of the energy's interval, as a share, above which the energy is called uncertain.
 const ENERGY_SHARE: f64 = 0.2;
-/// Speed after a minute, by that of the first seconds, below which the difference is worth a word.
+/// Speed after a minute divided by that of the first seconds, below which the difference is reported.
 const SUSTAINED_SHARE: f64 = 0.95;
 /// Share of the read bandwidth above which it is the bound.
 const BOUND_SHARE: f64 = 0.7;
-/// Measured by derived traffic above which the rest wants an explanation.
+/// Measured divided by derived traffic, above which the difference is reported.
 const EXTRA_SHARE: f64 = 1.3;
 /// p99 above so many medians is a tail.
 const TAIL_FACTOR: f64 = 2.0;

@@ -9,9 +9,9 @@ use crate::stats::Estimate;
 pub struct Figures {
     /// Time to first token: tokenize, prefill and the first sample; null without a prompt or a token.
     pub ttft_ns: Option<u64>,
-    /// Prompt tokens by the wall time of prefill.
+    /// Prompt tokens divided by the wall time of prefill.
     pub prefill_tokens_per_s: Option<Estimate>,
-    /// Steps by the wall time of decode, sampling included.
+    /// Steps divided by the wall time of decode, sampling included.
     pub decode_tokens_per_s: Option<Estimate>,
     /// The same without sampling: of decode, or of prefill where nothing was decoded.
     pub forward_tokens_per_s: Option<Estimate>,

@@ -6,7 +6,7 @@ use crate::job::{Job, JobId, Progress};
 use crate::result::RunResult;
 use crate::words::open_words;
 
-/// What a daemon tells a client that is no record.
+/// What a daemon tells one client, beside records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Talk {
@@ -16,14 +16,14 @@ pub enum Talk {
     Job(Job),
     /// How far loading or a phase is.
     Progress(Progress),
-    /// Generated text; to the submitter only.
+    /// Text that the first measured repetition generated, once that has ended; to the submitter only.
     Text {
         /// The job.
         job: JobId,
         /// Repetition.
         #[serde(rename = "run")]
         repetition: u32,
-        /// What came since the last such message.
+        /// All of it.
         text: String,
     },
     /// A job's result; to the submitter only.

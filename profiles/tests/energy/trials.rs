@@ -1,6 +1,6 @@
 //! How near the figures come to the truth, over many runs.
 
-use slmscope_profiles::energy::{LEAST_UPDATES, Window};
+use slmscope_profiles::energy::{MIN_UPDATES, Window};
 use slmscope_profiles::stats::SplitMix;
 
 use crate::sensor::{MS, SECOND, Sensor, Shows, Wave, spread, told, uniform};
@@ -107,11 +107,11 @@ fn outcome(
         let energy = told(&channel, &samples, window);
         let truth = wave.joules(window.end_ns) - wave.joules(window.begin_ns);
         let Some(joules) = energy.joules else {
-            assert!(energy.updates < LEAST_UPDATES && energy.reason.is_some(), "{energy:?}");
+            assert!(energy.updates < MIN_UPDATES && energy.reason.is_some(), "{energy:?}");
             outcome.refused += 1;
             continue;
         };
-        assert!(energy.updates >= LEAST_UPDATES, "{energy:?}");
+        assert!(energy.updates >= MIN_UPDATES, "{energy:?}");
         let (low, high) = (energy.low.unwrap(), energy.high.unwrap());
         assert!(low <= joules && joules <= high, "{energy:?}");
         if low <= truth && truth <= high {
