@@ -1,4 +1,4 @@
-//! The report of a run, for a terminal or a file.
+//! The report of a run as text, for a terminal or a file.
 
 mod conditions;
 mod ops;
@@ -41,7 +41,7 @@ fn section(text: &mut String, title: &str, style: Style) {
     let _ = writeln!(text, "\n{}", style.bold(title));
 }
 
-/// Text of a model or a file, without what would steer the terminal.
+/// Text from a model or a file, without control characters.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
@@ -57,7 +57,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     match result.status {
         RunStatus::Complete => {}
         RunStatus::Cancelled => {
-            let _ = writeln!(text, "  {}", style.warn("cancelled: what follows was measured before"));
+            let _ = writeln!(text, "  {}", style.warn("cancelled: these figures were measured before that"));
         }
         RunStatus::Failed => {
             let error = printable(result.error.as_deref().unwrap_or("unknown"));
@@ -81,7 +81,10 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     if !model.not_in_format.is_empty() {
         line(
             "",
-            format!("{} tensors in f16, whose rows the format does not divide", model.not_in_format.len()),
+            format!(
+                "{} tensors in f16, because blocks of the format do not divide their rows",
+                model.not_in_format.len()
+            ),
         );
     }
     if let Some(hash) = &model.hash {
@@ -110,7 +113,7 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
             let grade = result.hygiene.grade.map_or("dirty", Grade::as_str);
             line("hygiene", style.warn(&format!("{grade}: {}", result.hygiene.reasons.join("; "))));
         }
-        None => line("hygiene", format!("{ABSENT} (the run ended before it was known)")),
+        None => line("hygiene", format!("{ABSENT} (the run ended before it was assessed)")),
     }
 }
 
@@ -149,7 +152,7 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
         );
         if let Some(tokenizer_ns) = load.tokenizer_ns {
             let (all, waited) = (display::duration(tokenizer_ns), display::duration(load.waited_ns));
-            let _ = write!(text, ", tokenizer {all}, of which {waited} were waited for");
+            let _ = write!(text, ", tokenizer {all}, of which loading waited for {waited}");
         }
         text.push('\n');
     }
@@ -220,8 +223,7 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
         let _ = writeln!(text, "  nothing was measured");
     } else {
         text.push_str(&table.render(style));
-        let note =
-            "  GB/s and GFLOP/s are derived: the plan's bytes (weights, cache) and FLOPs by the wall time";
+        let note = "  GB/s and GFLOP/s are derived: the plan's bytes (weights, cache) and FLOPs divided by the phase's wall time";
         let _ = writeln!(text, "{}", style.dim(note));
     }
 }
@@ -234,16 +236,16 @@ fn memory(text: &mut String, result: &RunResult, style: Style) {
         format!("{}{}", if bytes < 0 { "-" } else { "" }, display::bytes(bytes.unsigned_abs()))
     });
     let rows = [
-        ("weights", or_absent(memory.weights, display::bytes), "the engine's own list"),
-        ("packed", or_absent(memory.packed, display::bytes), "second layouts that kernels make"),
+        ("weights", or_absent(memory.weights, display::bytes), "as the engine counts it"),
+        ("packed", or_absent(memory.packed, display::bytes), "copies of weights in the layout of kernels"),
         ("kv cache", or_absent(memory.kv, display::bytes), ""),
-        ("scratch", or_absent(memory.scratch, display::bytes), "activations and tables, at most"),
-        ("tokenizer", or_absent(memory.tokenizer, display::bytes), "measured while it was read"),
-        ("runtime", or_absent(memory.runtime, display::bytes), "the program before it loaded anything"),
-        ("unexplained", unexplained, "resident less all of these"),
+        ("scratch", or_absent(memory.scratch, display::bytes), "activations and tables, upper limit"),
+        ("tokenizer", or_absent(memory.tokenizer, display::bytes), "growth while it was loaded"),
+        ("runtime", or_absent(memory.runtime, display::bytes), "the process before it loaded anything"),
+        ("unexplained", unexplained, "resident minus all of the above"),
         ("resident", or_absent(memory.rss, display::bytes), "measured"),
         ("peak", or_absent(memory.rss_peak, display::bytes), "measured"),
-        ("pss", or_absent(memory.pss, display::bytes), "measured; shared pages divided"),
+        ("pss", or_absent(memory.pss, display::bytes), "measured; shared pages counted in part"),
         ("mapped files", or_absent(memory.mapped, display::bytes), "part of resident"),
     ];
     for (name, value, note) in rows {
@@ -281,7 +283,7 @@ fn energy(text: &mut String, result: &RunResult, style: Style) {
 }
 
 fn overhead(text: &mut String, result: &RunResult, style: Style) {
-    section(text, "what measuring cost (share of the measured time)", style);
+    section(text, "cost of measuring (share of the measured time)", style);
     let overhead = &result.overhead;
     let _ = writeln!(
         text,

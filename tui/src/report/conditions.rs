@@ -1,4 +1,4 @@
-//! Memory traffic, and under which conditions tokens were made.
+//! Memory traffic, and the conditions under which tokens were generated.
 
 use std::fmt::Write;
 
@@ -11,13 +11,21 @@ use super::section;
 use crate::style::Style;
 
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
-    section(text, "memory traffic (derived from the plan; counted by the machine)", style);
+    section(
+        text,
+        "memory traffic, bytes divided by wall time (derived from the plan; counted by the machine)",
+        style,
+    );
     let rate = |value| or_absent(value, |value| display::value(value, Unit::BytesPerSecond));
     for traffic in &result.bandwidth {
         let counted = match (&traffic.source, &traffic.reason) {
             (_, Some(reason)) => format!("{ABSENT} ({reason})"),
             (source, None) => {
-                format!("{} by {}", rate(traffic.measured_bytes_per_s), source.as_deref().unwrap_or(ABSENT))
+                format!(
+                    "{} counted by {}",
+                    rate(traffic.measured_bytes_per_s),
+                    source.as_deref().unwrap_or(ABSENT)
+                )
             }
         };
         let _ =
@@ -36,7 +44,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     let stamps = || conditions.tokens.iter();
     let _ = writeln!(
         text,
-        "  clock {}; heat {}",
+        "  clock {}; temperature {}",
         range(&mut stamps().filter_map(|stamp| stamp.frequency_hz), Unit::Hertz),
         range(&mut stamps().filter_map(|stamp| stamp.celsius), Unit::Celsius)
     );

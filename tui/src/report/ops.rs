@@ -1,4 +1,4 @@
-//! The tables of modules and ops.
+//! Tables of the time by module and by op.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use super::section;
 use crate::style::Style;
 use crate::table::{Align, Table};
 
-/// Several rows of one heading, added up.
+/// Rows with the same module or name, added up.
 #[derive(Default)]
 struct Sum {
     order: usize,
@@ -39,7 +39,7 @@ impl Sum {
         }
     }
 
-    /// Share of the nearer roof, and which that is.
+    /// Share of the roof that bounds them, and which one that is.
     fn roof(&self) -> [String; 2] {
         [
             display::or_absent(self.bound.share(self.time_ns), display::share),
@@ -56,7 +56,7 @@ impl Sum {
     }
 }
 
-/// Time by module, with the rows that are no module, per phase.
+/// Time by module, and the time outside modules, of each phase.
 pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
     for phase in [Phase::Prefill, Phase::Decode] {
         let sums = grouped(result, phase, |op| op.module.as_str().to_owned());
@@ -92,7 +92,7 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
     }
 }
 
-/// Time by op, layers added up, per phase.
+/// Time by op, layers added up, of each phase.
 pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
     for phase in [Phase::Prefill, Phase::Decode] {
         let mut sums = grouped(result, phase, |op| op.name.clone());
@@ -128,7 +128,7 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
         }
         text.push_str(&table.render(style));
         let path = result.ops.iter().find(|op| op.phase == phase).map_or("", |op| op.path.as_str());
-        let _ = writeln!(text, "  {}", style.dim(&format!("kernels: {path}")));
+        let _ = writeln!(text, "  {}", style.dim(&format!("kernels: {path}; GB/s and GFLOP/s are derived: the plan's bytes and FLOPs divided by the op's own time")));
     }
 }
 
@@ -143,7 +143,7 @@ fn grouped(result: &RunResult, phase: Phase, key: impl Fn(&OpRow) -> String) -> 
     sums
 }
 
-/// What is no op: named spans, gap, unattributed.
+/// Time outside ops: named spans, gap, unattributed.
 fn rest(result: &RunResult, phase: Phase) -> Vec<(String, u64, f64)> {
     let books = || result.phases.iter().filter(|books| books.phase == phase);
     let wall: u64 = books().map(|books| books.recorded_wall_ns).sum();

@@ -1,4 +1,4 @@
-//! What the machine can do at most, as far as it was looked at.
+//! The roofs: how fast this machine can read memory and compute at most.
 
 use std::fmt::Write;
 
@@ -9,9 +9,9 @@ use slmscope_profiles::stats::Estimate;
 use super::section;
 use crate::style::Style;
 
-/// The roofs with the range of the looks, and how they were taken.
+/// The roofs with the range of their samples, and how they were measured.
 pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
-    section(text, "roofs of this machine (measured: median and range of the looks)", style);
+    section(text, "roofs of this machine (measured: median and range of the samples)", style);
     let roofs = &result.roofs;
     if let Some(reason) = &roofs.reason {
         let _ = writeln!(text, "  {ABSENT} ({reason})");
@@ -32,7 +32,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     };
     let how = format!(
         "{}, {}, {}, {age}",
-        display::plural(roofs.samples, "look"),
+        display::plural(roofs.samples, "sample"),
         display::plural(u64::from(roofs.threads), "thread"),
         roofs.isa.as_deref().unwrap_or(ABSENT)
     );
