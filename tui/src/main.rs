@@ -7,6 +7,7 @@ mod dashboard;
 mod embedded;
 mod failure;
 mod model_source;
+mod progress;
 mod report;
 mod session;
 mod style;

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use crate::width::columns;
 
 /// Wrapped text is not made narrower than this.
-const LEAST_ROOM: usize = 20;
+const MIN_ROOM: usize = 20;
 
 /// Whether colours are wanted, by the variables of these names: not where `NO_COLOR` is set, nor on a terminal
 /// that knows none.
@@ -52,7 +52,7 @@ impl Style {
     /// `text`, which begins after `indent` columns, broken at blanks and after slashes into lines that fit the
     /// terminal; further lines begin below the first.
     pub fn wrap(self, text: &str, indent: usize) -> String {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST_ROOM));
+        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_ROOM));
         let (mut wrapped, mut used) = (String::new(), 0);
         for word in text.split_inclusive([' ', '/']) {
             if used > 0 && used + columns(word.trim_end()) > room {

@@ -14,7 +14,7 @@ pub enum Align {
 
 /// A last column of words goes on below itself rather than be wider than the terminal, and has at least this much room
 /// where columns can be left out for it.
-const LEAST_WORDS: usize = 32;
+const MIN_WORDS: usize = 32;
 
 /// Rows under a header.
 pub struct Table {
@@ -49,7 +49,7 @@ impl Table {
     }
 
     /// Leaves the column `name` out; whether there was one.
-    pub fn leave_out(&mut self, name: &str) -> bool {
+    pub fn remove_column(&mut self, name: &str) -> bool {
         let Some(column) = self.columns.iter().position(|(found, _)| *found == name) else { return false };
         self.columns.remove(column);
         self.rows.iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
@@ -62,12 +62,12 @@ impl Table {
         for &name in spare {
             let mut widths = self.widths();
             if let Some((width, (_, Align::Left))) = widths.last_mut().zip(self.columns.last()) {
-                *width = (*width).min(LEAST_WORDS);
+                *width = (*width).min(MIN_WORDS);
             }
             if !style.overflows(widths.iter().sum::<usize>() + 2 * widths.len()) {
                 break;
             }
-            left_out.extend(self.leave_out(name).then_some(name));
+            left_out.extend(self.remove_column(name).then_some(name));
         }
         left_out
     }

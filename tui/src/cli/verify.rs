@@ -55,9 +55,6 @@ pub fn run(_: &VerifyArgs) -> Result<ExitCode, Failure> {
 
 #[cfg(feature = "embedded-daemon")]
 mod present {
-    use std::io::{IsTerminal, Write as _};
-    use std::time::{Duration, Instant};
-
     use slmscope_profiles::display::{self, ABSENT, or_absent};
     use slmscope_profiles::job::ModelRef;
     use slmscope_profiles::verify::{VerifyCase, VerifyReport};
@@ -66,6 +63,7 @@ mod present {
     use crate::embedded::{self, VerifyOptions, VerifyStep};
     use crate::failure::{print, print_json};
     use crate::model_source;
+    use crate::progress::ProgressLine;
     use crate::style::Style;
     use crate::table::{Align, Table};
 
@@ -85,9 +83,9 @@ mod present {
             executor: args.executor,
             threads: args.threads,
         };
-        let mut meter = Meter::new();
-        let report = embedded::verify(options, &mut |step| meter.show(step));
-        meter.clear();
+        let mut progress = ProgressLine::new();
+        let report = embedded::verify(options, &mut |step| progress.update(|| describe(step)));
+        progress.clear();
         let report = report?;
         if args.json {
             print_json(&report)?;
@@ -97,40 +95,14 @@ mod present {
         Ok(ExitCode::from(if report.pass { 0 } else { 4 }))
     }
 
-    /// Progress, as one line on a terminal.
-    struct Meter {
-        on_terminal: bool,
-        shown: Option<Instant>,
-    }
-
-    impl Meter {
-        fn new() -> Self {
-            Self { on_terminal: std::io::stderr().is_terminal(), shown: None }
-        }
-
-        fn show(&mut self, step: VerifyStep) {
-            let recent = self.shown.is_some_and(|shown| shown.elapsed() < Duration::from_millis(100));
-            if !self.on_terminal || recent {
-                return;
+    fn describe(step: VerifyStep) -> String {
+        let share = |done: u64, total: u64| display::share(done as f64 / total.max(1) as f64);
+        match step {
+            VerifyStep::Loading(done, total) => {
+                format!("loading: {} of {}", share(done, total), display::bytes(total))
             }
-            let share = |done: u64, total: u64| display::share(done as f64 / total.max(1) as f64);
-            let text = match step {
-                VerifyStep::Loading(done, total) => {
-                    format!("loading: {} of {}", share(done, total), display::bytes(total))
-                }
-                VerifyStep::Computing(done, total) => {
-                    format!("computing: {} of {}", share(done, total), display::plural(total, "token"))
-                }
-            };
-            eprint!("\r\x1b[K{text}");
-            let _ = std::io::stderr().flush();
-            self.shown = Some(Instant::now());
-        }
-
-        fn clear(&mut self) {
-            if self.shown.take().is_some() {
-                eprint!("\r\x1b[K");
-                let _ = std::io::stderr().flush();
+            VerifyStep::Computing(done, total) => {
+                format!("computing: {} of {}", share(done, total), display::plural(total, "token"))
             }
         }
     }

@@ -1,6 +1,5 @@
 //! `slmscope weights`: writes synthetic weights to a GGUF file.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,10 +15,8 @@ use slmscope_profiles::format::WeightFormat;
 use crate::embedded::{self, Exported, Order};
 use crate::failure::{Failure, print};
 use crate::model_source::unknown;
+use crate::progress::ProgressLine;
 use crate::style::Style;
-
-/// How often progress is shown.
-const EVERY: Duration = Duration::from_millis(100);
 
 /// Options of `weights`.
 #[derive(Debug, Args)]
@@ -61,8 +58,13 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
         replace: args.force,
     };
     let begin = Instant::now();
-    let mut progress = Progress::new();
-    let written = embedded::weights(&order, &cancel, &mut |done, total| progress.show(done, total));
+    let mut progress = ProgressLine::new();
+    let written = embedded::weights(&order, &cancel, &mut |done, total| {
+        progress.update(|| {
+            let share = display::rough_share(done as f64 / total.max(1) as f64);
+            format!("writing {} of {} ({share})", display::bytes(done), display::bytes(total))
+        });
+    });
     progress.clear();
     let written = written?;
     print(&describe(args, &row.id, &written, begin.elapsed(), Style::of_stdout()))?;
@@ -104,30 +106,4 @@ fn grouped(names: &[String]) -> Vec<String> {
     }
     let shown = |(name, count): (String, usize)| if count > 1 { format!("{name} ({count})") } else { name };
     groups.into_iter().map(shown).collect()
-}
-
-/// Progress, as one line on standard error that is overwritten; nothing without a terminal.
-struct Progress {
-    on_terminal: bool,
-    shown: Option<Instant>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { on_terminal: std::io::stderr().is_terminal(), shown: None }
-    }
-
-    fn show(&mut self, done: u64, total: u64) {
-        if self.on_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
-            self.shown = Some(Instant::now());
-            let share = display::rough_share(done as f64 / total.max(1) as f64);
-            eprint!("\rwriting {} of {} ({share})\x1b[K", display::bytes(done), display::bytes(total));
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
-    }
 }

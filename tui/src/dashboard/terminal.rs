@@ -21,7 +21,7 @@ use super::{Msg, view};
 /// Whether the terminal is set up for drawing.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Largest screen that is drawn; a terminal that reports more is wrong.
-const MOST_CELLS: u32 = 1 << 20;
+const MAX_CELLS: u32 = 1 << 20;
 
 /// The terminal in raw mode with its alternate screen, until it is dropped.
 pub(super) struct Guard(());
@@ -127,7 +127,7 @@ impl<W: Write> Screen<W> {
 
     /// Takes a new size of the terminal, after which its content is unknown.
     pub(super) fn resize(&mut self, width: u16, height: u16) {
-        let rows = MOST_CELLS / u32::from(width.max(1));
+        let rows = MAX_CELLS / u32::from(width.max(1));
         let area = Rect::new(0, 0, width, height.min(rows as u16));
         self.shown = Buffer::empty(area);
         self.next = Buffer::empty(area);

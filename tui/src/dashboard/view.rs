@@ -43,12 +43,12 @@ fn header(state: &State, palette: Palette) -> Line<'static> {
     if state.is_paused() {
         spans.push(Span::styled("  PAUSED", palette.warning()));
     }
-    let whom = match &state.link {
+    let daemon = match &state.link {
         _ if state.options.private => "private daemon".to_owned(),
         Link::Up { version, .. } => format!("{} {version}", state.options.target),
         _ => state.options.target.clone(),
     };
-    spans.push(Span::styled(format!("  {whom}"), palette.dim()));
+    spans.push(Span::styled(format!("  {daemon}"), palette.dim()));
     Line::from(spans)
 }
 

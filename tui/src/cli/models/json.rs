@@ -78,8 +78,8 @@ pub struct One<'a> {
     format: Option<WeightFormat>,
     weight_bytes: u64,
     depth: u32,
-    modules: Vec<Part>,
-    plan: Vec<Step<'a>>,
+    modules: Vec<ModuleCost>,
+    plan: Vec<PlanStep<'a>>,
 }
 
 #[derive(Serialize)]
@@ -102,7 +102,7 @@ struct Context {
 }
 
 #[derive(Serialize)]
-struct Part {
+struct ModuleCost {
     module: Module,
     ops: usize,
     bytes: u64,
@@ -110,7 +110,7 @@ struct Part {
 }
 
 #[derive(Serialize)]
-struct Step<'a> {
+struct PlanStep<'a> {
     id: u16,
     module: Module,
     name: &'a str,
@@ -229,14 +229,14 @@ pub fn one<'a>(
         format,
         weight_bytes: plan.weight_bytes(),
         depth,
-        modules: Module::ALL.map(|module| part(plan, module, depth)).into_iter().collect(),
+        modules: Module::ALL.map(|module| module_cost(plan, module, depth)).into_iter().collect(),
         plan: plan.sites.iter().map(|site| step(site, depth)).collect(),
     }
 }
 
-fn part(plan: &Plan, module: Module, depth: u32) -> Part {
+fn module_cost(plan: &Plan, module: Module, depth: u32) -> ModuleCost {
     let of = || plan.sites.iter().filter(|site| site.module == module);
-    Part {
+    ModuleCost {
         module,
         ops: of().count(),
         bytes: of().map(|site| site.cost.bytes(1, depth.into())).sum(),
@@ -244,8 +244,8 @@ fn part(plan: &Plan, module: Module, depth: u32) -> Part {
     }
 }
 
-fn step(site: &OpSite, depth: u32) -> Step<'_> {
-    Step {
+fn step(site: &OpSite, depth: u32) -> PlanStep<'_> {
+    PlanStep {
         id: site.id,
         module: site.module,
         name: &site.name,

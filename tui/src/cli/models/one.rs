@@ -153,7 +153,7 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
     let all = plan.weight_bytes() + kv + state + scratch;
     line("all", theirs(PaperMemory::total), Some(all), String::new());
     if paper.is_none() {
-        table.leave_out("the survey's");
+        table.remove_column("the survey's");
     }
     let title =
         format!("memory at {CONTEXT} tokens of context, in chunks of {ROWS} (computed, not measured)");

@@ -1,19 +1,16 @@
 //! Progress of a job on standard error: one line that is overwritten on a terminal, separate lines elsewhere.
 
-use std::io::{IsTerminal, Write};
-
 use slmscope_profiles::display;
 use slmscope_profiles::job::{Job, JobState, Progress as Step, Span};
 use slmscope_profiles::op::Phase;
 
-use crate::width::cut;
+use crate::progress::ProgressLine;
 
 /// Prints a job's progress.
 pub struct Progress {
-    on_terminal: bool,
+    line: ProgressLine,
     /// Prints problems only.
     quiet: bool,
-    shown: bool,
     last: Option<(JobState, Option<u32>)>,
 }
 
@@ -21,8 +18,9 @@ impl Progress {
     /// Prints everything on a terminal; elsewhere only the job's states, and not even these if a program reads the
     /// output (`machine`).
     pub fn new(machine: bool) -> Self {
-        let on_terminal = std::io::stderr().is_terminal();
-        Self { on_terminal, quiet: machine && !on_terminal, shown: false, last: None }
+        let line = ProgressLine::new();
+        let quiet = machine && !line.on_terminal();
+        Self { line, quiet, last: None }
     }
 
     /// A job's new state.
@@ -42,7 +40,7 @@ impl Progress {
             (JobState::Measuring, None) => return,
             (state, _) => state.as_str().to_owned(),
         };
-        self.line(&format!("{}: {text}", job.model), true);
+        self.print(&format!("{}: {text}", job.model), true);
     }
 
     /// The progress of a stage.
@@ -57,7 +55,7 @@ impl Progress {
             }
             _ => step.done.to_string(),
         };
-        self.line(&format!("{}: {done}", step.phase.as_str()), false);
+        self.print(&format!("{}: {done}", step.phase.as_str()), false);
     }
 
     /// A phase that ended.
@@ -71,7 +69,7 @@ impl Progress {
             display::duration(span.wall_ns()),
             display::significant(rate)
         );
-        self.line(&text, false);
+        self.print(&text, false);
     }
 
     /// A note that is always printed.
@@ -82,21 +80,12 @@ impl Progress {
 
     /// Removes the line from the terminal.
     pub fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
-            let _ = std::io::stderr().flush();
-        }
+        self.line.clear();
     }
 
-    fn line(&mut self, text: &str, is_state: bool) {
-        if self.on_terminal {
-            // A long line would wrap and stay.
-            let width =
-                rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
-            let text = cut(text, usize::from(width) - 1);
-            eprint!("\r\x1b[K{text}");
-            let _ = std::io::stderr().flush();
-            self.shown = true;
+    fn print(&mut self, text: &str, is_state: bool) {
+        if self.line.on_terminal() {
+            self.line.show(text);
         } else if is_state && !self.quiet {
             eprintln!("{text}");
         }

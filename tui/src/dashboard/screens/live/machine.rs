@@ -17,7 +17,7 @@ const CORE: usize = 24;
 /// Rows of figures beside the cores.
 const FIGURES: u16 = 5;
 /// Narrower screens show no cores.
-const LEAST_FOR_CORES: u16 = 60;
+const MIN_WIDTH_FOR_CORES: u16 = 60;
 
 /// Rows that cores and figures need, heading included.
 pub(super) fn height(cores: usize, area: Rect) -> u16 {
@@ -30,7 +30,7 @@ pub(super) fn height(cores: usize, area: Rect) -> u16 {
 pub(super) fn draw(state: &State, data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("machine", palette, &mut rest, buf);
-    let left = if rest.width >= LEAST_FOR_CORES { rest.width / 2 - 10 } else { 0 };
+    let left = if rest.width >= MIN_WIDTH_FOR_CORES { rest.width / 2 - 10 } else { 0 };
     cores(data, palette, Rect { width: left, ..rest }, buf);
     let right = Rect { x: rest.x + left, width: rest.width - left, ..rest };
     for (row, line) in figures(state, data, palette).into_iter().enumerate() {
@@ -52,7 +52,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     }
     let across = (width / CORE).max(1);
     if cores.len() > across * height {
-        return crowd(&cores, palette, area, buf);
+        return dense_cores(&cores, palette, area, buf);
     }
     let column = width / across;
     for row in 0..height {
@@ -69,7 +69,7 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 }
 
 /// Many cores: one glyph each.
-fn crowd(cores: &[(u32, Option<f64>)], palette: Palette, area: Rect, buf: &mut Buffer) {
+fn dense_cores(cores: &[(u32, Option<f64>)], palette: Palette, area: Rect, buf: &mut Buffer) {
     let known: Vec<_> = cores.iter().filter_map(|&(_, share)| share).collect();
     let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
     let text = format!(" {} cores, mean {}", cores.len(), or_absent(mean, display::share));
@@ -106,7 +106,7 @@ fn figures(state: &State, data: &Data, palette: Palette) -> Vec<Line<'static>> {
         labelled("hottest", heat),
         labelled("worker", memory),
         labelled("overhead", overhead(data, palette)),
-        labelled("daemon", own(data, palette)),
+        labelled("daemon", daemon_cost(data, palette)),
     ]
 }
 
@@ -165,7 +165,7 @@ fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
 }
 
 /// CPU time and memory of the daemon.
-fn own(data: &Data, palette: Palette) -> Vec<Span<'static>> {
+fn daemon_cost(data: &Data, palette: Palette) -> Vec<Span<'static>> {
     let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
     let rss = data.status.as_ref().and_then(|status| status.rss);
     let mut spans = vec![

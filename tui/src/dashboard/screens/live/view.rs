@@ -21,11 +21,11 @@ use crate::dashboard::view::table::fit;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
 /// Rows below which the curve is left out.
-const LEAST_CURVE: u16 = 3;
+const MIN_CURVE: u16 = 3;
 /// Most rows of the curve; further rows go to a list of ops.
-const MOST_CURVE: u16 = 14;
+const MAX_CURVE: u16 = 14;
 /// Rows below which that list is left out, headings included.
-const LEAST_HOTTEST: u16 = 5;
+const MIN_HOTTEST: u16 = 5;
 /// Rows of the bars with their legends, heading included.
 const TIME: u16 = 6;
 /// Width of the phases' names there.
@@ -45,9 +45,9 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     figures(data, palette, take_top(&mut rest, 3), buf);
     let machine_height = machine::height(data.channels.cores().len(), area);
     let spare = rest.height.saturating_sub(machine_height + TIME);
-    if spare > LEAST_CURVE {
-        let hottest = spare.saturating_sub(MOST_CURVE);
-        let hottest = if hottest < LEAST_HOTTEST { 0 } else { hottest };
+    if spare > MIN_CURVE {
+        let hottest = spare.saturating_sub(MAX_CURVE);
+        let hottest = if hottest < MIN_HOTTEST { 0 } else { hottest };
         curve(data, palette, take_top(&mut rest, spare - hottest), buf);
     }
     time(data, palette, take_top(&mut rest, TIME), buf);
