@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use slmscope_profiles::job::{JobId, JobState};
+use slmscope_profiles::job::{Job, JobId, JobState};
 use slmscope_profiles::record::Record;
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
@@ -36,7 +36,7 @@ pub fn follow(
     mut attached: Attached,
     submit: Submit,
     files: Vec<File>,
-    mut progress: Progress,
+    progress: Progress,
     show: impl Fn(&RunResult) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
@@ -53,69 +53,93 @@ pub fn follow(
     let job = answer["job"].as_u64().context("the daemon's answer has no job number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
-    let events = listen(attached, signals)?;
-    let mut interrupted = false;
-    let mut last = None;
-    for event in events {
+    let mut followed = Followed { job, looped, interrupted: false, last: None, progress, failed, show };
+    for event in listen(attached, signals)? {
         match event {
-            Event::Signal if interrupted => return Err(Failure::silent(130)),
+            Event::Signal if followed.interrupted => return Err(Failure::silent(130)),
             Event::Signal => {
-                interrupted = true;
-                progress.note("interrupted: waiting for the result of what was measured so far");
+                followed.interrupted = true;
+                followed.progress.note("interrupted: waiting for the result of what was measured so far");
                 sender.send(&Request::new(None, Method::Cancel { job }), &[])?;
             }
-            Event::Gone(reason) => {
-                progress.clear();
-                let reason = reason.unwrap_or_else(|| "the daemon is gone".to_owned());
-                let result = last.unwrap_or_else(|| failed(&reason));
-                show(&RunResult { status: RunStatus::Failed, error: Some(reason.clone()), ..result })?;
-                return Err(Failure::error(reason));
+            Event::Gone(reason) => return Err(followed.lost(reason)?),
+            Event::Frame(frame) => {
+                if let Some(ended) = followed.take(*frame)? {
+                    // A private daemon ends before the result is shown.
+                    drop((sender, private));
+                    return followed.finish(ended);
+                }
             }
-            Event::Frame(frame) => match *frame {
-                Frame::Talk(Talk::Result { job: of, result }) if of == job => {
-                    progress.clear();
-                    if looped && result.status == RunStatus::Complete {
-                        show(&result)?;
-                        continue;
-                    }
-                    last = Some(*result);
-                }
-                Frame::Talk(Talk::Job(state)) if state.job == job => {
-                    progress.job(&state);
-                    if state.state.is_final() {
-                        progress.clear();
-                        drop((sender, private));
-                        return finish(job, state.state, state.error, last, &failed, interrupted, &show);
-                    }
-                }
-                Frame::Talk(Talk::Progress(step)) if step.job == job => progress.step(&step),
-                Frame::Record(Record::Span(span)) if span.job == job => progress.span(&span),
-                _ => {}
-            },
         }
     }
     Err(Failure::error("the daemon is gone"))
 }
 
-fn finish(
+/// A job that runs, and what is known of it.
+struct Followed<F, S> {
     job: JobId,
-    state: JobState,
-    error: Option<String>,
-    result: Option<RunResult>,
-    failed: &impl Fn(&str) -> RunResult,
+    looped: bool,
+    /// A signal has cancelled it.
     interrupted: bool,
-    show: &impl Fn(&RunResult) -> Result<(), Failure>,
-) -> Result<ExitCode, Failure> {
-    let reason = error.unwrap_or_else(|| format!("job {job} ended: {}", state.as_str()));
-    let mut result = result.unwrap_or_else(|| failed(&reason));
-    if state == JobState::Cancelled {
-        result.status = RunStatus::Cancelled;
+    /// Its result, or that of the last turn of a loop, not shown yet.
+    last: Option<RunResult>,
+    progress: Progress,
+    /// Makes the result of a job that has none, from the reason.
+    failed: F,
+    show: S,
+}
+
+impl<F, S> Followed<F, S>
+where
+    F: Fn(&str) -> RunResult,
+    S: Fn(&RunResult) -> Result<(), Failure>,
+{
+    /// Shows what a frame reports. Returns the job's state when it has ended.
+    fn take(&mut self, frame: Frame) -> Result<Option<Job>, Failure> {
+        match frame {
+            Frame::Talk(Talk::Result { job, result }) if job == self.job => {
+                self.progress.clear();
+                if self.looped && result.status == RunStatus::Complete {
+                    (self.show)(&result)?;
+                } else {
+                    self.last = Some(*result);
+                }
+            }
+            Frame::Talk(Talk::Job(job)) if job.job == self.job => {
+                self.progress.job(&job);
+                return Ok(job.state.is_final().then_some(job));
+            }
+            Frame::Talk(Talk::Progress(step)) if step.job == self.job => self.progress.step(&step),
+            Frame::Record(Record::Span(span)) if span.job == self.job => self.progress.span(&span),
+            _ => {}
+        }
+        Ok(None)
     }
-    show(&result)?;
-    match state {
-        JobState::Done => Ok(ExitCode::SUCCESS),
-        JobState::Cancelled if interrupted => Err(Failure::silent(130)),
-        _ => Err(Failure::error(reason)),
+
+    /// Shows what was measured when the daemon has gone; returns the failure of the command.
+    fn lost(mut self, reason: Option<String>) -> Result<Failure, Failure> {
+        self.progress.clear();
+        let reason = reason.unwrap_or_else(|| "the daemon is gone".to_owned());
+        let result = self.last.unwrap_or_else(|| (self.failed)(&reason));
+        (self.show)(&RunResult { status: RunStatus::Failed, error: Some(reason.clone()), ..result })?;
+        Ok(Failure::error(reason))
+    }
+
+    /// Shows the result of a job that has ended.
+    fn finish(mut self, ended: Job) -> Result<ExitCode, Failure> {
+        self.progress.clear();
+        let (job, state) = (self.job, ended.state);
+        let reason = ended.error.unwrap_or_else(|| format!("job {job} ended: {}", state.as_str()));
+        let mut result = self.last.unwrap_or_else(|| (self.failed)(&reason));
+        if state == JobState::Cancelled {
+            result.status = RunStatus::Cancelled;
+        }
+        (self.show)(&result)?;
+        match state {
+            JobState::Done => Ok(ExitCode::SUCCESS),
+            JobState::Cancelled if self.interrupted => Err(Failure::silent(130)),
+            _ => Err(Failure::error(reason)),
+        }
     }
 }
 
