@@ -105,7 +105,7 @@ pub use present::*;
 #[cfg(not(feature = "embedded-daemon"))]
 pub fn absent<T>(what: &str) -> Result<T, Failure> {
     Err(Failure::usage(format!(
-        "{what} needs the engine and the probes, which this build does not contain; use the full build, or start slmscoped"
+        "{what} needs the engine and the probes, which are not in this build; use the full build, or start slmscoped"
     )))
 }
 
