@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::rate::per_second;
 use slmscope_profiles::result::{Grade, ModelSource, PhaseBooks, RunResult, RunStatus};
 use slmscope_profiles::stats::Estimate;
 
@@ -192,31 +193,19 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
         let share = |ns: u64| {
             if recorded > 0 { display::share(ns as f64 / recorded as f64) } else { ABSENT.to_owned() }
         };
-        let ops = result.ops.iter().filter(|op| op.phase == phase);
-        let (bytes, flops) = ops.fold((0, 0), |sum, op| (sum.0 + op.bytes, sum.1 + op.flops));
-        let per_ns = |amount: u64| {
-            if recorded > 0 {
-                display::significant(amount as f64 / recorded as f64)
-            } else {
-                ABSENT.to_owned()
-            }
-        };
+        let traffic = result.bandwidth.iter().find(|traffic| traffic.phase == phase);
         table.row([
             phase.as_str().to_owned(),
             books.len().to_string(),
             tokens.to_string(),
             display::duration(wall),
-            if wall > 0 {
-                display::significant(tokens as f64 / (wall as f64 / 1e9))
-            } else {
-                ABSENT.to_owned()
-            },
+            or_absent(per_second(tokens, wall), display::significant),
             share(sum(|b| b.ops_ns)),
             share(sum(|b| b.gap_ns)),
             share(sum(|b| b.other.iter().map(|row| row.ns).sum())),
             share(sum(|b| b.unattributed_ns)),
-            per_ns(bytes),
-            per_ns(flops),
+            giga(traffic.and_then(|traffic| traffic.derived_wall_bytes_per_s)),
+            giga(traffic.and_then(|traffic| traffic.derived_wall_flops_per_s)),
         ]);
     }
     if table.is_empty() {
@@ -226,6 +215,11 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
         let note = "  GB/s and GFLOP/s are derived: the plan's bytes (weights, cache) and FLOPs divided by the phase's wall time";
         let _ = writeln!(text, "{}", style.dim(note));
     }
+}
+
+/// A rate in units of 10⁹ per second, for columns headed `GB/s` or `GFLOP/s`.
+fn giga(rate: Option<f64>) -> String {
+    or_absent(rate, |rate| display::significant(rate / 1e9))
 }
 
 fn memory(text: &mut String, result: &RunResult, style: Style) {

@@ -1,22 +1,23 @@
-//! What the summaries of a job add up to: books, sites and rates of each phase, and recent tokens.
+//! Totals of a job's summaries: books, sites and rates of each phase, and the times of recent tokens.
 
 use std::collections::VecDeque;
 
 use slmscope_profiles::books::Books;
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::rate::{counted_per_second, per_second};
 use slmscope_profiles::stats;
 use slmscope_profiles::summary::Summary;
 use slmscope_profiles::totals::{self, SiteTotals};
 
 /// Decode steps that are kept one by one.
 const TOKENS: usize = 4096;
-/// Summaries that make up the present: about a second.
+/// Summaries that current rates are taken over: about a second.
 const RECENT: usize = 10;
 
-/// Everything a phase added up to since the job began.
+/// Totals of a phase since the job began.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PhaseSum {
-    /// Where the time went.
+    /// Its books.
     pub(super) books: Books,
     /// Rows computed: prompt tokens, or steps.
     pub(super) rows: u64,
@@ -42,10 +43,6 @@ fn grow(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
 
-fn per_second(amount: u64, ns: u64) -> Option<f64> {
-    (ns > 0).then(|| amount as f64 * 1e9 / ns as f64)
-}
-
 impl Work {
     fn add(&mut self, other: &Self) {
         grow(&mut self.rows, other.rows);
@@ -59,14 +56,14 @@ impl Work {
         per_second(self.rows, self.wall_ns)
     }
 
-    /// Bytes per second; `None` if no time passed.
+    /// Bytes divided by wall time, B/s; `None` if no time passed, or the plan counts none.
     pub(super) fn bytes_per_second(&self) -> Option<f64> {
-        per_second(self.bytes, self.wall_ns)
+        counted_per_second(self.bytes, self.wall_ns)
     }
 
-    /// FLOPs per second; `None` if no time passed.
+    /// FLOPs divided by wall time, FLOP/s; `None` as for bytes.
     pub(super) fn flops_per_second(&self) -> Option<f64> {
-        per_second(self.flops, self.wall_ns)
+        counted_per_second(self.flops, self.wall_ns)
     }
 }
 
@@ -86,12 +83,12 @@ impl PhaseSum {
         self.recent.push_back(Work { rows, wall_ns: summary.books.wall_ns, bytes, flops });
     }
 
-    /// All of it.
+    /// All work since the job began.
     pub(super) fn whole(&self) -> Work {
         Work { rows: self.rows, wall_ns: self.books.wall_ns, bytes: self.bytes, flops: self.flops }
     }
 
-    /// About the last second of it.
+    /// The work of about the last second.
     pub(super) fn recent(&self) -> Work {
         let mut work = Work::default();
         self.recent.iter().for_each(|more| work.add(more));
@@ -99,7 +96,7 @@ impl PhaseSum {
     }
 }
 
-/// Prefill and decode of a job.
+/// Totals of a job.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Totals {
     /// The prompt.

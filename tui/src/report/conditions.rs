@@ -28,8 +28,12 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
                 )
             }
         };
-        let _ =
-            writeln!(text, "  {}: {}; {counted}", traffic.phase.as_str(), rate(traffic.derived_bytes_per_s));
+        let _ = writeln!(
+            text,
+            "  {}: {}; {counted}",
+            traffic.phase.as_str(),
+            rate(traffic.derived_wall_bytes_per_s)
+        );
     }
     section(text, "conditions of decode", style);
     let conditions = &result.conditions;

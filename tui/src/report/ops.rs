@@ -1,14 +1,15 @@
 //! Tables of the time by module and by op.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use slmscope_profiles::display;
+use slmscope_profiles::display::{self, or_absent};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{OpRow, RunResult};
-use slmscope_profiles::roofline::{Bound, RoofBound};
+use slmscope_profiles::totals::GroupTotals;
 
-use super::section;
+use super::{giga, section};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -17,42 +18,29 @@ use crate::table::{Align, Table};
 struct Sum {
     order: usize,
     kind: &'static str,
-    count: u64,
-    time_ns: u64,
-    bytes: u64,
-    flops: u64,
+    group: GroupTotals,
     share: f64,
-    bound: RoofBound,
 }
 
 impl Sum {
     fn add(&mut self, op: &OpRow) {
         self.kind = op.kind.as_str();
-        self.count += op.count;
-        self.time_ns += op.time_ns;
-        self.bytes += op.bytes;
-        self.flops += op.flops;
+        self.group.add(&op.totals());
         self.share += op.share;
-        if let Some(roof) = op.roof {
-            let (memory_ns, compute_ns) = (roof.memory_ns as f64, roof.compute_ns as f64);
-            self.bound.add(RoofBound { memory_ns, compute_ns, ns: memory_ns.max(compute_ns) });
-        }
     }
 
     /// Share of the roof that bounds them, and which one that is.
     fn roof(&self) -> [String; 2] {
+        let roof = self.group.roof();
         [
-            display::or_absent(self.bound.share(self.time_ns), display::share),
-            display::or_absent(self.bound.bound(self.time_ns), |bound: Bound| bound.as_str().to_owned()),
+            or_absent(roof, |(share, _)| display::share(share)),
+            or_absent(roof, |(_, bound)| bound.as_str().to_owned()),
         ]
     }
 
-    fn rate(&self, amount: u64) -> String {
-        // 1 per ns is 1 G per second.
-        if amount == 0 || self.time_ns == 0 {
-            return display::ABSENT.to_owned();
-        }
-        display::significant(amount as f64 / self.time_ns as f64)
+    /// GB/s and GFLOP/s, by the time of the ops.
+    fn rates(&self) -> [String; 2] {
+        [self.group.totals.bytes_per_second(), self.group.totals.flops_per_second()].map(giga)
     }
 }
 
@@ -74,13 +62,13 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
             ("bound", Align::Left),
         ]);
         for (name, sum) in &sums {
-            let [roof, bound] = sum.roof();
+            let ([roof, bound], [bytes, flops]) = (sum.roof(), sum.rates());
             table.row([
                 name.clone(),
                 display::share(sum.share),
-                display::duration(sum.time_ns),
-                sum.rate(sum.bytes),
-                sum.rate(sum.flops),
+                display::duration(sum.group.totals.time_ns),
+                bytes,
+                flops,
                 roof,
                 bound,
             ]);
@@ -99,7 +87,7 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
         if sums.is_empty() {
             continue;
         }
-        sums.sort_by(|a, b| b.1.time_ns.cmp(&a.1.time_ns).then(a.1.order.cmp(&b.1.order)));
+        sums.sort_by_key(|(_, sum)| (Reverse(sum.group.totals.time_ns), sum.order));
         section(text, &format!("{} by op (layers added up)", phase.as_str()), style);
         let mut table = Table::new(&[
             ("op", Align::Left),
@@ -113,15 +101,15 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
             ("bound", Align::Left),
         ]);
         for (name, sum) in &sums {
-            let [roof, bound] = sum.roof();
+            let ([roof, bound], [bytes, flops]) = (sum.roof(), sum.rates());
             table.row([
                 name.clone(),
                 sum.kind.to_owned(),
-                sum.count.to_string(),
+                sum.group.totals.count.to_string(),
                 display::share(sum.share),
-                display::duration(sum.time_ns / sum.count.max(1)),
-                sum.rate(sum.bytes),
-                sum.rate(sum.flops),
+                or_absent(sum.group.totals.mean_ns(), display::duration),
+                bytes,
+                flops,
                 roof,
                 bound,
             ]);

@@ -55,7 +55,7 @@ fn summaries_add_up_and_shares_close() {
             letters(&mut state, "m");
         }
         let rows = ops(&state);
-        let sum: u64 = rows.iter().filter(|row| row.level != Level::Total).map(|row| row.time_ns).sum();
+        let sum: u64 = rows.iter().filter(|row| row.level != Level::Total).map(Row::time_ns).sum();
         assert_eq!(sum, 2_000_000_000);
         let share: f64 = rows.iter().filter(|row| row.level != Level::Total).filter_map(Row::share).sum();
         assert!((share - 1.0).abs() < 1e-9, "{share}");
@@ -71,14 +71,14 @@ fn rows_open_into_layers() {
     press(&mut state, KeyCode::Char('2'));
     let first = ops(&state)[0].clone();
     assert_eq!(
-        (first.name.as_str(), first.count, first.max_ns),
+        (first.name.as_str(), first.count(), first.max_ns()),
         ("attn.qkv_proj", Some(400), Some(4_000_000))
     );
     assert_eq!(first.time_per_token(), Some(4_000_000));
     press(&mut state, KeyCode::Enter);
     let rows = ops(&state);
     assert_eq!(rows[1].name, "layer 0");
-    assert_eq!(rows[1].time_ns + rows[2].time_ns, first.time_ns);
+    assert_eq!(rows[1].time_ns() + rows[2].time_ns(), first.time_ns());
     press(&mut state, KeyCode::Enter);
     assert_eq!(ops(&state)[1].level, Level::Op);
     letters(&mut state, "m");

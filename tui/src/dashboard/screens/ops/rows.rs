@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use slmscope_profiles::display;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
 use slmscope_profiles::record::PlanRecord;
-use slmscope_profiles::roofline::{Bound, RoofBound, Roofs};
-use slmscope_profiles::totals::OpTotals;
+use slmscope_profiles::roofline::{Bound, Roofs};
+use slmscope_profiles::totals::{GroupTotals, OpTotals};
 
 use super::state::{Column, OpsTable};
 use crate::dashboard::totals::{PhaseSum, Totals};
@@ -45,15 +46,9 @@ pub struct Row {
     pub kind: &'static str,
     /// Format of the weights; empty without weights.
     pub format: String,
-    /// Number of events; `None` where events are not counted.
-    pub count: Option<u64>,
-    pub time_ns: u64,
-    /// The longest event, ns; `None` where events are not counted.
-    pub max_ns: Option<u64>,
-    pub bytes: Option<u64>,
-    pub flops: Option<u64>,
-    /// The least time that the roofs allow; zero without roofs.
-    least: RoofBound,
+    /// Totals of its ops. Of time outside ops it is only the time; of the whole phase it is the wall time, bytes and
+    /// FLOPs.
+    group: GroupTotals,
     /// Wall time of the phase, ns.
     wall_ns: u64,
     /// Tokens of the phase.
@@ -63,54 +58,64 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of the phase's wall time; `None` if no time passed.
+    /// Its time, ns.
+    pub fn time_ns(&self) -> u64 {
+        self.group.totals.time_ns
+    }
+
+    /// Its share of the phase's wall time; `None` if no time passed.
     pub fn share(&self) -> Option<f64> {
-        (self.wall_ns > 0).then(|| self.time_ns as f64 / self.wall_ns as f64)
+        (self.wall_ns > 0).then(|| self.time_ns() as f64 / self.wall_ns as f64)
+    }
+
+    /// Totals with events, `None` where there are none to count.
+    fn events(&self) -> Option<&OpTotals> {
+        matches!(self.level, Level::Module | Level::Op | Level::Layer).then_some(&self.group.totals)
+    }
+
+    /// Number of events; `None` where events are not counted.
+    pub fn count(&self) -> Option<u64> {
+        Some(self.events()?.count)
+    }
+
+    /// The longest event, ns; `None` where events are not counted.
+    pub fn max_ns(&self) -> Option<u64> {
+        Some(self.events()?.max_ns)
     }
 
     /// Time per token, ns.
     pub fn time_per_token(&self) -> Option<u64> {
-        self.time_ns.checked_div(self.tokens)
+        self.time_ns().checked_div(self.tokens)
     }
 
-    /// Bytes per token.
+    /// Bytes per token; `None` where the plan counts none.
     pub fn bytes_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then_some(counted(self.bytes)? as f64 / self.tokens as f64)
+        let bytes = self.group.totals.bytes;
+        (self.tokens > 0 && bytes > 0).then(|| bytes as f64 / self.tokens as f64)
     }
 
-    fn per_second(&self, amount: Option<u64>) -> Option<f64> {
-        (self.time_ns > 0).then_some(counted(amount)? as f64 * 1e9 / self.time_ns as f64)
-    }
-
-    /// Bytes per second of the row's own time.
+    /// Bytes divided by the row's time, B/s; `None` where the plan counts none.
     pub fn bytes_per_second(&self) -> Option<f64> {
-        self.per_second(self.bytes)
+        self.group.totals.bytes_per_second()
     }
 
-    /// FLOPs per second of the row's own time.
+    /// FLOPs divided by the row's time, FLOP/s; `None` where the plan counts none.
     pub fn flops_per_second(&self) -> Option<f64> {
-        self.per_second(self.flops)
+        self.group.totals.flops_per_second()
     }
 
     /// Share of the roof that bounds it, and which one that is; `None` without roofs, or where the plan counts nothing.
     pub fn roof(&self) -> Option<(f64, Bound)> {
-        Some((self.least.share(self.time_ns)?, self.least.bound(self.time_ns)?))
+        self.group.roof()
     }
 
-    fn add(&mut self, site: &OpSite, sum: &OpTotals, roofs: Option<&Roofs>) {
-        if let Some(least) = roofs.and_then(|roofs| roofs.bound(site, sum.bytes, sum.flops)) {
-            self.least.add(least);
-        }
-        let grow = |slot: &mut Option<u64>, more: u64| *slot = Some(slot.unwrap_or(0).saturating_add(more));
-        grow(&mut self.count, sum.count);
-        grow(&mut self.bytes, sum.bytes);
-        grow(&mut self.flops, sum.flops);
-        self.time_ns = self.time_ns.saturating_add(sum.time_ns);
-        self.max_ns = Some(self.max_ns.unwrap_or(0).max(sum.max_ns));
+    fn add(&mut self, site: &OpSite, totals: &OpTotals, roofs: Option<&Roofs>) {
+        let is_first = self.group.totals.count == 0;
+        self.group.add_site(site, totals, roofs);
         let format = site.weights.first().map_or("", |weight| weight.format.name());
-        if self.count == Some(sum.count) && self.format.is_empty() {
+        if is_first {
             format.clone_into(&mut self.format);
-        } else if self.format != format && !format.is_empty() && self.level != Level::Module {
+        } else if self.format != format && !format.is_empty() {
             "mixed".clone_into(&mut self.format);
         }
     }
@@ -163,12 +168,7 @@ impl Section<'_> {
             name: name.to_owned(),
             kind: "",
             format: String::new(),
-            count: None,
-            time_ns: 0,
-            max_ns: None,
-            bytes: None,
-            flops: None,
-            least: RoofBound::default(),
+            group: GroupTotals::default(),
             wall_ns: self.sum.books.wall_ns,
             tokens: self.sum.rows,
             place: u16::MAX,
@@ -181,7 +181,7 @@ impl Section<'_> {
         ops.retain(|row| row.matches(&filter));
         let mut others = self.others();
         others.retain(|row| row.matches(&filter));
-        let shown: u64 = ops.iter().chain(&others).fold(0, |sum, row| row.time_ns.saturating_add(sum));
+        let shown: u64 = ops.iter().chain(&others).fold(0, |sum, row| row.time_ns().saturating_add(sum));
         if self.table.by_module {
             for mut row in self.sorted(self.modules(&ops)) {
                 let name = row.name.clone();
@@ -254,16 +254,10 @@ impl Section<'_> {
             let mut row = self.row(Level::Module, module.as_str(), module.as_str());
             row.module = module.as_str();
             for op in ops.iter().filter(|op| op.module == module.as_str()) {
-                let sum = |a: Option<u64>, b: Option<u64>| Some(a.unwrap_or(0).saturating_add(b?));
-                row.count = sum(row.count, op.count);
-                row.bytes = sum(row.bytes, op.bytes);
-                row.flops = sum(row.flops, op.flops);
-                row.least.add(op.least);
-                row.time_ns = row.time_ns.saturating_add(op.time_ns);
-                row.max_ns = row.max_ns.max(op.max_ns);
+                row.group.add(&op.group);
                 row.place = row.place.min(op.place);
             }
-            row.count.is_some().then_some(row)
+            (row.group.totals.count > 0).then_some(row)
         });
         modules.collect()
     }
@@ -279,7 +273,11 @@ impl Section<'_> {
             parts.push(("ops without a name", unknown));
         }
         parts.extend([("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]);
-        let row = |(name, time_ns)| Row { time_ns, ..self.row(Level::Other, name, name) };
+        let row = |(name, time_ns)| {
+            let mut row = self.row(Level::Other, name, name);
+            row.group.totals.time_ns = time_ns;
+            row
+        };
         parts.into_iter().map(row).collect()
     }
 
@@ -288,31 +286,23 @@ impl Section<'_> {
             format!("{} in all", self.phase.as_str())
         } else {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
-            format!("{} in all (shown: {})", self.phase.as_str(), slmscope_profiles::display::share(share))
+            format!("{} in all (shown: {})", self.phase.as_str(), display::share(share))
         };
-        let mut least = RoofBound::default();
-        for (site, sum) in &self.sites {
-            least.add(
-                self.roofs.and_then(|roofs| roofs.bound(site, sum.bytes, sum.flops)).unwrap_or_default(),
-            );
-        }
-        Row {
-            least,
-            time_ns: self.sum.books.wall_ns,
-            bytes: Some(self.sum.bytes),
-            flops: Some(self.sum.flops),
-            ..self.row(Level::Total, "total", &name)
-        }
+        let mut row = self.row(Level::Total, "total", &name);
+        self.sites.iter().for_each(|(site, totals)| row.group.add_site(site, totals, self.roofs));
+        let &PhaseSum { bytes, flops, .. } = self.sum;
+        row.group.totals = OpTotals { time_ns: self.sum.books.wall_ns, bytes, flops, ..OpTotals::default() };
+        row
     }
 
     fn sorted(&self, mut rows: Vec<Row>) -> Vec<Row> {
         let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
         match self.table.sort {
-            Column::Share => rows.sort_by_key(|row| std::cmp::Reverse(row.time_ns)),
+            Column::Share => rows.sort_by_key(|row| std::cmp::Reverse(row.time_ns())),
             Column::Plan => rows.sort_by_key(|row| row.place),
             Column::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
-            Column::Count => rows.sort_by_key(|row| std::cmp::Reverse(row.count)),
-            Column::Longest => rows.sort_by_key(|row| std::cmp::Reverse(row.max_ns)),
+            Column::Count => rows.sort_by_key(|row| std::cmp::Reverse(row.count())),
+            Column::Longest => rows.sort_by_key(|row| std::cmp::Reverse(row.max_ns())),
             Column::Bandwidth => {
                 rows.sort_by(|a, b| number(b.bytes_per_second()).total_cmp(&number(a.bytes_per_second())));
             }
@@ -325,10 +315,4 @@ impl Section<'_> {
         }
         rows
     }
-}
-
-/// An amount by the plan's rules. They do not count activations, so an op that only moves these has no amount, which is
-/// not the same as a rate of zero.
-fn counted(amount: Option<u64>) -> Option<u64> {
-    amount.filter(|&amount| amount > 0)
 }
