@@ -12,7 +12,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 use slmscope_profiles::channel::{Quantity, Scope, Unit};
-use slmscope_profiles::job::JobState;
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::job::{Job, JobState};
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::Record;
 use slmscope_profiles::wire::Talk;
@@ -143,6 +145,16 @@ fn an_idle_daemon_says_how_to_start() {
     assert!(picture(&state, 80, 24).contains("nothing runs: press r"));
     frame(&mut state, Talk::Job(job(JobState::Done)));
     assert!(picture(&state, 80, 24).contains("done · turn 2 · nothing runs: press r"));
+}
+
+#[test]
+fn a_directory_that_is_called_like_a_catalogue_model_is_not_synthetic() {
+    let mut state = busy();
+    let real = Job { source: ModelSource::Hf, format: Some(WeightFormat::Bf16), ..job(JobState::Measuring) };
+    frame(&mut state, Talk::Job(real));
+    let picture = picture(&state, 120, 40);
+    assert!(picture.contains(" smollm2-135m · bf16 · 2 threads"), "{picture}");
+    assert!(!picture.contains("synthetic"), "{picture}");
 }
 
 #[test]

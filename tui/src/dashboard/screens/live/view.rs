@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::job::{Job, JobState};
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 
@@ -77,13 +78,11 @@ fn problem(data: &Data) -> Option<String> {
 fn model(data: &Data, palette: Palette) -> Line<'static> {
     let Some(job) = &data.job else { return Line::styled(" no job", palette.dim()) };
     let mut spans = vec![Span::raw(" "), Span::styled(job.model.clone(), Palette::strong())];
-    if is_synthetic(job) {
+    if job.source == ModelSource::Synthetic {
         spans.push(Span::styled(" (synthetic weights)", palette.warning()));
     }
     let mut facts = Vec::new();
-    if is_synthetic(job) {
-        facts.push(job.workload.format.map_or("q4_0", |format| format.name()).to_owned());
-    }
+    facts.extend(job.format.map(|format| format.name().to_owned()));
     if let Some(plan) = &data.plan {
         facts.push(display::plural(u64::from(plan.threads), "thread"));
         facts.push(plan.path.clone());
@@ -91,11 +90,6 @@ fn model(data: &Data, palette: Palette) -> Line<'static> {
     facts.push(format!("job {}", job.job));
     spans.push(Span::styled(format!(" · {}", facts.join(" · ")), palette.dim()));
     Line::from(spans)
-}
-
-/// Catalogue models have no file, and so no weights but synthetic ones.
-fn is_synthetic(job: &Job) -> bool {
-    slmscope_profiles::catalogue::find(&job.model).is_ok()
 }
 
 fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
