@@ -160,7 +160,7 @@ fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
             Span::styled(display::fine_share(cpu / f64::from(threads)), Palette::strong()),
             Span::styled(" so far: the daemon's CPU time, derived", palette.dim()),
         ],
-        _ => vec![Span::raw(ABSENT), Span::styled(" known after a run", palette.dim())],
+        _ => vec![Span::raw(ABSENT), Span::styled(" known when a run is over", palette.dim())],
     }
 }
 
