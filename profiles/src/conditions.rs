@@ -88,68 +88,26 @@ impl Split {
 impl Conditions {
     /// Stamps the decode steps of `spans`, computed by `threads` threads, with the readings of `samples`.
     pub fn of(spans: &[Span], threads: u32, samples: &[Sample], channels: &[Channel]) -> Self {
-        let gauges = |wanted: &dyn Fn(&Channel) -> bool| -> Vec<Steps> {
-            let wanted = channels.iter().filter(|channel| channel.reason.is_none() && wanted(channel));
-            wanted.map(|channel| Steps::of(channel, samples)).filter(|steps| !steps.0.is_empty()).collect()
-        };
-        // Memory has a clock too. A frequency from counters is preferred to the one that the driver reports.
-        let of_cpu = |channel: &Channel| {
-            let is_clock = channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz;
-            is_clock && matches!(channel.scope, Scope::CpuN(_))
-        };
-        let counted = gauges(&|channel| of_cpu(channel) && channel.class == Class::Derived);
-        let clocks = if counted.is_empty() { gauges(&of_cpu) } else { counted };
-        let is_heat = |channel: &Channel| channel.quantity == Quantity::Temperature;
-        let near = gauges(&|channel| is_heat(channel) && channel.scope.computes());
-        let heats = if near.is_empty() {
-            gauges(&|channel| is_heat(channel) && channel.class == Class::Reported)
-        } else {
-            near
-        };
-        // A limit and what is left to one are no events.
-        let is_throttle = |channel: &Channel| {
-            channel.quantity == Quantity::Throttle && matches!(channel.unit, Unit::Count | Unit::Seconds)
-        };
-        let counts = gauges(&|channel| is_throttle(channel) && matches!(channel.kind, Kind::Counter { .. }));
-        let flags = gauges(&|channel| is_throttle(channel) && channel.kind == Kind::Gauge);
-        let mut tokens = Vec::new();
-        for span in spans.iter().filter(|span| span.phase == Phase::Decode) {
-            let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
-            for (token, (&end_ns, &begin_ns)) in span.token_ends_ns.iter().zip(begins).enumerate() {
-                tokens.push(TokenStamp {
-                    repetition: span.repetition,
-                    token: token as u32,
-                    end_ns,
-                    duration_ns: end_ns.saturating_sub(begin_ns),
-                    frequency_hz: mean_of_fastest(
-                        clocks.iter().filter_map(|steps| steps.at(end_ns)),
-                        threads,
-                    ),
-                    celsius: heats.iter().filter_map(|steps| steps.at(end_ns)).max_by(f64::total_cmp),
-                    throttled: throttled(&counts, &flags, begin_ns, end_ns),
-                });
-            }
-        }
-        let mut sum_ns = 0;
-        let since: Vec<u64> = tokens
-            .iter()
-            .map(|stamp| {
-                sum_ns += stamp.duration_ns;
-                sum_ns
-            })
-            .collect();
+        let readings = Readings::of(samples, channels);
+        let decode = spans.iter().filter(|span| span.phase == Phase::Decode);
+        let tokens: Vec<TokenStamp> = decode.flat_map(|span| readings.stamps(span, threads)).collect();
+        let since = tokens.iter().scan(0_u64, |sum_ns, stamp| {
+            *sum_ns = sum_ns.saturating_add(stamp.duration_ns);
+            Some(*sum_ns)
+        });
+        let since: Vec<u64> = since.collect();
         let by_time = |is_in: &dyn Fn(u64) -> bool| {
             Split::of(tokens.iter().zip(&since).filter(|&(_, &since)| is_in(since)).map(|(stamp, _)| stamp))
         };
         let by_throttling = |state| Split::of(tokens.iter().filter(|stamp| stamp.throttled == Some(state)));
-        let told = tokens.iter().any(|stamp| stamp.throttled.is_some());
+        let is_known = tokens.iter().any(|stamp| stamp.throttled.is_some());
         let mut conditions = Self {
             clean: by_throttling(false),
             throttled: by_throttling(true),
             burst: by_time(&|since| since <= BURST_NS),
             sustained: by_time(&|since| since > WARM_NS),
-            reason: (!told && !tokens.is_empty())
-                .then(|| "this machine has no channel that tells of throttling".to_owned()),
+            reason: (!is_known && !tokens.is_empty())
+                .then(|| "this machine has no channel that reports throttling".to_owned()),
             tokens,
         };
         conditions.tokens.truncate(MOST_STAMPS);
@@ -159,6 +117,66 @@ impl Conditions {
     /// The first decode step during which something throttled.
     pub fn first_throttled(&self) -> Option<&TokenStamp> {
         self.tokens.iter().find(|stamp| stamp.throttled == Some(true))
+    }
+}
+
+/// The readings that tokens are stamped with.
+struct Readings {
+    /// Clocks of CPUs.
+    clocks: Vec<Steps>,
+    temperatures: Vec<Steps>,
+    /// Counters of throttling.
+    counts: Vec<Steps>,
+    /// Flags that are up while something throttles.
+    flags: Vec<Steps>,
+}
+
+impl Readings {
+    fn of(samples: &[Sample], channels: &[Channel]) -> Self {
+        let readings = |wanted: &dyn Fn(&Channel) -> bool| -> Vec<Steps> {
+            let wanted = channels.iter().filter(|channel| channel.reason.is_none() && wanted(channel));
+            wanted.map(|channel| Steps::of(channel, samples)).filter(|steps| !steps.0.is_empty()).collect()
+        };
+        let first = |best: Vec<Steps>, other: &dyn Fn(&Channel) -> bool| {
+            if best.is_empty() { readings(other) } else { best }
+        };
+        // Memory has a clock too. A frequency from counters is preferred to the one that the driver reports.
+        let is_cpu_clock = |channel: &Channel| {
+            let is_clock = channel.quantity == Quantity::Frequency && channel.unit == Unit::Hertz;
+            is_clock && matches!(channel.scope, Scope::CpuN(_))
+        };
+        let counted = readings(&|channel| is_cpu_clock(channel) && channel.class == Class::Derived);
+        let is_temperature = |channel: &Channel| channel.quantity == Quantity::Temperature;
+        let near = readings(&|channel| is_temperature(channel) && channel.scope.computes());
+        // A limit, and the distance to one, are no events.
+        let is_throttle = |channel: &Channel| {
+            channel.quantity == Quantity::Throttle && matches!(channel.unit, Unit::Count | Unit::Seconds)
+        };
+        Self {
+            clocks: first(counted, &is_cpu_clock),
+            temperatures: first(near, &|channel| is_temperature(channel) && channel.class == Class::Reported),
+            counts: readings(&|channel| is_throttle(channel) && matches!(channel.kind, Kind::Counter { .. })),
+            flags: readings(&|channel| is_throttle(channel) && channel.kind == Kind::Gauge),
+        }
+    }
+
+    /// A stamp for each step of `span`, which `threads` threads computed.
+    fn stamps(&self, span: &Span, threads: u32) -> impl Iterator<Item = TokenStamp> {
+        let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
+        let steps = span.token_ends_ns.iter().zip(begins).enumerate();
+        steps.map(move |(token, (&end_ns, &begin_ns))| {
+            let clocks = self.clocks.iter().filter_map(|steps| steps.at(end_ns));
+            let temperatures = self.temperatures.iter().filter_map(|steps| steps.at(end_ns));
+            TokenStamp {
+                repetition: span.repetition,
+                token: token as u32,
+                end_ns,
+                duration_ns: end_ns.saturating_sub(begin_ns),
+                frequency_hz: mean_of_fastest(clocks, threads),
+                celsius: temperatures.max_by(f64::total_cmp),
+                throttled: throttled(&self.counts, &self.flags, begin_ns, end_ns),
+            }
+        })
     }
 }
 
