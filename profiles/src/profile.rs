@@ -1,5 +1,19 @@
 //! From batches and spans to the tables of a result. The same functions serve live views, results and
 //! exports.
+//!
+//! ```
+//! use slmscope_profiles::job::Span;
+//! use slmscope_profiles::op::Phase;
+//! use slmscope_profiles::profile::Profile;
+//!
+//! // Two steps in 20 ms, of which no events came.
+//! let mut profile = Profile::new(Vec::new(), "scalar".to_owned());
+//! let (begin_ns, end_ns, token_ends_ns) = (0, 20_000_000, vec![11_000_000, 20_000_000]);
+//! let (job, repetition, phase, tokens, sample_ns) = (1, 0, Phase::Decode, 2, 0);
+//! profile.add_span(Span { job, repetition, phase, begin_ns, end_ns, tokens, sample_ns, token_ends_ns });
+//! assert_eq!(profile.rates(Phase::Decode), [100.0]);
+//! assert_eq!(profile.phases()[0].recorded_tokens, 0);
+//! ```
 
 mod figures;
 mod rows;

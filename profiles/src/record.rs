@@ -15,6 +15,17 @@
 //! | `ops` | after each token or chunk |
 //! | `loss` | when batches were lost |
 //! | `mark` | at anything else that has a time, like a job's new state |
+//!
+//! ```
+//! use slmscope_profiles::record::{Mark, MarkKind, Record};
+//!
+//! let mark = Mark { t_ns: 5, job: 1, kind: MarkKind::JobState, text: Some("loading".to_owned()) };
+//! let json = serde_json::to_string(&Record::Mark(mark)).unwrap();
+//! assert_eq!(json, r#"{"mark":{"t_ns":5,"job":1,"kind":"job_state","text":"loading"}}"#);
+//! // A kind of mark from a newer build is kept as it is.
+//! let newer: Record = serde_json::from_str(r#"{"mark":{"t_ns":5,"job":1,"kind":"eclipse"}}"#).unwrap();
+//! assert!(matches!(newer, Record::Mark(mark) if mark.kind.as_str() == "eclipse"));
+//! ```
 
 mod column;
 mod mark;

@@ -373,4 +373,24 @@ mod tests {
         result.energy.phases = vec![energy];
         assert!(codes(&result).is_empty());
     }
+
+    #[test]
+    fn an_engine_that_reports_tokens_alone_is_not_blamed_for_unattributed_time() {
+        let mut result = result();
+        result.phases = vec![PhaseBooks {
+            phase: Phase::Decode,
+            repetition: 0,
+            tokens: 10,
+            recorded_tokens: 10,
+            wall_ns: 100,
+            recorded_wall_ns: 100,
+            ops_ns: 0,
+            gap_ns: 0,
+            unattributed_ns: 100,
+            other: Vec::new(),
+        }];
+        assert_eq!(codes(&result), [FindingCode::Unattributed]);
+        result.engine.granularity = Granularity::Token;
+        assert!(codes(&result).is_empty());
+    }
 }

@@ -1,4 +1,16 @@
 //! The two codecs: JSON lines, and MessagePack behind a length.
+//!
+//! ```
+//! use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
+//! use slmscope_profiles::wire::{Frame, Talk};
+//!
+//! let bye = Talk::Bye { reason: "the daemon stops".to_owned() };
+//! for codec in [Codec::Json, Codec::MessagePack] {
+//!     let mut buffer = codec.encode(Envelope::Frame, &bye);
+//!     let message = codec.split(&mut buffer).unwrap().expect("a whole message");
+//!     assert_eq!(codec.incoming(&message).unwrap(), Incoming::Frame(Box::new(Frame::Talk(bye.clone()))));
+//! }
+//! ```
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
