@@ -141,28 +141,34 @@ impl Codec {
     /// # Errors
     /// If it is no message at all; one of a kind that this build does not know is [`Incoming::Unknown`].
     pub fn incoming(self, message: &[u8]) -> Result<Incoming, CodecError> {
-        let kind = match self {
-            Self::Json => {
-                let value: serde_json::Value = serde_json::from_slice(message)?;
-                if value.get("re").is_some() {
-                    return Ok(serde_json::from_value(value).map_or(Incoming::Unknown, Incoming::Reply));
-                }
-                let frame = serde_json::from_value(value);
-                return Ok(frame.map_or(Incoming::Unknown, Incoming::Frame));
-            }
-            Self::MessagePack => message.first().copied(),
-        };
-        Ok(match kind {
-            Some(kind) if kind == Envelope::Reply as u8 => {
-                body(message, Envelope::Reply).map_or(Incoming::Unknown, Incoming::Reply)
-            }
-            Some(kind) if kind == Envelope::Frame as u8 => {
-                body(message, Envelope::Frame).map_or(Incoming::Unknown, Incoming::Frame)
-            }
-            Some(_) => Incoming::Unknown,
-            None => return Err(CodecError::Kind(None)),
-        })
+        match self {
+            Self::Json => incoming_json(message),
+            Self::MessagePack => incoming_message_pack(message),
+        }
     }
+}
+
+fn incoming_message_pack(message: &[u8]) -> Result<Incoming, CodecError> {
+    Ok(match message.first().copied() {
+        Some(kind) if kind == Envelope::Reply as u8 => {
+            body(message, Envelope::Reply).map_or(Incoming::Unknown, Incoming::Reply)
+        }
+        Some(kind) if kind == Envelope::Frame as u8 => {
+            body(message, Envelope::Frame).map_or(Incoming::Unknown, Incoming::Frame)
+        }
+        Some(_) => Incoming::Unknown,
+        None => return Err(CodecError::Kind(None)),
+    })
+}
+
+/// Most messages are frames, which are read in one pass.
+fn incoming_json(message: &[u8]) -> Result<Incoming, CodecError> {
+    if let Ok(frame) = serde_json::from_slice(message) {
+        return Ok(Incoming::Frame(frame));
+    }
+    let value: serde_json::Value = serde_json::from_slice(message)?;
+    let reply = if value.get("re").is_some() { serde_json::from_value(value).ok() } else { None };
+    Ok(reply.map_or(Incoming::Unknown, Incoming::Reply))
 }
 
 fn body<T: DeserializeOwned>(message: &[u8], expected: Envelope) -> Result<T, CodecError> {
