@@ -121,7 +121,7 @@ fn usual_places() -> Vec<PathBuf> {
     places
 }
 
-/// Whether nobody else can have put a socket there: anybody may create folders in `/tmp`.
+/// Whether no other user can have put a socket there: every user may create folders in `/tmp`.
 fn is_private(folder: &Path, uid: u32) -> bool {
     std::fs::symlink_metadata(folder)
         .is_ok_and(|found| found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0)

@@ -1,11 +1,11 @@
-//! Exit codes and messages for what can be typed.
+//! Exit codes and messages of the command line.
 
 mod support;
 
 use support::{output, slmscope, text, tiny_model};
 
 #[test]
-fn every_command_has_help_and_nothing_is_promised_that_is_not_there() {
+fn every_command_has_help_and_help_lists_no_other() {
     let help = text(&output(&["--help"]).stdout);
     for command in ["run", "submit", "models", "model", "doctor", "status", "jobs", "cancel", "weights"] {
         assert!(help.contains(command), "{command}");
@@ -18,7 +18,7 @@ fn every_command_has_help_and_nothing_is_promised_that_is_not_there() {
 }
 
 #[test]
-fn flags_that_cannot_be_are_told_with_exit_code_2() {
+fn wrong_flags_end_with_exit_code_2() {
     for arguments in [
         &["run", "--nonsense"][..],
         &["run", "--threads", "0"],
@@ -41,7 +41,7 @@ fn flags_that_cannot_be_are_told_with_exit_code_2() {
 }
 
 #[test]
-fn what_the_machine_or_a_file_refuses_is_told_with_exit_code_1() {
+fn unusable_models_files_and_sockets_end_with_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -80,7 +80,7 @@ fn what_the_machine_or_a_file_refuses_is_told_with_exit_code_1() {
 #[test]
 fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     let ended = output(&["run", "llama-3.2-3b", "--format", "f32", "--prompt", "130000", "--generate", "0"]);
-    // A machine with more than 40 GiB may well run it; nobody waits for that here.
+    // A machine with more than 40 GiB can run it; this test assumes less.
     let said = text(&ended.stderr);
     assert!(said.contains("MiB of memory are available"), "{said}");
 }
@@ -127,7 +127,7 @@ fn models_are_filtered_by_family_size_attention_and_survey() {
     assert_eq!(output(&["models", "--attention", "none"]).status.code(), Some(2));
 }
 
-/// What differs between layers is null where one figure is asked for, and listed beside.
+/// A figure that differs between layers is null, and `per_layer` lists it.
 #[test]
 fn a_model_shows_its_layers_memory_and_doubts() {
     let shown = |id: &str| -> serde_json::Value {
@@ -149,7 +149,7 @@ fn a_model_shows_its_layers_memory_and_doubts() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn a_pipe_that_is_closed_early_is_no_error() {
     let mut child = slmscope(&["models"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());

@@ -1,4 +1,4 @@
-//! Whole runs through real processes, a real socket and real signals.
+//! Whole runs with real processes, a real socket and real signals.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Running the real program: a daemon on a socket of the test's own, clients attached to it.
+//! Runs the real program: a daemon on a socket of the test, and clients of it.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The program, which finds no daemon but the one that it is told of.
+/// The program, which ignores running daemons unless a test sets its socket.
 pub fn slmscope(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slmscope"));
     command.args(arguments).env("SLMSCOPE_SOCKET", "none").env("SLMSCOPE_LOG", "warn").stdin(Stdio::null());
@@ -26,14 +26,14 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A small model with real structure and no tokenizer.
+/// A small model with a real architecture and without a tokenizer.
 pub fn tiny_model() -> String {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/engine/tests/goldens/gguf/llama-q4_0.gguf");
     path.canonicalize().expect("the repository has it").display().to_string()
 }
 
-/// A daemon in a folder of its own; killed when the test ends.
+/// A daemon in a temporary folder; killed when the test ends.
 pub struct Daemon {
     folder: tempfile::TempDir,
     pub child: Child,
@@ -44,7 +44,7 @@ impl Daemon {
         Self::with(&[])
     }
 
-    /// One with more options.
+    /// Starts one with more options.
     pub fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("test.sock");
@@ -54,7 +54,7 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the daemon starts");
-        // It says when it listens.
+        // It logs when it listens.
         let stderr = child.stderr.take().expect("piped");
         let mut lines = BufReader::new(stderr).lines();
         let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Listening"));
@@ -74,14 +74,14 @@ impl Daemon {
         command
     }
 
-    /// One JSON line there, the lines that come back.
+    /// Sends `requests`, one JSON object per line, and returns the lines of the answer.
     pub fn lines(&self, requests: &str) -> Lines {
         let mut stream = UnixStream::connect(self.socket()).expect("it listens");
         stream.write_all(requests.as_bytes()).expect("it reads");
         Lines { reader: BufReader::new(stream) }
     }
 
-    /// Its only job that has not ended.
+    /// Its job that has not ended.
     pub fn running_job(&self) -> Value {
         let listed = self.client(&["jobs", "--json"]).output().expect("the client starts");
         let jobs: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
@@ -115,13 +115,13 @@ impl Iterator for Lines {
 }
 
 impl Lines {
-    /// The first line whose one key is `kind`.
+    /// The value of the next line whose key is `kind`.
     pub fn frame(&mut self, kind: &str) -> Value {
         self.find_map(|line| line.get(kind).cloned()).unwrap_or_else(|| panic!("no {kind} came"))
     }
 }
 
-/// A client whose results are read line by line.
+/// A running client whose results are read line by line.
 pub struct Running {
     pub child: Child,
     stdout: BufReader<ChildStdout>,
@@ -142,7 +142,7 @@ impl Running {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
     }
 
-    /// The first result that is not that of a completed turn.
+    /// The first result that is not of a completed turn.
     pub fn last(&mut self) -> Value {
         let results = std::iter::repeat_with(|| self.result()).take(1_000);
         results.into_iter().find(|result| result["status"] != "complete").expect("the loop ends")
@@ -152,7 +152,7 @@ impl Running {
         signal(self.child.id(), name);
     }
 
-    /// Its exit code and what it said on standard error.
+    /// Its exit code and standard error.
     pub fn end(mut self) -> (Option<i32>, String) {
         let mut stderr = String::new();
         self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("text");
@@ -160,13 +160,13 @@ impl Running {
     }
 }
 
-/// Sends a signal as a person at a shell would.
+/// Sends a signal by its name.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.expect("kill runs").success());
 }
 
-/// Waits until a process that is no child of this one is gone. Its end cannot be waited for, only seen.
+/// Waits until a process that is not a child of this one has ended.
 pub fn wait_gone(pid: u64) {
     let gone =
         || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));

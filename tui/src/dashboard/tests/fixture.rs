@@ -1,4 +1,4 @@
-//! A small daemon's stream, made by hand: a plan of two layers, a few channels, and summaries to order.
+//! The stream of a constructed daemon: a plan of two layers, a few channels, and summaries.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use slmscope_profiles::books::Books;
