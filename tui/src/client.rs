@@ -42,18 +42,28 @@ impl Connection {
             Self { stream, buffer: Vec::new(), early: VecDeque::new(), sender, next_id: 1, hello };
         // Another program may listen there and never send anything.
         connection.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let greeting = connection.next().context("the daemon did not greet")?;
+        let greeting = connection.next().context(
+            "the daemon's greeting cannot be read; if it is of another version, update or restart it",
+        )?;
         connection.stream.set_read_timeout(None)?;
         match greeting {
             Some(Incoming::Frame(frame)) => match *frame {
                 Frame::Talk(Talk::Hello(hello)) => connection.hello = hello,
-                other => bail!("the daemon did not greet, but sent {other:?}"),
+                other => bail!("the daemon sent {other:?} instead of a greeting"),
             },
             _ => bail!("the daemon closed the connection without a greeting"),
         }
         let [low, high] = connection.hello.protocol;
         if !(low..=high).contains(&PROTOCOL) {
-            bail!("the daemon speaks protocol {low} to {high}, this is {PROTOCOL}");
+            let remedy = if high < PROTOCOL {
+                "update the daemon, or restart it if it was updated"
+            } else {
+                "update the client"
+            };
+            bail!(
+                "the daemon speaks protocol {low} to {high} and this client protocol {PROTOCOL}: {remedy}, so that both \
+                 are of the same version"
+            );
         }
         Ok(connection)
     }
@@ -152,5 +162,29 @@ impl Sender {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn greeted_with(protocol: [u32; 2]) -> anyhow::Result<Connection> {
+        let (client, mut daemon) = UnixStream::pair().unwrap();
+        let hello = Hello { protocol, version: "1.2.3".to_owned(), uid: 0, capabilities: Vec::new() };
+        let bytes = Codec::MessagePack.encode(Envelope::Frame, &Frame::Talk(Talk::Hello(hello)));
+        daemon.write_all(&bytes).unwrap();
+        Connection::greet(client)
+    }
+
+    #[test]
+    fn a_daemon_of_another_protocol_is_refused_with_the_remedy() {
+        assert_eq!(greeted_with([PROTOCOL, PROTOCOL]).unwrap().hello.version, "1.2.3");
+        for (protocol, remedy) in [(PROTOCOL - 1, "update the daemon"), (PROTOCOL + 1, "update the client")] {
+            let refused = greeted_with([protocol, protocol]).err().unwrap().to_string();
+            assert!(refused.contains(remedy), "{refused}");
+        }
     }
 }
