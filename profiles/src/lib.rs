@@ -31,6 +31,7 @@ pub mod rate;
 pub mod record;
 pub mod result;
 pub mod roofline;
+pub mod socket;
 pub mod span;
 pub mod spec;
 pub mod stats;

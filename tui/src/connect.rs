@@ -5,9 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Once;
 
 use anyhow::Context;
 use clap::Args;
+use slmscope_profiles::socket::{self, FolderProblem, FolderState};
 
 use crate::client::Connection;
 use crate::embedded;
@@ -80,7 +82,7 @@ pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
         })?;
         return Ok(Some(Connection::greet(stream)?));
     }
-    for path in usual_places() {
+    for path in usual_sockets() {
         if let Ok(stream) = UnixStream::connect(&path) {
             return Ok(Some(Connection::greet(stream).with_context(|| format!("at {}", path.display()))?));
         }
@@ -106,23 +108,51 @@ fn named(target: &Target) -> Option<PathBuf> {
     target.socket.clone().or_else(|| from_environment().map(PathBuf::from))
 }
 
-/// Where daemons listen: the user's own, then the system's.
-fn usual_places() -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        places.push(PathBuf::from(folder).join("slmscope.sock"));
-    }
+/// Where daemons listen: the user's own, then the system's. The folder under `/tmp` is left out, with the reason on
+/// standard error, if somebody else may have put a socket there.
+fn usual_sockets() -> Vec<PathBuf> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
+    let mut sockets: Vec<PathBuf> = socket::in_runtime_folder(runtime_dir.as_deref()).into_iter().collect();
     let uid = rustix::process::geteuid().as_raw();
-    let folder = PathBuf::from(format!("/tmp/slmscope-{uid}"));
-    if is_private(&folder, uid) {
-        places.push(folder.join("slmscope.sock"));
+    let folder = socket::own_folder(uid);
+    let problem = problem(&folder, uid);
+    if problem.is_none() {
+        sockets.push(socket::in_own_folder(uid));
     }
-    places.push(PathBuf::from("/run/slmscope.sock"));
-    places
+    // Said once, before the dashboard covers the terminal: it looks for a daemon again and again.
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        if let Some(problem) = problem {
+            let folder = folder.display();
+            eprintln!("slmscope: {folder} {problem}: not looking for a daemon there; restart slmscoped, or remove it");
+        }
+    });
+    sockets.push(PathBuf::from(socket::SYSTEM));
+    sockets
 }
 
-/// Whether no other user can have put a socket there: every user may create folders in `/tmp`.
-fn is_private(folder: &Path, uid: u32) -> bool {
-    std::fs::symlink_metadata(folder)
-        .is_ok_and(|found| found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0)
+/// Why user `uid` cannot trust a folder that exists.
+fn problem(folder: &Path, uid: u32) -> Option<FolderProblem> {
+    let found = std::fs::symlink_metadata(folder).ok()?;
+    FolderState { is_folder: found.is_dir(), uid: found.uid(), mode: found.mode() }.problem(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_not_trusted_and_one_that_is_missing_is_no_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        let set =
+            |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        set(0o700);
+        assert_eq!(problem(folder.path(), uid), None);
+        set(0o750);
+        assert_eq!(problem(folder.path(), uid), Some(FolderProblem::OpenToOthers(0o750)));
+        assert_eq!(problem(&folder.path().join("missing"), uid), None);
+    }
 }
