@@ -1,10 +1,9 @@
-//! What everything costs: decode of a worker that is recorded, drained, probed and shown to a client, against
-//! the same worker left alone.
+//! Stretches of decode: of a worker that is recorded, drained, probed and shown to a client, and of the same worker left
+//! alone.
 //!
-//! Put together from the daemon's own parts, for the bench of this name. *On* is a daemon with its probes at a
-//! workload's pace, its server, and a client in a process of its own that takes the dashboard's stream. *Off* is
-//! none of that: no probe, no server, no client, and a recorder that records no token. The worker is the same
-//! process throughout, so that neither where its memory lies nor how warm it is tells the two apart.
+//! *On* is a daemon with its probes at a workload's pace, its server, and a client in a process of its own that takes the
+//! dashboard's stream. *Off* is none of that: no probe, no server, no client, and a recorder that records no token. The
+//! worker is the same process throughout, so the two do not differ in where its memory lies or how warm it is.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,21 +33,21 @@ use slmscope_profiles::wire::codec::{Codec, Envelope};
 use slmscope_profiles::wire::{MAGIC, Method, Request, Subscribe};
 use tokio::sync::oneshot;
 
-use crate::backend::protocol::{Load, Loaded, Prompt, Source};
-use crate::backend::worker::WorkerProcess;
-use crate::backend::{Command, Engine, Event};
-use crate::commands;
-use crate::config::Config;
-use crate::server::{self, Daemon, Endpoint};
+use slmscope_daemon::backend::protocol::{Load, Loaded, Prompt, Source};
+use slmscope_daemon::backend::worker::WorkerProcess;
+use slmscope_daemon::backend::{Command, Engine, Event};
+use slmscope_daemon::commands;
+use slmscope_daemon::config::Config;
+use slmscope_daemon::server::{self, Daemon, Endpoint};
 
 /// Word on the command line of a process that is to be a [`client`].
 pub const CLIENT: &str = "client";
 
 /// How often the ring is drained, as the runner does.
-const TURN: Duration = Duration::from_millis(25);
-/// Steps to find out how long one takes.
-const TRIED: u32 = 48;
-const PATIENCE: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(25);
+/// Steps that are run to find out how long one takes.
+const TRIAL_STEPS: u32 = 48;
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Decode rates of one stretch each.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +60,7 @@ pub struct Pair {
     pub disturbed: f64,
 }
 
-/// A worker with a model, to be watched and left alone.
+/// A worker with a model, which is observed or left alone.
 pub struct OwnCost {
     worker: WorkerProcess,
     root: Root,
@@ -104,12 +103,12 @@ impl OwnCost {
             };
             let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
             worker.send(&Command::Load(Box::new(load)), &files)?;
-            match answer(worker, TURN, |_, _| ())? {
+            match answer(worker, POLL, |_, _| ())? {
                 Event::Loaded(loaded) => Ok(*loaded),
                 other => bail!("the worker answered {other:?} to a load"),
             }
         };
-        let loaded = load(&mut worker, TRIED)?;
+        let loaded = load(&mut worker, TRIAL_STEPS)?;
         let mut own = Self { worker, root: Root::live()?, loaded, run: 0 };
         own.decode(Some(0.0), |_, _| ())?;
         let rate = own.decode(Some(0.0), |_, _| ())?;
@@ -134,29 +133,29 @@ impl OwnCost {
     }
 
     fn on(&mut self) -> anyhow::Result<(f64, f64)> {
-        let watching = Watching::start(&self.loaded, self.worker.pid())?;
-        let before = self.look(Some(&watching));
+        let observers = Observers::start(&self.loaded, self.worker.pid())?;
+        let before = self.usage(Some(&observers));
         let mut profile = Profile::new(self.loaded.sites.clone(), self.loaded.isa.clone());
-        let hub = &watching.daemon.hub;
+        let hub = &observers.daemon.hub;
         let rate = self.decode(None, |worker, event| {
             while let Ok(Some(batch)) = worker.next_batch() {
                 profile.add_batch(&batch);
-                hub.ops(&batch);
+                hub.batch(&batch);
             }
             if let Some(Event::Span(span)) = event {
-                hub.publish(&Record::Span(span.clone()).into());
+                hub.record(Record::Span(span.clone()));
             }
         })?;
-        let disturbed = before.disturbed_until(&self.look(Some(&watching)));
+        let disturbed = before.disturbed_until(&self.usage(Some(&observers)));
         anyhow::ensure!(self.worker.lost_batches() == 0, "tokens were lost: {}", self.worker.lost_batches());
-        watching.stop();
+        observers.stop();
         Ok((rate, disturbed))
     }
 
     fn off(&mut self) -> anyhow::Result<(f64, f64)> {
-        let before = self.look(None);
+        let before = self.usage(None);
         let rate = self.decode(Some(0.0), |_, _| ())?;
-        Ok((rate, before.disturbed_until(&self.look(None))))
+        Ok((rate, before.disturbed_until(&self.usage(None))))
     }
 
     /// Decodes once and gives the steps per second; `turn` is called with each event, and now and then if
@@ -169,8 +168,8 @@ impl OwnCost {
         self.worker.send(&Command::Repeat { repetition: self.run, measured: true, budget }, &[])?;
         self.run += 1;
         let mut rate = None;
-        // What is left alone is not looked after either.
-        let every = if budget.is_some() { PATIENCE } else { TURN };
+        // A worker that records nothing is not polled either.
+        let every = if budget.is_some() { DEADLINE } else { POLL };
         let done = answer(&mut self.worker, every, |worker, event| {
             if let Some(Event::Span(span)) = event {
                 rate = Some(f64::from(span.tokens) * 1e9 / Span::wall_ns(span).max(1) as f64);
@@ -181,13 +180,13 @@ impl OwnCost {
             matches!(done, Event::RepetitionDone { .. }),
             "the worker answered {done:?} to a run"
         );
-        rate.context("the worker told of no decode")
+        rate.context("the worker reported no decode")
     }
 
-    fn look(&self, watching: Option<&Watching>) -> Look {
-        let pids = [Some(std::process::id()), Some(self.worker.pid()), watching.map(|it| it.client.id())];
+    fn usage(&self, observers: Option<&Observers>) -> Usage {
+        let pids = [Some(std::process::id()), Some(self.worker.pid()), observers.map(|it| it.client.id())];
         let own_ns = pids.into_iter().flatten().filter_map(process::cpu_ns).sum();
-        Look { cpu: CpuSnapshot::take(&self.root), own_ns }
+        Usage { cpu: CpuSnapshot::take(&self.root), own_ns }
     }
 }
 
@@ -197,7 +196,7 @@ fn answer(
     every: Duration,
     mut turn: impl FnMut(&mut WorkerProcess, Option<&Event>),
 ) -> anyhow::Result<Event> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     while Instant::now() < until {
         let event = worker.next_event(every).context("the worker is gone")?;
         turn(worker, event.as_ref());
@@ -207,16 +206,16 @@ fn answer(
             Some(answer) => return Ok(answer),
         }
     }
-    bail!("the worker did not answer in {} s", PATIENCE.as_secs())
+    bail!("the worker did not answer in {} s", DEADLINE.as_secs())
 }
 
 /// Who used the machine up to a moment.
-struct Look {
+struct Usage {
     cpu: Option<CpuSnapshot>,
     own_ns: u64,
 }
 
-impl Look {
+impl Usage {
     fn disturbed_until(&self, newer: &Self) -> f64 {
         let (Some(older), Some(cpu)) = (&self.cpu, &newer.cpu) else { return 0.0 };
         let foreign = cpu.foreign_share(older, newer.own_ns.saturating_sub(self.own_ns));
@@ -225,18 +224,18 @@ impl Look {
 }
 
 /// A daemon around a worker, and its client.
-struct Watching {
+struct Observers {
     daemon: Arc<Daemon>,
     client: Child,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
 
-impl Watching {
+impl Observers {
     fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
         let daemon = Arc::new(commands::assemble(&Root::live()?, Config::default(), None)?);
         let threads = threads::default_count(Setup::default().executor).get() as u32;
-        daemon.hub.set_plan(PlanRecord {
+        daemon.hub.record(Record::Plan(PlanRecord {
             plan: 1,
             model: "own cost".to_owned(),
             threads,
@@ -245,7 +244,7 @@ impl Watching {
             lanes: vec![Lane::host(threads)],
             roofs: Roofs::default(),
             sites: loaded.sites.clone(),
-        });
+        }));
         let (ours, theirs) = UnixStream::pair()?;
         let client = Process::new("/proc/self/exe")
             .arg0("slmscope")
@@ -264,7 +263,7 @@ impl Watching {
             // A client that left early leaves too few tokens to compare, which is seen there.
             let _ = runtime.block_on(server::serve(Endpoint::Private(theirs), served, stopped));
         })?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while daemon.hub.streams() == 0 {
             anyhow::ensure!(Instant::now() < until, "the client did not subscribe");
             std::thread::sleep(Duration::from_millis(5));

@@ -12,8 +12,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use slmscope_daemon::commands::{self, WorkerArgs};
-use slmscope_daemon::own_cost::{self, OwnCost};
 use slmscope_profiles::stats::Estimate;
+
+mod stretch;
+
+use stretch::OwnCost;
 
 const BAR: f64 = 0.01;
 const DISTURBED: f64 = 0.02;
@@ -32,10 +35,10 @@ enum Part {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    if std::env::args().nth(1).is_some_and(|word| word == "worker" || word == own_cost::CLIENT) {
+    if std::env::args().nth(1).is_some_and(|word| word == "worker" || word == stretch::CLIENT) {
         match Role::parse().role {
             Part::Worker(args) => commands::worker(&args)?,
-            Part::Client => own_cost::client()?,
+            Part::Client => stretch::client()?,
         }
         return Ok(ExitCode::SUCCESS);
     }
