@@ -1,9 +1,18 @@
-//! The hub: the one place where records get their order, and from which every client is served.
+//! The hub: the one place where records get their order, and from which every sink is served.
 //!
-//! Whoever publishes never waits for a client: a record is encoded once for each codec in use and put into
-//! the bounded queues of those who want it ([`queue`]).
+//! ```text
+//! sampler threads ──Sample──▶ ┌─────┐ ──▶ queue of each client ([`queue`]) ──▶ socket
+//! runner thread ───OpBatch──▶ │ hub │ ──▶ the runner's log of samples
+//!               ───Record───▶ │     │ ──▶ (any other sink)
+//!               ───Talk─────▶ └─────┘
+//! ```
+//!
+//! Whoever publishes never waits for a sink: a message is made once, encoded once for each codec in use, and handed to
+//! the sinks that want it. A sink says what it wants as a set ([`Wants`]).
 
 pub mod queue;
+mod rate;
+mod sink;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,69 +20,46 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slmscope_profiles::channel::{Channel, ChannelId, Sample};
 use slmscope_profiles::job::Job;
 use slmscope_profiles::op::OpBatch;
-use slmscope_profiles::record::{Header, OpColumns, PlanRecord, Record};
+use slmscope_profiles::record::{Header, Record};
 use slmscope_profiles::summary::Summary;
-use slmscope_profiles::wire::codec::{Codec, Envelope};
-use slmscope_profiles::wire::{Frame, OpsDetail, OpsDetails, Subscribe, Talk, glob_matches};
+use slmscope_profiles::wire::codec::Codec;
+use slmscope_profiles::wire::{Frame, Subscribe, Talk};
 
-use queue::{Item, Queue};
+use queue::Queue;
+use rate::RateLimiter;
+pub use sink::{Content, Published, Sink, Wants};
 
 /// Time that one summary covers, ns.
 const SUMMARY_NS: u64 = 100_000_000;
 
-/// Number of a connection.
+/// Number of a connection, or of another sink.
 pub type ClientId = u64;
 
 /// Orders records and hands them out.
 pub struct Hub {
     state: Mutex<State>,
-    dropped: AtomicU64,
+    /// Batches that were dropped for slow clients.
+    dropped: Arc<AtomicU64>,
 }
 
 struct State {
     header: Header,
     channels: Vec<Channel>,
-    plan: Option<PlanRecord>,
+    /// The last plan.
+    plan: Option<Arc<Record>>,
     /// One for each lane that has batches.
     summaries: Vec<Summary>,
-    clients: Vec<Client>,
-    next_client: ClientId,
+    clients: Vec<(ClientId, Arc<Queue>)>,
+    sinks: Vec<Attached>,
+    next_id: ClientId,
 }
 
-struct Client {
+/// A sink, and what it gets.
+struct Attached {
     id: ClientId,
-    queue: Arc<Queue>,
-    /// `None` until it subscribes.
-    stream: Option<Stream>,
-}
-
-struct Stream {
-    wanted: Vec<bool>,
-    ops: OpsDetails,
-    period_ns: u64,
-    /// By first channel of a sample, which stands for its source: when it was sent last.
-    sent_ns: Vec<(ChannelId, u64)>,
-}
-
-/// One record in the codecs that were asked for so far.
-struct Encoded<'a> {
-    frame: &'a Frame,
-    bytes: [Option<Arc<[u8]>>; 2],
-}
-
-impl<'a> Encoded<'a> {
-    fn new(frame: &'a Frame) -> Self {
-        Self { frame, bytes: [None, None] }
-    }
-
-    fn bytes(&mut self, codec: Codec) -> Arc<[u8]> {
-        let slot = &mut self.bytes[codec as usize];
-        slot.get_or_insert_with(|| encode(codec, self.frame)).clone()
-    }
-}
-
-fn encode(codec: Codec, frame: &Frame) -> Arc<[u8]> {
-    codec.encode(Envelope::Frame, frame).into()
+    sink: Arc<dyn Sink>,
+    wants: Wants,
+    limiter: RateLimiter,
 }
 
 impl Hub {
@@ -85,9 +71,10 @@ impl Hub {
             plan: None,
             summaries: Vec::new(),
             clients: Vec::new(),
-            next_client: 1,
+            sinks: Vec::new(),
+            next_id: 1,
         };
-        Self { state: Mutex::new(state), dropped: AtomicU64::new(0) }
+        Self { state: Mutex::new(state), dropped: Arc::default() }
     }
 
     /// The state is consistent between statements that can panic, so a poisoned lock is no reason to stop.
@@ -95,19 +82,20 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection that is served through `queue`.
-    pub fn connect(&self, queue: Arc<Queue>) -> ClientId {
+    /// Adds a connection, and returns the queue from which it is served.
+    pub fn connect(&self, codec: Codec) -> (ClientId, Arc<Queue>) {
+        let queue = Arc::new(Queue::new(codec, self.dropped.clone()));
         let mut state = self.state();
-        let id = state.next_client;
-        state.next_client += 1;
-        state.clients.push(Client { id, queue, stream: None });
-        id
+        let id = state.new_id();
+        state.clients.push((id, queue.clone()));
+        (id, queue)
     }
 
     /// Removes a connection.
     pub fn disconnect(&self, id: ClientId) {
         let mut state = self.state();
-        state.clients.retain(|client| client.id != id);
+        state.clients.retain(|(client, _)| *client != id);
+        state.sinks.retain(|attached| attached.id != id);
     }
 
     /// Connections.
@@ -117,7 +105,8 @@ impl Hub {
 
     /// Connections that have subscribed.
     pub fn streams(&self) -> usize {
-        self.state().clients.iter().filter(|client| client.stream.is_some()).count()
+        let state = self.state();
+        state.clients.iter().filter(|(id, _)| state.sinks.iter().any(|attached| attached.id == *id)).count()
     }
 
     /// Channels in the catalogue.
@@ -130,7 +119,7 @@ impl Hub {
         self.state().header.clone()
     }
 
-    /// Batches that were dropped for slow clients, so far.
+    /// Batches that were dropped for slow clients, since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -138,174 +127,282 @@ impl Hub {
     /// Starts a client's stream, or changes it. Header, catalogue, plan and the given jobs come first.
     pub fn subscribe(&self, id: ClientId, subscribe: &Subscribe, jobs: &[Job]) {
         let mut state = self.state();
-        let State { header, channels, plan, clients, .. } = &mut *state;
-        let Some(client) = clients.iter_mut().find(|client| client.id == id) else { return };
-        let hz = if subscribe.max_hz > 0.0 { subscribe.max_hz.clamp(1e-3, 1e6) } else { 10.0 };
-        client.stream = Some(Stream {
-            wanted: channels.iter().map(|channel| is_wanted(&subscribe.channels, channel)).collect(),
-            ops: subscribe.ops,
-            period_ns: (1e9 / hz) as u64,
-            sent_ns: Vec::new(),
-        });
-        let mut first =
-            vec![Record::Header(header.clone()), Record::Catalogue { channels: channels.clone() }];
-        first.extend(plan.clone().map(Record::Plan));
-        let jobs = jobs.iter().cloned().map(|job| Frame::from(Talk::Job(job)));
-        let first: Vec<Frame> = first.into_iter().map(Frame::from).chain(jobs).collect();
-        for frame in &first {
-            client.control(&mut Encoded::new(frame));
+        let Some(queue) = state.queue(id) else { return };
+        let wants = Wants::of(subscribe, &state.channels);
+        state.sinks.retain(|attached| attached.id != id);
+        state.attach(id, queue.clone(), wants);
+        for job in jobs {
+            queue.take(&Published::new(Content::Talk(&Talk::Job(job.clone()))));
         }
     }
 
-    /// Sends a frame that must not be lost to everybody who has subscribed.
-    pub fn publish(&self, frame: &Frame) {
-        self.state().broadcast(frame);
+    /// Adds a sink that is no client. If it wants events, header, catalogue and plan come first.
+    pub fn attach(&self, sink: Arc<dyn Sink>, wants: Wants) -> ClientId {
+        let mut state = self.state();
+        let id = state.new_id();
+        state.attach(id, sink, wants);
+        id
     }
 
-    /// Sends a frame to one connection, subscribed or not.
-    pub fn send(&self, id: ClientId, frame: &Frame) {
-        let mut state = self.state();
-        if let Some(client) = state.clients.iter_mut().find(|client| client.id == id) {
-            client.control(&mut Encoded::new(frame));
-        }
-    }
-
-    /// Announces the plan that the batches from now on belong to.
-    pub fn set_plan(&self, plan: PlanRecord) {
-        let mut state = self.state();
-        state.flush_summaries(&self.dropped);
-        state.broadcast(&Record::Plan(plan.clone()).into());
-        state.plan = Some(plan);
+    /// Removes a sink that is no client; it gets nothing after this.
+    pub fn detach(&self, id: ClientId) {
+        self.state().sinks.retain(|attached| attached.id != id);
     }
 
     /// Publishes readings.
     pub fn sample(&self, sample: &Sample) {
-        let mut state = self.state();
         let Some(&(source, _)) = sample.values.first() else { return };
-        let mut frame = None;
-        let mut encoded = [None, None];
-        for client in &mut state.clients {
-            let Some(stream) = &mut client.stream else { continue };
-            if !stream.is_due(source, sample.t_ns) {
-                continue;
-            }
-            let is_wanted = |id: ChannelId| stream.wanted.get(usize::from(id)).copied().unwrap_or(false);
-            let wanted = sample.values.iter().filter(|(id, _)| is_wanted(*id)).count();
-            if wanted == sample.values.len() {
-                // Most readings come when nobody's is due: nothing is made before somebody's is.
-                let frame = frame.get_or_insert_with(|| Record::Sample(sample.clone()).into());
-                let codec = client.queue.codec();
-                let bytes = encoded[codec as usize].get_or_insert_with(|| encode(codec, frame)).clone();
-                client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
-            } else if wanted > 0 {
-                let mut part = sample.clone();
-                part.values.retain(|(id, _)| is_wanted(*id));
-                let bytes = encode(client.queue.codec(), &Record::Sample(part).into());
-                client.queue.push(Item::Gauge { source, bytes }, &self.dropped);
-            }
-        }
-    }
-
-    /// Publishes op events, raw and summed.
-    pub fn ops(&self, batch: &OpBatch) {
         let mut state = self.state();
-        let state = &mut *state;
-        if state.clients.iter().any(|client| client.wants(OpsDetail::Raw)) {
-            let frame = Record::Ops(OpColumns::from(batch)).into();
-            let mut encoded = Encoded::new(&frame);
-            for client in state.clients.iter().filter(|client| client.wants(OpsDetail::Raw)) {
-                let bytes = encoded.bytes(client.queue.codec());
-                let seq = (batch.head.seq, batch.head.seq);
-                client.queue.push(Item::Ops { seq, bytes }, &self.dropped);
+        let whole = Published::new(Content::Sample(sample));
+        for attached in &mut state.sinks {
+            match attached.due_values(source, sample) {
+                0 => {}
+                all if all == sample.values.len() => attached.sink.take(&whole),
+                _ => {
+                    let mut part = sample.clone();
+                    part.values.retain(|(id, _)| attached.wants.period_ns(*id).is_some());
+                    attached.sink.take(&Published::new(Content::Sample(&part)));
+                }
             }
-        }
-        let Some(plan) =
-            state.plan.as_ref().filter(|_| state.clients.iter().any(|c| c.wants(OpsDetail::Summary)))
-        else {
-            return;
-        };
-        let is_full = |summary: &Summary| summary.end_ns.saturating_sub(summary.begin_ns) >= SUMMARY_NS;
-        match state.summaries.iter_mut().find(|summary| summary.lane == batch.head.lane) {
-            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
-            Some(_) => {
-                let next = Summary::of(batch, &plan.sites);
-                state.flush_summaries(&self.dropped);
-                state.summaries.push(next);
-            }
-            None => state.summaries.push(Summary::of(batch, &plan.sites)),
-        }
-        if state.summaries.iter().any(is_full) {
-            state.flush_summaries(&self.dropped);
         }
     }
 
-    /// Sends what is summed up, at the end of a phase.
+    /// Publishes op events, and adds them to the summaries.
+    pub fn batch(&self, batch: &OpBatch) {
+        let mut state = self.state();
+        state.send(Content::Batch(batch), |wants| wants.ops.raw);
+        state.summarize(batch);
+    }
+
+    /// Publishes any other record. Batches after a plan are about that plan.
+    pub fn record(&self, record: Record) {
+        let mut state = self.state();
+        let is_plan = matches!(record, Record::Plan(_));
+        if is_plan {
+            state.flush_summaries();
+        } else if !state.sinks.iter().any(|attached| attached.wants.events) {
+            return;
+        }
+        let record = Arc::new(record);
+        state.send(Content::Record(&record), |wants| wants.events);
+        if is_plan {
+            state.plan = Some(record);
+        }
+    }
+
+    /// Sends the summaries as they are, at the end of a phase.
     pub fn flush(&self) {
-        self.state().flush_summaries(&self.dropped);
+        self.state().flush_summaries();
+    }
+
+    /// Tells all clients that have subscribed.
+    pub fn broadcast(&self, talk: &Talk) {
+        let state = self.state();
+        let message = Published::new(Content::Talk(talk));
+        for (id, queue) in &state.clients {
+            if state.sinks.iter().any(|attached| attached.id == *id) {
+                queue.take(&message);
+            }
+        }
+    }
+
+    /// Tells one client, subscribed or not.
+    pub fn tell(&self, id: ClientId, talk: &Talk) {
+        if let Some(queue) = self.state().queue(id) {
+            queue.take(&Published::new(Content::Talk(talk)));
+        }
     }
 
     /// Ends all connections, with a reason.
     pub fn close(&self, reason: &str) {
-        let mut state = self.state();
-        let frame = Talk::Bye { reason: reason.to_owned() }.into();
-        let mut encoded = Encoded::new(&frame);
-        for client in &mut state.clients {
-            client.control(&mut encoded);
-            client.queue.close();
+        let state = self.state();
+        let bye = Talk::Bye { reason: reason.to_owned() };
+        let message = Published::new(Content::Talk(&bye));
+        for (_, queue) in &state.clients {
+            queue.take(&message);
+            queue.close();
         }
     }
 }
 
 impl State {
-    fn broadcast(&mut self, frame: &Frame) {
-        let mut encoded = Encoded::new(frame);
-        for client in self.clients.iter_mut().filter(|client| client.stream.is_some()) {
-            client.control(&mut encoded);
+    fn new_id(&mut self) -> ClientId {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    fn queue(&self, id: ClientId) -> Option<Arc<Queue>> {
+        self.clients.iter().find(|(client, _)| *client == id).map(|(_, queue)| queue.clone())
+    }
+
+    fn attach(&mut self, id: ClientId, sink: Arc<dyn Sink>, wants: Wants) {
+        if wants.events {
+            let header = Arc::new(Record::Header(self.header.clone()));
+            let catalogue = Arc::new(Record::Catalogue { channels: self.channels.clone() });
+            for record in [Some(&header), Some(&catalogue), self.plan.as_ref()].into_iter().flatten() {
+                sink.take(&Published::new(Content::Record(record)));
+            }
+        }
+        self.sinks.push(Attached { id, sink, wants, limiter: RateLimiter::default() });
+    }
+
+    fn send(&self, content: Content<'_>, wants: impl Fn(&Wants) -> bool) {
+        let message = Published::new(content);
+        for attached in self.sinks.iter().filter(|attached| wants(&attached.wants)) {
+            attached.sink.take(&message);
         }
     }
 
-    fn flush_summaries(&mut self, dropped: &AtomicU64) {
-        for summary in self.summaries.drain(..) {
-            let seq = (summary.first_seq, summary.last_seq);
-            let frame = Frame::Summary(summary);
-            let mut encoded = Encoded::new(&frame);
-            for client in self.clients.iter().filter(|client| client.wants(OpsDetail::Summary)) {
-                let bytes = encoded.bytes(client.queue.codec());
-                client.queue.push(Item::Ops { seq, bytes }, dropped);
+    fn summarize(&mut self, batch: &OpBatch) {
+        if !self.sinks.iter().any(|attached| attached.wants.ops.summary) {
+            return;
+        }
+        let plan = self.plan.clone();
+        let Some(Record::Plan(plan)) = plan.as_deref() else { return };
+        match self.summaries.iter_mut().find(|summary| summary.lane == batch.head.lane) {
+            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
+            Some(_) => {
+                self.flush_summaries();
+                self.summaries.push(Summary::of(batch, &plan.sites));
             }
+            None => self.summaries.push(Summary::of(batch, &plan.sites)),
+        }
+        let is_full = |summary: &Summary| summary.end_ns.saturating_sub(summary.begin_ns) >= SUMMARY_NS;
+        if self.summaries.iter().any(is_full) {
+            self.flush_summaries();
+        }
+    }
+
+    fn flush_summaries(&mut self) {
+        for summary in std::mem::take(&mut self.summaries) {
+            let batches = (summary.first_seq, summary.last_seq);
+            self.send(Content::Summary(&Frame::Summary(summary), batches), |wants| wants.ops.summary);
         }
     }
 }
 
-impl Client {
-    fn control(&mut self, encoded: &mut Encoded<'_>) {
-        let bytes = encoded.bytes(self.queue.codec());
-        self.queue.push(Item::Control { bytes }, &AtomicU64::new(0));
-    }
-
-    fn wants(&self, detail: OpsDetail) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.ops.contains(detail))
-    }
-}
-
-impl Stream {
-    /// Whether a source's sample of that time is to be sent, by the rate that was asked for.
-    fn is_due(&mut self, source: ChannelId, t_ns: u64) -> bool {
-        match self.sent_ns.iter_mut().find(|(known, _)| *known == source) {
-            // A tenth of tolerance: sources and clients have the same nominal rates.
-            Some((_, sent)) if t_ns.saturating_sub(*sent) + self.period_ns / 10 < self.period_ns => false,
-            Some((_, sent)) => {
-                *sent = t_ns;
-                true
-            }
-            None => {
-                self.sent_ns.push((source, t_ns));
-                true
+impl Attached {
+    /// How many values of a sample the sink wants, if one is due.
+    fn due_values(&mut self, source: ChannelId, sample: &Sample) -> usize {
+        let (mut count, mut period_ns) = (0, u64::MAX);
+        for (channel, _) in &sample.values {
+            if let Some(wanted_ns) = self.wants.period_ns(*channel) {
+                count += 1;
+                period_ns = period_ns.min(wanted_ns);
             }
         }
+        if count > 0 && self.limiter.is_due(source, sample.t_ns, period_ns) { count } else { 0 }
     }
 }
 
-fn is_wanted(patterns: &[String], channel: &Channel) -> bool {
-    patterns.iter().any(|pattern| glob_matches(pattern, &channel.id))
+#[cfg(test)]
+mod tests {
+    use slmscope_profiles::channel::{Quantity, Value};
+    use slmscope_profiles::record::PlanRecord;
+    use slmscope_profiles::wire::OpsDetails;
+
+    use super::*;
+    use crate::backend::scripted;
+    use crate::tests::{channel, hub};
+
+    /// A sink that keeps everything, as a recorder of files would.
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<Arc<Record>>>);
+
+    impl Sink for Recorder {
+        fn take(&self, message: &Published<'_>) {
+            self.0.lock().unwrap().extend(message.record().cloned());
+        }
+    }
+
+    fn everything(channels: usize) -> Wants {
+        Wants { channels: vec![Some(0); channels], ops: OpsDetails::BOTH, events: true }
+    }
+
+    fn sample(t_ns: u64, channels: &[ChannelId]) -> Sample {
+        let values = channels.iter().map(|&id| (id, Value::Present(1.0))).collect();
+        Sample { t_ns, values, ..Sample::default() }
+    }
+
+    fn plan() -> Record {
+        Record::Plan(PlanRecord {
+            plan: 1,
+            model: "m".to_owned(),
+            threads: 1,
+            path: "p".to_owned(),
+            granularity: slmscope_profiles::op::Granularity::Op,
+            lanes: Vec::new(),
+            roofs: slmscope_profiles::roofline::Roofs::default(),
+            sites: scripted::sites(),
+        })
+    }
+
+    #[test]
+    fn a_recorder_fits_beside_clients_and_records_are_shared() {
+        let hub = hub(vec![channel(0, Quantity::Power)]);
+        let (first, second) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+        hub.attach(first.clone(), everything(1));
+        let id = hub.attach(second.clone(), everything(1));
+        hub.record(plan());
+        hub.sample(&sample(5, &[0]));
+        hub.batch(&scripted::token().batch(1));
+        hub.record(Record::Loss { batches: 2 });
+        hub.flush();
+        hub.detach(id);
+        hub.sample(&sample(6, &[0]));
+        let (first, second) = (first.0.lock().unwrap(), second.0.lock().unwrap());
+        assert_eq!((first.len(), second.len()), (7, 6));
+        let is_known = [
+            matches!(*first[0], Record::Header(_)),
+            matches!(*first[1], Record::Catalogue { .. }),
+            matches!(*first[2], Record::Plan(_)),
+            matches!(*first[3], Record::Sample(_)),
+            matches!(*first[4], Record::Ops(_)),
+            matches!(*first[5], Record::Loss { batches: 2 }),
+        ];
+        assert_eq!(is_known, [true; 6], "summaries are no records");
+        assert!(first[2..].iter().zip(&second[2..]).all(|(one, other)| Arc::ptr_eq(one, other)));
+    }
+
+    #[test]
+    fn a_sink_that_comes_late_begins_with_header_catalogue_and_plan() {
+        let hub = hub(Vec::new());
+        hub.record(plan());
+        hub.record(Record::Loss { batches: 1 });
+        let late = Arc::new(Recorder::default());
+        hub.attach(late.clone(), everything(0));
+        assert!(matches!(late.0.lock().unwrap()[..], [_, _, ref last] if matches!(**last, Record::Plan(_))));
+    }
+
+    #[test]
+    fn a_sample_comes_as_often_as_its_most_wanted_channel_with_the_wanted_ones_alone() {
+        let hub = hub((0..3).map(|number| channel(number, Quantity::Power)).collect());
+        let sink = Arc::new(Recorder::default());
+        let wants = Wants { channels: vec![None, Some(100), Some(10)], ..Wants::default() };
+        hub.attach(sink.clone(), wants);
+        for t_ns in 0..30 {
+            hub.sample(&sample(t_ns, &[0]));
+            hub.sample(&sample(t_ns, &[0, 1, 2]));
+        }
+        let records = sink.0.lock().unwrap();
+        let samples: Vec<_> = records
+            .iter()
+            .map(|record| match &**record {
+                Record::Sample(sample) => (sample.t_ns, sample.values.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // A tenth of tolerance.
+        assert_eq!(samples, [(0, 2), (9, 2), (18, 2), (27, 2)]);
+    }
+
+    #[test]
+    fn where_nobody_listens_nothing_is_made() {
+        let reading = sample(1, &[0]);
+        let message = Published::new(Content::Sample(&reading));
+        assert!(!message.is_made());
+        let bytes = message.bytes(Codec::Json);
+        assert!(message.is_made() && Arc::ptr_eq(&bytes, &message.bytes(Codec::Json)), "and then once");
+    }
 }

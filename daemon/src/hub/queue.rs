@@ -3,7 +3,7 @@
 //! | class | when the client is slow |
 //! |---|---|
 //! | control | kept; when even these exceed the limit, the connection ends with a reason |
-//! | gauges | an older reading of the same source gives way to the newer one |
+//! | gauges | an older reading of the same source is dropped for the newer one |
 //! | op batches | dropped whole, oldest first; a gap marker takes their place |
 
 use std::collections::VecDeque;
@@ -15,9 +15,11 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
 use tokio::sync::Notify;
 
+use super::sink::{Content, Published, Sink};
+
 /// Bytes that may wait for one client.
 const LIMIT: usize = 4 << 20;
-/// Samples that may wait before older ones of the same source give way.
+/// Samples that may wait before older ones of the same source are dropped.
 const GAUGES: usize = 64;
 
 /// Something to send.
@@ -56,8 +58,11 @@ impl Item {
 pub struct Queue {
     codec: Codec,
     limit: usize,
+    /// Counts the batches that are dropped, for all clients together.
+    dropped: Arc<AtomicU64>,
     state: Mutex<Waiting>,
     filled: Notify,
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -65,28 +70,30 @@ struct Waiting {
     items: VecDeque<Item>,
     bytes: usize,
     gauges: usize,
-    /// Batches dropped since the last gap marker, to be told before the next batch.
+    /// First, last and number of the batches dropped since the last gap marker, which comes before the next batch.
     gap: Option<(u64, u64, u64)>,
     closed: bool,
 }
 
 impl Queue {
     /// An empty queue of messages in `codec`.
-    pub fn new(codec: Codec) -> Self {
-        Self { codec, limit: LIMIT, state: Mutex::default(), filled: Notify::new() }
-    }
-
-    /// How its messages are encoded.
-    pub fn codec(&self) -> Codec {
-        self.codec
+    pub fn new(codec: Codec, dropped: Arc<AtomicU64>) -> Self {
+        Self {
+            codec,
+            limit: LIMIT,
+            dropped,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            ended: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item; never waits. Batches that are dropped for it are added to `dropped`.
-    pub fn push(&self, item: Item, dropped: &AtomicU64) {
+    /// Adds an item; never waits.
+    pub fn push(&self, item: Item) {
         let mut waiting = self.state();
         if waiting.closed {
             return;
@@ -99,7 +106,7 @@ impl Queue {
         waiting.items.push_back(item);
         while waiting.bytes > self.limit {
             let Some(batches) = waiting.drop_oldest_ops() else { break };
-            dropped.fetch_add(batches, Ordering::Relaxed);
+            self.dropped.fetch_add(batches, Ordering::Relaxed);
         }
         if waiting.bytes > self.limit {
             waiting.items.clear();
@@ -108,15 +115,28 @@ impl Queue {
             let bytes = self.codec.encode(Envelope::Frame, &Talk::Bye { reason });
             waiting.items.push_back(Item::Control { bytes: bytes.into() });
             waiting.closed = true;
+            self.ended.notify_waiters();
         }
         drop(waiting);
         self.filled.notify_one();
     }
 
-    /// Adds nothing more; what waits is still sent.
+    /// Takes nothing more; what waits is still sent.
     pub fn close(&self) {
         self.state().closed = true;
+        self.ended.notify_waiters();
         self.filled.notify_one();
+    }
+
+    /// Waits until the queue takes nothing more.
+    pub async fn closed(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.state().closed {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// The next message; `None` once the queue is closed and empty.
@@ -134,6 +154,21 @@ impl Queue {
             }
             filled.await;
         }
+    }
+}
+
+impl Sink for Queue {
+    fn take(&self, message: &Published<'_>) {
+        let bytes = message.bytes(self.codec);
+        self.push(match message.content() {
+            Content::Sample(sample) => {
+                // Its first channel stands for a source.
+                Item::Gauge { source: sample.values.first().map_or(0, |(channel, _)| *channel), bytes }
+            }
+            Content::Batch(batch) => Item::Ops { seq: (batch.head.seq, batch.head.seq), bytes },
+            Content::Summary(_, seq) => Item::Ops { seq, bytes },
+            Content::Record(_) | Content::Talk(_) => Item::Control { bytes },
+        });
     }
 }
 
@@ -181,7 +216,7 @@ mod tests {
     use super::*;
 
     fn queue(limit: usize) -> Queue {
-        Queue { limit, ..Queue::new(Codec::Json) }
+        Queue { limit, ..Queue::new(Codec::Json, Arc::default()) }
     }
 
     fn drain(queue: &Queue) -> Vec<String> {
@@ -198,12 +233,11 @@ mod tests {
     #[test]
     fn batches_give_way_oldest_first_and_leave_a_marker() {
         let queue = queue(20);
-        let dropped = AtomicU64::new(0);
-        queue.push(Item::Control { bytes: bytes("plan") }, &dropped);
+        queue.push(Item::Control { bytes: bytes("plan") });
         for seq in 0..6 {
-            queue.push(Item::Ops { seq: (seq, seq), bytes: bytes("ops-\u{0}") }, &dropped);
+            queue.push(Item::Ops { seq: (seq, seq), bytes: bytes("ops-\u{0}") });
         }
-        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
         let sent = drain(&queue);
         assert_eq!(sent[0], "plan");
         assert_eq!(sent[1], r#"{"gap":{"first_seq":0,"last_seq":2,"batches":3}}"#);
@@ -213,10 +247,9 @@ mod tests {
     #[test]
     fn readings_of_one_source_coalesce_and_those_of_others_stay() {
         let queue = queue(1 << 20);
-        let dropped = AtomicU64::new(0);
-        queue.push(Item::Gauge { source: 9, bytes: bytes("other") }, &dropped);
+        queue.push(Item::Gauge { source: 9, bytes: bytes("other") });
         for index in 0..500 {
-            queue.push(Item::Gauge { source: 1, bytes: bytes(&index.to_string()) }, &dropped);
+            queue.push(Item::Gauge { source: 1, bytes: bytes(&index.to_string()) });
         }
         let sent = drain(&queue);
         assert_eq!(sent.len(), GAUGES);
@@ -226,9 +259,8 @@ mod tests {
     #[test]
     fn too_many_control_frames_end_the_connection_with_a_reason() {
         let queue = queue(100);
-        let dropped = AtomicU64::new(0);
         for _ in 0..30 {
-            queue.push(Item::Control { bytes: bytes("control") }, &dropped);
+            queue.push(Item::Control { bytes: bytes("control") });
         }
         let sent = drain(&queue);
         assert_eq!(sent.len(), 1);

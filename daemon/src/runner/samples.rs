@@ -1,132 +1,104 @@
-//! Readings of a job's duration, kept for what is derived from them when it ends.
+//! Readings during a job, kept for what its result derives from them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slmscope_profiles::channel::{Channel, ChannelId, Quantity, Sample};
+use slmscope_profiles::channel::{Channel, Quantity, Sample};
 
-/// Most samples that are kept: ten minutes of a counter at 1 kHz with its company. Later ones are left out, and
-/// the coverage of what is derived says so.
-const MOST: usize = 800_000;
+use crate::hub::{ClientId, Content, Hub, Published, Sink, Wants};
 
-/// Clocks, heat and the like are kept ten times a second, however often they are read.
-const OTHERS_NS: u64 = 90_000_000;
+/// Most samples that are kept: ten minutes of a counter at 1 kHz and of what is read beside it. Later ones are left out,
+/// and the coverage of what is derived says so.
+const MAX_SAMPLES: usize = 800_000;
 
-/// What a channel is kept for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
-    No,
-    /// To tell under which conditions tokens were made.
-    NowAndThen,
-    /// To be integrated or counted.
-    Each,
-}
+/// Clocks, temperatures and the like are kept ten times a second, however often they are read.
+const CONDITIONS_NS: u64 = 100_000_000;
 
-/// The readings since a job began.
-pub struct SampleLog {
-    wanted: Vec<Wanted>,
-    kept: Mutex<Option<Kept>>,
+/// The readings of a job, while it is attached to the hub.
+pub(super) struct SampleLog {
+    kept: Arc<Kept>,
+    /// Its number at the hub while a job runs.
+    attached: Option<ClientId>,
 }
 
 #[derive(Default)]
-struct Kept {
-    samples: Vec<Sample>,
-    /// By first channel of a sample, which stands for its source: when it was kept last.
-    last_ns: Vec<(ChannelId, u64)>,
+struct Kept(Mutex<Vec<Sample>>);
+
+impl Kept {
+    fn samples(&self) -> MutexGuard<'_, Vec<Sample>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Kept {
+    fn take(&self, message: &Published<'_>) {
+        if let Content::Sample(sample) = message.content() {
+            let mut samples = self.samples();
+            if samples.len() < MAX_SAMPLES {
+                samples.push(sample.clone());
+            }
+        }
+    }
 }
 
 impl SampleLog {
-    /// Keeps readings of channels that results are derived from.
-    pub fn new(channels: &[Channel]) -> Self {
-        let wanted = |channel: &Channel| match channel.quantity {
-            Quantity::Energy | Quantity::Power | Quantity::MemoryBandwidth => Wanted::Each,
-            Quantity::Frequency | Quantity::Temperature | Quantity::Throttle => Wanted::NowAndThen,
-            _ => Wanted::No,
-        };
-        Self { wanted: channels.iter().map(wanted).collect(), kept: Mutex::new(None) }
+    pub(super) fn new() -> Self {
+        Self { kept: Arc::default(), attached: None }
     }
 
-    /// Takes a reading, if it is of interest and a job runs.
-    pub fn add(&self, sample: &Sample) {
-        let of = |id: ChannelId| self.wanted.get(usize::from(id)).copied().unwrap_or(Wanted::No);
-        let wanted = sample.values.iter().map(|(id, _)| of(*id)).max().unwrap_or(Wanted::No);
-        if wanted == Wanted::No {
-            return;
+    /// Starts keeping readings of the channels that results are derived from; drops those of before.
+    pub(super) fn start(&mut self, hub: &Hub) {
+        self.stop(hub);
+        self.attached = Some(hub.attach(self.kept.clone(), wants(&hub.channels())));
+    }
+
+    /// Stops, and returns what was kept.
+    pub(super) fn stop(&mut self, hub: &Hub) -> Vec<Sample> {
+        if let Some(id) = self.attached.take() {
+            hub.detach(id);
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = kept.as_mut().filter(|kept| kept.samples.len() < MOST) else { return };
-        if wanted == Wanted::Each || kept.is_due(sample) {
-            kept.samples.push(sample.clone());
-        }
-    }
-
-    /// Begins anew.
-    pub(super) fn begin(&self) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept::default());
-    }
-
-    /// What was kept; nothing more is until the next begin.
-    pub(super) fn take(&self) -> Vec<Sample> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.map(|kept| kept.samples).unwrap_or_default()
+        std::mem::take(&mut self.kept.samples())
     }
 }
 
-impl Kept {
-    fn is_due(&mut self, sample: &Sample) -> bool {
-        let Some(&(source, _)) = sample.values.first() else { return false };
-        match self.last_ns.iter_mut().find(|(known, _)| *known == source) {
-            Some((_, last)) if sample.t_ns.saturating_sub(*last) < OTHERS_NS => false,
-            Some((_, last)) => {
-                *last = sample.t_ns;
-                true
-            }
-            None => {
-                self.last_ns.push((source, sample.t_ns));
-                true
-            }
-        }
-    }
+/// Readings that are integrated or counted, all of them; those that say under which conditions tokens were computed, now
+/// and then.
+fn wants(channels: &[Channel]) -> Wants {
+    let period_ns = |channel: &Channel| match channel.quantity {
+        Quantity::Energy | Quantity::Power | Quantity::MemoryBandwidth => Some(0),
+        Quantity::Frequency | Quantity::Temperature | Quantity::Throttle => Some(CONDITIONS_NS),
+        _ => None,
+    };
+    Wants { channels: channels.iter().map(period_ns).collect(), ..Wants::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slmscope_profiles::channel::{Class, Kind, Scope, Unit, Value};
+    use slmscope_profiles::channel::{ChannelId, Value};
 
-    fn channel(number: u16, quantity: Quantity) -> Channel {
-        Channel {
-            channel: number,
-            id: String::new(),
-            quantity,
-            unit: Unit::Count,
-            scope: Scope::Machine,
-            class: Class::Measured,
-            kind: Kind::Gauge,
-            source: String::new(),
-            period_ns: None,
-            update_ns: None,
-            reason: None,
-            remedy: None,
-        }
-    }
+    use crate::tests::{channel, hub};
 
     #[test]
     fn what_is_integrated_is_kept_whole_and_the_rest_now_and_then() {
-        let channels =
-            [channel(0, Quantity::Energy), channel(1, Quantity::Frequency), channel(2, Quantity::Fan)];
-        let log = SampleLog::new(&channels);
-        let add = |id: ChannelId, ms: u64| {
+        let hub = hub(vec![
+            channel(0, Quantity::Energy),
+            channel(1, Quantity::Frequency),
+            channel(2, Quantity::Fan),
+        ]);
+        let publish = |id: ChannelId, ms: u64| {
             let values = vec![(id, Value::Present(1.0))];
-            log.add(&Sample { t_ns: ms * 1_000_000, values, ..Sample::default() });
+            hub.sample(&Sample { t_ns: ms * 1_000_000, values, ..Sample::default() });
         };
-        add(0, 5);
-        assert!(log.take().is_empty(), "no job runs");
-        log.begin();
+        let mut log = SampleLog::new();
+        publish(0, 5);
+        log.start(&hub);
         for ms in 0..1000 {
-            (0..3).for_each(|id| add(id, ms));
+            (0..3).for_each(|id| publish(id, ms));
         }
-        let kept = log.take();
+        let kept = log.stop(&hub);
         let of = |id| kept.iter().filter(|sample| sample.values[0].0 == id).count();
         assert_eq!((of(0), of(1), of(2)), (1000, 12, 0));
+        publish(0, 2000);
+        assert!(log.stop(&hub).is_empty(), "no job runs");
     }
 }
