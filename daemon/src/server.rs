@@ -1,15 +1,20 @@
 //! The socket: accepts clients, judges their rights, and serves them until the caller says stop.
 
 mod connection;
+pub mod endpoint;
+mod hangup;
 pub mod listener;
 mod rights;
+mod session;
 
-use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slmscope_profiles::status::Status;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+
+pub use endpoint::Endpoint;
 
 use crate::clock;
 use crate::config::Config;
@@ -32,18 +37,9 @@ pub struct Daemon {
     pub config: Config,
     /// Path of the socket; `None` if it has no name.
     pub socket: Option<String>,
+    /// How long a client that reads gets what waits for it when its connection ends.
+    pub farewell: Duration,
 }
-
-/// Where clients come from.
-pub enum Endpoint {
-    /// Anybody who may connect.
-    Listener(StdListener),
-    /// One client alone, over a socket without a name; the daemon ends with it.
-    Private(StdStream),
-}
-
-/// A bound listener of the standard library.
-pub type StdListener = std::os::unix::net::UnixListener;
 
 /// Serves clients until `stop` is done, or until the only client of a private daemon is gone.
 ///
@@ -75,7 +71,7 @@ pub async fn serve(
                         Ok((stream, _)) => drop(connections.spawn(connection::serve(stream, daemon.clone()))),
                         Err(error) => {
                             tracing::warn!(%error, "A client could not be accepted.");
-                            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                            tokio::time::sleep(Duration::from_millis(100)).await;
                         }
                     },
                     Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -88,7 +84,7 @@ pub async fn serve(
     let _ = tokio::task::spawn_blocking(move || runner.runner.stop()).await;
     daemon.hub.close("the daemon stops");
     let drained = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), drained).await;
     Ok(())
 }
 
@@ -105,7 +101,7 @@ impl Daemon {
             socket: self.socket.clone(),
             uptime_ns: clock::now_ns().saturating_sub(header.origin_ns),
             cpu_ns: slmscope_probes::process::cpu_ns(pid),
-            rss: slmscope_probes::process::memory(pid).rss,
+            rss: slmscope_probes::process::rss(pid),
             clients: self.hub.clients() as u32,
             channels: self.hub.channels().len() as u32,
             late_ticks: self.sampler.late_ticks(),

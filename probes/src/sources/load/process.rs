@@ -46,6 +46,11 @@ pub fn memory(pid: u32) -> ProcessMemory {
     }
 }
 
+/// Resident memory of a process, bytes; walks nothing. `None` if the kernel does not tell or the process is gone.
+pub fn rss(pid: u32) -> Option<u64> {
+    kib(&text(&format!("/proc/{pid}/status"))?, "VmRSS:")
+}
+
 /// CPU time of a process with all its threads, also those that ended, ns. `None` if it is gone.
 pub fn cpu_ns(pid: u32) -> Option<u64> {
     CpuClock::of(pid)?.now_ns()
@@ -127,6 +132,7 @@ mod tests {
         let pid = std::process::id();
         assert!(cpu_ns(pid).unwrap() > 0);
         let memory = memory(pid);
+        assert!(rss(pid).unwrap() > 0);
         assert!(memory.rss.unwrap() > 0 && memory.mapped.unwrap() >= memory.rss.unwrap());
         assert!(!threads_cpu_ns(pid).is_empty() || text("/proc/self/schedstat").is_none());
     }
@@ -135,7 +141,7 @@ mod tests {
     fn a_process_that_is_gone_has_nothing() {
         for gone in [0, 1 << 22, u32::MAX >> 1, u32::MAX] {
             assert_eq!(cpu_ns(gone), None);
-            assert_eq!(memory(gone), ProcessMemory::default());
+            assert_eq!((memory(gone), rss(gone)), (ProcessMemory::default(), None));
             assert!(threads_cpu_ns(gone).is_empty());
         }
     }

@@ -1,0 +1,107 @@
+//! What one connected client may ask, and the answers.
+
+use std::fmt::Display;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use slmscope_profiles::wire::{
+    Capability, ErrorCode, Hello, Method, Outcome, PROTOCOL, Submit, Talk, WireError,
+};
+
+use super::Daemon;
+use super::rights::Rights;
+use crate::error::with_sources;
+use crate::hub::ClientId;
+use crate::runner::{JobRequest, Submitter};
+
+/// A connected client; it is disconnected when this is dropped.
+pub(super) struct ClientSession {
+    daemon: Arc<Daemon>,
+    client: ClientId,
+    rights: Rights,
+    pid: Option<u32>,
+}
+
+impl ClientSession {
+    pub(super) fn new(daemon: Arc<Daemon>, client: ClientId, rights: Rights, pid: Option<u32>) -> Self {
+        daemon.runner.client_connected(pid);
+        Self { daemon, client, rights, pid }
+    }
+
+    pub(super) fn hello(&self) -> Talk {
+        let mut capabilities = vec![Capability::Read];
+        if self.rights.submit {
+            capabilities.push(Capability::Submit);
+        }
+        Talk::Hello(Hello {
+            protocol: [PROTOCOL, PROTOCOL],
+            version: crate::VERSION.to_owned(),
+            uid: rustix::process::geteuid().as_raw(),
+            capabilities,
+        })
+    }
+
+    /// Answers a request with which `files` came.
+    pub(super) async fn answer(&self, method: Method, files: Vec<OwnedFd>) -> Outcome {
+        let daemon = &self.daemon;
+        let result = match method {
+            Method::Subscribe(subscribe) => {
+                daemon.hub.subscribe(self.client, &subscribe, &daemon.runner.jobs());
+                daemon.watched_changed();
+                Ok(json!({}))
+            }
+            Method::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
+            Method::Status {} => to_value(daemon.status()),
+            Method::Doctor {} => self.doctor().await,
+            Method::Submit(_) | Method::Cancel { .. } if !self.rights.submit => Err(WireError {
+                code: ErrorCode::Forbidden,
+                message: "only root, the daemon's user and members of group slmscope may run jobs".to_owned(),
+                field: None,
+            }),
+            Method::Submit(submit) => self.submit(submit, files).await,
+            Method::Cancel { job } => {
+                daemon.runner.cancel(job, self.rights.uid).map_err(WireError::from).and_then(to_value)
+            }
+        };
+        match result {
+            Ok(value) => Outcome::Ok(value),
+            Err(error) => Outcome::Error(error),
+        }
+    }
+
+    /// Reads every probe, which may take a second.
+    async fn doctor(&self) -> Result<Value, WireError> {
+        let worker = self.daemon.sampler.worker();
+        let read = tokio::task::spawn_blocking(move || crate::doctor::doctor(None, worker)).await;
+        let report = read.map_err(|error| internal(&error))?;
+        report.map_err(|error| internal(&with_sources(&error))).and_then(to_value)
+    }
+
+    /// Checks a job and queues it. The check of a path lists a directory and reads an index of up to 64 MiB.
+    async fn submit(&self, submit: Submit, files: Vec<OwnedFd>) -> Result<Value, WireError> {
+        let submitter = Submitter { client: self.client, uid: self.rights.uid, files };
+        let request = JobRequest { submit, submitter };
+        let daemon = self.daemon.clone();
+        let check = tokio::task::spawn_blocking(move || request.check(&daemon.config)).await;
+        let request = check.map_err(|error| internal(&error))??;
+        Ok(json!({ "job": self.daemon.runner.submit(request)? }))
+    }
+}
+
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        self.daemon.hub.disconnect(self.client);
+        self.daemon.runner.client_left(self.client, self.pid);
+        self.daemon.watched_changed();
+    }
+}
+
+fn to_value(answer: impl Serialize) -> Result<Value, WireError> {
+    serde_json::to_value(answer).map_err(|error| internal(&error))
+}
+
+fn internal(error: &dyn Display) -> WireError {
+    WireError { code: ErrorCode::Internal, message: error.to_string(), field: None }
+}
