@@ -2,14 +2,14 @@
 //! and comparing with reference logits.
 
 use std::future::Future;
+use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
 use slmscope_engine::export::{self, ExportError};
 use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
@@ -25,10 +25,12 @@ pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{Inspected, inspect};
 use crate::pace::PaceControl;
-use crate::runner::{Parts, Runner, SampleLog};
-use crate::server::{self, Daemon, Endpoint, listener};
+use crate::runner::{Parts, Runner};
+use crate::server::endpoint::{self, EndpointError, Opened};
+use crate::server::{self, Daemon};
 pub use crate::verify::{VerifyOptions, VerifyStep, verify};
-use crate::worker;
+pub use crate::worker::WorkerError;
+use crate::{config, worker};
 
 pub use slmscope_engine::export::{Exported, Order};
 
@@ -57,19 +59,46 @@ pub struct WorkerArgs {
     pub executor: ExecutorKind,
 }
 
+/// Why the daemon does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    /// Clients cannot reach it.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The machine's root cannot be opened.
+    #[error("cannot read this machine")]
+    Machine(#[source] io::Error),
+    /// No threads to read the sensors.
+    #[error("cannot start the probes' threads")]
+    Sampler(#[source] io::Error),
+    /// No thread to run jobs.
+    #[error("cannot start the runner")]
+    Runner(#[source] io::Error),
+    /// No notice of signals.
+    #[error("cannot wait for signals")]
+    Signal(#[source] io::Error),
+    /// The socket cannot be used.
+    #[error("cannot serve")]
+    Serve(#[source] io::Error),
+}
+
 /// Runs the daemon in the foreground until a signal ends it.
 ///
 /// # Errors
 /// If it cannot begin to serve.
-pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
+pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
     init_log();
     // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let Opened { endpoint, socket, bound_here } = open(&args)?;
-    let root = Root::live().context("cannot read this machine")?;
+    let Opened { endpoint, socket, bound_here } = endpoint::open(args.private, args.socket)?;
+    let root = Root::live().map_err(ServeError::Machine)?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ServeError::Serve)?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         // Tells systemd, if it started this process, that clients may connect.
@@ -77,7 +106,7 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
         if let Some(socket) = &socket {
             tracing::info!(socket, version = crate::VERSION, "Listening.");
         }
-        server::serve(endpoint, daemon, stop).await.context("cannot serve")
+        server::serve(endpoint, daemon, stop).await.map_err(ServeError::Serve)
     });
     if let Some(socket) = socket.filter(|_| bound_here) {
         let _ = std::fs::remove_file(socket);
@@ -86,7 +115,10 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Puts a daemon together that samples the machine under `root` and waits for jobs.
-pub(crate) fn assemble(root: &Root, config: Config, socket: Option<String>) -> anyhow::Result<Daemon> {
+///
+/// # Errors
+/// If a thread cannot be started.
+pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<Daemon, ServeError> {
     let inventory = slmscope_probes::discover(root);
     let header = Header {
         origin_ns: clock::now_ns(),
@@ -98,14 +130,10 @@ pub(crate) fn assemble(root: &Root, config: Config, socket: Option<String>) -> a
         version: crate::VERSION.to_owned(),
         host: host::describe(root),
     };
-    let samples = Arc::new(SampleLog::new(&inventory.channels));
     let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
-    let (publish, keep) = (hub.clone(), samples.clone());
-    let sink = Arc::new(move |sample: &Sample| {
-        keep.add(sample);
-        publish.sample(sample);
-    });
-    let sampler = Sampler::start(inventory, sink).context("cannot start the probes' threads")?;
+    let publish = hub.clone();
+    let sink = Arc::new(move |sample: &Sample| publish.sample(sample));
+    let sampler = Sampler::start(inventory, sink).map_err(ServeError::Sampler)?;
     sampler.set_counters_hz(config.energy_hz);
     let sampler = Arc::new(sampler);
     let pace = Arc::new(PaceControl::new(sampler.clone()));
@@ -113,19 +141,18 @@ pub(crate) fn assemble(root: &Root, config: Config, socket: Option<String>) -> a
         hub: hub.clone(),
         sampler: sampler.clone(),
         pace: pace.clone(),
-        samples,
         root: root.clone(),
         backend: Box::new(WorkerBackend),
         clock: Arc::new(SystemClock),
     };
-    let runner = Runner::start(parts).context("cannot start the runner")?;
-    Ok(Daemon { hub, runner, sampler, pace, config, socket })
+    let runner = Runner::start(parts).map_err(ServeError::Runner)?;
+    Ok(Daemon { hub, runner, sampler, pace, config, socket, farewell: Duration::from_secs(1) })
 }
 
 /// Done when the daemon is asked to end.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -135,59 +162,14 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Where clients come from.
-struct Opened {
-    endpoint: Endpoint,
-    /// Path of the socket; `None` if it has no name.
-    socket: Option<String>,
-    /// This process made the file, and takes it away.
-    bound_here: bool,
-}
-
-fn open(args: &ServeArgs) -> anyhow::Result<Opened> {
-    if args.private {
-        let endpoint = Endpoint::Private(UnixStream::from(standard_input()?));
-        return Ok(Opened { endpoint, socket: None, bound_here: false });
-    }
-    let passed = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next());
-    let listener = match passed {
-        Some(descriptor) => passed_listener(descriptor)?,
-        None => listener::bind(&args.socket.clone().unwrap_or_else(listener::user_socket))?,
-    };
-    let address = listener.local_addr().context("the socket has no address")?;
-    let socket = address.as_pathname().map(|path| path.display().to_string());
-    Ok(Opened { endpoint: Endpoint::Listener(listener), socket, bound_here: passed.is_none() })
-}
-
-/// A copy of standard input, whatever kind of file it is.
-fn standard_input() -> anyhow::Result<OwnedFd> {
-    let copy = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
-    if rustix::net::sockopt::socket_domain(&copy).is_err() {
-        bail!("standard input is no socket: this command is started by slmscope itself");
-    }
-    Ok(copy)
-}
-
-#[expect(unsafe_code, reason = "descriptors of the service manager come as numbers")]
-fn passed_listener(descriptor: std::os::fd::RawFd) -> anyhow::Result<server::StdListener> {
-    use std::os::fd::FromRawFd;
-    // SAFETY: the service manager opened this descriptor for us, and nothing else in this process uses it.
-    let listener = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    anyhow::ensure!(
-        rustix::net::sockopt::socket_domain(&listener).is_ok(),
-        "the passed descriptor is no socket"
-    );
-    Ok(listener.into())
-}
-
 /// Runs as a worker at the socket on standard input.
 ///
 /// # Errors
 /// If it was not started by the daemon, or the engine's threads cannot start.
-pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
+pub fn worker(args: &WorkerArgs) -> Result<(), WorkerError> {
     init_log();
     let setup = Setup { threads: args.threads, executor: args.executor, ..Setup::default() };
-    worker::run(UnixStream::from(standard_input()?), &setup)
+    worker::run(UnixStream::from(endpoint::standard_input()?), &setup)
 }
 
 /// Writes synthetic weights as a GGUF file, with all cores; see [`slmscope_engine::export`].

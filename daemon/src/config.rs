@@ -1,8 +1,8 @@
-//! What the administrator may set.
+//! The daemon's settings.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// The configuration file; every field has a default, unknown ones are refused.
@@ -13,8 +13,22 @@ pub struct Config {
     pub model_folders: Vec<PathBuf>,
     /// Users outside of group `slmscope` who can reach the socket may watch.
     pub read_for_others: bool,
-    /// How often energy counters that bear it are read while a job runs, 1 to 1000 Hz.
+    /// How often energy counters that allow it are read while a job runs, 1 to 1000 Hz.
     pub energy_hz: u32,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// The text is no configuration; the source names line and field.
+    #[error("the configuration {} is wrong", .0.display())]
+    Parse(PathBuf, #[source] toml::de::Error),
+    /// Energy counters cannot be read that often.
+    #[error("the configuration {} is wrong: energy_hz is {}, and can be from 1 to 1000", .0.display(), .1)]
+    EnergyHz(PathBuf, u32),
 }
 
 impl Default for Config {
@@ -28,17 +42,14 @@ impl Config {
     ///
     /// # Errors
     /// Names the file, and the line and field at fault.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        let config: Self = toml::from_str(&text)
-            .with_context(|| format!("the configuration {} is wrong", path.display()))?;
-        anyhow::ensure!(
-            (1..=1000).contains(&config.energy_hz),
-            "the configuration {} is wrong: energy_hz is {}, and can be from 1 to 1000",
-            path.display(),
-            config.energy_hz
-        );
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))?;
+        if !(1..=1000).contains(&config.energy_hz) {
+            return Err(ConfigError::EnergyHz(path.to_owned(), config.energy_hz));
+        }
         Ok(config)
     }
 

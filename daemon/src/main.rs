@@ -28,8 +28,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Some(Command::Worker(args)) => commands::worker(&args),
-        None => commands::serve(cli.serve),
+        Some(Command::Worker(args)) => commands::worker(&args).map_err(anyhow::Error::from),
+        None => commands::serve(cli.serve).map_err(anyhow::Error::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

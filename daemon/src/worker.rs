@@ -18,12 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use anyhow::Context;
 use slmscope_engine::clock::Ticks;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::mapped_model::OpenError;
 use slmscope_engine::setup::Setup;
-use slmscope_engine::threads;
+use slmscope_engine::threads::{self, ThreadsError};
 
 use budget::RecordingBudget;
 use channel::Receiver;
@@ -31,8 +30,32 @@ use protocol::{Command, Event};
 
 use crate::backend::protocol;
 use crate::ring::Producer;
+use crate::server::endpoint::EndpointError;
 use crate::watch::Stopped;
 use model::{Workbench, load};
+
+/// Why a worker ends by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It was not started by the daemon.
+    #[error(transparent)]
+    Input(#[from] EndpointError),
+    /// The engine's threads do not start.
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    /// The daemon left.
+    #[error("the daemon closed the connection before its first command")]
+    NoCommand,
+    /// The first command came without the ring.
+    #[error("the daemon sent no op ring")]
+    NoRing,
+    /// The ring is none of this build.
+    #[error("cannot open the op ring")]
+    Ring(#[source] std::io::Error),
+    /// The socket fails.
+    #[error("cannot talk to the daemon")]
+    Socket(#[from] std::io::Error),
+}
 
 /// Why a command ended early.
 enum End {
@@ -87,15 +110,16 @@ impl From<LoadError> for End {
 ///
 /// # Errors
 /// If the engine's threads cannot start, or if the daemon sends no ring.
-pub fn run(control: UnixStream, setup: &Setup) -> anyhow::Result<()> {
+pub fn run(control: UnixStream, setup: &Setup) -> Result<(), WorkerError> {
     threads::configure(setup)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let commands = read_commands(control.try_clone()?, cancel.clone())?;
-    let (first, mut files) =
-        commands.recv().context("the daemon closed the connection before its first command")?;
-    anyhow::ensure!(!files.is_empty(), "the daemon sent no op ring");
-    let ring = Producer::open(&files.remove(0)).context("cannot open the op ring")?;
-    let runtime_rss = slmscope_probes::process::memory(std::process::id()).rss;
+    let (first, mut files) = commands.recv().map_err(|_| WorkerError::NoCommand)?;
+    if files.is_empty() {
+        return Err(WorkerError::NoRing);
+    }
+    let ring = Producer::open(&files.remove(0)).map_err(WorkerError::Ring)?;
+    let runtime_rss = slmscope_probes::process::rss(std::process::id());
     // Opened before the confinement, which forbids opening files.
     let statm = File::open("/proc/self/statm").ok();
     confine::confine();
@@ -183,7 +207,7 @@ impl Worker {
         channel::send(&self.control, event, &[])
     }
 
-    fn execute(&mut self, command: Command, files: Vec<OwnedFd>) -> anyhow::Result<()> {
+    fn execute(&mut self, command: Command, files: Vec<OwnedFd>) -> std::io::Result<()> {
         let result = match command {
             Command::Load(order) => load(self, *order, files),
             Command::Repeat { repetition, measured, budget } => self.repeat(repetition, measured, budget),

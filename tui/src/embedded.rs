@@ -30,19 +30,19 @@ mod present {
 
     /// Runs the daemon in the foreground.
     pub fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
-        slmscope_daemon::commands::serve(args)?;
+        slmscope_daemon::commands::serve(args).map_err(anyhow::Error::from)?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Runs an engine for the daemon.
     pub fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
-        slmscope_daemon::commands::worker(args)?;
+        slmscope_daemon::commands::worker(args).map_err(anyhow::Error::from)?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Reads every probe, of this machine or of a tree.
     pub fn doctor(root: Option<&Path>) -> Result<DoctorReport, Failure> {
-        Ok(slmscope_daemon::commands::doctor(root, None)?)
+        Ok(slmscope_daemon::commands::doctor(root, None).map_err(anyhow::Error::from)?)
     }
 
     /// Writes synthetic weights as a GGUF file.
@@ -60,7 +60,7 @@ mod present {
     /// Writes what the probes read into a file; how many files, how many of them could not be read, and how many
     /// values were replaced.
     pub fn capture(root: Option<&Path>, file: &Path) -> Result<(usize, usize, usize), Failure> {
-        let captured = slmscope_daemon::commands::capture(root, file)?;
+        let captured = slmscope_daemon::commands::capture(root, file).map_err(anyhow::Error::from)?;
         Ok((captured.files, captured.failed, captured.redacted))
     }
 
