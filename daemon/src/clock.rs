@@ -1,6 +1,9 @@
 //! The clock of all records, CLOCK_MONOTONIC, and its offsets to the other clocks. Waiting goes through [`Clock`] as
 //! well, so that tests decide what time it is.
 
+#[cfg(test)]
+pub(crate) mod manual;
+
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};

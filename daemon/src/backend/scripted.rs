@@ -1,0 +1,430 @@
+//! An engine that follows a script, for tests of what lies in front of the border.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use slmscope_profiles::catalogue;
+use slmscope_profiles::clock::ClockSource;
+use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::job::Span;
+use slmscope_profiles::lane::{HOST_LANE, Lane};
+use slmscope_profiles::op::{BatchHead, Granularity, OpBatch, OpEvent, Phase};
+use slmscope_profiles::plan::Rows;
+use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite};
+use slmscope_profiles::result::LoadTimes;
+use slmscope_profiles::roofline::RoofSample;
+use slmscope_profiles::span::{NamedSpan, SpanName};
+
+use super::protocol::{Load, Loaded, Prompt, Setup, Source};
+use super::{Backend, Command, Engine, Event, StartError};
+use crate::clock::Clock as _;
+use crate::clock::manual::ManualClock;
+
+/// One thing that a scripted engine does.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Reports an event.
+    Report(Event),
+    /// Makes a batch.
+    Batch(OpBatch),
+    /// Loses batches.
+    Lose(u64),
+    /// Lets time pass.
+    Pass(u64),
+    /// Does nothing until it is released or cancelled.
+    Hold,
+    /// Does nothing ever again, and ignores that it is cancelled.
+    Hang,
+    /// Ends by itself, for this reason.
+    Die(&'static str),
+}
+
+/// What an engine does at a command, at a time; `None` for the usual.
+pub(crate) type Script = dyn Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync;
+
+/// Starts scripted engines, and is the test's view of them.
+#[derive(Clone)]
+pub(crate) struct ScriptedBackend {
+    clock: Arc<ManualClock>,
+    script: Arc<Script>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What happened to all engines, in order.
+    log: Vec<String>,
+    /// Entries that the test has waited for.
+    seen: usize,
+    releases: u32,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, entry: impl Into<String>) {
+        self.state().log.push(entry.into());
+        self.changed.notify_all();
+    }
+}
+
+impl ScriptedBackend {
+    pub(crate) fn new(clock: Arc<ManualClock>, script: Arc<Script>) -> Self {
+        Self { clock, script, shared: Arc::default() }
+    }
+
+    /// Blocks until the log has `entry` after the last entry that was waited for.
+    pub(crate) fn wait_for(&self, entry: &str) {
+        let mut state = self.shared.state();
+        loop {
+            if let Some(at) = state.log[state.seen..].iter().position(|found| found == entry) {
+                state.seen += at + 1;
+                return;
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets the engine that holds go on.
+    pub(crate) fn release(&self) {
+        self.shared.state().releases += 1;
+        self.clock.wake();
+    }
+
+    /// What happened so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.shared.state().log.clone()
+    }
+}
+
+impl Backend for ScriptedBackend {
+    fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
+        self.clock.register();
+        self.shared.note("start");
+        Ok(Box::new(ScriptedEngine {
+            setup,
+            clock: self.clock.clone(),
+            script: self.script.clone(),
+            shared: self.shared.clone(),
+            steps: VecDeque::new(),
+            batches: VecDeque::new(),
+            lost: 0,
+            seq: 0,
+            is_held: false,
+            load: None,
+            died: None,
+        }))
+    }
+}
+
+struct ScriptedEngine {
+    setup: Setup,
+    clock: Arc<ManualClock>,
+    script: Arc<Script>,
+    shared: Arc<Shared>,
+    steps: VecDeque<Step>,
+    batches: VecDeque<OpBatch>,
+    lost: u64,
+    seq: u64,
+    is_held: bool,
+    load: Option<Load>,
+    died: Option<&'static str>,
+}
+
+impl Engine for ScriptedEngine {
+    fn setup(&self) -> Setup {
+        self.setup
+    }
+
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
+    fn computes(&self, _thread: &str) -> bool {
+        true
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.died.is_none()
+    }
+
+    fn send(&mut self, command: &Command, _files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.shared.note(name(command));
+        if let Command::Load(load) = command {
+            self.load = Some((**load).clone());
+        }
+        let scripted = (self.script)(command, self.clock.now_ns());
+        if matches!(command, Command::Cancel) {
+            if matches!(self.steps.front(), Some(Step::Hang)) {
+                return Ok(());
+            }
+            self.steps.clear();
+        }
+        let steps = scripted.unwrap_or_else(|| self.usual(command));
+        self.steps.extend(steps);
+        Ok(())
+    }
+
+    fn next_event(&mut self, timeout: Duration) -> io::Result<Option<Event>> {
+        loop {
+            match self.steps.pop_front() {
+                Some(Step::Report(event)) => return Ok(Some(event)),
+                Some(Step::Batch(batch)) => self.batches.push_back(batch),
+                Some(Step::Lose(batches)) => self.lost += batches,
+                Some(Step::Pass(ns)) => self.clock.advance(ns),
+                Some(Step::Die(reason)) => {
+                    self.died = Some(reason);
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Some(Step::Hang) => {
+                    self.steps.push_front(Step::Hang);
+                    self.clock.advance(timeout.as_nanos() as u64);
+                    return Ok(None);
+                }
+                Some(Step::Hold) => {
+                    if !self.take_release() {
+                        self.steps.push_front(Step::Hold);
+                        self.clock.park(None);
+                        return Ok(None);
+                    }
+                }
+                None => {
+                    self.clock.park(None);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn next_batch(&mut self) -> io::Result<Option<OpBatch>> {
+        Ok(self.batches.pop_front())
+    }
+
+    fn lost_batches(&self) -> u64 {
+        self.lost
+    }
+
+    fn end(self: Box<Self>) -> String {
+        self.shared.note("end");
+        self.died.unwrap_or("it was ended").to_owned()
+    }
+
+    fn kill(self: Box<Self>) {
+        self.shared.note("kill");
+    }
+}
+
+impl ScriptedEngine {
+    fn take_release(&mut self) -> bool {
+        let mut state = self.shared.state();
+        if state.releases > 0 {
+            state.releases -= 1;
+            self.is_held = false;
+            return true;
+        }
+        if !self.is_held {
+            self.is_held = true;
+            state.log.push("hold".to_owned());
+            self.shared.changed.notify_all();
+        }
+        false
+    }
+
+    /// What a healthy engine does.
+    fn usual(&mut self, command: &Command) -> Vec<Step> {
+        let answer = match command {
+            Command::Load(_) => Event::Loaded(Box::new(loaded(self.setup))),
+            Command::Repeat { repetition, measured, .. } => return self.repetition(*repetition, *measured),
+            Command::Overhead { .. } => Event::Overhead { on_ns: vec![1010; 256], off_ns: vec![1000; 256] },
+            Command::Identify => Event::Identity { hash: "5c".repeat(32), changed: false },
+            Command::MeasureRoofs(request) => {
+                let sample = RoofSample {
+                    at_ns: self.clock.now_ns(),
+                    read_bytes: 1e10,
+                    f32_flops: 1e11,
+                    int8_ops: 4e11,
+                };
+                Event::Roofs(vec![sample; request.samples as usize])
+            }
+            Command::Cancel => Event::Cancelled,
+        };
+        vec![Step::Report(answer)]
+    }
+
+    fn repetition(&mut self, repetition: u32, measured: bool) -> Vec<Step> {
+        let Some(load) = &self.load else { return vec![Step::Report(failed("no model is loaded"))] };
+        let phase = if measured { Phase::Decode } else { Phase::Warmup };
+        let first = Token { load: load.clone(), repetition, phase, index: 0, begin_ns: self.clock.now_ns() };
+        let mut steps = Vec::new();
+        let tokens: Vec<Token> = (0..load.generate).map(|token| first.after(token)).collect();
+        for token in &tokens {
+            self.seq += 1;
+            steps.extend([Step::Batch(token.batch(self.seq)), Step::Pass(TOKEN_NS)]);
+        }
+        steps.push(Step::Report(Event::Span(span(&tokens))));
+        let ids = (0..load.generate).collect();
+        steps.push(Step::Report(Event::RepetitionDone { repetition, ids }));
+        steps
+    }
+}
+
+/// Wall time of a scripted token, ns: two ops, a gap, sampling, and what nothing explains.
+pub(crate) const TOKEN_NS: u64 = 1_000_000;
+pub(crate) const OP_NS: u32 = 400_000;
+pub(crate) const GAP_NS: u32 = 300;
+pub(crate) const SAMPLE_NS: u64 = 50_000;
+
+/// A token that a scripted engine makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) load: Load,
+    pub(crate) repetition: u32,
+    pub(crate) phase: Phase,
+    pub(crate) index: u32,
+    pub(crate) begin_ns: u64,
+}
+
+impl Token {
+    /// The token so many later.
+    pub(crate) fn after(&self, count: u32) -> Self {
+        let begin_ns = self.begin_ns + u64::from(count) * TOKEN_NS;
+        Self { index: self.index + count, begin_ns, ..self.clone() }
+    }
+
+    /// Its batch on the host's lane.
+    pub(crate) fn batch(&self, seq: u64) -> OpBatch {
+        let head = BatchHead {
+            job: self.load.job,
+            plan: self.load.plan,
+            lane: HOST_LANE,
+            repetition: self.repetition,
+            phase: self.phase,
+            token: self.index,
+            rows: 1,
+            context: self.index,
+            seq,
+            begin_ns: self.begin_ns,
+            end_ns: self.begin_ns + TOKEN_NS,
+            tick_ns: 1,
+            clock: ClockSource::Host,
+        };
+        let event = |site| OpEvent { site, reserved: 0, gap: GAP_NS, duration: OP_NS };
+        OpBatch {
+            head,
+            spans: vec![NamedSpan { name: SpanName::Sample, ns: SAMPLE_NS }],
+            columns: Vec::new(),
+            events: vec![event(0), event(1)],
+        }
+    }
+}
+
+/// The first token of a job.
+pub(crate) fn token() -> Token {
+    let load = Load {
+        job: 1,
+        plan: 1,
+        source: Source::Synthetic {
+            spec: Box::new(catalogue::find("smollm2-135m").expect("it is in the catalogue").spec()),
+            format: WeightFormat::Q4_0,
+            seed: 1,
+        },
+        setup: Setup::default(),
+        kv: KvFormat::F16,
+        prompt: Prompt::Random(0),
+        generate: 4,
+        depth: 0,
+        seed: 1,
+        stops_at_end: false,
+        memory_limit: None,
+    };
+    Token { load, repetition: 0, phase: Phase::Decode, index: 0, begin_ns: 0 }
+}
+
+/// The phase that these tokens make up.
+pub(crate) fn span(tokens: &[Token]) -> Span {
+    let first = tokens.first().expect("a phase has tokens");
+    let ends: Vec<u64> = tokens.iter().map(|token| token.begin_ns + TOKEN_NS).collect();
+    Span {
+        job: first.load.job,
+        repetition: first.repetition,
+        phase: first.phase,
+        begin_ns: first.begin_ns,
+        end_ns: ends.last().copied().unwrap_or(first.begin_ns),
+        tokens: tokens.len() as u32,
+        sample_ns: SAMPLE_NS * tokens.len() as u64,
+        token_ends_ns: ends,
+    }
+}
+
+pub(crate) fn failed(message: &str) -> Event {
+    Event::Failed { message: message.to_owned() }
+}
+
+/// A loaded model of two ops on the host's threads.
+pub(crate) fn loaded(setup: Setup) -> Loaded {
+    Loaded {
+        sites: sites(),
+        granularity: Granularity::Op,
+        lanes: vec![Lane::host(setup.threads.get() as u32)],
+        executor: "scripted".to_owned(),
+        isa: "none".to_owned(),
+        params: None,
+        weight_bytes: Some(1 << 20),
+        format: Some(WeightFormat::Q4_0),
+        not_in_format: Vec::new(),
+        prompt_ids: Vec::new(),
+        tokenize_ns: 0,
+        load: LoadTimes::default(),
+        reused: false,
+        memory: None,
+        tokenizer_bytes: None,
+        runtime_rss: None,
+    }
+}
+
+/// The two ops of a scripted model.
+pub(crate) fn sites() -> Vec<OpSite> {
+    let site = |id, name: &str, kind| OpSite {
+        id,
+        layer: Some(0),
+        module: Module::Ffn,
+        name: name.to_owned(),
+        kind,
+        weights: Vec::new(),
+        fuses: Vec::new(),
+        cost: Cost {
+            bytes: 4_000_000,
+            bytes_per_row: 0,
+            bytes_per_cached: 0,
+            flops_per_row: 8_000_000,
+            flops_per_attended: 0,
+            window: None,
+            rows: Rows::All,
+        },
+    };
+    vec![site(0, "ffn.gate_up_proj", OpKind::Matmul), site(1, "ffn.down_proj", OpKind::Matmul)]
+}
+
+/// A command as the log has it.
+fn name(command: &Command) -> String {
+    match command {
+        Command::Load(_) => "load".to_owned(),
+        Command::Repeat { repetition, measured: true, .. } => format!("repeat {repetition}"),
+        Command::Repeat { repetition, .. } => format!("warm up {repetition}"),
+        Command::Overhead { .. } => "overhead".to_owned(),
+        Command::Identify => "identify".to_owned(),
+        Command::MeasureRoofs(_) => "roofs".to_owned(),
+        Command::Cancel => "cancel".to_owned(),
+    }
+}

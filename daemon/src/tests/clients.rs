@@ -1,0 +1,202 @@
+//! Clients of all sorts: slow, stopped, old, half-closed, two at once.
+
+use std::io::Read;
+
+use serde_json::json;
+use slmscope_profiles::wire::Talk;
+use slmscope_profiles::wire::codec::{Codec, Incoming};
+use slmscope_profiles::wire::{Frame, MAGIC};
+
+use super::{TestDaemon, submission};
+use crate::backend::Command;
+use crate::backend::scripted::{Step, token};
+
+#[test]
+fn a_slow_client_misses_batches_and_is_told_which() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let (hub, token) = (&daemon.daemon.hub, token());
+    let mut published = 0;
+    // The client reads nothing, so at some time its queue is full, and then it loses the oldest batches.
+    while hub.dropped() < 1_000 {
+        published += 1;
+        hub.batch(&token.batch(published));
+    }
+    hub.broadcast(&Talk::Bye { reason: "the end".to_owned() });
+    let (mut next, mut missed) = (1, 0);
+    loop {
+        let line = client.line().unwrap();
+        if let Some(gap) = line.get("gap") {
+            assert_eq!(gap["first_seq"], next, "the gap begins where the stream broke off");
+            next = gap["last_seq"].as_u64().unwrap() + 1;
+            missed += gap["batches"].as_u64().unwrap();
+        } else if let Some(ops) = line.get("ops") {
+            assert_eq!(ops["head"]["seq"], next);
+            next += 1;
+        } else if line.get("bye").is_some() {
+            break;
+        }
+    }
+    assert_eq!((next - 1, missed), (published, hub.dropped()), "every batch came or was in a gap");
+}
+
+#[test]
+fn a_stopped_client_is_disconnected_and_nobody_waits_for_it() {
+    let daemon = TestDaemon::impatient(|_, _| None);
+    let mut stopped = daemon.watch();
+    let mut other = daemon.watch();
+    let text = Talk::Text { job: 1, repetition: 0, text: "x".repeat(100_000) };
+    // Control messages are never dropped, so a client that does not take them is given up. The other one reads along.
+    while daemon.daemon.hub.clients() == 2 {
+        daemon.daemon.hub.broadcast(&text);
+        other.frame("text");
+    }
+    assert_eq!(other.ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
+    let left = std::iter::from_fn(|| {
+        let mut bytes = [0; 4096];
+        stopped.reader.read(&mut bytes).ok().filter(|&count| count > 0)
+    });
+    assert!(left.sum::<usize>() > 0, "what was sent before arrives, then the connection ends");
+}
+
+#[test]
+fn a_job_of_a_stopped_client_ends_with_its_connection() {
+    let daemon =
+        TestDaemon::impatient(|command, _| matches!(command, Command::Load(_)).then(|| vec![Step::Hold]));
+    let mut watching = daemon.watch();
+    let mut stopped = daemon.connect();
+    let job = stopped.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    let id = 2;
+    let text = Talk::Text { job, repetition: 0, text: "x".repeat(1 << 20) };
+    for _ in 0..8 {
+        daemon.daemon.hub.tell(id, &text);
+    }
+    assert_eq!(watching.job(job, "cancelled")["error"], "its client is gone");
+}
+
+#[test]
+fn a_client_of_protocol_1_gets_a_greeting_that_it_can_read_and_the_remedy() {
+    let daemon = TestDaemon::start();
+    let client = daemon.connect();
+    client.write(b"slmscope");
+    let mut bytes = Vec::new();
+    client.reader.into_inner().read_to_end(&mut bytes).unwrap();
+    let mut message = || {
+        let message = Codec::MessagePack.split(&mut bytes).unwrap().expect("a message");
+        match Codec::MessagePack.incoming(&message).unwrap() {
+            Incoming::Frame(frame) => *frame,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(message(), Frame::Talk(Talk::Hello(hello)) if hello.protocol == [2, 2]));
+    let Frame::Talk(Talk::Bye { reason }) = message() else { panic!("no farewell") };
+    assert!(reason.contains("protocol 1") && reason.contains("update the client"), "{reason}");
+    assert!(bytes.is_empty());
+}
+
+#[test]
+fn a_json_client_that_states_another_protocol_gets_the_remedy_and_one_that_states_none_is_served() {
+    let daemon = TestDaemon::start();
+    for (protocol, word) in [(1, "update the client"), (3, "update the daemon")] {
+        let mut client = daemon.connect();
+        client.write(format!("{{\"protocol\":{protocol},\"jobs\":{{}}}}\n").as_bytes());
+        assert_eq!(client.frame("hello")["protocol"], json!([2, 2]));
+        assert!(client.frame("bye")["reason"].as_str().unwrap().contains(word));
+        assert!(client.line().is_none());
+    }
+    let mut current = daemon.connect();
+    assert_eq!(current.ask(&json!({"protocol": 2, "jobs": {}}))["ok"]["jobs"], json!([]));
+    assert_eq!(daemon.connect().ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
+}
+
+#[test]
+fn what_is_neither_json_nor_a_client_is_hung_up_on() {
+    let daemon = TestDaemon::start();
+    for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"slmscopX", &[0; 64]] {
+        let client = daemon.connect();
+        client.write(bytes);
+        let mut answer = Vec::new();
+        // It may be reset, as it sent what was not read.
+        let _ = client.reader.into_inner().read_to_end(&mut answer);
+        assert!(answer.is_empty());
+    }
+    let half = daemon.connect();
+    half.write(&MAGIC[..3]);
+    half.close_writing_half();
+    assert_eq!(half.reader.into_inner().read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_half_closed_client_listens_on_and_its_job_runs_until_it_hangs_up() {
+    let daemon = TestDaemon::scripted(|command, _| {
+        matches!(command, Command::Repeat { .. }).then(|| vec![Step::Hold])
+    });
+    let mut watching = daemon.watch();
+    let mut half = daemon.connect();
+    half.send(&json!({"subscribe": {"channels": []}}));
+    half.send(&submission(&json!({})));
+    half.close_writing_half();
+    daemon.engines.wait_for("hold");
+    assert_eq!(half.job(1, "measuring")["error"], json!(null));
+    daemon.daemon.hub.broadcast(&Talk::Text { job: 1, repetition: 0, text: "still there".to_owned() });
+    assert_eq!(half.frame("text")["text"], "still there");
+    drop(half);
+    assert_eq!(watching.job(1, "cancelled")["error"], "its client is gone");
+}
+
+#[test]
+fn two_clients_that_submit_at_once_each_get_their_own_result() {
+    let daemon = TestDaemon::start();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let run = |generate: u32| {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut client = daemon.connect();
+                let job = client.submit(&json!({"generate": generate}));
+                (generate, job, client.result())
+            })
+        };
+        let runs: Vec<_> = (1..=8).map(run).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let mut jobs: Vec<u64> = results.iter().map(|(_, job, _)| *job).collect();
+    jobs.sort_unstable();
+    assert_eq!(jobs, (1..=8).collect::<Vec<_>>());
+    for (generate, _, result) in results {
+        assert_eq!(
+            (result["status"].as_str(), &result["workload"]["generate"]),
+            (Some("complete"), &json!(generate))
+        );
+        assert_eq!(result["generated_ids"].as_array().unwrap().len(), generate as usize);
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_and_the_connection_goes_on() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.connect();
+    client.write(b"{\"dance\":{}}\n\n");
+    client.frame("hello");
+    assert_eq!(client.line().unwrap()["error"]["code"], "bad_request");
+    assert_eq!(client.ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
+    let bad = client.ask(&submission(&json!({"generate": 0})));
+    assert_eq!((bad["error"]["code"].as_str(), bad["re"].is_u64()), (Some("bad_workload"), true));
+}
+
+#[test]
+fn raw_batches_and_summaries_can_be_had_together() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    let (mut raw, mut summed) = (0, 0);
+    loop {
+        let line = client.line().unwrap();
+        raw += u64::from(line.get("ops").is_some());
+        summed += line["summary"]["rows"].as_u64().unwrap_or(0);
+        if line.get("result").is_some() {
+            break;
+        }
+    }
+    assert_eq!((raw, summed), (4, 4));
+}

@@ -1,0 +1,363 @@
+//! Who owns a job, when it ends, and what becomes of its engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use slmscope_profiles::channel::Quantity;
+
+use super::{START_NS, TestDaemon, books_close, channel, submission};
+use crate::backend::Command;
+use crate::backend::scripted::{Step, failed};
+use crate::clock::Clock as _;
+
+/// Holds at commands that `is_there` names.
+fn holding(is_there: IsThere) -> TestDaemon {
+    TestDaemon::scripted(move |command, _| is_there(command).then(|| vec![Step::Hold]))
+}
+
+fn is_load(command: &Command) -> bool {
+    matches!(command, Command::Load(_))
+}
+
+/// Whether a command is the one that a test is about.
+type IsThere = fn(&Command) -> bool;
+
+/// Every state in which a command runs, and what the engine is doing then.
+const BUSY: [(&str, IsThere); 5] = [
+    ("loading", is_load),
+    ("warmup", |command| matches!(command, Command::Repeat { measured: false, .. })),
+    ("measuring", |command| matches!(command, Command::Repeat { measured: true, .. })),
+    ("overhead", |command| matches!(command, Command::Overhead { .. })),
+    ("cooling", |command| matches!(command, Command::Identify)),
+];
+
+#[test]
+fn a_job_runs_through_its_states_and_its_books_close() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    client.submit(&json!({"warmup": 1, "repetitions": 2, "overhead": "auto"}));
+    let mut states = Vec::new();
+    let result = loop {
+        let mut line = client.line().unwrap();
+        if let Some(state) = line["job"]["state"].as_str()
+            && states.last().is_none_or(|last| last != state)
+        {
+            states.push(state.to_owned());
+        }
+        if !line["result"].is_null() {
+            break line["result"]["result"].take();
+        }
+    };
+    assert_eq!(states, ["queued", "preparing", "loading", "warmup", "measuring", "overhead", "cooling"]);
+    assert_eq!(client.job(1, "done")["error"], json!(null));
+    assert_eq!(
+        (result["status"].as_str(), result["phases"].as_array().unwrap().len()),
+        (Some("complete"), 2)
+    );
+    books_close(&result["phases"]);
+    let phase = &result["phases"][0];
+    assert_eq!((phase["ops_ns"].as_u64(), phase["gap_ns"].as_u64()), (Some(3_200_000), Some(1_200)));
+    assert_eq!(phase["other"], json!([{"name": "sample", "ns": 200_000}]));
+    assert_eq!(phase["wall_ns"], 4_000_000);
+    let rate = result["summary"]["decode_tokens_per_s"]["median"].as_f64().unwrap();
+    assert!((rate - 1000.0).abs() < 1e-9, "{rate}");
+    let recording = result["overhead"]["recording"].as_f64().unwrap();
+    assert!((recording - 0.01).abs() < 1e-9, "{recording}");
+}
+
+#[test]
+fn every_new_state_is_marked_in_the_stream() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    let mut marked = Vec::new();
+    while marked.last().is_none_or(|last| last != "done") {
+        let mark = client.frame("mark");
+        assert_eq!((mark["kind"].as_str(), mark["job"].as_u64()), (Some("job_state"), Some(1)));
+        marked.push(mark["text"].as_str().unwrap().to_owned());
+    }
+    let expected = ["queued", "preparing", "loading", "warmup", "measuring", "overhead", "cooling", "done"];
+    assert_eq!(marked, expected);
+}
+
+#[test]
+fn a_job_can_be_cancelled_in_every_state_with_a_command() {
+    for (state, is_there) in BUSY {
+        let daemon = holding(is_there);
+        let mut client = daemon.watch();
+        let job = client.submit(&json!({"warmup": 1, "overhead": "auto"}));
+        daemon.engines.wait_for("hold");
+        assert_eq!(client.ask(&json!({"cancel": {"job": job}}))["ok"]["state"], state);
+        let result = client.result();
+        assert_eq!(
+            (result["status"].as_str(), result["error"].as_str()),
+            (Some("cancelled"), Some("cancelled on request")),
+            "{state}"
+        );
+        assert_eq!(client.job(job, "cancelled")["error"], "cancelled on request");
+        let log = daemon.engines.log();
+        assert_eq!(log[log.len() - 2..], ["cancel", "kill"], "{state}: the engine is not used again");
+    }
+}
+
+#[test]
+fn a_job_can_be_cancelled_while_it_waits_in_the_queue() {
+    let daemon = holding(is_load);
+    let mut client = daemon.watch();
+    let (first, second) = (client.submit(&json!({})), client.submit(&json!({})));
+    daemon.engines.wait_for("hold");
+    assert_eq!(client.ask(&json!({"cancel": {"job": second}}))["ok"]["ahead"], 1);
+    assert_eq!(client.job(second, "cancelled")["error"], "cancelled on request");
+    client.ask(&json!({"cancel": {"job": first}}));
+    client.job(first, "cancelled");
+    assert_eq!(daemon.engines.log().iter().filter(|entry| *entry == "load").count(), 1);
+}
+
+#[test]
+fn a_job_can_be_cancelled_while_the_roofs_are_measured() {
+    let daemon = holding(|command| matches!(command, Command::MeasureRoofs(_)));
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    client.ask(&json!({"cancel": {"job": job}}));
+    assert_eq!(client.result()["status"], "cancelled");
+}
+
+#[test]
+fn a_job_can_be_cancelled_while_idle_power_is_measured() {
+    let daemon = TestDaemon::with(vec![channel(0, Quantity::Power)], Arc::new(|_: &Command, _| None));
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({}));
+    let until_ns = daemon.clock.next_wait();
+    assert_eq!(until_ns, START_NS + 2_000_000_000);
+    client.ask(&json!({"cancel": {"job": job}}));
+    assert_eq!(client.result()["status"], "cancelled");
+    assert!(daemon.engines.log().is_empty(), "nothing was started for it");
+}
+
+#[test]
+fn idle_power_is_measured_before_and_a_while_after_where_there_is_a_meter() {
+    let daemon = TestDaemon::with(vec![channel(0, Quantity::Power)], Arc::new(|_: &Command, _| None));
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    daemon.clock.pass_wait();
+    daemon.engines.wait_for("repeat 0");
+    let after = daemon.clock.next_wait();
+    assert_eq!(after, START_NS + 2_000_000_000 + 4_000_000 + 300_000_000);
+    daemon.clock.pass_wait();
+    assert_eq!(client.result()["status"], "complete");
+}
+
+#[test]
+fn an_engine_that_dies_ends_the_job_in_any_state_and_the_next_job_gets_another() {
+    for (state, is_there) in BUSY {
+        let has_died = AtomicBool::new(false);
+        let daemon = TestDaemon::scripted(move |command, _| {
+            let dies = is_there(command) && !has_died.swap(true, Ordering::Relaxed);
+            dies.then(|| vec![Step::Die("the worker was ended by signal 9")])
+        });
+        let mut client = daemon.watch();
+        let options = json!({"warmup": 1, "overhead": "auto"});
+        let job = client.submit(&options);
+        let result = client.result();
+        assert_eq!(
+            (result["status"].as_str(), result["error"].as_str()),
+            (Some("failed"), Some("the worker was ended by signal 9")),
+            "{state}"
+        );
+        assert_eq!(client.job(job, "failed")["error"], "the worker was ended by signal 9");
+        client.submit(&options);
+        assert_eq!(client.result()["status"], "complete", "after a death while {state}");
+    }
+}
+
+#[test]
+fn an_engine_that_reports_a_failure_ends_the_job_with_its_message() {
+    for (state, is_there) in BUSY {
+        let daemon = TestDaemon::scripted(move |command, _| {
+            is_there(command).then(|| vec![Step::Report(failed("no room: ask for less"))])
+        });
+        let mut client = daemon.watch();
+        client.submit(&json!({"warmup": 1, "overhead": "auto"}));
+        let result = client.result();
+        assert_eq!(
+            (result["status"].as_str(), result["error"].as_str()),
+            (Some("failed"), Some("no room: ask for less")),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn what_was_measured_before_the_end_is_in_the_result() {
+    let daemon = TestDaemon::scripted(|command, _| {
+        matches!(command, Command::Repeat { repetition: 1, .. }).then(|| vec![Step::Hold])
+    });
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({"repetitions": 3}));
+    daemon.engines.wait_for("hold");
+    client.ask(&json!({"cancel": {"job": job}}));
+    let result = client.result();
+    assert_eq!(result["phases"].as_array().unwrap().len(), 1);
+    books_close(&result["phases"]);
+}
+
+#[test]
+fn an_engine_that_ignores_a_cancel_is_killed_after_two_seconds() {
+    let daemon = TestDaemon::scripted(|command, _| is_load(command).then(|| vec![Step::Hold, Step::Hang]));
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({"timeout": 5}));
+    daemon.engines.wait_for("hold");
+    daemon.engines.release();
+    let result = client.result();
+    assert_eq!(result["error"], "not done within 5 s: ask for less, or for a longer timeout");
+    assert_eq!(client.job(job, "failed")["state"], "failed");
+    let took_ns = daemon.clock.now_ns() - START_NS;
+    assert!((7_000_000_000..7_100_000_000).contains(&took_ns), "{took_ns}");
+    assert_eq!(daemon.engines.log().last().unwrap(), "kill");
+}
+
+#[test]
+fn a_loop_delivers_a_result_a_turn_and_pauses_between() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({"loop": true, "pause": 60}));
+    for _ in 0..3 {
+        let result = client.result();
+        assert_eq!(result["status"], "complete");
+        assert_eq!(result["phases"].as_array().unwrap().len(), 1, "of this turn alone");
+        let now_ns = daemon.clock.now_ns();
+        assert_eq!(daemon.clock.next_wait(), now_ns + 60_000_000_000);
+        daemon.clock.pass_wait();
+    }
+    client.result();
+    client.ask(&json!({"cancel": {"job": job}}));
+    assert_eq!(client.result()["status"], "cancelled");
+    assert_eq!(client.job(job, "cancelled")["turns"], 4);
+    let log = daemon.engines.log();
+    for once in ["load", "identify"] {
+        assert_eq!(log.iter().filter(|entry| *entry == once).count(), 1, "{once}");
+    }
+    assert_eq!(log.iter().filter(|entry| *entry == "roofs").count(), 2);
+}
+
+#[test]
+fn a_job_ends_with_its_client_unless_it_is_detached() {
+    let daemon = holding(is_load);
+    let mut watching = daemon.watch();
+    let mut owner = daemon.connect();
+    let (owned, detached) = (owner.submit(&json!({})), owner.submit(&json!({"detach": true})));
+    daemon.engines.wait_for("hold");
+    drop(owner);
+    assert_eq!(watching.job(owned, "cancelled")["error"], "its client is gone");
+    daemon.engines.wait_for("hold");
+    let jobs = watching.ask(&json!({"jobs": {}}));
+    let state = |job: u64| jobs["ok"]["jobs"][job as usize - 1]["state"].clone();
+    assert_eq!((state(owned), state(detached)), (json!("cancelled"), json!("loading")));
+}
+
+#[test]
+fn text_and_result_go_to_the_submitter_alone() {
+    let daemon = TestDaemon::start();
+    let mut other = daemon.watch();
+    let mut owner = daemon.connect();
+    let job = owner.submit(&json!({}));
+    assert_eq!(owner.result()["status"], "complete");
+    loop {
+        let line = other.line().unwrap();
+        assert!(line["result"].is_null() && line["text"].is_null(), "{line}");
+        if line["job"]["job"] == job && line["job"]["state"] == "done" {
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_next_job_takes_the_engine_over_if_it_suits() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let starts = || daemon.engines.log().iter().filter(|entry| *entry == "start").count();
+    // Each job starts two more, which measure the roofs.
+    let expected = [
+        (json!({"threads": 1}), 3),
+        (json!({"threads": 1}), 5),
+        (json!({"threads": 2}), 8),
+        (json!({"threads": 2, "fresh": true}), 11),
+    ];
+    for (options, count) in expected {
+        client.submit(&options);
+        assert_eq!(client.result()["status"], "complete");
+        assert_eq!(starts(), count, "{options}");
+    }
+}
+
+#[test]
+fn an_idle_engine_is_ended_after_half_a_minute() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({}));
+    client.job(job, "done");
+    let now_ns = daemon.clock.now_ns();
+    assert_eq!(daemon.clock.next_wait(), now_ns + 30_000_000_000);
+    let kills = daemon.engines.log().iter().filter(|entry| *entry == "kill").count();
+    assert_eq!(kills, 2, "those that measured the roofs");
+    daemon.clock.pass_wait();
+    for _ in 0..=kills {
+        daemon.engines.wait_for("kill");
+    }
+}
+
+#[test]
+fn the_queue_has_a_limit_and_the_list_of_ended_jobs_too() {
+    let daemon = holding(is_load);
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    for _ in 0..256 {
+        client.submit(&json!({}));
+    }
+    let refused = client.ask(&submission(&json!({})));
+    assert_eq!(refused["error"]["code"], "busy");
+    assert_eq!(refused["error"]["message"], "256 jobs wait already: try again when some are done");
+    for job in (2..=257).rev() {
+        client.ask(&json!({"cancel": {"job": job}}));
+    }
+    client.ask(&json!({"cancel": {"job": 1}}));
+    client.job(1, "cancelled");
+    // The list is shortened after a job has run.
+    let job = client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    let jobs = client.ask(&json!({"jobs": {}}));
+    assert_eq!(jobs["ok"]["jobs"].as_array().unwrap().len(), 33);
+    assert_eq!(jobs["ok"]["jobs"][32]["job"], job);
+}
+
+#[test]
+fn only_the_owner_may_cancel_and_unknown_jobs_are_named() {
+    let daemon = holding(is_load);
+    let mut client = daemon.watch();
+    let missing = client.ask(&json!({"cancel": {"job": 9}}));
+    assert_eq!(
+        (missing["error"]["code"].as_str(), missing["error"]["field"].as_str()),
+        (Some("no_such_job"), Some("job"))
+    );
+    let job = client.submit(&json!({}));
+    let owner = daemon.daemon.runner.jobs()[0].uid;
+    let refused = daemon.daemon.runner.cancel(job, owner + 1).unwrap_err();
+    assert_eq!(refused.to_string(), format!("job 1 belongs to user {owner}"));
+}
+
+#[test]
+fn a_daemon_that_stops_ends_the_job_and_says_so_to_its_client() {
+    let mut daemon = holding(is_load);
+    let mut client = daemon.watch();
+    let (running, waiting) = (client.submit(&json!({})), client.submit(&json!({})));
+    daemon.engines.wait_for("hold");
+    daemon.stop();
+    assert_eq!(client.job(waiting, "cancelled")["error"], "the daemon stops");
+    assert_eq!(client.result()["error"], "the daemon stops");
+    assert_eq!(client.job(running, "cancelled")["error"], "the daemon stops");
+    assert_eq!(client.frame("bye")["reason"], "the daemon stops");
+    assert!(client.line().is_none());
+}
