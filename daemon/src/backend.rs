@@ -13,14 +13,16 @@
 pub mod protocol;
 pub mod worker;
 
+#[cfg(test)]
+pub(crate) mod scripted;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use slmscope_profiles::op::OpBatch;
 
-pub use protocol::{Command, Event};
-use slmscope_engine::setup::Setup;
+pub use protocol::{Command, Event, Setup};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]

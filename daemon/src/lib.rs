@@ -1,29 +1,30 @@
 //! The slmscope daemon: runs workloads, reads the machine's sensors, orders records and serves clients.
 //!
 //! ```text
-//! sampler threads ──Sample──▶ hub ──frames──▶ queue per client ──▶ socket
-//! runner thread ───batches──▶  ▲
-//!    │ commands  ▲ ring        │ requests
-//!    ▼           │             │
-//! backend: worker process   connections
+//! sampler threads ──Sample──▶ ┌─────┐ ──▶ queue of each client ──▶ socket
+//! runner thread ───OpBatch──▶ │ hub │ ──▶ log of a job's samples
+//!    │ commands  ▲ events,    └─────┘
+//!    ▼           │ batches       ▲ subscriptions, jobs
+//! backend: worker process     connections ◀──requests── clients
 //! ```
 
-mod backend;
-mod clock;
+pub mod backend;
+pub mod clock;
 pub mod commands;
-mod config;
+pub mod config;
 mod descriptors;
 mod doctor;
 mod error;
-mod hub;
+pub mod hub;
 mod inspect;
 mod memory;
 mod model_files;
-pub mod own_cost;
-mod pace;
+pub mod pace;
 mod ring;
-mod runner;
-mod server;
+pub mod runner;
+pub mod server;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod watch;
 mod worker;

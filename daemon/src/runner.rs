@@ -1,6 +1,6 @@
 //! Jobs: one after the other, so that two never measure at once.
 //!
-//! A thread of its own takes jobs from the [`table`] and runs them ([`job_run`]); connections queue, cancel and list
+//! A thread of its own takes jobs from the `table` and runs them (`job_run`); connections queue, cancel and list
 //! them. A job belongs to its connection and ends with it, unless it was detached.
 
 mod hygiene;
@@ -23,7 +23,6 @@ use slmscope_profiles::record::{Mark, Record};
 use slmscope_profiles::wire::Talk;
 
 pub use request::{JobRequest, Submitter};
-pub use samples::SampleLog;
 pub use table::JobError;
 
 use crate::backend::{Backend, Engine};
@@ -44,8 +43,6 @@ pub struct Parts {
     pub sampler: Arc<Sampler>,
     /// Decides how often.
     pub pace: Arc<PaceControl>,
-    /// Keeps readings for results.
-    pub samples: Arc<SampleLog>,
     /// The machine.
     pub root: Root,
     /// Starts engines.
@@ -68,7 +65,6 @@ struct Shared {
     hub: Arc<Hub>,
     sampler: Arc<Sampler>,
     pace: Arc<PaceControl>,
-    samples: Arc<SampleLog>,
     root: Root,
     backend: Box<dyn Backend>,
     clock: Arc<dyn Clock>,
@@ -84,14 +80,13 @@ impl Runner {
     /// # Errors
     /// If the kernel gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { hub, sampler, pace, samples, root, backend, clock } = parts;
+        let Parts { hub, sampler, pace, root, backend, clock } = parts;
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new()),
             clients: Mutex::default(),
             hub,
             sampler,
             pace,
-            samples,
             root,
             backend,
             clock,
@@ -185,9 +180,9 @@ impl Shared {
         for change in table.take_changed() {
             if change.is_new_state {
                 let mark = Mark::state_of(&change.job, self.clock.now_ns());
-                self.hub.publish(&Record::Mark(mark).into());
+                self.hub.record(Record::Mark(mark));
             }
-            self.hub.publish(&Talk::Job(change.job).into());
+            self.hub.broadcast(&Talk::Job(change.job));
         }
         self.pace.set_busy(table.is_busy());
         result

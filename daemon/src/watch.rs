@@ -1,8 +1,7 @@
-//! Work on what came with a model, on a thread of its own that is watched: for time, for memory, and for the wish
-//! to cancel.
+//! Runs a model's tokenizer and chat template on a thread of its own, with limits on time and memory, and a cancel flag.
 //!
-//! Tokenizers hold patterns, and templates are programs. A thread cannot be ended from outside, so work that takes
-//! too much is left alone; its process reports that, and ends.
+//! Both come with the model: tokenizers contain regular expressions, and templates are programs. A thread cannot be
+//! stopped from outside, so work that exceeds its limits is abandoned; the process reports that, and ends.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,22 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How often the thread is looked after.
-const TURN: Duration = Duration::from_millis(10);
-/// Recursion in templates is bounded to fit this many times over.
+/// How often the limits are checked.
+const POLL: Duration = Duration::from_millis(10);
+/// Stack of the thread, bytes: the limit on recursion in templates fits many times over.
 const STACK: usize = 16 << 20;
 
-/// What making ids of a text may take.
+/// Limits on turning text into ids.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     /// The largest vocabulary takes seconds on a small board.
     time: Duration,
-    /// Bytes; a vocabulary of a quarter of a million tokens takes some hundred MB.
+    /// Bytes; a vocabulary of a quarter of a million tokens takes a few hundred MB.
     memory: u64,
 }
 
 impl Limits {
-    /// The usual ones, where that much memory is free; `None` if it is not known.
+    /// The usual limits, or less where less memory is free; `None` if that is not known.
     pub(crate) fn within(free: Option<u64>) -> Self {
         let memory = 2 << 30;
         Self { time: Duration::from_mins(1), memory: free.map_or(memory, |free| memory.min(free)) }
@@ -35,21 +34,21 @@ impl Limits {
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
-    /// The cancel flag went up.
+    /// The cancel flag was set.
     #[error("cancelled")]
     Cancelled,
-    /// The work took too much, or panicked.
+    /// The work exceeded a limit, or panicked.
     #[error(
         "{0}: the model's tokenizer or chat template runs away; shorten the text, or give the prompt as a number of \
          tokens"
     )]
     RanAway(String),
-    /// The system gives no thread.
+    /// The system provides no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// Work that was begun on a thread of its own.
+/// Work that runs on a thread of its own.
 pub(crate) struct Watched<T> {
     limits: Limits,
     done: Receiver<T>,
@@ -59,7 +58,7 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T: Send + 'static> Watched<T> {
-    /// Begins `work` in a process that takes `before` bytes.
+    /// Starts `work` in a process that uses `before` bytes of memory.
     pub(crate) fn begin(
         limits: Limits,
         before: Option<u64>,
@@ -74,13 +73,13 @@ impl<T: Send + 'static> Watched<T> {
         Ok(Self { limits, done, begin, before })
     }
 
-    /// Waits for the result, and leaves the work alone when it takes more than its limits or `cancel` is up. `memory`
-    /// is that of the process.
+    /// Waits for the result. Abandons the work when it exceeds its limits or `cancel` is set; `memory` returns the memory
+    /// of the process.
     pub(crate) fn wait(self, cancel: &AtomicBool, memory: impl Fn() -> Option<u64>) -> Result<T, Stopped> {
         let Self { limits, done, begin, before } = self;
         let fail = |problem: String| Err(Stopped::RanAway(problem));
         loop {
-            match done.recv_timeout(TURN) {
+            match done.recv_timeout(POLL) {
                 Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -102,7 +101,7 @@ impl<T: Send + 'static> Watched<T> {
     }
 }
 
-/// Begins `work` and waits for it.
+/// Starts `work` and waits for it.
 pub(crate) fn watched<T: Send + 'static>(
     limits: Limits,
     cancel: &AtomicBool,
@@ -123,7 +122,7 @@ pub(crate) fn own_memory(statm: &File) -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// Gives memory that the allocator keeps for later back to the system, so that what is resident is in use.
+/// Returns free memory that the allocator keeps to the system, so that resident memory is memory in use.
 pub(crate) fn trim() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "only the C library knows what it keeps")]
@@ -137,7 +136,7 @@ pub(crate) fn trim() {
 mod tests {
     use super::*;
 
-    /// Watches work that does not end before the test does.
+    /// Runs work that does not end before the test does.
     fn endless(limits: Limits, cancel: bool, memory: impl Fn() -> Option<u64>) -> String {
         let (release, held) = mpsc::channel::<()>();
         let cancel = AtomicBool::new(cancel);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_does_not_end_is_left_alone() {
+    fn work_that_does_not_end_is_abandoned() {
         let ample = Limits { time: Duration::from_hours(1), memory: u64::MAX };
         let late = endless(Limits { time: Duration::ZERO, ..ample }, false, || None);
         assert!(late.contains("within 0 s"), "{late}");

@@ -273,7 +273,7 @@ fn json_lines_carry_catalogue_plan_samples_and_raw_ops() {
     let tiny = tiny_model();
     let mut lines = daemon.lines("{\"id\":4,\"subscribe\":{\"channels\":[\"cpu.*\"],\"ops\":\"raw\"}}\n");
     let hello = lines.next().unwrap();
-    assert_eq!(hello["hello"]["protocol"], serde_json::json!([1, 1]));
+    assert_eq!(hello["hello"]["protocol"], serde_json::json!([2, 2]));
     assert!(lines.frame("header")["origin_ns"].is_u64());
     let channels = lines.frame("catalogue")["channels"].as_array().unwrap().clone();
     let families: std::collections::HashSet<_> =

@@ -1,13 +1,14 @@
 //! What the runner asks of an engine, and what the engine reports. A worker process gets and sends these as messages
-//! over its socket pair (see [`crate::worker::channel`]); op batches take another way (see [`crate::ring`]).
+//! over its socket pair (see `worker::channel`); op batches take another way (see `ring`).
 
 use serde::{Deserialize, Serialize};
 use slmscope_engine::executor::EngineMemory;
-use slmscope_engine::setup::Setup;
+pub use slmscope_engine::setup::Setup;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
+use slmscope_profiles::lane::Lane;
 use slmscope_profiles::model_files::ModelFiles;
-use slmscope_profiles::op::Phase;
+use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::plan::site::OpSite;
 use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::roofline::RoofSample;
@@ -174,16 +175,20 @@ pub enum Event {
 /// A loaded model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Sites of its plan.
+    /// Sites of its plan; empty for an engine that reports tokens alone.
     pub sites: Vec<OpSite>,
+    /// Whether it reports every op or tokens alone.
+    pub granularity: Granularity,
+    /// Where ops run; lane 0 is the host's.
+    pub lanes: Vec<Lane>,
     /// Name of the executor.
     pub executor: String,
     /// Instruction sets that the kernels use.
     pub isa: String,
-    /// Parameters.
-    pub params: ParamCounts,
-    /// Bytes of all weights as stored.
-    pub weight_bytes: u64,
+    /// Parameters; `None` if the engine does not know.
+    pub params: Option<ParamCounts>,
+    /// Bytes of all weights as stored; `None` likewise.
+    pub weight_bytes: Option<u64>,
     /// Format of most of those bytes.
     pub format: Option<WeightFormat>,
     /// Matrices that the requested format cannot hold.
@@ -196,8 +201,8 @@ pub struct Loaded {
     pub load: LoadTimes,
     /// The weights were in memory from an earlier job.
     pub reused: bool,
-    /// Memory by the engine's own account.
-    pub memory: EngineMemory,
+    /// Memory by the engine's own account; `None` if it keeps none.
+    pub memory: Option<EngineMemory>,
     /// Memory that reading the tokenizer took, bytes; `None` without text, or if the kernel does not say.
     pub tokenizer_bytes: Option<u64>,
     /// Resident before anything was loaded, bytes.

@@ -22,16 +22,16 @@ use slmscope_engine::setup::Setup;
 use slmscope_probes::process;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Span};
-use slmscope_profiles::lane::Lane;
-use slmscope_profiles::op::{Granularity, Phase};
+use slmscope_profiles::op::Phase;
 use slmscope_profiles::overhead::MIN_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
-use slmscope_profiles::record::PlanRecord;
+use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::workload::{OverheadMode, Workload};
 
 use super::result_builder::ResultBuilder;
+use super::samples::SampleLog;
 use super::usage::UsageSnapshot;
 use super::{JobRequest, Shared};
 use crate::backend::protocol::{Load, Loaded};
@@ -80,6 +80,8 @@ pub(super) struct JobRun<'a> {
     /// The engine of the last job, if it lives; this job's afterwards.
     engine: &'a mut Option<Box<dyn Engine>>,
     builder: ResultBuilder,
+    /// Readings of this turn.
+    samples: SampleLog,
     /// When the time limit is reached.
     deadline_ns: Option<u64>,
     /// Batches that the engine had lost when they were last counted.
@@ -96,7 +98,8 @@ impl<'a> JobRun<'a> {
         let builder = ResultBuilder::new(&request, shared.hub.header().host);
         let timeout = request.submit.workload.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let deadline_ns = timeout.map(|timeout| shared.clock.now_ns() + timeout.as_nanos() as u64);
-        Self { shared, job, request, engine, builder, deadline_ns, lost_before: 0 }
+        let samples = SampleLog::new();
+        Self { shared, job, request, engine, builder, samples, deadline_ns, lost_before: 0 }
     }
 
     /// Runs the job to its end and sends the result to its submitter.
@@ -148,7 +151,7 @@ impl<'a> JobRun<'a> {
     }
 
     fn run_turn(&mut self, is_first: bool) -> Result<(), Stop> {
-        self.shared.samples.begin();
+        self.samples.start(&self.shared.hub);
         if is_first {
             self.measure_idle_power()?;
             self.set_state(JobState::Loading);
@@ -216,7 +219,8 @@ impl<'a> JobRun<'a> {
         let engine = self.engine.as_mut().ok_or(Stop::EngineGone)?;
         engine.send(&Command::Load(Box::new(load)), &files).map_err(|_| Stop::EngineGone)?;
         let Event::Loaded(loaded) = self.await_answer()? else { return Err(Stop::UnexpectedAnswer) };
-        self.builder.profile = Profile::new(loaded.sites.clone(), kernel_path(&loaded));
+        let profile = Profile::new(loaded.sites.clone(), kernel_path(&loaded));
+        self.builder.profile = profile.with_lanes(&loaded.lanes);
         let format = loaded.format;
         self.shared.update(self.job, |job| job.format = format);
         self.builder.loaded = Some(*loaded);
@@ -258,17 +262,16 @@ impl<'a> JobRun<'a> {
     fn publish_plan(&self) {
         let Some(loaded) = &self.builder.loaded else { return };
         let setup = self.request.setup();
-        let threads = setup.threads.get() as u32;
-        self.shared.hub.set_plan(PlanRecord {
+        self.shared.hub.record(Record::Plan(PlanRecord {
             plan: self.job as u32,
             model: self.request.model_id(),
-            threads,
+            threads: setup.threads.get() as u32,
             path: kernel_path(loaded),
-            granularity: Granularity::Op,
-            lanes: vec![Lane::host(threads)],
+            granularity: loaded.granularity,
+            lanes: loaded.lanes.clone(),
             roofs: self.builder.roofs.roofs(setup, self.shared.clock.now_ns()),
             sites: loaded.sites.clone(),
-        });
+        }));
     }
 
     /// The measured repetitions: as many as were asked for, or until the rates are known well enough.

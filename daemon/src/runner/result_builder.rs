@@ -111,12 +111,13 @@ impl ResultBuilder {
         let mut model = self.model.clone();
         let mut engine = self.engine.clone();
         if let Some(loaded) = loaded {
-            model.params = Some(loaded.params);
-            model.weight_bytes = Some(loaded.weight_bytes);
+            model.params = loaded.params;
+            model.weight_bytes = loaded.weight_bytes;
             model.format = loaded.format;
             model.not_in_format.clone_from(&loaded.not_in_format);
             engine.executor.clone_from(&loaded.executor);
             engine.isa = Some(loaded.isa.clone());
+            engine.granularity = loaded.granularity;
         }
         model.hash.clone_from(&self.hash);
         let ended_ns = self.after.as_ref().map_or(now_ns, |after| after.at_ns);
@@ -175,17 +176,16 @@ impl ResultBuilder {
 
     fn memory(&self) -> Memory {
         let Some(loaded) = &self.loaded else { return Memory::default() };
-        let listed = loaded.memory;
         let process = self.process.unwrap_or_default();
-        let scratch = listed.scratch + listed.runtime;
-        let tokenizer = loaded.tokenizer_bytes;
-        let listed_all = listed.total() + tokenizer.unwrap_or(0);
-        let explained = loaded.runtime_rss.map(|runtime| listed_all + runtime);
+        let (listed, tokenizer) = (loaded.memory, loaded.tokenizer_bytes);
+        let explained = listed
+            .zip(loaded.runtime_rss)
+            .map(|(listed, runtime)| listed.total() + tokenizer.unwrap_or(0) + runtime);
         Memory {
-            weights: Some(listed.weights),
-            packed: Some(listed.packed),
-            kv: Some(listed.kv),
-            scratch: Some(scratch),
+            weights: listed.map(|listed| listed.weights),
+            packed: listed.map(|listed| listed.packed),
+            kv: listed.map(|listed| listed.kv),
+            scratch: listed.map(|listed| listed.scratch + listed.runtime),
             tokenizer,
             runtime: loaded.runtime_rss,
             unexplained: process.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),

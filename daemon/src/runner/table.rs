@@ -229,7 +229,7 @@ impl Table {
     fn renumber(&mut self) {
         let unfinished = self.entries.iter_mut().filter(|entry| !entry.job.state.is_final());
         for (ahead, entry) in unfinished.enumerate() {
-            if entry.job.state == JobState::Queued || entry.job.ahead != ahead as u32 {
+            if entry.noted.is_none() || entry.job.ahead != ahead as u32 {
                 entry.job.ahead = ahead as u32;
                 self.changed.push(entry.change());
             }

@@ -14,7 +14,8 @@ use slmscope_engine::synthetic::GENERATOR_VERSION;
 use slmscope_engine::tokenizer::Tokenizer;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::WeightFormat;
-use slmscope_profiles::op::Phase;
+use slmscope_profiles::lane::Lane;
+use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::spec::Lengths;
@@ -103,17 +104,19 @@ pub(super) fn load(worker: &mut Worker, order: Load, files: Vec<OwnedFd>) -> Res
     fill(worker, &mut bench, is_filled)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),
+        granularity: Granularity::Op,
+        lanes: vec![Lane::host(bench.order.setup.threads.get() as u32)],
         executor: bench.order.setup.executor.name().to_owned(),
         isa: isa(&bench.order.setup),
-        params: opened.model.spec().params(),
-        weight_bytes: plan.weight_bytes(),
+        params: Some(opened.model.spec().params()),
+        weight_bytes: Some(plan.weight_bytes()),
         format: main_format(&plan),
         not_in_format: opened.not_in_format,
         prompt_ids: bench.prompt.clone(),
         tokenize_ns: ready.tokenize_ns,
         load: times,
         reused,
-        memory: bench.session.memory(),
+        memory: Some(bench.session.memory()),
         tokenizer_bytes: ready.tokenizer_bytes,
         runtime_rss: worker.runtime_rss,
     };

@@ -40,15 +40,15 @@ impl JobRun<'_> {
                 None => {}
                 Some(Event::Progress { phase, done, total }) => {
                     let progress = Progress { job: self.job, phase, done, total };
-                    self.shared.hub.publish(&Talk::Progress(progress).into());
+                    self.shared.hub.broadcast(&Talk::Progress(progress));
                 }
                 Some(Event::Span(span)) => {
-                    self.shared.hub.publish(&Record::Span(span.clone()).into());
+                    self.shared.hub.record(Record::Span(span.clone()));
                     self.builder.profile.add_span(span);
                 }
                 Some(Event::Text { repetition, text }) => {
                     let talk = Talk::Text { job: self.job, repetition, text: text.clone() };
-                    self.shared.hub.send(self.request.submitter.client, &talk.into());
+                    self.shared.hub.tell(self.request.submitter.client, &talk);
                     self.builder.text = Some(text);
                 }
                 Some(Event::Failed { message }) => return Err(Stop::Failed(message)),
@@ -65,7 +65,7 @@ impl JobRun<'_> {
             match engine.next_batch() {
                 Ok(Some(batch)) => {
                     self.builder.profile.add_batch(&batch);
-                    self.shared.hub.ops(&batch);
+                    self.shared.hub.batch(&batch);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -79,7 +79,7 @@ impl JobRun<'_> {
             let batches = lost - self.lost_before;
             self.lost_before = lost;
             self.shared.lost.fetch_add(batches, Ordering::Relaxed);
-            self.shared.hub.publish(&Record::Loss { batches }.into());
+            self.shared.hub.record(Record::Loss { batches });
         }
     }
 
@@ -126,7 +126,7 @@ impl JobRun<'_> {
 
     /// Sends the result by what was measured so far to the submitter.
     pub(super) fn deliver(&mut self, status: RunStatus, error: Option<String>) {
-        let samples = self.shared.samples.take();
+        let samples = self.samples.stop(&self.shared.hub);
         let mut channels = self.shared.hub.channels();
         for state in self.shared.sampler.states() {
             if let Some(channel) = channels.get_mut(usize::from(state.channel)) {
@@ -136,6 +136,6 @@ impl JobRun<'_> {
         let now_ns = self.shared.clock.now_ns();
         let result = self.builder.build(status, error, self.job, (&samples, &channels), now_ns);
         let talk = Talk::Result { job: self.job, result: Box::new(result) };
-        self.shared.hub.send(self.request.submitter.client, &talk.into());
+        self.shared.hub.tell(self.request.submitter.client, &talk);
     }
 }
