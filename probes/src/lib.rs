@@ -34,3 +34,4 @@ pub use sampler::{ChannelState, Sampler, Sink};
 pub use source::Pace;
 pub use sources::accelerators::fdinfo;
 pub use sources::load::process;
+pub use sources::memory::available::available_memory;

@@ -3,6 +3,7 @@
 
 pub(crate) mod board;
 pub(crate) mod clock;
+pub(crate) mod control_group;
 pub(crate) mod cores;
 pub(crate) mod deadline;
 pub mod host;

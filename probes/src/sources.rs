@@ -15,7 +15,7 @@ pub mod accelerators;
 pub(crate) mod cpu;
 pub(crate) mod files;
 pub mod load;
-pub(crate) mod memory;
+pub mod memory;
 pub(crate) mod pci;
 pub(crate) mod perf;
 pub(crate) mod power;

@@ -7,24 +7,22 @@
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
 
 use crate::catalogue::{Catalogue, Entry, missing};
+use crate::machine::control_group::{ControlGroup, field};
 use crate::machine::root::{Handle, Root};
 use crate::source::{Group, Source};
-
-/// Where version 2 is mounted: alone, or beside version 1.
-const MOUNTS: [&str; 2] = ["sys/fs/cgroup", "sys/fs/cgroup/unified"];
 
 /// `memory.stat` has some sixty lines.
 const CAP: usize = 8192;
 
-/// Groups between ours and the root.
-const MAX_DEPTH: usize = 64;
-
 /// Enters the channels of scope `cgroup`.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
-    let folder =
-        if root.is_live() { folder(root) } else { Err(missing("a captured tree runs no process of ours")) };
-    match folder {
-        Ok((mount, group)) => Some(Box::new(Cgroup::enter(root, mount, &group, catalogue))),
+    let group = if root.is_live() {
+        ControlGroup::of_this_process(root)
+    } else {
+        Err(missing("a captured tree runs no process of ours"))
+    };
+    match group {
+        Ok(group) => Some(Box::new(Cgroup::enter(root, &group, catalogue))),
         Err(reason) => {
             let cpu = ("cpu.cgroup", Quantity::Cpu, Unit::Ratio, Scope::Cgroup);
             catalogue.absent(cpu, "/proc/self/cgroup", reason.clone());
@@ -33,24 +31,6 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             None
         }
     }
-}
-
-/// The mount and our group below it.
-fn folder(root: &Root) -> Result<(&'static str, String), Reason> {
-    let text = root.text("proc/self/cgroup")?;
-    let group = own_group(&text).ok_or_else(|| missing("this process is in no group of version 2"))?;
-    let mount = MOUNTS
-        .into_iter()
-        .find(|mount| root.exists(&format!("{mount}/cgroup.controllers")))
-        .ok_or_else(|| missing("control groups of version 2 are not mounted"))?;
-    Ok((mount, group))
-}
-
-/// The path in the line `0::/path`. One that leaves the mount belongs to another namespace.
-fn own_group(text: &str) -> Option<String> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let inside = path.split('/').all(|part| part != ".." && part != ".");
-    (inside && path.split('/').count() <= MAX_DEPTH).then(|| path.to_owned())
 }
 
 /// Values of lines `name number`.
@@ -78,102 +58,125 @@ struct Cgroup {
 }
 
 impl Cgroup {
-    fn enter(root: &Root, mount: &str, group: &str, catalogue: &mut Catalogue) -> Self {
-        let folder = format!("{mount}/{group}").trim_end_matches('/').to_owned();
-        let open = |file: &str| root.open(&format!("{folder}/{file}"));
-        let entry = |id: &str, quantity, unit, file: &str| Entry {
+    fn enter(root: &Root, group: &ControlGroup, catalogue: &mut Catalogue) -> Self {
+        let mut files = Files { root, group, catalogue };
+        let mut parts: Vec<Part> = Vec::new();
+        parts.extend(files.cpu_time());
+        parts.extend(files.kinds_of_memory());
+        parts.extend(files.memory_in_use());
+        parts.extend(files.gauge("memory.peak", "mem.cgroup.peak").ok());
+        let working_set = files.working_set();
+        parts.extend(files.kills());
+        Self {
+            parts,
+            working_set,
+            cpu_limit: files.limit("cpu.max", "cpu.cgroup.limit", Quantity::Cpu, Unit::Count),
+            memory_limit: files.limit("memory.max", "mem.cgroup.limit", Quantity::Memory, Unit::Bytes),
+            buffer: vec![0; CAP],
+        }
+    }
+}
+
+/// The files of a group, whose channels are being entered.
+struct Files<'a> {
+    root: &'a Root,
+    group: &'a ControlGroup,
+    catalogue: &'a mut Catalogue,
+}
+
+impl Files<'_> {
+    fn open(&self, file: &str) -> Result<Handle, Reason> {
+        self.root.open(&self.group.file(file))
+    }
+
+    fn entry(&self, id: &str, quantity: Quantity, unit: Unit, file: &str) -> Entry {
+        Entry {
             id: id.to_owned(),
             quantity,
             unit,
             scope: Scope::Cgroup,
             class: Class::Measured,
-            source: format!("/{folder}/{file}"),
+            source: format!("/{}", self.group.file(file)),
             group: Group::Slow,
-        };
-        let mut parts = Vec::new();
-        match open("cpu.stat") {
-            Ok(handle) => {
-                let mut counter =
-                    |id, quantity, unit| catalogue.counter(entry(id, quantity, unit, "cpu.stat"), None);
-                let time = counter("cpu.cgroup.time", Quantity::Cpu, Unit::Seconds);
-                let throttled = counter("throttle.cgroup", Quantity::Throttle, Unit::Count);
-                let stopped = counter("throttle.cgroup.time", Quantity::Throttle, Unit::Seconds);
-                catalogue.rate("cpu.cgroup", time, Quantity::Cpu, Unit::Ratio);
-                let line = |name, channel, factor| Line { name, channel, factor };
-                let lines = vec![
-                    line("usage_usec", time, 1e-6),
-                    line("nr_throttled", throttled, 1.0),
-                    line("throttled_usec", stopped, 1e-6),
-                ];
-                parts.push(Part { handle, lines });
-            }
+        }
+    }
+
+    fn cpu_time(&mut self) -> Option<Part> {
+        let handle = match self.open("cpu.stat") {
+            Ok(handle) => handle,
             Err(reason) => {
                 let channel = ("cpu.cgroup", Quantity::Cpu, Unit::Ratio, Scope::Cgroup);
-                catalogue.absent(channel, &format!("/{folder}/cpu.stat"), reason);
-            }
-        }
-        let gauge = |catalogue: &mut Catalogue, id: &str, file: &str| {
-            catalogue.gauge(entry(id, Quantity::Memory, Unit::Bytes, file))
-        };
-        if let Ok(handle) = open("memory.stat") {
-            let lines = [("anon", "mem.cgroup.anon"), ("file", "mem.cgroup.file")].map(|(name, id)| Line {
-                name,
-                channel: gauge(catalogue, id, "memory.stat"),
-                factor: 1.0,
-            });
-            parts.push(Part { handle, lines: lines.to_vec() });
-        }
-        for (file, id) in [("memory.current", "mem.cgroup.current"), ("memory.peak", "mem.cgroup.peak")] {
-            match open(file) {
-                Ok(handle) => {
-                    let lines = vec![Line { name: "", channel: gauge(catalogue, id, file), factor: 1.0 }];
-                    parts.push(Part { handle, lines });
-                }
-                Err(reason) if file == "memory.current" => {
-                    // The root group has no such file: it is the machine.
-                    let source = format!("/{folder}/{file}");
-                    let channel = (id, Quantity::Memory, Unit::Bytes, Scope::Cgroup);
-                    catalogue.absent(channel, &source, reason);
-                }
-                Err(_) => {}
-            }
-        }
-        let working_set = match (open("memory.current"), open("memory.stat")) {
-            (Ok(current), Ok(stat)) => {
-                let mut entry =
-                    entry("mem.cgroup.working_set", Quantity::Memory, Unit::Bytes, "memory.current");
-                entry.class = Class::Derived;
-                entry.source.push_str(" less inactive_file");
-                Some((catalogue.gauge(entry), current, stat))
-            }
-            _ => None,
-        };
-        if let Ok(handle) = open("memory.events") {
-            let entry = entry("mem.cgroup.oom_kills", Quantity::Memory, Unit::Count, "memory.events");
-            let channel = catalogue.counter(entry, None);
-            parts.push(Part { handle, lines: vec![Line { name: "oom_kill", channel, factor: 1.0 }] });
-        }
-        let ancestors = |file: &str| {
-            let mut path = group.to_owned();
-            let mut handles = Vec::new();
-            loop {
-                handles.extend(root.open(&format!("{mount}/{path}/{file}")).ok());
-                match path.rsplit_once('/') {
-                    Some((parent, _)) => path = parent.to_owned(),
-                    None if path.is_empty() => return handles,
-                    None => path.clear(),
-                }
+                self.catalogue.absent(channel, &format!("/{}", self.group.file("cpu.stat")), reason);
+                return None;
             }
         };
-        let cpu = catalogue.gauge(entry("cpu.cgroup.limit", Quantity::Cpu, Unit::Count, "cpu.max"));
-        let memory = catalogue.gauge(entry("mem.cgroup.limit", Quantity::Memory, Unit::Bytes, "memory.max"));
-        Self {
-            parts,
-            working_set,
-            cpu_limit: (cpu, ancestors("cpu.max")),
-            memory_limit: (memory, ancestors("memory.max")),
-            buffer: vec![0; CAP],
+        let mut counter = |id, quantity, unit| {
+            let entry = self.entry(id, quantity, unit, "cpu.stat");
+            self.catalogue.counter(entry, None)
+        };
+        let time = counter("cpu.cgroup.time", Quantity::Cpu, Unit::Seconds);
+        let throttled = counter("throttle.cgroup", Quantity::Throttle, Unit::Count);
+        let stopped = counter("throttle.cgroup.time", Quantity::Throttle, Unit::Seconds);
+        self.catalogue.rate("cpu.cgroup", time, Quantity::Cpu, Unit::Ratio);
+        let line = |name, channel, factor| Line { name, channel, factor };
+        let lines = vec![
+            line("usage_usec", time, 1e-6),
+            line("nr_throttled", throttled, 1.0),
+            line("throttled_usec", stopped, 1e-6),
+        ];
+        Some(Part { handle, lines })
+    }
+
+    fn kinds_of_memory(&mut self) -> Option<Part> {
+        let handle = self.open("memory.stat").ok()?;
+        let lines = [("anon", "mem.cgroup.anon"), ("file", "mem.cgroup.file")].map(|(name, id)| {
+            let entry = self.entry(id, Quantity::Memory, Unit::Bytes, "memory.stat");
+            Line { name, channel: self.catalogue.gauge(entry), factor: 1.0 }
+        });
+        Some(Part { handle, lines: lines.to_vec() })
+    }
+
+    fn memory_in_use(&mut self) -> Option<Part> {
+        let (file, id) = ("memory.current", "mem.cgroup.current");
+        match self.gauge(file, id) {
+            Ok(part) => Some(part),
+            Err(reason) => {
+                // The root group has no such file: it is the machine.
+                let channel = (id, Quantity::Memory, Unit::Bytes, Scope::Cgroup);
+                self.catalogue.absent(channel, &format!("/{}", self.group.file(file)), reason);
+                None
+            }
         }
+    }
+
+    /// A file that is one number of bytes.
+    fn gauge(&mut self, file: &str, id: &str) -> Result<Part, Reason> {
+        let handle = self.open(file)?;
+        let entry = self.entry(id, Quantity::Memory, Unit::Bytes, file);
+        Ok(Part { handle, lines: vec![Line { name: "", channel: self.catalogue.gauge(entry), factor: 1.0 }] })
+    }
+
+    fn working_set(&mut self) -> Option<(ChannelId, Handle, Handle)> {
+        let (current, stat) = (self.open("memory.current").ok()?, self.open("memory.stat").ok()?);
+        let mut entry = self.entry("mem.cgroup.working_set", Quantity::Memory, Unit::Bytes, "memory.current");
+        entry.class = Class::Derived;
+        entry.source.push_str(" less inactive_file");
+        Some((self.catalogue.gauge(entry), current, stat))
+    }
+
+    fn kills(&mut self) -> Option<Part> {
+        let handle = self.open("memory.events").ok()?;
+        let entry = self.entry("mem.cgroup.oom_kills", Quantity::Memory, Unit::Count, "memory.events");
+        let channel = self.catalogue.counter(entry, None);
+        Some(Part { handle, lines: vec![Line { name: "oom_kill", channel, factor: 1.0 }] })
+    }
+
+    /// A limit, with its files from our group up.
+    fn limit(&mut self, file: &str, id: &str, quantity: Quantity, unit: Unit) -> (ChannelId, Vec<Handle>) {
+        let entry = self.entry(id, quantity, unit, file);
+        let handles = self.group.upward().filter_map(|group| self.root.open(&group.file(file)).ok());
+        let handles = handles.collect();
+        (self.catalogue.gauge(entry), handles)
     }
 }
 
@@ -220,15 +223,6 @@ fn working_set(current: &Handle, stat: &Handle, buffer: &mut [u8]) -> Result<f64
     Ok(used.saturating_sub(idle) as f64)
 }
 
-/// The number after a name at the start of a line; without a name the whole file.
-fn field(text: &[u8], name: &str) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
-    if name.is_empty() {
-        return text.trim().parse().ok();
-    }
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-}
-
 /// CPUs that `quota period` allow; `max` is no limit.
 fn cpus(text: &[u8]) -> Option<f64> {
     let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
@@ -263,7 +257,7 @@ mod tests {
         write("a/b/memory.events", "low 0\noom 1\noom_kill 2\n");
         let root = Root::tree(dir.path()).unwrap();
         let mut catalogue = Catalogue::default();
-        let mut source = Cgroup::enter(&root, MOUNTS[0], "a/b", &mut catalogue);
+        let mut source = Cgroup::enter(&root, &ControlGroup::at("a/b"), &mut catalogue);
         let mut values = Vec::new();
         source.read(&mut values);
         let channels = catalogue.finish();
@@ -287,20 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_another_namespace_or_version_are_none() {
-        assert_eq!(own_group("9:cpu:/x\n0::/user.slice/a\n").as_deref(), Some("user.slice/a"));
-        assert_eq!(own_group("0::/\n").as_deref(), Some(""));
-        assert_eq!(own_group("0::/../outside\n"), None);
-        assert_eq!(own_group("9:cpu:/x\n"), None);
-        assert_eq!(cpus(b"50000 0\n"), None);
-    }
-
-    #[test]
     fn noise_is_refused() {
-        crate::tests::noise::against(b"0::/user.slice/a\nusage_usec 2500000\n50000 100000\n", |text| {
-            let words = String::from_utf8_lossy(text);
-            assert!(own_group(&words).is_none_or(|group| !group.split('/').any(|part| part == "..")));
-            let _ = (field(text, "usage_usec"), field(text, ""), bytes(text));
+        assert_eq!(cpus(b"50000 0\n"), None);
+        crate::tests::noise::against(b"50000 100000\n", |text| {
+            let _ = bytes(text);
             assert!(cpus(text).is_none_or(|cpus| cpus.is_finite() && cpus >= 0.0));
         });
     }
