@@ -6,8 +6,9 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use slmscope_profiles::channel::derive::{self, Cause};
 use slmscope_profiles::channel::{
-    BATTERY_POWER, Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, rate,
+    BATTERY_POWER, Channel, ChannelId, Class, Kind, Reason, ReasonCode, Scope, Value,
 };
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
@@ -97,7 +98,8 @@ fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
 
 fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Told>) {
     source.set_pace(Pace::Workload);
-    let mut tracks: Vec<Track> = source.channels().into_iter().map(Track::new).collect();
+    let mut tracks: Vec<Track> =
+        source.channels().into_iter().map(|channel| Track::new(channel, None)).collect();
     let begin = Instant::now();
     for round in 0..rounds {
         thread::sleep((begin + APART * round).saturating_duration_since(Instant::now()));
@@ -141,7 +143,7 @@ fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> D
         Kind::Sum { .. } => None,
     };
     let behind = behind.and_then(|behind| seen.get(usize::from(behind))).filter(|_| now.is_some());
-    let (time, value, reason) = match reading(channel, all, seen) {
+    let (time, value, reason) = match reading(channel, all, seen, now) {
         Ok((time, value)) => (Some(time), Some(value), None),
         Err(reason) => (None, None, Some(reason)),
     };
@@ -167,88 +169,50 @@ fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> D
     }
 }
 
-/// The value of a channel, and when it was read.
-fn reading(channel: &Channel, all: &[Channel], seen: &[Seen]) -> Result<(u64, f64), Reason> {
-    let of = |id: ChannelId| seen.get(usize::from(id)).map_or(&[][..], |seen| &seen.readings);
+/// The value of a channel, and when it was read. `now` is given where readings have an age.
+fn reading(
+    channel: &Channel,
+    all: &[Channel],
+    seen: &[Seen],
+    now: Option<u64>,
+) -> Result<(u64, f64), Reason> {
     if let Some(reason) = &channel.reason {
         return Err(reason.clone());
     }
-    match &channel.kind {
-        Kind::Gauge | Kind::Counter { .. } => latest(of(channel.channel), channel),
-        &Kind::Rate { of: counter } => {
-            let range = match all.get(usize::from(counter)).map(|counter| &counter.kind) {
-                Some(&Kind::Counter { range }) => range,
-                _ => None,
-            };
-            difference(of(counter), range, channel)
-        }
-        Kind::Sum { of: parts } => {
-            let parts = parts.iter().filter_map(|&part| all.get(usize::from(part)));
-            let mut sum = (u64::MAX, 0.0);
-            for part in parts {
-                let (time, value) = match part.kind {
-                    Kind::Counter { range } => {
-                        let rate = Channel { quantity: channel.quantity, unit: channel.unit, ..part.clone() };
-                        difference(of(part.channel), range, &rate)
-                    }
-                    _ => latest(of(part.channel), part),
-                }?;
-                sum = (sum.0.min(time), sum.1 + value);
-            }
-            Ok(sum)
-        }
-    }
-}
-
-fn latest(readings: &[(u64, Value)], channel: &Channel) -> Result<(u64, f64), Reason> {
-    match readings.last() {
-        Some(&(time, Value::Present(value))) => Ok((time, value)),
-        Some((_, Value::Absent(ReasonCode::NoSuchInterface))) if channel.scope == Scope::Process => {
-            Err(Reason::new(ReasonCode::NoSuchInterface, "no worker process runs at the moment"))
-        }
-        Some((_, Value::Absent(ReasonCode::Vanished))) if channel.id == BATTERY_POWER => {
-            Err(Reason::new(ReasonCode::Vanished, "the batteries do not feed the machine, or not alone"))
-        }
-        Some((_, Value::Absent(ReasonCode::NotSupported))) if channel.scope == Scope::Cgroup => {
-            Err(Reason::new(ReasonCode::NotSupported, "no limit is set for this group or above it"))
-        }
-        Some(&(_, Value::Absent(code))) => Err(plain_reason(code, &channel.source)),
-        None => Err(plain_reason(ReasonCode::Deadline, &channel.source)),
-    }
-}
-
-fn difference(
-    readings: &[(u64, Value)],
-    range: Option<f64>,
-    channel: &Channel,
-) -> Result<(u64, f64), Reason> {
-    let (time, newer) = latest(readings, channel)?;
-    let Some(&(older_time, older)) = readings.first().filter(|_| readings.len() > 1) else {
-        return Err(plain_reason(ReasonCode::NeedsTwoReadings, &channel.source));
+    let readings = |number: ChannelId| {
+        let readings = seen.get(usize::from(number)).map_or(&[][..], |seen| &seen.readings);
+        Some((all.get(usize::from(number))?, readings.iter().rev().copied()))
     };
-    let older = older.get().ok_or_else(|| plain_reason(ReasonCode::NeedsTwoReadings, &channel.source))?;
-    // A running machine uses energy all the time: an unmoved counter says nothing about power.
-    if channel.quantity == Quantity::Power && (newer - older).abs() < f64::EPSILON {
-        return Err(plain_reason(ReasonCode::Stale, &channel.source));
-    }
-    match rate((older_time, older), (time, newer), range) {
-        // Time is counted in ticks of 10 ms, so a busy CPU may seem to run for longer than it did.
-        Some(rate)
-            if channel.unit == Unit::Ratio && !matches!(channel.scope, Scope::Process | Scope::Cgroup) =>
-        {
-            Ok((time, rate.min(1.0)))
+    let derived = derive::value(channel, now, readings);
+    derived.map(|derived| (derived.t_ns, derived.value)).map_err(|missing| {
+        let read = all.get(usize::from(missing.channel)).unwrap_or(channel);
+        explain(missing.cause, read)
+    })
+}
+
+/// Why the channel that was read has no value, for a person.
+fn explain(cause: Cause, channel: &Channel) -> Reason {
+    match cause {
+        Cause::Absent(code @ ReasonCode::NoSuchInterface) if channel.scope == Scope::Process => {
+            Reason::new(code, "no worker process runs at the moment")
         }
-        Some(rate) => Ok((time, rate)),
-        None => Err(Reason::new(
-            ReasonCode::Implausible,
-            format!("{}: the counter went backwards", channel.source),
-        )),
+        Cause::Absent(code @ ReasonCode::Vanished) if channel.id == BATTERY_POWER => {
+            Reason::new(code, "the batteries do not feed the machine, or not alone")
+        }
+        Cause::Absent(code @ ReasonCode::NotSupported) if channel.scope == Scope::Cgroup => {
+            Reason::new(code, "no limit is set for this group or above it")
+        }
+        Cause::WentBackwards => {
+            Reason::new(cause.code(), format!("{}: the counter went backwards", channel.source))
+        }
+        _ => plain_reason(cause.code(), &channel.source),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slmscope_profiles::channel::{Quantity, Unit};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -285,12 +249,40 @@ mod tests {
         let over = |elapsed_ns: u64| {
             let readings =
                 vec![(20 * SECOND, Value::Present(5.0)), (10 * SECOND + elapsed_ns, Value::Present(5.1))];
-            reading(&all[1], &all, &[Seen { readings, ..Seen::default() }]).map_err(|reason| reason.code)
+            reading(&all[1], &all, &[Seen { readings, ..Seen::default() }], None)
+                .map_err(|reason| reason.code)
         };
         assert_eq!(over(10 * SECOND + SECOND / 100), Ok((20 * SECOND + SECOND / 100, 1.0)), "0.1 s in 10 ms");
         assert_eq!(over(SECOND / 4), Err(ReasonCode::Implausible), "10 s back");
         let (_, after) = over(20 * SECOND).unwrap();
         assert!((after - 0.01).abs() < 1e-9, "10 s on: {after}");
+    }
+
+    /// The dashboard's tests have the same readings and the same answers.
+    #[test]
+    fn a_busy_cpu_is_not_reported_as_101_percent() {
+        let share = Channel {
+            quantity: Quantity::Cpu,
+            scope: Scope::Machine,
+            kind: Kind::Rate { of: 0 },
+            ..channel(1, Unit::Ratio, Kind::Gauge)
+        };
+        let all = [channel(0, Unit::Seconds, Kind::Counter { range: None }), share];
+        let readings =
+            vec![(20 * SECOND, Value::Present(5.0)), (20 * SECOND + SECOND / 4, Value::Present(5.253))];
+        let row = row(&all[1], &all, &[Seen { readings, ..Seen::default() }], None);
+        assert_eq!((row.value, row.reason), (Some(1.0), None));
+    }
+
+    /// The dashboard's tests have the same readings and the same answers.
+    #[test]
+    fn an_energy_counter_that_did_not_move_is_reported_as_stale_and_not_as_0_watts() {
+        let energy = channel(0, Unit::Joules, Kind::Counter { range: None });
+        let power = Channel { kind: Kind::Rate { of: 0 }, ..channel(1, Unit::Watts, Kind::Gauge) };
+        let all = [energy, power];
+        let readings = [20 * SECOND, 20 * SECOND + SECOND / 4].map(|t_ns| (t_ns, Value::Present(7.0)));
+        let row = row(&all[1], &all, &[Seen { readings: readings.to_vec(), ..Seen::default() }], None);
+        assert_eq!((row.value, row.reason.map(|reason| reason.code)), (None, Some(ReasonCode::Stale)));
     }
 
     #[test]
@@ -305,7 +297,7 @@ mod tests {
             let seen = |readings: Vec<(u64, Value)>| Seen { readings, ..Seen::default() };
             let [older, newer] = counter.map(Value::Present);
             let seen = [seen(vec![(0, older), (second, newer)]), seen(vec![(2 * second, gauge)])];
-            reading(&all[2], &all, &seen).map_err(|reason| (reason.code, reason.detail))
+            reading(&all[2], &all, &seen, None).map_err(|reason| (reason.code, reason.detail))
         };
         assert_eq!(sum([95.0, 5.0], Value::Present(36.0)), Ok((second, 46.0)));
         let asleep = sum([1.0, 5.0], Value::Absent(ReasonCode::GatedOrAsleep)).unwrap_err();

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{convert::Infallible, io};
 
-use slmscope_profiles::channel::Sample;
+use slmscope_profiles::channel::{ChannelId, Sample};
 
 use crate::inventory::Inventory;
 use crate::machine::clock::monotonic_ns;
@@ -59,10 +59,17 @@ impl Sampler {
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(inventory: Inventory, sink: Sink) -> io::Result<Self> {
-        Self::with_lanes(inventory.lanes, inventory.worker, sink, DEADLINE)
+        let stated_ns = |channel: ChannelId| inventory.channels.get(usize::from(channel))?.update_ns;
+        let lanes = inventory.lanes.into_iter().map(|lane| Watched::new(lane, stated_ns)).collect();
+        Self::with_lanes(lanes, inventory.worker, sink, DEADLINE)
     }
 
-    fn with_lanes(lanes: Vec<Lane>, worker: WorkerPid, sink: Sink, deadline: Duration) -> io::Result<Self> {
+    fn with_lanes(
+        lanes: Vec<Watched>,
+        worker: WorkerPid,
+        sink: Sink,
+        deadline: Duration,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             pace: AtomicU8::new(0),
             counters_hz: AtomicU32::new(USUAL_HZ),
@@ -70,7 +77,7 @@ impl Sampler {
             stopping: AtomicBool::new(false),
             sink: RwLock::new(Some(sink)),
             deadline,
-            lanes: lanes.into_iter().map(Watched::new).collect(),
+            lanes,
             threads: Mutex::new(Vec::new()),
         });
         let (running, ended) = mpsc::channel();
@@ -173,8 +180,8 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(lane: Lane) -> Self {
-        let seats = lane.sources.into_iter().map(Seat::new).collect();
+    fn new(lane: Lane, stated_ns: impl Fn(ChannelId) -> Option<u64>) -> Self {
+        let seats = lane.sources.into_iter().map(|source| Seat::new(source, &stated_ns)).collect();
         Self { name: lane.name, group: lane.group, seats, newest: AtomicU32::new(0) }
     }
 }

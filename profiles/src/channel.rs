@@ -8,15 +8,18 @@
 //! |---|---|
 //! | gauge | the value itself, at the time of the reading |
 //! | counter | a running total since some origin; only differences mean anything |
-//! | rate | nothing: derived from the counter it names, by [`rate`] |
+//! | rate | nothing: derived from the counter it names, by [`derive::value`] |
+//! | sum | nothing: derived from its parts, the same way |
 
+pub mod derive;
 mod reason;
 mod scope;
 
 use serde::{Deserialize, Serialize};
 
+pub use derive::{difference, rate};
 pub use reason::{Reason, ReasonCode};
-pub use scope::Scope;
+pub use scope::{Coverage, Scope};
 
 /// The channel of what all batteries give together, W, absent while anything else feeds the machine.
 pub const BATTERY_POWER: &str = "power.battery";
@@ -189,8 +192,8 @@ pub struct Channel {
     pub source: String,
     /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
     pub period_ns: Option<u64>,
-    /// Time between two values of the sensor behind it, ns, where that was measured or its maker tells. Reading
-    /// more often than this tells nothing new.
+    /// Time between two values of the sensor behind it, ns: in a catalogue as its maker states it, afterwards as the
+    /// sampler found it ([`Sample::update_ns`]). `None` where it is not known. Reading more often shows nothing new.
     #[serde(default)]
     pub update_ns: Option<u64>,
     /// Why it is unavailable; `None` for every other class.
@@ -200,16 +203,6 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Takes the time between two new values that readings every [`period_ns`](Self::period_ns) or more often
-    /// have shown. A sensor that was new at every reading may be faster than its reader, so what is known of it
-    /// gives way only to one that was seen to be slower.
-    pub fn see_update(&mut self, seen_ns: Option<u64>) {
-        let read_ns = self.period_ns.unwrap_or(0);
-        if self.update_ns.is_none() || seen_ns.is_some_and(|seen| seen > read_ns.saturating_mul(3) / 2) {
-            self.update_ns = seen_ns;
-        }
-    }
-
     /// Whether this is the total of the board, which repeats other channels of the catalogue: whoever adds up
     /// power or energy leaves it out.
     pub fn is_board_total(&self) -> bool {
@@ -252,30 +245,13 @@ pub struct Sample {
     /// How long all values have been what they are, ns; a sensor that is slower than its reader repeats itself.
     #[serde(default)]
     pub age_ns: u64,
-    /// Median time between two new values of the liveliest of its channels, ns; `None` until three changes were
-    /// seen. It cannot be shorter than the time between two readings.
+    /// Time between two values of the fastest of its channels, ns: as stated by the sensor's maker, or the median that
+    /// was seen where nothing is stated or the sensor is slower than that. `None` while neither is known; three
+    /// changes are needed. What was seen cannot be shorter than the time between two readings.
     #[serde(default)]
     pub update_ns: Option<u64>,
     /// Channel and value.
     pub values: Vec<(ChannelId, Value)>,
-}
-
-/// Increase per second of a counter between two readings, with at most one wrap.
-///
-/// `None` if no time passed, or the counter went down and its range is unknown or smaller than the value.
-pub fn rate(older: (u64, f64), newer: (u64, f64), range: Option<f64>) -> Option<f64> {
-    let elapsed_ns = newer.0.checked_sub(older.0).filter(|&ns| ns > 0)?;
-    Some(difference(older.1, newer.1, range)? / (elapsed_ns as f64 / 1e9))
-}
-
-/// Increase of a counter between two readings, with at most one wrap; see [`rate`] for `None`.
-pub fn difference(older: f64, newer: f64, range: Option<f64>) -> Option<f64> {
-    let direct = newer - older;
-    if direct >= 0.0 {
-        return Some(direct);
-    }
-    let wrapped = direct + range?;
-    (wrapped >= 0.0).then_some(wrapped)
 }
 
 /// Turns any name from a driver into the last part of a channel id: other characters than letters,
@@ -292,43 +268,6 @@ pub fn id_part(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_counter_wraps_once_and_never_guesses() {
-        assert_eq!(rate((0, 10.0), (2_000_000_000, 30.0), None), Some(10.0));
-        assert_eq!(rate((0, 95.0), (1_000_000_000, 5.0), Some(100.0)), Some(10.0));
-        assert_eq!(rate((0, 95.0), (1_000_000_000, 5.0), None), None);
-        assert_eq!(rate((5, 1.0), (5, 2.0), None), None);
-        assert_eq!(rate((6, 1.0), (5, 2.0), None), None);
-        assert_eq!(difference(500.0, 5.0, Some(100.0)), None);
-    }
-
-    #[test]
-    fn a_period_that_is_known_gives_way_to_a_longer_one_that_was_seen() {
-        let mut channel = Channel {
-            channel: 0,
-            id: "energy.package-0".to_owned(),
-            quantity: Quantity::Energy,
-            unit: Unit::Joules,
-            scope: Scope::Package,
-            class: Class::Measured,
-            kind: Kind::Counter { range: None },
-            source: String::new(),
-            period_ns: Some(10),
-            update_ns: None,
-            reason: None,
-            remedy: None,
-        };
-        let mut see = |known, seen| {
-            channel.update_ns = known;
-            channel.see_update(seen);
-            channel.update_ns
-        };
-        assert_eq!(see(None, Some(10)), Some(10));
-        assert_eq!(see(Some(1), Some(10)), Some(1), "new at every reading");
-        assert_eq!(see(Some(1), Some(70)), Some(70));
-        assert_eq!(see(Some(1), None), Some(1));
-    }
 
     #[test]
     fn scopes_survive_their_spelling() {

@@ -42,9 +42,10 @@ struct Occupant {
 }
 
 impl Seat {
-    pub(super) fn new(source: Box<dyn Source>) -> Self {
+    /// `stated_ns` returns what makers state of the time between two values of a channel, ns.
+    pub(super) fn new(source: Box<dyn Source>, stated_ns: impl Fn(ChannelId) -> Option<u64>) -> Self {
         let channels = source.channels();
-        let tracks = channels.iter().map(|&channel| Track::new(channel)).collect();
+        let tracks = channels.iter().map(|&channel| Track::new(channel, stated_ns(channel))).collect();
         Self {
             bears_khz: source.bears_khz(),
             channels,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
-use super::{Sampler, Seat, Sink};
+use super::{Sampler, Seat, Sink, Watched};
 use crate::source::{Group, Lane, Pace, Source};
 use crate::sources::load::self_usage::WorkerPid;
 
@@ -73,6 +73,7 @@ fn start(lanes: Vec<Lane>) -> (Sampler, Receiver<Sample>) {
         let _ = sender.lock().unwrap().send(sample.clone());
     });
     let deadline = Duration::from_millis(20);
+    let lanes = lanes.into_iter().map(|lane| Watched::new(lane, |_| None)).collect();
     (Sampler::with_lanes(lanes, WorkerPid::default(), sink, deadline).unwrap(), samples)
 }
 
@@ -152,8 +153,8 @@ fn a_repeated_value_comes_with_its_age() {
 #[test]
 fn only_what_bears_it_is_read_a_thousand_times_a_second_and_only_on_request() {
     let counter = Quick { channel: 1, pace: 0.0, bears_khz: true };
-    let seat = Seat::new(Box::new(counter));
-    let other = Seat::new(quick(2));
+    let seat = Seat::new(Box::new(counter), |_| None);
+    let other = Seat::new(quick(2), |_| None);
     let period_ms = |seat: &Seat, pace, hz| seat.period_ns(Group::Fast, pace, hz) / 1_000_000;
     assert_eq!(period_ms(&seat, Pace::Workload, 1000), 1);
     assert_eq!(period_ms(&seat, Pace::Workload, 100), 10);
@@ -164,7 +165,7 @@ fn only_what_bears_it_is_read_a_thousand_times_a_second_and_only_on_request() {
 
 #[test]
 fn a_source_is_overdue_once() {
-    let seat = Seat::new(quick(0));
+    let seat = Seat::new(quick(0), |_| None);
     assert!(!seat.is_newly_overdue(1_000, 10));
     seat.begin_reading_at(500);
     assert!(!seat.is_newly_overdue(505, 10));

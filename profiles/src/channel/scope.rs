@@ -43,10 +43,52 @@ impl Scope {
         matches!(self, Self::Package | Self::Cores | Self::CpuN(_) | Self::Gpu | Self::GpuN(_))
     }
 
+    /// How much of the machine power of this scope covers; `None` for scopes that power is not reported for.
+    pub fn coverage(&self) -> Option<Coverage> {
+        Some(match self {
+            Self::Battery => Coverage::Battery,
+            Self::BoardInput => Coverage::BoardInput,
+            Self::Platform => Coverage::Platform,
+            Self::Package => Coverage::Package,
+            Self::Dram => Coverage::Dram,
+            Self::Gpu => Coverage::Gpu,
+            Self::Rail(_) => Coverage::Rail,
+            Self::Cores | Self::Machine | Self::CpuN(_) | Self::GpuN(_) | Self::Process | Self::Cgroup => {
+                return None;
+            }
+        })
+    }
+
     /// Whether power of this scope is that of a whole processor or of more than it.
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Package | Self::Platform | Self::BoardInput)
     }
+}
+
+/// How much of a machine a figure of power or energy covers. The order is that in which figures are preferred:
+/// the most comes first.
+///
+/// This is the only place that orders them. What a figure means decides in which cases it is a candidate at all: a
+/// battery covers the machine only while nothing else feeds it, so whoever chooses leaves out one that is not
+/// discharged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Coverage {
+    /// All batteries, while they alone feed the machine: everything, and the losses of its power supply.
+    Battery,
+    /// The board at its input.
+    BoardInput,
+    /// The platform as the firmware sums it.
+    Platform,
+    /// The rails that a board's description lists as all of its inputs. No scope by itself: it is that of a sum.
+    InputRails,
+    /// All packages.
+    Package,
+    /// Memory modules.
+    Dram,
+    /// Graphics processors.
+    Gpu,
+    /// A part of something wider.
+    Rail,
 }
 
 impl fmt::Display for Scope {

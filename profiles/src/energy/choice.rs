@@ -1,8 +1,8 @@
 //! Which sensors the energy of a run is read from.
 //!
-//! The widest scope that was read comes first: a battery that was discharged, the board's input, the platform
-//! as the firmware sums it, the packages. Narrower scopes follow, each with its own figure: what they cover
-//! overlaps differently on each machine, so watts of different scopes are never added. All packages (or
+//! The widest scope that was read comes first, in the order of [`Coverage`](crate::channel::Coverage), a battery
+//! only where it was discharged. Narrower scopes follow, each with its own figure: what they cover overlaps
+//! differently on each machine, so watts of different scopes are never added. All packages (or
 //! memory channels, or graphics processors) of a machine are one scope, and where one of them was not read the
 //! scope has no figure.
 //!
@@ -76,7 +76,7 @@ fn sources<'c>(channels: &'c [Channel], samples: &[Sample]) -> Vec<Vec<&'c Chann
     if scopes.iter().any(|scope| !matches!(scope, Scope::Rail(_))) {
         scopes.retain(|scope| !matches!(scope, Scope::Rail(_)));
     }
-    scopes.sort_by_key(|&scope| (rank(scope), scope));
+    scopes.sort_by_key(|&scope| (scope.coverage(), scope));
     scopes.dedup();
     let of_scope = |scope: &Scope| {
         let all: Vec<&Channel> = all.iter().copied().filter(|channel| channel.scope == *scope).collect();
@@ -96,7 +96,7 @@ fn tells_energy(channel: &Channel) -> bool {
     matches!(channel.quantity, Quantity::Energy | Quantity::Power)
         && matches!(channel.unit, Unit::Joules | Unit::Watts)
         && channel.kind.is_sampled()
-        && rank(&channel.scope).is_some()
+        && channel.scope.coverage().is_some()
         // The board's total repeats what is listed already.
         && !channel.is_board_total()
 }
@@ -123,20 +123,6 @@ fn best_kind<'c>(channels: &[&'c Channel], is_usable: impl Fn(&Channel) -> bool)
         best.truncate(1);
     }
     best
-}
-
-/// Place in the order of scopes; `None` for those that are parts of another.
-fn rank(scope: &Scope) -> Option<u8> {
-    Some(match scope {
-        Scope::Battery => 0,
-        Scope::BoardInput => 1,
-        Scope::Platform => 2,
-        Scope::Package => 3,
-        Scope::Dram => 4,
-        Scope::Gpu => 5,
-        Scope::Rail(_) => 6,
-        _ => return None,
-    })
 }
 
 fn is_battery(group: &[&Channel]) -> bool {

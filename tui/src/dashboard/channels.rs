@@ -2,40 +2,34 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use slmscope_profiles::channel::derive::{self, Cause};
 use slmscope_profiles::channel::{
-    self, Channel, ChannelId, Class, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value,
+    Channel, ChannelId, Class, Coverage, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value,
 };
 
 /// Readings kept of a channel: a minute at 10 Hz.
 const HISTORY: usize = 600;
 /// Channels kept; far more than any machine has.
 const MOST_CHANNELS: usize = 8192;
-/// Counters tick in steps; a rate over less than this shows the steps.
-const RATE_WINDOW_NS: u64 = 1_000_000_000;
-/// A value is stale after so many periods, but not before [`FRESH_NS`].
-const STALE_PERIODS: u64 = 3;
-const FRESH_NS: u64 = 6_000_000_000;
 
 /// One channel and what it has shown.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
-    /// The catalogue's line.
+    /// The catalogue's line, with the time between two values as it was seen.
     pub(super) channel: Channel,
     /// Time of the last reading, ns; `None` before the first.
     pub(super) read_ns: Option<u64>,
     /// Why the last reading had no value.
     pub(super) absent: Option<ReasonCode>,
-    /// CPU time of a reading of its source, ns, and how often that has something new; see [`Sample`].
+    /// CPU time of a reading of its source, ns.
     pub(super) cost_ns: Option<u64>,
-    pub(super) update_ns: Option<u64>,
     /// Time and value, oldest first; `None` is a gap.
     history: VecDeque<(u64, Option<f64>)>,
 }
 
 impl Track {
     fn new(channel: Channel) -> Self {
-        let update_ns = channel.update_ns;
-        Self { channel, read_ns: None, absent: None, cost_ns: None, update_ns, history: VecDeque::new() }
+        Self { channel, read_ns: None, absent: None, cost_ns: None, history: VecDeque::new() }
     }
 
     fn push(&mut self, t_ns: u64, value: Option<f64>) {
@@ -46,15 +40,21 @@ impl Track {
         self.read_ns = Some(t_ns);
     }
 
-    /// Takes a value that was found from other channels.
-    fn find(&mut self, t_ns: u64, value: Result<f64, ReasonCode>) {
+    /// Takes a value that was derived from other channels.
+    fn derived(&mut self, t_ns: u64, value: Result<f64, ReasonCode>) {
         self.push(t_ns, value.ok());
         self.absent = value.err();
     }
 
+    /// Readings, the newest first, as far back as they are kept.
+    fn readings(&self) -> impl Iterator<Item = (u64, Value)> {
+        let absent = Value::Absent(self.absent.unwrap_or(ReasonCode::NeedsTwoReadings));
+        self.history.iter().rev().map(move |&(t_ns, value)| (t_ns, value.map_or(absent, Value::Present)))
+    }
+
     fn see_source(&mut self, sample: &Sample) {
         self.cost_ns = Some(sample.cost_ns).filter(|&ns| ns > 0);
-        self.update_ns = sample.update_ns.or(self.update_ns);
+        self.channel.update_ns = sample.update_ns.or(self.channel.update_ns);
     }
 
     fn gap(&mut self) {
@@ -80,33 +80,7 @@ impl Track {
 
     /// Whether the last reading is older than it should be.
     pub(super) fn is_stale(&self, now_ns: u64) -> bool {
-        let limit =
-            self.channel.period_ns.map_or(FRESH_NS, |ns| ns.saturating_mul(STALE_PERIODS).max(FRESH_NS));
-        self.age_ns(now_ns).is_some_and(|age| age > limit)
-    }
-
-    /// Increase per second over about the last second of this counter, without crossing a gap.
-    fn rate(&self) -> Option<f64> {
-        let Kind::Counter { range } = self.channel.kind else { return None };
-        let &(now, value) = self.history.back()?;
-        let mut older = None;
-        for &(t_ns, value) in self.history.iter().rev().skip(1) {
-            let Some(value) = value else { break };
-            older = Some((t_ns, value));
-            if now.saturating_sub(t_ns) >= RATE_WINDOW_NS {
-                break;
-            }
-        }
-        channel::rate(older?, (now, value?), range).filter(|rate| rate.is_finite())
-    }
-
-    /// What it adds to a sum: its value or, of a counter, its rate. An old reading adds nothing.
-    fn part(&self, now_ns: u64) -> Result<f64, ReasonCode> {
-        if self.is_stale(now_ns) {
-            return Err(ReasonCode::Stale);
-        }
-        let value = if self.channel.kind == Kind::Gauge { self.value() } else { self.rate() };
-        value.ok_or(self.absent.unwrap_or(ReasonCode::NeedsTwoReadings))
+        self.read_ns.is_some_and(|read_ns| derive::is_stale(&self.channel, read_ns, now_ns))
     }
 }
 
@@ -165,36 +139,32 @@ impl Channels {
                 Value::Absent(code) => Some(code),
             };
             track.see_source(sample);
-            let absent = track.absent;
             track.push(sample.t_ns, value.get().filter(|value| value.is_finite()));
-            if let Some(rates) = self.rates.get(&number) {
-                let rate = track.rate().ok_or(absent.unwrap_or(ReasonCode::NeedsTwoReadings));
-                for &at in rates {
-                    if let Some(track) = self.tracks.get_mut(at) {
-                        track.find(sample.t_ns, rate);
-                        track.see_source(sample);
-                    }
+            for &at in self.rates.get(&number).map_or(&[][..], Vec::as_slice) {
+                let rate = self.derive(at, sample.t_ns);
+                if let Some(track) = self.tracks.get_mut(at) {
+                    track.derived(sample.t_ns, rate);
+                    track.see_source(sample);
                 }
             }
             for &at in self.sums.get(&number).map_or(&[][..], Vec::as_slice) {
-                let sum = self.sum(at, sample.t_ns);
+                let sum = self.derive(at, sample.t_ns);
                 if let Some(track) = self.tracks.get_mut(at) {
-                    track.find(sample.t_ns, sum);
+                    track.derived(sample.t_ns, sum);
                 }
             }
         }
     }
 
-    /// The sum at this place, now that its last part was read.
-    fn sum(&self, at: usize, now_ns: u64) -> Result<f64, ReasonCode> {
-        let Some(Kind::Sum { of }) = self.tracks.get(at).map(|track| &track.channel.kind) else {
-            return Err(ReasonCode::Vanished);
+    /// The rate or the sum at this place, now that what it is derived from was read.
+    fn derive(&self, at: usize, now_ns: u64) -> Result<f64, ReasonCode> {
+        let track = self.tracks.get(at).ok_or(Cause::Unknown.code())?;
+        let readings = |number: ChannelId| {
+            let track = self.by_number.get(&number).and_then(|&at| self.tracks.get(at))?;
+            Some((&track.channel, track.readings()))
         };
-        let part = |number| {
-            let track = self.by_number.get(number).and_then(|&at| self.tracks.get(at));
-            track.ok_or(ReasonCode::Vanished)?.part(now_ns)
-        };
-        of.iter().map(part).sum()
+        let derived = derive::value(&track.channel, Some(now_ns), readings);
+        derived.map(|derived| derived.value).map_err(|missing| missing.cause.code())
     }
 
     /// Marks that readings are missing from here on; numbers of the next catalogue are new.
@@ -240,21 +210,23 @@ impl Channels {
     }
 
     /// The power that covers most of the machine: the board's total where there is one, which is chosen and
-    /// named by the probes; else board before package before single rails. A channel whose last reading had no
-    /// value, such as a sum with a card that fell asleep, gives way to one that had. What goes into a battery is no
-    /// power that the machine takes.
+    /// named by the probes; else the first in the order of [`Coverage`]. A
+    /// channel whose last reading had no value, such as a sum with a card that fell asleep, gives way to one that
+    /// had. A battery counts while it is discharged: one that rests or is charged feeds nothing.
     pub(super) fn power(&self) -> Option<&Track> {
-        let rank = |track: &&Track| match track.channel.scope {
-            _ if track.channel.is_board_total() => 0,
-            Scope::BoardInput => 1,
-            Scope::Platform => 2,
-            Scope::Package => 3,
-            Scope::Battery => 4,
-            _ => 5,
+        let is_fed_from_elsewhere = |track: &&Track| {
+            let feeds = |watts: f64| watts > 0.0 || track.channel.scope != Scope::Battery && watts >= 0.0;
+            track.value().is_some_and(|watts| !feeds(watts))
+        };
+        let rank = |track: &&Track| match track.channel.scope.coverage() {
+            _ if track.channel.is_board_total() => (false, None),
+            Some(coverage) => (true, Some(coverage)),
+            // The cores of a package and the like.
+            None => (true, Some(Coverage::Rail)),
         };
         self.available(Quantity::Power)
             .filter(|track| track.channel.unit == Unit::Watts)
-            .filter(|track| track.value().is_none_or(|watts| watts >= 0.0))
+            .filter(|track| !is_fed_from_elsewhere(track))
             .min_by_key(|track| (track.absent.is_some(), rank(track)))
     }
 

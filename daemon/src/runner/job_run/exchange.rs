@@ -130,7 +130,7 @@ impl JobRun<'_> {
         let mut channels = self.shared.hub.channels();
         for state in self.shared.sampler.states() {
             if let Some(channel) = channels.get_mut(usize::from(state.channel)) {
-                channel.see_update(state.update_ns);
+                channel.update_ns = state.update_ns.or(channel.update_ns);
             }
         }
         let now_ns = self.shared.clock.now_ns();

@@ -24,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use slmscope_profiles::channel::{
-    Channel, ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
+    Channel, ChannelId, Class, Coverage, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
 };
 use slmscope_profiles::energy::{cards, kinds};
 
@@ -52,6 +52,7 @@ type Sources = Vec<Box<dyn Source>>;
 struct Choice {
     parts: Vec<ChannelId>,
     scope: Scope,
+    coverage: Coverage,
     /// What the sum leaves out; empty where it leaves nothing out.
     without: &'static str,
 }
@@ -59,9 +60,11 @@ struct Choice {
 impl Choice {
     /// All of these, which are of one scope.
     fn of(parts: &[&Channel]) -> Self {
+        let scope = parts.first().map_or(Scope::BoardInput, |first| first.scope.clone());
         Self {
             parts: parts.iter().map(|part| part.channel).collect(),
-            scope: parts.first().map_or(Scope::BoardInput, |first| first.scope.clone()),
+            coverage: scope.coverage().unwrap_or(Coverage::Rail),
+            scope,
             without: "",
         }
     }
@@ -149,6 +152,8 @@ fn candidates(
     choices.extend(
         pmic.map(|&pmic| Choice { without: "regulators, USB and 5 V consumers", ..Choice::of(&[pmic]) }),
     );
+    // Of one coverage, those that were found first are the better ones.
+    choices.sort_by_key(|choice| choice.coverage);
     choices
 }
 
@@ -206,6 +211,7 @@ fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
     let parts = parts.filter(|parts| !parts.is_empty())?;
     Some(Choice {
         scope: Scope::Rail(board.input_rails.join("+")),
+        coverage: Coverage::InputRails,
         without: "the regulators before these rails",
         ..Choice::of(&parts)
     })
@@ -221,7 +227,8 @@ fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> 
     };
     let without =
         if cards.is_empty() { "board, disks, fans and cards" } else { "board, disks, fans and other cards" };
-    Choice { scope, without, ..Choice::of(&[packages, dram, cards].concat()) }
+    let coverage = Coverage::Package;
+    Choice { scope, coverage, without, ..Choice::of(&[packages, dram, cards].concat()) }
 }
 
 /// What stands in the way of a figure for the board, and where.

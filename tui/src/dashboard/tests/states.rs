@@ -133,6 +133,49 @@ fn rates_come_from_counters() {
     assert_eq!(power, Some(12.5));
 }
 
+/// The doctor's tests have the same readings and the same answers.
+#[test]
+fn a_busy_cpu_is_not_shown_as_101_percent() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(Channel {
+        kind: Kind::Counter { range: None },
+        ..channel(7, "cpu.machine.time", Quantity::Cpu, Unit::Seconds, Scope::Machine)
+    });
+    channels.push(Channel {
+        kind: Kind::Rate { of: 7 },
+        ..channel(8, "cpu.machine", Quantity::Cpu, Unit::Ratio, Scope::Machine)
+    });
+    frame(&mut state, Frame::Catalogue { channels });
+    for (t_ns, seconds) in [(20_000_000_000, 5.0), (20_250_000_000, 5.253)] {
+        let sample = Sample { t_ns, values: vec![(7, Value::Present(seconds))], ..Sample::default() };
+        frame(&mut state, Frame::Sample(sample));
+    }
+    assert_eq!(state.shown().channels.by_id("cpu.machine").unwrap().value(), Some(1.0));
+}
+
+/// The doctor's tests have the same readings and the same answers.
+#[test]
+fn an_energy_counter_that_did_not_move_is_shown_as_stale_and_not_as_0_watts() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(Channel {
+        kind: Kind::Counter { range: None },
+        ..channel(7, "energy.dram", Quantity::Energy, Unit::Joules, Scope::Dram)
+    });
+    channels.push(Channel {
+        kind: Kind::Rate { of: 7 },
+        ..channel(8, "power.dram", Quantity::Power, Unit::Watts, Scope::Dram)
+    });
+    frame(&mut state, Frame::Catalogue { channels });
+    for t_ns in [20_000_000_000, 20_250_000_000] {
+        let sample = Sample { t_ns, values: vec![(7, Value::Present(7.0))], ..Sample::default() };
+        frame(&mut state, Frame::Sample(sample));
+    }
+    let dram = state.shown().channels.by_id("power.dram").unwrap();
+    assert_eq!((dram.value(), dram.absent), (None, Some(ReasonCode::Stale)));
+}
+
 #[test]
 fn the_total_of_the_board_is_the_power_that_is_shown() {
     let mut state = busy();
@@ -146,7 +189,7 @@ fn the_total_of_the_board_is_the_power_that_is_shown() {
     frame(&mut state, Record::Sample(next));
     let power = state.shown().channels.power().unwrap();
     assert_eq!((power.channel.id.as_str(), power.value()), ("power.board", Some(21.0)));
-    assert_eq!((power.cost_ns, power.update_ns), (Some(4_200), Some(70_000_000)));
+    assert_eq!((power.cost_ns, power.channel.update_ns), (Some(4_200), Some(70_000_000)));
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
     };
     let scope = &channel.scope;
     let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
-    if let Some(update_ns) = track.update_ns {
+    if let Some(update_ns) = track.channel.update_ns {
         facts = format!("{facts}, new every {}", display::duration(update_ns));
     }
     if let Some(cost_ns) = track.cost_ns {
