@@ -8,7 +8,23 @@ use slmscope_profiles::channel::{
 
 use crate::source::{Group, Pace};
 
-/// What a source says about a channel that it will read.
+/// What a channel is read through, as far as code has to know it: how a permission is given, how a value is tried.
+/// What a person is shown is [`Channel::source`], which no code compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Interface {
+    /// One file, relative to the root.
+    File(String),
+    /// Performance counters of the kernel.
+    PerformanceCounter,
+    /// The management controller of a server.
+    ManagementController,
+    /// The mailbox of the Raspberry Pi's firmware.
+    FirmwareMailbox,
+    /// Several files, a library, a system call, nothing at all.
+    Other,
+}
+
+/// A channel that a source will read.
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) quantity: Quantity,
@@ -23,6 +39,8 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct Catalogue {
     channels: Vec<Channel>,
+    /// Of each channel.
+    interfaces: Vec<Interface>,
     ids: HashSet<String>,
 }
 
@@ -69,6 +87,18 @@ impl Catalogue {
         }
     }
 
+    /// Notes what the channel is read through. It is [`Interface::Other`] otherwise.
+    pub(crate) fn set_interface(&mut self, channel: ChannelId, interface: Interface) {
+        if let Some(known) = self.interfaces.get_mut(usize::from(channel)) {
+            *known = interface;
+        }
+    }
+
+    /// What the channel is read through.
+    pub(crate) fn interface(&self, channel: ChannelId) -> &Interface {
+        self.interfaces.get(usize::from(channel)).unwrap_or(&Interface::Other)
+    }
+
     /// Adds the rate of a counter that is in the catalogue: same scope and source, other name and unit.
     /// It is derived, or modelled where the counter is.
     pub(crate) fn rate(&mut self, id: &str, of: ChannelId, quantity: Quantity, unit: Unit) {
@@ -111,7 +141,7 @@ impl Catalogue {
         (id, quantity, unit, scope): (&str, Quantity, Unit, Scope),
         source: &str,
         reason: Reason,
-    ) {
+    ) -> ChannelId {
         self.push(Channel {
             channel: 0,
             id: id.to_owned(),
@@ -125,7 +155,7 @@ impl Catalogue {
             update_ns: None,
             reason: Some(reason),
             remedy: None,
-        });
+        })
     }
 
     /// Whether the family has a channel, available or not.
@@ -150,7 +180,13 @@ impl Catalogue {
 
     /// Whether the channel of this id is read from a performance counter.
     pub(crate) fn is_perf(&self, id: &str) -> bool {
-        self.channels.iter().any(|channel| channel.id == id && channel.source.starts_with("perf "))
+        let mut named = self.channels.iter().filter(|channel| channel.id == id);
+        named.any(|channel| *self.interface(channel.channel) == Interface::PerformanceCounter)
+    }
+
+    /// All channels with what they are read through.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = (&mut Channel, &Interface)> {
+        self.channels.iter_mut().zip(&self.interfaces)
     }
 
     /// The catalogue; ids are indices.
@@ -189,6 +225,7 @@ impl Catalogue {
             repeat += 1;
         }
         self.channels.push(channel);
+        self.interfaces.push(Interface::Other);
         index
     }
 }

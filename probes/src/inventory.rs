@@ -102,9 +102,8 @@ pub fn discover(root: &Root) -> Inventory {
         .filter(|(.., sources)| !sources.is_empty())
         .map(|(name, group, sources)| Lane { name, group, sources })
         .collect();
-    let mut channels = catalogue.finish();
-    remedy::complete(&mut channels, root, &Reader::own(root));
-    Inventory { channels, board: board::describe(root, profile), lanes, worker }
+    remedy::complete(&mut catalogue, root, &Reader::own(root));
+    Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
 }
 
 /// Sensors behind a driver that may hang, each for itself.

@@ -6,18 +6,22 @@
 
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
 
+use crate::catalogue::{Catalogue, Interface};
 use crate::machine::reader::{Reader, SERVICE};
 use crate::machine::root::Root;
 use crate::machine::system::{Family, System, Vendor};
 
 /// Sets the remedies of all channels that are unavailable, for `reader` to have them.
-pub(crate) fn complete(channels: &mut [Channel], root: &Root, reader: &Reader) {
+pub(crate) fn complete(catalogue: &mut Catalogue, root: &Root, reader: &Reader) {
     let system = System::of(root);
     let nvidia = has_nvidia_card(root);
-    for channel in channels.iter_mut().filter(|channel| channel.class == Class::Unavailable) {
+    for (channel, interface) in catalogue.rows_mut() {
+        if channel.class != Class::Unavailable {
+            continue;
+        }
         let Some(code) = channel.reason.as_ref().map(|reason| reason.code) else { continue };
         let remedy = match code {
-            ReasonCode::Permission => permission(&channel.source, &system, reader),
+            ReasonCode::Permission => permission(interface, &system, reader),
             // A kernel that was booted without it shows no files, or files that cannot be read.
             ReasonCode::NoSuchInterface | ReasonCode::NotSupported
                 if channel.quantity == Quantity::Pressure =>
@@ -32,18 +36,18 @@ pub(crate) fn complete(channels: &mut [Channel], root: &Root, reader: &Reader) {
     }
 }
 
-fn permission(source: &str, system: &System, reader: &Reader) -> Option<String> {
+fn permission(interface: &Interface, system: &System, reader: &Reader) -> Option<String> {
     let group = &reader.group;
-    Some(match source {
-        _ if source.contains("/powercap/") => rapl(system, group),
-        _ if source.starts_with("perf ") || source.contains("/event_source/") => counters(system, reader),
-        _ if source.starts_with("/dev/ipmi") => controller(system, group),
-        _ if source.starts_with("/dev/vcio") => mailbox(system, reader),
-        _ if source.contains("/sys/kernel/debug") => format!(
+    Some(match interface {
+        Interface::File(path) if path.starts_with("sys/class/powercap/") => rapl(system, group),
+        Interface::PerformanceCounter => counters(system, reader),
+        Interface::ManagementController => controller(system, group),
+        Interface::FirmwareMailbox => mailbox(system, reader),
+        Interface::File(path) if path.starts_with("sys/kernel/debug/") => format!(
             "sudo chgrp {group} /sys/kernel/debug && sudo chmod 0750 /sys/kernel/debug (until the next boot; \
              whoever is in that group then sees all of debugfs)"
         ),
-        _ => return None,
+        Interface::File(_) | Interface::Other => return None,
     })
 }
 

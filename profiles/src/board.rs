@@ -29,12 +29,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Scope;
 
-const FILES: [&str; 5] = [
-    include_str!("../boards/jetson.toml"),
-    include_str!("../boards/raspberry-pi.toml"),
-    include_str!("../boards/rockchip.toml"),
-    include_str!("../boards/qualcomm.toml"),
-    include_str!("../boards/pc.toml"),
+/// The shipped files, with their names.
+const FILES: [(&str, &str); 5] = [
+    ("jetson", include_str!("../boards/jetson.toml")),
+    ("raspberry-pi", include_str!("../boards/raspberry-pi.toml")),
+    ("rockchip", include_str!("../boards/rockchip.toml")),
+    ("qualcomm", include_str!("../boards/qualcomm.toml")),
+    ("pc", include_str!("../boards/pc.toml")),
 ];
 
 /// One board, as its file describes it.
@@ -137,9 +138,15 @@ pub fn recognise(compatible: &[String], product: Option<&str>) -> Option<&'stati
 }
 
 /// All boards, in the order in which they are tried.
+///
+/// # Panics
+/// If a shipped file is broken, which a test of this module rules out.
 pub fn boards() -> &'static [BoardProfile] {
     static BOARDS: OnceLock<Vec<BoardProfile>> = OnceLock::new();
-    BOARDS.get_or_init(|| FILES.iter().flat_map(|text| parse(text).unwrap_or_default()).collect())
+    let shipped = |(name, text): &(&str, &str)| {
+        parse(text).unwrap_or_else(|error| panic!("profiles/boards/{name}.toml: {error}"))
+    };
+    BOARDS.get_or_init(|| FILES.iter().flat_map(shipped).collect())
 }
 
 /// The tables of one file.
@@ -160,9 +167,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_parses_and_every_board_can_be_recognised_by_itself() {
+    fn every_shipped_file_parses_and_every_board_can_be_recognised_by_itself() {
         let mut ids = Vec::new();
-        for text in FILES {
+        for (_, text) in FILES {
             for board in parse(text).unwrap() {
                 assert!(!board.compatible.is_empty() || !board.dmi.is_empty(), "{}", board.id);
                 let product = board.dmi.first().map(String::as_str);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalogue::{Catalogue, missing};
+use crate::catalogue::missing;
 use crate::tests::Board;
 use slmscope_profiles::channel::{Reason, Scope, Unit};
 
@@ -15,16 +15,17 @@ fn remedies(files: &[(&str, &str)]) -> [Option<String>; 4] {
     let board = Board::new(files);
     let mut catalogue = Catalogue::default();
     let mut absent = |id: &str, quantity, source: &str, reason| {
-        catalogue.absent((id, quantity, Unit::Count, Scope::Machine), source, reason);
+        catalogue.absent((id, quantity, Unit::Count, Scope::Machine), source, reason)
     };
     absent("energy.package", Quantity::Energy, "/sys/class/powercap", missing("none"));
     let denied = Reason::new(ReasonCode::Permission, "no");
-    absent("energy.psys", Quantity::Energy, "/sys/class/powercap/intel-rapl:1/energy_uj", denied);
+    let zone = "sys/class/powercap/intel-rapl:1/energy_uj";
+    let psys = absent("energy.psys", Quantity::Energy, "", denied);
     absent("psi.cpu.some", Quantity::Pressure, "/proc/pressure/cpu", missing("no such file"));
     absent("gpu0.busy", Quantity::Gpu, "libnvidia-ml.so.1", missing("no driver"));
-    let mut channels = catalogue.finish();
-    complete(&mut channels, &board.root(), &reader(false));
-    let mut remedies = channels.into_iter().map(|channel| channel.remedy);
+    catalogue.set_interface(psys, Interface::File(zone.to_owned()));
+    complete(&mut catalogue, &board.root(), &reader(false));
+    let mut remedies = catalogue.finish().into_iter().map(|channel| channel.remedy);
     std::array::from_fn(|_| remedies.next().unwrap())
 }
 
@@ -71,28 +72,26 @@ fn where_the_configuration_decides_it_is_named_and_no_command() {
     assert!(pressure.contains("boot.kernelParams") && gpu.contains("nvidia"), "{pressure} {gpu}");
 }
 
-/// Sources that a user may not read.
-const LOCKED: [&str; 4] =
-    ["perf cache-misses", "/sys/bus/event_source/devices/amd_umc_0", "/dev/vcio", "/dev/ipmi0"];
-
-fn permissions(system: &str, is_service: bool) -> [String; 4] {
+/// The remedies of what a user may not read: counters, the firmware's mailbox, the management controller.
+fn permissions(system: &str, is_service: bool) -> [String; 3] {
     let board = Board::new(&[("etc/os-release", system)]);
     let mut catalogue = Catalogue::default();
-    for source in LOCKED {
+    for interface in
+        [Interface::PerformanceCounter, Interface::FirmwareMailbox, Interface::ManagementController]
+    {
         let denied = Reason::new(ReasonCode::Permission, "no");
-        catalogue.absent(("x", Quantity::Power, Unit::Count, Scope::Machine), source, denied);
+        let channel = catalogue.absent(("x", Quantity::Power, Unit::Count, Scope::Machine), "", denied);
+        catalogue.set_interface(channel, interface);
     }
-    let mut channels = catalogue.finish();
-    complete(&mut channels, &board.root(), &reader(is_service));
-    let mut remedies = channels.into_iter().map(|channel| channel.remedy.unwrap());
+    complete(&mut catalogue, &board.root(), &reader(is_service));
+    let mut remedies = catalogue.finish().into_iter().map(|channel| channel.remedy.unwrap());
     std::array::from_fn(|_| remedies.next().unwrap())
 }
 
 /// The unit allows no capability and forbids gaining one, so with `setcap` it would not start any more.
 #[test]
 fn the_service_is_helped_by_its_unit_and_a_person_s_program_by_its_file() {
-    let [misses, memory, mailbox, controller] = permissions("ID=debian\n", true);
-    assert_eq!(misses, memory);
+    let [misses, mailbox, controller] = permissions("ID=debian\n", true);
     assert!(!misses.contains("setcap"), "{misses}");
     for word in
         ["slmscoped.service.d/", "AmbientCapabilities=CAP_PERFMON", "CapabilityBoundingSet=CAP_PERFMON"]
@@ -102,7 +101,7 @@ fn the_service_is_helped_by_its_unit_and_a_person_s_program_by_its_file() {
     assert_eq!(mailbox, "sudo usermod -aG video slmscope && sudo systemctl restart slmscoped.service");
     assert!(controller.contains("GROUP=\"slmscope\""), "{controller}");
 
-    let [misses, _, mailbox, controller] = permissions("ID=debian\n", false);
+    let [misses, mailbox, controller] = permissions("ID=debian\n", false);
     assert!(misses.contains("sudo setcap cap_perfmon+ep '/opt/slm scope'"), "{misses}");
     assert!(misses.contains("| sudo tee /etc/sysctl.d/70-slmscope.conf"), "it lasts: {misses}");
     assert_eq!(mailbox, "sudo usermod -aG video clara, then log in again");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Value};
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::root::{Handle, Root};
 use crate::source::Source;
 
@@ -302,11 +302,13 @@ pub(crate) fn enter(
                 Kind::Gauge => catalogue.gauge(entry),
                 Kind::Counter(range) => catalogue.counter(entry, range),
             };
+            catalogue.set_interface(channel, Interface::File(path.to_owned()));
             Some(Slot::new(vec![channel], formula(input), limits).behind(gate.cloned()))
         }
         Err(reason) => {
             let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
-            catalogue.absent(channel, &source, reason);
+            let channel = catalogue.absent(channel, &source, reason);
+            catalogue.set_interface(channel, Interface::File(path.to_owned()));
             None
         }
     }

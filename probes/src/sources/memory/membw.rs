@@ -11,7 +11,7 @@
 
 use slmscope_profiles::channel::{Quantity, Reason, ReasonCode, Scope, Unit};
 
-use crate::catalogue::{Catalogue, missing};
+use crate::catalogue::{Catalogue, Interface, missing};
 use crate::machine::root::Root;
 use crate::source::Source;
 use crate::sources::load::self_usage::WorkerPid;
@@ -43,9 +43,11 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
     traffic.files.extend(resctrl::discover(root, catalogue));
     traffic.files.extend(soc::discover(root, catalogue));
     if !catalogue.has_id("membw.dram") {
+        let interface = if refused.is_some() { Interface::PerformanceCounter } else { Interface::Other };
         let (source, reason) = refused.unwrap_or_else(|| (String::new(), missing("nothing counts it")));
         let channel = ("membw.dram", Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Dram);
-        catalogue.absent(channel, &source, reason);
+        let channel = catalogue.absent(channel, &source, reason);
+        catalogue.set_interface(channel, interface);
     }
     traffic.counters.extend(perf::misses::discover(root, catalogue, worker));
     traffic

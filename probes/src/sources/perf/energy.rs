@@ -9,7 +9,7 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, Scope, Unit, Value}
 
 use super::pmu::{Pmu, names};
 use super::{Group, Target, Total};
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::root::Root;
 use crate::machine::topology;
 use crate::sources::power::powercap::UPDATE_NS;
@@ -76,6 +76,7 @@ impl PerfEnergy {
                     group: crate::source::Group::Fast,
                 };
                 let channel = catalogue.counter(entry, None);
+                catalogue.set_interface(channel, Interface::PerformanceCounter);
                 if scope != Scope::Platform {
                     catalogue.set_update(channel, UPDATE_NS);
                 }

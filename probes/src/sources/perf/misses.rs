@@ -12,7 +12,7 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, 
 
 use super::pmu::{Pmu, names};
 use super::{Event, Group, Target, Total, refusal};
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::proc_dir::Numbered;
 use crate::machine::root::Root;
 use crate::source::{Pace, Source};
@@ -39,7 +39,8 @@ pub(crate) fn discover(
     let id = "membw.worker";
     let mut absent = |reason| {
         let channel = (id, Quantity::MemoryBandwidth, Unit::BytesPerSecond, Scope::Process);
-        catalogue.absent(channel, SOURCE, reason);
+        let channel = catalogue.absent(channel, SOURCE, reason);
+        catalogue.set_interface(channel, Interface::PerformanceCounter);
     };
     if !root.is_live() {
         absent(crate::catalogue::missing("a captured tree runs no process of ours"));

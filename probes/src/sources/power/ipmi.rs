@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsRawFd;
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value};
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 use crate::sources::power::total::NODE_POWER;
@@ -86,7 +86,8 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
                 _ => ReasonCode::ReadError,
             };
             let reason = slmscope_profiles::channel::Reason::new(code, format!("{path}: {error}"));
-            catalogue.absent(channel, path, reason);
+            let channel = catalogue.absent(channel, path, reason);
+            catalogue.set_interface(channel, Interface::ManagementController);
             return None;
         }
     };

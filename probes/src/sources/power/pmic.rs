@@ -11,7 +11,7 @@ use slmscope_profiles::channel::{
     ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
 };
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::board::compatible;
 use crate::machine::deadline;
 use crate::machine::root::Root;
@@ -77,7 +77,8 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
         }
         Err(reason) => {
             let channel = (PMIC_POWER, Quantity::Power, Unit::Watts, Scope::Rail("pmic".to_owned()));
-            catalogue.absent(channel, DEVICE, reason);
+            let channel = catalogue.absent(channel, DEVICE, reason);
+            catalogue.set_interface(channel, Interface::FirmwareMailbox);
             None
         }
     }

@@ -13,7 +13,7 @@ use slmscope_profiles::channel::{
     ChannelId, Class, Kind, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
 };
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::root::{Handle, Root};
 use crate::source::{Group, Source};
 use crate::sources::files::integer;
@@ -111,13 +111,14 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
         _ => Scope::Rail(label),
     };
     let range_uj = root.integer(&format!("{path}/max_energy_range_uj")).ok().filter(|&range| range > 0);
-    let source = format!("/{path}/energy_uj");
+    let file = format!("{path}/energy_uj");
+    let source = format!("/{file}");
     let power = id.replacen("energy.", "power.", 1);
     let opened = if kind == "core" && is_amd(root, range_uj) {
         let detail = "AMD counts the energy of each core apart; this file shows one of them";
         Err(Reason::new(ReasonCode::NotSupported, detail))
     } else {
-        root.open(&format!("{path}/energy_uj"))
+        root.open(&file)
     };
     match opened {
         Ok(handle) => {
@@ -136,13 +137,17 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
             if is_register {
                 catalogue.set_update(channel, UPDATE_NS);
             }
+            catalogue.set_interface(channel, Interface::File(file));
             catalogue.rate(&power, channel, Quantity::Power, Unit::Watts);
             Some(Zone { channel, handle, range_uj, last_uj: None, changed: Instant::now() })
         }
         Err(reason) => {
             let energy = (id.as_str(), Quantity::Energy, Unit::Joules, scope.clone());
-            catalogue.absent(energy, &source, reason.clone());
-            catalogue.absent((&power, Quantity::Power, Unit::Watts, scope), &source, reason);
+            let power = (power.as_str(), Quantity::Power, Unit::Watts, scope);
+            for channel in [energy, power] {
+                let channel = catalogue.absent(channel, &source, reason.clone());
+                catalogue.set_interface(channel, Interface::File(file.clone()));
+            }
             None
         }
     }

@@ -28,7 +28,7 @@ use slmscope_profiles::channel::{
 };
 use slmscope_profiles::energy::{cards, kinds};
 
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::board::Profile;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
@@ -79,11 +79,9 @@ pub(crate) fn discover(
     discharging: Option<ChannelId>,
     lists: &mut [&mut Sources],
 ) {
-    let works = |channel: &Channel| works(root, lists, channel);
+    let works = |channel: &Channel| works(root, lists, channel, catalogue.interface(channel.channel));
     let Some(choice) = candidates(catalogue.channels(), board, discharging, works).into_iter().next() else {
-        let (source, reason) = why_none(catalogue.channels());
-        let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
-        return catalogue.absent(channel, &source, reason);
+        return enter_none(catalogue);
     };
     let is_part = |channels: Vec<ChannelId>| channels.iter().any(|it| choice.parts.contains(it));
     let reads_all = |list: &Sources| {
@@ -172,11 +170,11 @@ fn is_card(channel: &Channel) -> bool {
 
 /// Whether what the channel says can be true. Some meters have no sensor and answer all ones, and the platform
 /// counter of some servers stays at zero.
-fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel) -> bool {
+fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: &Interface) -> bool {
     if !is_meter(channel) && !is_psys(channel) {
         return true;
     }
-    let Some(path) = channel.source.strip_prefix('/') else {
+    let Interface::File(path) = interface else {
         return counts(channel.channel, lists, || thread::sleep(BETWEEN));
     };
     root.in_time(path, Root::integer)
@@ -231,8 +229,19 @@ fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> 
     Choice { scope, coverage, without, ..Choice::of(&[packages, dram, cards].concat()) }
 }
 
-/// What stands in the way of a figure for the board, and where.
-fn why_none(channels: &[Channel]) -> (String, Reason) {
+/// Enters that there is no figure for the board, and what stands in the way of one.
+fn enter_none(catalogue: &mut Catalogue) {
+    let (locked, reason) = why_none(catalogue.channels());
+    let source =
+        locked.and_then(|locked| catalogue.get(locked)).map_or(String::new(), |it| it.source.clone());
+    let interface = locked.map_or(Interface::Other, |locked| catalogue.interface(locked).clone());
+    let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
+    let channel = catalogue.absent(channel, &source, reason);
+    catalogue.set_interface(channel, interface);
+}
+
+/// What stands in the way of a figure for the board, and the channel that would give it if it may not be read.
+fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
     let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
     let locked = channels
         .iter()
@@ -240,7 +249,7 @@ fn why_none(channels: &[Channel]) -> (String, Reason) {
         .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
     if let Some(channel) = locked {
         let detail = format!("{} would tell it, but this user may not read it", channel.id);
-        return (channel.source.clone(), Reason::new(ReasonCode::Permission, detail));
+        return (Some(channel.channel), Reason::new(ReasonCode::Permission, detail));
     }
     let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
     let tell = batteries().filter(|battery| battery.reason.is_none()).count();
@@ -251,7 +260,7 @@ fn why_none(channels: &[Channel]) -> (String, Reason) {
     } else {
         "no sensor of what the machine draws; its battery tells while it discharges"
     };
-    (String::new(), Reason::new(ReasonCode::NoSuchInterface, detail))
+    (None, Reason::new(ReasonCode::NoSuchInterface, detail))
 }
 
 /// The first source, the names of all parts, and what they leave out.

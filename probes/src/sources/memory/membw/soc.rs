@@ -10,7 +10,7 @@
 
 use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
-use crate::catalogue::{Catalogue, Entry, missing};
+use crate::catalogue::{Catalogue, Entry, Interface, missing};
 use crate::machine::board::compatible;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
@@ -69,7 +69,8 @@ fn tegra(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
         }
         Err((path, reason)) => {
             let channel = ("membw.emc.busy", Quantity::MemoryBandwidth, Unit::Ratio, Scope::Dram);
-            catalogue.absent(channel, &format!("/{path}"), reason);
+            let channel = catalogue.absent(channel, &format!("/{path}"), reason);
+            catalogue.set_interface(channel, Interface::File(path.to_owned()));
         }
     }
     slots
