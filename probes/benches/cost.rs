@@ -5,7 +5,7 @@
 //! - Energy counters at 1 kHz: at most 2 % of a core on an idle machine.
 //!
 //! The last two read files of a folder (RAPL and cpufreq of a small server), because not every machine has
-//! such; the kernel's own work behind a real one comes on top: about 1 µs for a RAPL register. Beside each stands
+//! such; the kernel's own work behind a real one comes on top: about 1 µs for a RAPL register. Beside each is
 //! what a thread costs here that parks as often and reads nothing: on a virtual machine that is most of it, or more.
 //! Both take turns, a stretch each, and the medians count, so that a busy host spoils neither.
 

@@ -1,9 +1,9 @@
-//! A capture of a machine: a tar archive of the files that the probes read there, for somebody else to look at.
+//! A capture of a machine: a tar archive of the files that the probes read there, to be examined elsewhere.
 //!
 //! The archive keeps the shape of the tree, links included, so that it can be read in place of the machine.
 //! What identifies the machine or its users is replaced (`redact`). Nothing of single processes is in it.
-//! Files that could not be read are empty in it; a list at its top says how each failed, and they fail alike
-//! where the capture is read.
+//! Files that could not be read are empty in it; a list at its top states how each failed, and they fail the
+//! same way where the capture is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -151,7 +151,7 @@ fn failure(root: &Root, path: &str) -> Option<Failure> {
     root.in_time(path, |root, path| Ok(root.failure(path))).unwrap_or(Some(late))
 }
 
-/// Processes and devices are nobody else's business.
+/// Processes and devices are left out: they are private.
 fn is_wanted(path: &str) -> bool {
     let of_process = path.strip_prefix("proc/").is_some_and(|rest| {
         rest.starts_with("self")

@@ -80,7 +80,7 @@ impl Catalogue {
         }
     }
 
-    /// Notes how often the sensor makes a value, where its maker tells.
+    /// Records how often the sensor makes a value, where its maker states it.
     pub(crate) fn set_update(&mut self, channel: ChannelId, update_ns: u64) {
         if let Some(channel) = self.channels.get_mut(usize::from(channel)) {
             channel.update_ns = Some(update_ns);
@@ -109,7 +109,7 @@ impl Catalogue {
         self.push(channel);
     }
 
-    /// Adds the sum of channels that are in the catalogue, the slowest last. It is derived, and told as often as
+    /// Adds the sum of channels that are in the catalogue, the slowest last. It is derived, and new as often as
     /// the last.
     pub(crate) fn sum(
         &mut self,
@@ -135,7 +135,7 @@ impl Catalogue {
         });
     }
 
-    /// Adds a channel that has no value here. `source` names what was looked for.
+    /// Adds a channel that has no value here. `source` names what was searched for.
     pub(crate) fn absent(
         &mut self,
         (id, quantity, unit, scope): (&str, Quantity, Unit, Scope),

@@ -1,6 +1,6 @@
 //! The report on every channel: one reading, or two where a difference is needed.
 //!
-//! Between the two, sources that cost little are read on, to see how often they have something new to say.
+//! Between the two, cheap sources are read repeatedly, to see how often they have a new value.
 
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -40,8 +40,8 @@ struct Seen {
     update_ns: Option<u64>,
 }
 
-/// What a source's thread tells of one round.
-struct Told {
+/// What a source's thread reports of one round.
+struct Round {
     t_ns: u64,
     cost_ns: u64,
     values: Vec<(ChannelId, Value)>,
@@ -79,15 +79,15 @@ fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
     }
     drop(sender);
     let mut seen = vec![Seen::default(); channels];
-    while let Ok(told) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        for (channel, value) in told.values {
+    while let Ok(round) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        for (channel, value) in round.values {
             if let Some(seen) = seen.get_mut(usize::from(channel)) {
-                seen.readings.push((told.t_ns, value));
+                seen.readings.push((round.t_ns, value));
                 // The second reading costs what all later ones do.
-                seen.cost_ns = Some(told.cost_ns);
+                seen.cost_ns = Some(round.cost_ns);
             }
         }
-        for (channel, period_ns) in told.periods {
+        for (channel, period_ns) in round.periods {
             if let Some(seen) = seen.get_mut(usize::from(channel)) {
                 seen.update_ns = Some(period_ns);
             }
@@ -96,7 +96,7 @@ fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
     seen
 }
 
-fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Told>) {
+fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Round>) {
     source.set_pace(Pace::Workload);
     let mut tracks: Vec<Track> =
         source.channels().into_iter().map(|channel| Track::new(channel, None)).collect();
@@ -109,7 +109,7 @@ fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Told>) {
         let (t_ns, cost_ns) = (monotonic_ns(), thread_cpu_ns().saturating_sub(cpu));
         let is_cheap = started.elapsed() <= CHEAP;
         let periods = tracks.iter().filter_map(|track| Some((track.channel, track.update_ns()?))).collect();
-        if sender.send(Told { t_ns, cost_ns, values, periods }).is_err() {
+        if sender.send(Round { t_ns, cost_ns, values, periods }).is_err() {
             return;
         }
         if is_cheap && round + 1 < rounds {
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// The clock of the readings is one that nobody sets; a share stays one even if it were.
+    /// The clock of the readings is never set; a share would stay at most one even if it were.
     #[test]
     fn a_clock_that_steps_makes_no_wild_share() {
         let mut busy = channel(0, Unit::Seconds, Kind::Counter { range: None });

@@ -1,4 +1,4 @@
-//! Readings that tell whether a machine is fit to measure on: taken before and after a run.
+//! Readings that show whether a machine is fit to measure on: taken before and after a run.
 //!
 //! These are the bare readings; what they mean for a run is judged elsewhere.
 
@@ -17,7 +17,7 @@ use crate::sources::load::pressure;
 use crate::sources::memory::meminfo;
 use crate::sources::sensors::thermal;
 
-/// The state of the machine at one moment. `None` where it does not tell.
+/// The state of the machine at one moment. `None` where it does not report a value.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Readings {
     /// The different frequency governors in use, sorted; empty without cpufreq.

@@ -30,8 +30,8 @@ pub struct Inventory {
     pub(crate) worker: WorkerPid,
 }
 
-/// Finds every channel of the machine or tree. Each family has at least one row, if only to say why it is
-/// empty. Sensors that may hang are opened; where a value is needed to know what is there, it is waited for no
+/// Finds every channel of the machine or tree. Each family has at least one row, if only with the reason why it
+/// is empty. Sensors that may hang are opened; where a value is needed to know what is there, it is waited for no
 /// longer than half a second, and for NVIDIA's library no longer than 1.2 s.
 pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
@@ -117,7 +117,7 @@ fn boxed(source: impl Source + 'static) -> Box<dyn Source> {
 
 type Optional = Option<Box<dyn Source>>;
 
-/// Graphics processors of all kinds. What the NVIDIA library says counts only where nothing else was found.
+/// Graphics processors of all kinds. That the NVIDIA library is missing is reported only where nothing else was found.
 fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards) {
     // The library starts on Tegra too, and then supports nothing.
     let nvidia = if cards::has_tegra_load(root) {
@@ -144,7 +144,7 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards
 }
 
 /// Adds a row for each family that has none yet, and for what a family is asked about first: the processor's
-/// temperature, and what it or the board draws. A drive's or a card's sensor does not stand in for these.
+/// temperature, and what it or the board draws. A drive's or a card's sensor does not replace these.
 fn fill(catalogue: &mut Catalogue) {
     use Quantity::{Energy, Fan, Power, Temperature};
     let has = |wanted: &dyn Fn(&Channel) -> bool| catalogue.channels().iter().any(wanted);
@@ -157,13 +157,13 @@ fn fill(catalogue: &mut Catalogue) {
         let is_card = matches!(channel.scope, Scope::Gpu | Scope::GpuN(_));
         channel.quantity == Temperature && channel.scope.computes() && !is_card
     };
-    let no_heat = !has(&is_cpu);
+    let no_temperature = !has(&is_cpu);
     if no_energy {
         let channel = ("energy.package", Energy, Unit::Joules, Scope::Package);
         let reason = missing("no RAPL zone and no energy counter of a processor or the board in hwmon");
         catalogue.absent(channel, "/sys/class/powercap", reason);
     }
-    if no_heat {
+    if no_temperature {
         let channel = ("temp.cpu", Temperature, Unit::Celsius, Scope::Package);
         let reason = missing("no thermal zone and no hwmon temperature of a processor");
         catalogue.absent(channel, "/sys/class/thermal", reason);

@@ -1,5 +1,5 @@
-//! What a machine says about CPU time, clocks, memory, power, heat and accelerators, and why the rest is
-//! silent.
+//! What a machine reports about CPU time, clocks, memory, power, temperatures and accelerators, and why the rest is
+//! absent.
 //!
 //! ```text
 //! Root (this machine, or a captured tree)
@@ -9,8 +9,9 @@
 //! ```
 //!
 //! One source is one small file here; each enters its channels into the catalogue and reads them. A channel
-//! that cannot be read says why and, where there is one, how to change that. No failed read becomes a number.
-//! Rates are never sampled: whoever reads derives them from the counters.
+//! that cannot be read has a reason and, where there is one, a remedy. No failed read becomes a number. Rates are
+//! never sampled: they are derived from the counters where they are shown
+//! (`slmscope_profiles::channel::derive`).
 
 pub mod bundle;
 mod catalogue;

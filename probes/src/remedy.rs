@@ -1,7 +1,7 @@
 //! The command that makes an absent channel available, right for this system.
 //!
-//! Sources say why there is nothing; what helps depends on the distribution, the boot loader and the processor at
-//! hand, and is said here. Where a command would change nothing, there is none: a virtual machine has no sensors to load a
+//! Sources state the reason; what helps depends on the distribution, the boot loader and the processor, and is
+//! decided here. Where a command would change nothing, there is none: a virtual machine has no sensors to load a
 //! module for. In a container, devices and modules are the host's.
 
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
@@ -136,7 +136,7 @@ fn missing(channel: &Channel, system: &System, nvidia: bool) -> Option<String> {
         })
     };
     match channel.quantity {
-        // Only the row that stands for the whole family.
+        // Only the row of the whole family.
         Quantity::Energy if channel.id == "energy.package" => match system.vendor {
             Some(_) if !system.virtual_machine => module("intel_rapl_msr"),
             _ => None,

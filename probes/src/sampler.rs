@@ -31,7 +31,7 @@ mod alarm;
 mod lane;
 pub(crate) mod track;
 
-use lane::Seat;
+use lane::Slot;
 pub use track::ChannelState;
 
 /// Where samples go. Called from several threads; it must not wait for anybody.
@@ -40,7 +40,7 @@ pub type Sink = Arc<dyn Fn(&Sample) + Send + Sync>;
 /// How long a reading may take before its channels are reported absent.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// How often counters that bear it are read under a workload, unless asked otherwise, and at most, Hz.
+/// How often cheap counters are read under a workload, unless set otherwise, and at most, Hz.
 const USUAL_HZ: u32 = 100;
 const MOST_HZ: u32 = 1000;
 
@@ -97,8 +97,8 @@ impl Sampler {
         self.shared.wake();
     }
 
-    /// Changes how often energy counters that bear it are read under a workload, 1 to 1000 Hz; 100 Hz unless
-    /// asked. RAPL makes a value each millisecond, so more tells nothing.
+    /// Changes how often cheap energy counters are read under a workload, 1 to 1000 Hz; 100 Hz by default. RAPL makes
+    /// a value each millisecond, so reading more often shows nothing new.
     pub fn set_counters_hz(&self, hz: u32) {
         self.shared.counters_hz.store(hz.clamp(1, MOST_HZ), Ordering::Relaxed);
         self.shared.wake();
@@ -123,8 +123,8 @@ impl Sampler {
     /// left out.
     pub fn states(&self) -> Vec<ChannelState> {
         let now_ns = monotonic_ns();
-        let seats = self.shared.lanes.iter().flat_map(|lane| &lane.seats);
-        seats.filter_map(|seat| seat.states(now_ns)).flatten().collect()
+        let slots = self.shared.lanes.iter().flat_map(|lane| &lane.slots);
+        slots.filter_map(|slot| slot.states(now_ns)).flatten().collect()
     }
 
     /// Ends all threads and waits for them; one that is stuck in a driver is left behind. No sample comes
@@ -174,15 +174,15 @@ struct Shared {
 struct Watched {
     name: &'static str,
     group: Group,
-    seats: Vec<Seat>,
+    slots: Vec<Slot>,
     /// Only the thread that was started last goes on after its reading.
     newest: AtomicU32,
 }
 
 impl Watched {
     fn new(lane: Lane, stated_ns: impl Fn(ChannelId) -> Option<u64>) -> Self {
-        let seats = lane.sources.into_iter().map(|source| Seat::new(source, &stated_ns)).collect();
-        Self { name: lane.name, group: lane.group, seats, newest: AtomicU32::new(0) }
+        let slots = lane.sources.into_iter().map(|source| Slot::new(source, &stated_ns)).collect();
+        Self { name: lane.name, group: lane.group, slots, newest: AtomicU32::new(0) }
     }
 }
 
@@ -232,13 +232,13 @@ impl Shared {
             thread::park_timeout(shared.deadline / 2);
             for (index, lane) in shared.lanes.iter().enumerate() {
                 let now_ns = monotonic_ns();
-                let Some(seat) = lane.seats.iter().find(|seat| seat.is_newly_overdue(now_ns, deadline_ns))
+                let Some(slot) = lane.slots.iter().find(|slot| slot.is_newly_overdue(now_ns, deadline_ns))
                 else {
                     continue;
                 };
                 tracing::warn!(lane = lane.name, "A sensor does not answer; its channels are absent.");
-                shared.deliver(&seat.absent(now_ns));
-                if lane.seats.len() > 1
+                shared.deliver(&slot.absent(now_ns));
+                if lane.slots.len() > 1
                     && let Err(error) = Self::start_lane(shared, index, running.clone())
                 {
                     tracing::warn!(%error, lane = lane.name, "No thread for the lane's other sensors.");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slmscope_profiles::channel::{ChannelId, Value};
 
-/// How closely somebody is looking.
+/// How much detail is needed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// Nobody is attached and nothing runs.
@@ -45,7 +45,7 @@ impl Group {
     }
 }
 
-/// Something that yields values of one or more channels that are read together.
+/// Reads one or more channels together.
 pub(crate) trait Source: Send {
     /// The channels that [`read`](Self::read) answers for.
     fn channels(&self) -> Vec<ChannelId>;
@@ -53,12 +53,12 @@ pub(crate) trait Source: Send {
     /// Reads them all and appends one value for each; never panics, never invents a value.
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>);
 
-    /// Told when the pace changes; a source that keeps a device awake lets go of it when idle.
+    /// Called when the pace changes; a source that keeps a device awake closes it when idle.
     fn set_pace(&mut self, _pace: Pace) {}
 
     /// Whether it can be read a thousand times a second: a counter in memory or a register, no bus and no
     /// mailbox.
-    fn bears_khz(&self) -> bool {
+    fn supports_khz(&self) -> bool {
         false
     }
 

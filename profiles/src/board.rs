@@ -14,7 +14,7 @@
 //! cores = [{ name = "Cortex-A78AE", count = 6, hertz = 1.5104e9, f32_flops_per_cycle = 16 }]
 //! input_rails = ["VDD_GPU", "VDD_SYS"]  # together the board's power, where no sensor sits at the input
 //!
-//! [[board.rail]]                      # what a sensor measures, where its name alone does not tell
+//! [[board.rail]]                      # what a sensor measures, where its name alone does not show it
 //! chip = "ina219"                     # the monitor's name in hwmon or IIO
 //! label = "VDD_IN"                    # the input's label; without: whatever the chip has
 //! scope = "board-input"               # as in channels
@@ -61,7 +61,7 @@ pub struct BoardProfile {
     /// Labels of the rails that together carry what the board draws; empty where a sensor sits at the input.
     #[serde(default)]
     pub input_rails: Vec<String>,
-    /// Sensors whose name does not tell what they measure.
+    /// Sensors whose name does not show what they measure.
     #[serde(default, rename = "rail")]
     pub rails: Vec<Rail>,
 }
@@ -113,7 +113,7 @@ pub struct Rail {
 }
 
 impl BoardProfile {
-    /// f32 operations per second of all cores at best; `None` where the file does not tell.
+    /// f32 operations per second of all cores at best; `None` where the file does not state its cores.
     pub fn f32_flops(&self) -> Option<f64> {
         let of = |cores: &Cores| f64::from(cores.count) * cores.hertz * f64::from(cores.f32_flops_per_cycle);
         (!self.cores.is_empty()).then(|| self.cores.iter().map(of).sum())

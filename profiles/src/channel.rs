@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use derive::{difference, rate};
 pub use reason::{Reason, ReasonCode};
-pub use scope::{Coverage, Scope};
+pub use scope::{Coverage, Scope, UnknownScope};
 
 /// The channel of what all batteries give together, W, absent while anything else feeds the machine.
 pub const BATTERY_POWER: &str = "power.battery";

@@ -8,13 +8,13 @@ use crate::machine::root::Root;
 /// Parts of the names of files, and of keys in files, whose values identify a machine.
 const NAMES: [&str; 6] = ["serial", "uuid", "asset_tag", "machine-id", "hostname", "mac_address"];
 
-/// Files that say what kind of board or system this is, by which it is recognised.
+/// Files that name the kind of board or system, by which it is recognised.
 const KINDS: [&str; 2] = ["compatible", "os-release"];
 
-/// Files that say it in words. A host is often called like its board, but people put their own names in too.
+/// Files that name it in words. A host is often called like its board, but people put their own names in too.
 const TITLES: [&str; 4] = ["model", "product_name", "sys_vendor", "board_name"];
 
-/// Number of the user who is nobody.
+/// Number of the user `nobody`.
 const NOBODY: u32 = 65_534;
 
 /// Hexadecimal digits of a hardware address without separators.
@@ -89,7 +89,7 @@ impl Redactor {
         if TITLES.contains(&name) { out } else { self.names(out, &self.hosts.clone()) }
     }
 
-    /// What stands for a value.
+    /// What replaces a value.
     fn word(&mut self, value: &[u8]) -> Vec<u8> {
         let next = self.known.len() + 1;
         let number = *self.known.entry(value.to_vec()).or_insert(next);
@@ -121,7 +121,7 @@ impl Redactor {
         out
     }
 
-    /// Replaces names where they stand alone; longer ones in any case of letters.
+    /// Replaces names where they are whole words; longer ones in any case of letters.
     fn names(&mut self, mut bytes: Vec<u8>, names: &[String]) -> Vec<u8> {
         for name in names {
             let word = name.as_bytes();

@@ -67,7 +67,7 @@ fn a_capture_says_the_same_as_the_machine() {
     assert!(report.channels.iter().any(|row| row.value == Some(7.0)), "{:?}", report.channels);
 }
 
-/// As whoever runs the tests may read all files, the failures come from a capture's list.
+/// The user who runs the tests may be able to read all files, so the failures come from a capture's list.
 #[test]
 fn what_cannot_be_read_fails_alike_in_a_capture() {
     let dir = board();

@@ -1,4 +1,4 @@
-//! Which board this is: what the device tree or the firmware tables say, the vendor's release and power mode,
+//! Which board this is: its names in the device tree or the firmware tables, the vendor's release and power mode,
 //! and the description that slmscope ships for it.
 
 use std::collections::BTreeSet;

@@ -28,7 +28,7 @@ pub fn describe(root: &Root) -> Host {
     }
 }
 
-/// The hypervisor's name, where the CPU or the firmware tells of one.
+/// The hypervisor's name, where the CPU or the firmware reports one.
 fn hypervisor(root: &Root) -> Option<String> {
     let flagged = || {
         let cpuinfo = root.read("proc/cpuinfo", 8192).ok()?;

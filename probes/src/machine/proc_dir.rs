@@ -1,5 +1,5 @@
-//! Folders of `/proc` whose entries have numbers for names, the threads and the descriptors of a process: listed
-//! again and again without allocating.
+//! Directories of `/proc` whose entries are named by numbers: the threads and the descriptors of a process. They
+//! are listed repeatedly without allocating.
 
 use std::mem::MaybeUninit;
 
@@ -12,15 +12,15 @@ use crate::machine::root::{Handle, Root, code};
 /// Entries that the kernel hands out at once fit in here: 24 bytes each.
 const BUFFER: usize = 4096;
 
-/// An open folder.
+/// An open directory.
 #[derive(Debug)]
-pub(crate) struct Numbered {
+pub(crate) struct ProcDir {
     folder: OwnedFd,
     most: usize,
 }
 
-impl Numbered {
-    /// Opens the folder at `path`, of which at most `most` numbers are wanted.
+impl ProcDir {
+    /// Opens the directory at `path`; [`list`](Self::list) returns at most `most` numbers.
     ///
     /// # Errors
     /// The reason why there is none.
@@ -28,7 +28,7 @@ impl Numbered {
         Ok(Self { folder: root.folder(path)?, most })
     }
 
-    /// Puts the numbers in it at this moment, ascending, in the place of what was `found`.
+    /// Replaces the contents of `found` by the numbers that are in it now, ascending.
     ///
     /// # Errors
     /// What the error number means; the folder of a process that ended has vanished.
@@ -68,7 +68,7 @@ mod tests {
         let make = |name: &str| std::fs::create_dir_all(dir.path().join("task").join(name)).unwrap();
         ["9", "10", "self", "-1"].into_iter().for_each(make);
         let root = Root::tree(dir.path()).unwrap();
-        let folder = Numbered::open(&root, "task", 300).unwrap();
+        let folder = ProcDir::open(&root, "task", 300).unwrap();
         let mut found = vec![7];
         folder.list(&mut found).unwrap();
         assert_eq!(found, [9, 10]);
@@ -79,6 +79,6 @@ mod tests {
         folder.list(&mut found).unwrap();
         assert_eq!(found.len(), 300, "no more than wanted");
         assert!(!found.contains(&9) && found.is_sorted());
-        assert_eq!(Numbered::open(&root, "nothing", 3).unwrap_err().code, ReasonCode::NoSuchInterface);
+        assert_eq!(ProcDir::open(&root, "nothing", 3).unwrap_err().code, ReasonCode::NoSuchInterface);
     }
 }

@@ -1,11 +1,11 @@
-//! Who reads here: somebody's program, or the service as it is shipped.
+//! Which program runs the probes: a user's own, or the service as it is shipped.
 
 use crate::machine::root::Root;
 
 /// The shipped unit, which lets a program gain nothing by itself: what it may do is set in the unit.
 pub(crate) const SERVICE: &str = "slmscoped.service";
 
-/// Whom a remedy is for.
+/// The program and user that a remedy is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reader {
     /// Its user, as in `/etc/passwd`.

@@ -23,7 +23,7 @@ mod textlink;
 
 use failures::{Failure, Failures, Stage};
 
-/// Entries of one directory that are looked at; more means that this is not a directory of ours.
+/// Entries of one directory that are read; a directory with more is none that a probe reads.
 const MAX_ENTRIES: usize = 8192;
 
 /// Longest text that [`Root::text`] reads, bytes.
@@ -37,7 +37,7 @@ pub struct Root {
     live: bool,
     /// What cannot be read, although it is there.
     failures: Arc<Failures>,
-    /// Paths that were asked for, if that is of interest.
+    /// Paths that were opened, where they are recorded.
     noted: Option<Arc<Mutex<BTreeSet<String>>>>,
     /// Files of which no read returns as long as a test holds the lock.
     #[cfg(test)]
@@ -87,12 +87,12 @@ impl Root {
         }
     }
 
-    /// The same root, which notes what is asked for from now on.
+    /// The same root, which records the paths that are opened from now on.
     pub(crate) fn noting(&self) -> Self {
         Self { noted: Some(Arc::default()), ..self.clone() }
     }
 
-    /// Paths that were asked for since [`noting`](Self::noting), found or not.
+    /// Paths that were opened since [`noting`](Self::noting), found or not.
     pub(crate) fn noted(&self) -> BTreeSet<String> {
         let noted = self.noted.as_ref().map(|noted| noted.lock().unwrap_or_else(PoisonError::into_inner));
         noted.map(|noted| noted.clone()).unwrap_or_default()
@@ -170,7 +170,7 @@ impl Root {
     }
 
     /// A short text file, trimmed; bytes that are not UTF-8 are replaced, and so are control characters but for
-    /// the ends of lines and strings: what a file says is shown on terminals.
+    /// the ends of lines and strings: the text is shown on terminals.
     ///
     /// # Errors
     /// The reason why there is none.
@@ -243,7 +243,7 @@ impl Root {
         self.reach(path).is_ok()
     }
 
-    /// Whether something of this name exists, or why nobody can tell.
+    /// Whether something of this name exists, or why that is not known.
     ///
     /// # Errors
     /// That there is nothing, or that the way to it is closed.

@@ -21,7 +21,7 @@ pub(crate) enum Family {
     Alpine,
     /// NixOS: everything is set in its configuration.
     Nix,
-    /// Not known, or not told.
+    /// Not known.
     Other,
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn first_threads(root: &Root) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Number of the package that holds a CPU. `None` where the kernel does not say, as on many Arm machines.
+/// Number of the package that holds a CPU. `None` where the kernel does not report it, as on many Arm machines.
 pub(crate) fn package(root: &Root, cpu: u32) -> Option<i64> {
     root.integer(&format!("{FOLDER}/cpu{cpu}/topology/physical_package_id")).ok().filter(|&id| id >= 0)
 }

@@ -3,7 +3,7 @@
 //! To set a timer that is the next of a CPU means to program the CPU's clock, which a virtual machine pays with
 //! a trip through its host. So there are two timers that take turns: while one is waited for, the other is set for
 //! the time after, and by then it is the interrupt of the first that programs the clock. Each repeats itself after
-//! two steps, so that as long as the steps are even nobody has to set it: the kernel goes on when it is read.
+//! two steps, so that as long as the steps are even it need not be set: the kernel goes on when it is read.
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ impl Alarm {
     /// this one is after the last; another time costs more and is as good.
     ///
     /// # Errors
-    /// What the system says; the time may not have come then.
+    /// The system's error number; the time may not have come then.
     pub(super) fn wait_until(&mut self, at_ns: u64) -> Result<(), Errno> {
         let [now, then] = &mut self.timers;
         let step_ns = at_ns.saturating_sub(self.last_ns);

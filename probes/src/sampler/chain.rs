@@ -27,7 +27,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// `range` is where the counter wraps, µJ, if the machine tells that.
+    /// `range` is where the counter wraps, µJ, if the machine reports that.
     fn new(range: Option<u64>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let zone = dir.path().join(ZONE);

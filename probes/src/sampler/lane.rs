@@ -1,4 +1,4 @@
-//! The threads of one lane, and the seats that its sources have in it.
+//! The threads of one lane, and the slots that its sources have in it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
@@ -17,23 +17,23 @@ use crate::source::{Group, Pace, Source};
 /// timed, and the others carry its cost. The period of updates is found as often.
 const COST_EVERY: u32 = 16;
 
-/// The longest wait that is left to an [`Alarm`], which nobody interrupts, ns.
+/// The longest wait that is left to an [`Alarm`], which cannot be interrupted, ns.
 const SHORT_NS: u64 = 10_000_000;
 
 /// One source of a lane.
-pub(super) struct Seat {
+pub(super) struct Slot {
     channels: Vec<ChannelId>,
-    bears_khz: bool,
+    supports_khz: bool,
     /// When the reading at work began, ns; 0 between readings.
     reading_since: AtomicU64,
-    /// Whether its absence has been reported. Such a seat is passed over until its reading comes back.
+    /// Whether its absence has been reported. Such a slot is passed over until its reading comes back.
     stuck: AtomicBool,
     /// Held while it is read.
-    occupant: Mutex<Occupant>,
+    state: Mutex<SlotState>,
 }
 
 /// The source with what it was read into.
-struct Occupant {
+struct SlotState {
     source: Box<dyn Source>,
     pace: Option<Pace>,
     readings: u32,
@@ -41,17 +41,17 @@ struct Occupant {
     tracks: Vec<Track>,
 }
 
-impl Seat {
+impl Slot {
     /// `stated_ns` returns what makers state of the time between two values of a channel, ns.
     pub(super) fn new(source: Box<dyn Source>, stated_ns: impl Fn(ChannelId) -> Option<u64>) -> Self {
         let channels = source.channels();
         let tracks = channels.iter().map(|&channel| Track::new(channel, stated_ns(channel))).collect();
         Self {
-            bears_khz: source.bears_khz(),
+            supports_khz: source.supports_khz(),
             channels,
             reading_since: AtomicU64::new(0),
             stuck: AtomicBool::new(false),
-            occupant: Mutex::new(Occupant {
+            state: Mutex::new(SlotState {
                 source,
                 pace: None,
                 readings: 0,
@@ -61,7 +61,7 @@ impl Seat {
         }
     }
 
-    /// Whether it has been reading for longer than `deadline_ns` and nobody knows yet.
+    /// Whether it has been reading for longer than `deadline_ns` and that was not reported yet.
     pub(super) fn is_newly_overdue(&self, now_ns: u64, deadline_ns: u64) -> bool {
         let since = self.reading_since.load(Ordering::Acquire);
         let overdue = since != 0 && now_ns.saturating_sub(since) > deadline_ns;
@@ -73,7 +73,7 @@ impl Seat {
         self.reading_since.store(t_ns, Ordering::Release);
     }
 
-    /// What is told of it while it hangs.
+    /// What is reported of it while it hangs.
     pub(super) fn absent(&self, t_ns: u64) -> Sample {
         let absent = Value::Absent(ReasonCode::Deadline);
         let values = self.channels.iter().map(|&channel| (channel, absent)).collect();
@@ -82,39 +82,39 @@ impl Seat {
 
     /// `None` while it is being read.
     pub(super) fn states(&self, now_ns: u64) -> Option<Vec<ChannelState>> {
-        let occupant = match self.occupant.try_lock() {
-            Ok(occupant) => occupant,
+        let state = match self.state.try_lock() {
+            Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        let state = |track: &Track| track.state(now_ns, occupant.sample.cost_ns);
-        Some(occupant.tracks.iter().map(state).collect())
+        let of_track = |track: &Track| track.state(now_ns, state.sample.cost_ns);
+        Some(state.tracks.iter().map(of_track).collect())
     }
 
     pub(super) fn period_ns(&self, group: Group, pace: Pace, counters_hz: u32) -> u64 {
-        if self.bears_khz && pace == Pace::Workload {
+        if self.supports_khz && pace == Pace::Workload {
             return 1_000_000_000 / u64::from(counters_hz.max(1));
         }
         group.period(pace).as_nanos() as u64
     }
 
-    /// Reads the source and delivers what it says, unless the sampler was stopped meanwhile.
+    /// Reads the source and delivers its values, unless the sampler was stopped meanwhile.
     fn read(&self, pace: Pace, shared: &Shared, lane: &'static str) {
         if self.stuck.load(Ordering::Acquire) {
             return;
         }
-        // Held only by a thread that is stuck in it and has not been noticed yet, or by a look at its state.
-        let mut occupant = match self.occupant.try_lock() {
-            Ok(occupant) => occupant,
+        // Held only by a thread that is stuck in it and has not been noticed yet, or while its state is copied.
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        let Occupant { source, pace: told, readings, sample, tracks } = &mut *occupant;
+        let SlotState { source, pace: known, readings, sample, tracks } = &mut *state;
         let begin = monotonic_ns();
         self.reading_since.store(begin, Ordering::Release);
         // Sources may close a library here, which may hang as well as a reading.
-        if *told != Some(pace) {
-            *told = Some(pace);
+        if *known != Some(pace) {
+            *known = Some(pace);
             source.set_pace(pace);
         }
         sample.values.clear();
@@ -154,9 +154,9 @@ impl Seat {
 
 /// Reads the lane's sources until the sampler stops or another thread takes the lane over.
 pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
-    let Some(Watched { name, group, seats, newest }) = shared.lanes.get(index) else { return };
+    let Some(Watched { name, group, slots, newest }) = shared.lanes.get(index) else { return };
     let mut pace = None;
-    let mut due = vec![0; seats.len()];
+    let mut due = vec![0; slots.len()];
     let mut alarm = None;
     while !shared.is_stopping() {
         let wanted = (shared.pace(), shared.counters_hz.load(Ordering::Relaxed));
@@ -165,16 +165,16 @@ pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
             pace = Some(wanted);
             due.fill(now);
         }
-        for (seat, due) in seats.iter().zip(&mut due) {
+        for (slot, due) in slots.iter().zip(&mut due) {
             if monotonic_ns() < *due {
                 continue;
             }
-            let period = seat.period_ns(*group, wanted.0, wanted.1);
+            let period = slot.period_ns(*group, wanted.0, wanted.1);
             let begin = monotonic_ns();
             if begin - *due > period / 2 {
                 shared.late.fetch_add(1, Ordering::Relaxed);
             }
-            seat.read(wanted.0, shared, name);
+            slot.read(wanted.0, shared, name);
             if newest.load(Ordering::Acquire) != thread {
                 return;
             }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Sample, Value};
 
-use super::{Sampler, Seat, Sink, Watched};
+use super::{Sampler, Sink, Slot, Watched};
 use crate::source::{Group, Lane, Pace, Source};
 use crate::sources::load::self_usage::WorkerPid;
 
-/// Answers at once, and tells which pace it was given.
+/// Answers at once, with the pace that it was given.
 struct Quick {
     channel: ChannelId,
     pace: f64,
-    bears_khz: bool,
+    supports_khz: bool,
 }
 
 impl Source for Quick {
@@ -28,13 +28,13 @@ impl Source for Quick {
         self.pace = f64::from(super::encode(pace));
     }
 
-    fn bears_khz(&self) -> bool {
-        self.bears_khz
+    fn supports_khz(&self) -> bool {
+        self.supports_khz
     }
 }
 
 fn quick(channel: ChannelId) -> Box<dyn Source> {
-    Box::new(Quick { channel, pace: -1.0, bears_khz: false })
+    Box::new(Quick { channel, pace: -1.0, supports_khz: false })
 }
 
 /// Hangs like a driver until it is let go.
@@ -56,7 +56,7 @@ impl Source for Stuck {
     }
 }
 
-/// The source, what tells that somebody is in it, and what lets them go.
+/// The source, a signal that a reading has begun, and what lets it end.
 fn stuck(channel_id: ChannelId) -> (Box<dyn Source>, Receiver<()>, Sender<()>) {
     let ((entered, is_in), (let_go, release)) = (channel(), channel());
     (Box::new(Stuck { channel: channel_id, entered, release }), is_in, let_go)
@@ -152,23 +152,23 @@ fn a_repeated_value_comes_with_its_age() {
 
 #[test]
 fn only_what_bears_it_is_read_a_thousand_times_a_second_and_only_on_request() {
-    let counter = Quick { channel: 1, pace: 0.0, bears_khz: true };
-    let seat = Seat::new(Box::new(counter), |_| None);
-    let other = Seat::new(quick(2), |_| None);
-    let period_ms = |seat: &Seat, pace, hz| seat.period_ns(Group::Fast, pace, hz) / 1_000_000;
-    assert_eq!(period_ms(&seat, Pace::Workload, 1000), 1);
-    assert_eq!(period_ms(&seat, Pace::Workload, 100), 10);
+    let counter = Quick { channel: 1, pace: 0.0, supports_khz: true };
+    let slot = Slot::new(Box::new(counter), |_| None);
+    let other = Slot::new(quick(2), |_| None);
+    let period_ms = |slot: &Slot, pace, hz| slot.period_ns(Group::Fast, pace, hz) / 1_000_000;
+    assert_eq!(period_ms(&slot, Pace::Workload, 1000), 1);
+    assert_eq!(period_ms(&slot, Pace::Workload, 100), 10);
     assert_eq!(period_ms(&other, Pace::Workload, 1000), 10);
-    assert_eq!(period_ms(&seat, Pace::Client, 1000), 100);
-    assert_eq!(period_ms(&seat, Pace::Idle, 1000), 1000);
+    assert_eq!(period_ms(&slot, Pace::Client, 1000), 100);
+    assert_eq!(period_ms(&slot, Pace::Idle, 1000), 1000);
 }
 
 #[test]
 fn a_source_is_overdue_once() {
-    let seat = Seat::new(quick(0), |_| None);
-    assert!(!seat.is_newly_overdue(1_000, 10));
-    seat.begin_reading_at(500);
-    assert!(!seat.is_newly_overdue(505, 10));
-    assert!(seat.is_newly_overdue(600, 10));
-    assert!(!seat.is_newly_overdue(700, 10));
+    let slot = Slot::new(quick(0), |_| None);
+    assert!(!slot.is_newly_overdue(1_000, 10));
+    slot.begin_reading_at(500);
+    assert!(!slot.is_newly_overdue(505, 10));
+    assert!(slot.is_newly_overdue(600, 10));
+    assert!(!slot.is_newly_overdue(700, 10));
 }

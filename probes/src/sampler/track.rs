@@ -66,7 +66,7 @@ impl Track {
             return;
         }
         let both = self.last.and_then(Value::get).zip(value.get());
-        // From the first change on, for nobody knows when the first value came. An absence is no value.
+        // From the first change on, as it is not known when the first value came. An absence is no value.
         if both.is_some() {
             if self.changes > 0 {
                 let ns = t_ns.saturating_sub(self.changed_ns);

@@ -19,7 +19,7 @@ const VALUE_CAP: usize = 1024;
 pub(crate) struct Limits {
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Values inside the limits that stand for "no reading".
+    /// Values inside the limits that mean "no reading".
     pub(crate) sentinels: &'static [f64],
 }
 
@@ -135,7 +135,7 @@ impl Formula {
     }
 }
 
-/// Once one counts, the others are let go: a second counter with another origin would look like a jump.
+/// Once one counts, the others are closed: a second counter with another origin would look like a jump.
 fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
     let mut first = ReasonCode::NoSuchInterface;
     for at in 0..inputs.len() {
@@ -148,7 +148,7 @@ fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
                 }
                 return Ok(value);
             }
-            // It stands at zero: nothing counts behind it.
+            // It is zero: nothing counts behind it.
             Ok(_) => first = ReasonCode::NotSupported,
             Err(code) if at == 0 => first = code,
             Err(_) => {}
@@ -157,14 +157,14 @@ fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
     Err(first)
 }
 
-/// A file that says whether another one is worth reading.
+/// A file that holds whether another one is worth reading.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// `power/runtime_status` and `power_state` of a device that a reading would wake.
     Asleep(Vec<Handle>),
     /// `tempN_fault` of a sensor that is not connected.
     Faulty(Handle),
-    /// `mode` of a thermal zone that somebody switched off.
+    /// `mode` of a thermal zone that was switched off.
     Disabled(Handle),
 }
 
@@ -341,7 +341,7 @@ pub(crate) fn percent(bytes: &[u8]) -> Option<f64> {
     percent_points(bytes).map(|points| points / 100.0)
 }
 
-/// The number in such a text as it stands, 0 to 100.
+/// The number in such a text, 0 to 100.
 pub(crate) fn percent_points(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let text = text.split_once('@').map_or(text, |(percent, _)| percent);

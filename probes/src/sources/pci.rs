@@ -1,4 +1,4 @@
-//! Devices that sleep, and how to see it: `power/runtime_status` and `power_state` can be read without waking
+//! Devices that sleep, and how to know: `power/runtime_status` and `power_state` can be read without waking
 //! them.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::sources::files::Gate;
 
 const FOLDER: &str = "sys/bus/pci/devices";
 
-/// Where a device says whether it sleeps.
+/// The file that holds whether a device sleeps.
 const STATUS: &str = "power/runtime_status";
 
 /// PCI vendor number of NVIDIA.
@@ -39,7 +39,7 @@ impl NvidiaCard {
         root.text(&format!("{}/{STATUS}", self.folder)).is_ok_and(|status| status == "suspended")
     }
 
-    /// Whether the kernel may power it down when nobody uses it.
+    /// Whether the kernel may power it down when it is not in use.
     pub(crate) fn may_suspend(&self, root: &Root) -> bool {
         root.text(&format!("{}/power/control", self.folder)).is_ok_and(|control| control == "auto")
     }

@@ -81,7 +81,7 @@ impl Group {
     /// faults in a group that the task clock leads.
     ///
     /// # Errors
-    /// What the kernel says; a group needs an event and has room for 16.
+    /// The kernel's error number; a group needs an event and has room for 16.
     pub(crate) fn open(events: &[Event], target: Target) -> Result<Self, Errno> {
         let (first, rest) = events.split_first().ok_or(Errno::INVAL)?;
         if events.len() > MAX_EVENTS {

@@ -1,4 +1,4 @@
-//! Machines that tell of their power twice, in parts or wrongly, and what becomes of their total.
+//! Machines that report their power twice, in parts or wrongly, and what their total is then.
 
 use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, Value};
 

@@ -88,7 +88,7 @@ fn allocations(root: &Root, worker: Option<u32>) -> HashMap<String, u64> {
 
 #[test]
 fn nothing_is_allocated_on_this_machine() {
-    // Its threads stay the same, unlike those of whoever runs tests.
+    // Its threads stay the same, unlike those of the process that runs the tests.
     let mut worker = Command::new("sleep").arg("60").spawn().unwrap();
     let found = allocations(&Root::live().unwrap(), Some(worker.id()));
     worker.kill().unwrap();

@@ -2,7 +2,7 @@
 
 use slmscope_profiles::channel::{Class, ReasonCode};
 
-/// What a row of the report is to say.
+/// What a row of the report must hold.
 pub(crate) enum Says {
     /// A value, to nine digits.
     Value(f64),

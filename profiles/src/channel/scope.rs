@@ -111,10 +111,15 @@ impl fmt::Display for Scope {
     }
 }
 
-impl std::str::FromStr for Scope {
-    type Err = String;
+/// A text that is the spelling of no [`Scope`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scope `{0}`")]
+pub struct UnknownScope(pub String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
         let indexed = |prefix: &str| text.strip_prefix(prefix).and_then(|n| n.parse().ok());
         Ok(match text {
             "board-input" => Self::BoardInput,
@@ -135,7 +140,7 @@ impl std::str::FromStr for Scope {
                 } else if let Some(n) = indexed("gpu") {
                     Self::GpuN(n)
                 } else {
-                    return Err(format!("unknown scope `{text}`"));
+                    return Err(UnknownScope(text.to_owned()));
                 }
             }
         })

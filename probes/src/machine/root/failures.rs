@@ -1,7 +1,7 @@
-//! What a capture tells of files that could not be read where it was made.
+//! The list in a capture of files that could not be read where it was made.
 //!
 //! [`FILE`], at the top of a captured tree, has a line for each: the stage that failed, the error number, the
-//! path. An empty file or folder stands in its place in the tree, so that it is listed as it was there.
+//! path. An empty file or folder takes its place in the tree, so that it is listed as it was there.
 //!
 //! ```text
 //! open 13 sys/devices/virtual/powercap/intel-rapl/intel-rapl:0/energy_uj
@@ -38,7 +38,7 @@ pub(crate) enum Stage {
     Read,
 }
 
-/// A stage and what the kernel said there.
+/// A stage and the error number that the kernel returned there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) stage: Stage,

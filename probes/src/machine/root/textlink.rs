@@ -1,4 +1,4 @@
-//! Links that lost their nature: a checkout made without symbolic links (git's `core.symlinks=false`) holds
+//! Links that became files: a checkout made without symbolic links (git's `core.symlinks=false`) holds
 //! a plain file with the target's path where sysfs has a link. Captured trees are often such checkouts, so
 //! under a tree such a file is followed where a directory was expected. The kernel still confines the
 //! resulting path to the tree.
@@ -36,7 +36,7 @@ pub(super) fn target(root: &Root, path: &str) -> Option<String> {
     is_path.then_some(text)
 }
 
-/// Replaces the first component that is a link's text by what it says.
+/// Replaces the first component that is a link's text by the target in it.
 fn step(root: &Root, path: &str) -> Option<String> {
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     for end in ends {

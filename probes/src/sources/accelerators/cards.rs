@@ -7,7 +7,7 @@
 //! | `devfreq` | Tegra's integrated one, Mali under the vendor's driver and under Panfrost and Panthor |
 //! | `soc` | V3D of the Raspberry Pi, Adreno under the vendor's driver |
 //!
-//! Whether a card sleeps is looked at before anything else: of one that does, no other file is opened. All of
+//! Whether a card sleeps is read before anything else: of one that does, no other file is opened. All of
 //! them are numbered in the order of their devices, after those that NVIDIA's library knows.
 
 use std::collections::HashSet;
@@ -43,7 +43,7 @@ pub(crate) struct Cards {
     pub(crate) sources: Vec<Box<dyn Source>>,
     /// Monitors (`hwmon4`) whose power is entered here.
     pub(crate) monitors: HashSet<String>,
-    /// Number of each processor, and what tells its clients from those of others.
+    /// Number of each processor, and what identifies its clients.
     pub(crate) signs: Vec<(u32, Sign)>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn discover(root: &Root, first: u32, catalogue: &mut Catalogue) -> Ca
     found
 }
 
-/// Whether Tegra's integrated processor tells its load.
+/// Whether Tegra's integrated processor reports its load.
 pub(crate) fn has_tegra_load(root: &Root) -> bool {
     devfreq::has_tegra_load(root)
 }
@@ -158,7 +158,7 @@ impl<'c> Card<'c> {
         }
     }
 
-    /// The first of several running totals that counts and, where no sensor gives it, the power that follows.
+    /// The first of several running totals that counts and, where no sensor reports it, the power that follows.
     fn energy(&mut self, mut inputs: Vec<String>) {
         let counts = |path: &String| self.root.in_time(path, Root::integer).is_ok_and(|energy| energy > 0);
         if !self.is_asleep()
@@ -177,11 +177,11 @@ impl<'c> Card<'c> {
         self.slots.push(Slot::new(vec![channel], formula, JOULES).behind(self.gate.clone()));
     }
 
-    /// Memory that the driver tells for no device as a whole.
+    /// Memory that the driver reports for no device as a whole.
     fn absent_memory(&mut self) {
         let id = format!("gpu{}.vram_used", self.gpu);
         let channel = (id.as_str(), Quantity::Gpu, Unit::Bytes, Scope::GpuN(self.gpu));
-        let detail = "the driver tells it per process only, in /proc/PID/fdinfo";
+        let detail = "the driver reports it per process only, in /proc/PID/fdinfo";
         self.catalogue.absent(channel, "", Reason::new(ReasonCode::NotSupported, detail));
     }
 

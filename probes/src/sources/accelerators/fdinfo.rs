@@ -1,4 +1,4 @@
-//! What DRM drivers say about the use of a GPU by one process: `/proc/PID/fdinfo/FD` of every descriptor of a
+//! What DRM drivers report about the use of a GPU by one process: `/proc/PID/fdinfo/FD` of every descriptor of a
 //! graphics device.
 //!
 //! | key | means |
@@ -29,7 +29,7 @@ const MAX_NAMES: usize = 64;
 pub struct Client {
     /// The kernel driver: `amdgpu`, `xe`.
     pub driver: String,
-    /// Address of the device on its bus; `None` for drivers that do not tell.
+    /// Address of the device on its bus; `None` for drivers that do not report it.
     pub device: Option<String>,
     /// Number of the client at the device.
     pub id: u64,
@@ -48,7 +48,7 @@ pub struct Engine {
     pub cycles: Option<u64>,
     /// Cycles that passed.
     pub total_cycles: Option<u64>,
-    /// Engines of this kind; 0 where the driver does not tell, which is one.
+    /// Engines of this kind; 0 where the driver does not report it, which means one.
     pub capacity: u32,
 }
 
@@ -66,7 +66,7 @@ pub struct Memory {
     pub resident: Option<u64>,
     /// Of these, shared with other clients.
     pub shared: Option<u64>,
-    /// What older drivers give instead.
+    /// What older drivers report instead.
     pub plain: Option<u64>,
 }
 
@@ -106,7 +106,7 @@ impl Client {
         self.id == other.id && self.device == other.device && self.driver == other.driver
     }
 
-    /// Memory of all regions that the client uses for itself, bytes. `None` if the driver tells none.
+    /// Memory of all regions that the client uses for itself, bytes. `None` if the driver reports none.
     pub fn memory_bytes(&self) -> Option<u64> {
         self.memory.values().filter_map(Memory::own).reduce(u64::saturating_add)
     }

@@ -1,5 +1,5 @@
 //! The worker's memory on AMD's compute processors, as the kernel's compute driver counts it: what ROCm
-//! allocates belongs to no client of the graphics driver, so fdinfo does not tell of it.
+//! allocates belongs to no client of the graphics driver, so fdinfo does not report it.
 //!
 //! `/sys/class/kfd/kfd/proc/PID/vram_GPU` holds bytes; the folder exists while the process has the driver open.
 //! `GPU` is the driver's own number, which its topology joins with an address on the bus
@@ -16,9 +16,9 @@ use crate::sources::files;
 use crate::sources::load::self_usage::WorkerPid;
 
 const TOPOLOGY: &str = "sys/class/kfd/kfd/topology/nodes";
-/// Nodes of the topology that are looked at.
+/// Nodes of the topology that are read.
 const MAX_NODES: usize = 256;
-/// Readings between two looks for the file of a worker that has none.
+/// Readings between two searches for the file of a worker that has none.
 const LOOK_EVERY: u32 = 10;
 
 /// Enters `gpuN.worker.compute_memory` for each of the `processors` that the compute driver knows.
@@ -66,7 +66,7 @@ fn nodes(root: &Root) -> Vec<(String, u32)> {
     names.into_iter().take(MAX_NODES).filter_map(node).collect()
 }
 
-/// `domain:bus:device.function` from lines of a name and a number. Old kernels tell no domain.
+/// `domain:bus:device.function` from lines of a name and a number. Old kernels report no domain.
 fn address(properties: &str) -> Option<String> {
     let value = |name: &str| {
         let mut values = properties.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

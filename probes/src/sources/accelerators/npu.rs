@@ -1,9 +1,9 @@
 //! Neural accelerators: Intel's counts its busy time in sysfs, Rockchip's shows a load in debugfs and devfreq,
-//! AMD's tells nothing.
+//! AMD's reports nothing.
 
 use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
-use crate::catalogue::{Catalogue, Entry, missing};
+use crate::catalogue::{Catalogue, Entry, Interface, missing};
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 use crate::sources::files::{Files, Formula, Kind, Limits, Slot, enter, percent, percent_points, scaled};
@@ -16,7 +16,7 @@ const RKNPU: &str = "sys/kernel/debug/rknpu/load";
 
 const SHARE: Limits = Limits::new(0.0, 1.0);
 
-/// Enters `npuN.busy`, or the row that says why there is none.
+/// Enters `npuN.busy`, or the reason why there is none.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
     let mut slots = Vec::new();
     let mut next = 0;
@@ -26,7 +26,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             slots.extend(intel(root, &folder, next, catalogue));
         } else if device.starts_with("accel") {
             let detail = "the driver shows no busy time in sysfs";
-            absent(next, &format!("/{folder}"), Reason::new(ReasonCode::NotSupported, detail), catalogue);
+            absent(next, &folder, Reason::new(ReasonCode::NotSupported, detail), catalogue);
         } else {
             continue;
         }
@@ -34,7 +34,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
     }
     slots.extend(rockchip(root, next, catalogue));
     if !catalogue.has(Quantity::Npu) {
-        absent(0, "/sys/class/accel", missing("no accelerator that shows how busy it is"), catalogue);
+        absent(0, FOLDER, missing("no accelerator that shows how busy it is"), catalogue);
     }
     Files::boxed(root, slots)
 }
@@ -51,9 +51,12 @@ fn entry(npu: u32, what: &str, unit: Unit) -> Entry {
     }
 }
 
-fn absent(npu: u32, source: &str, reason: Reason, catalogue: &mut Catalogue) {
+/// Enters that the share in the file or folder at `path` cannot be read.
+fn absent(npu: u32, path: &str, reason: Reason, catalogue: &mut Catalogue) {
     let id = format!("npu{npu}.busy");
-    catalogue.absent((&id, Quantity::Npu, Unit::Ratio, Scope::Machine), source, reason);
+    let channel = (id.as_str(), Quantity::Npu, Unit::Ratio, Scope::Machine);
+    let channel = catalogue.absent(channel, &format!("/{path}"), reason);
+    catalogue.set_interface(channel, Interface::File(path.to_owned()));
 }
 
 fn intel(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
@@ -81,7 +84,7 @@ fn intel(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<
     slots
 }
 
-/// The load in debugfs is that of each core, and root's; devfreq shows one number to everybody.
+/// The load in debugfs is that of each core, and only root may read it; devfreq shows one number to every user.
 fn rockchip(root: &Root, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
     let devices = root.list(DEVFREQ).unwrap_or_default();
     let device = devices.iter().find(|device| device.rsplit_once('.').is_some_and(|(_, kind)| kind == "npu"));
@@ -96,12 +99,12 @@ fn rockchip(root: &Root, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
         Ok(_) => busy(root, RKNPU, mean_of_cores, npu, catalogue).into_iter().collect(),
         Err(_) if root.exists(&load) => busy(root, &load, percent, npu, catalogue).into_iter().collect(),
         Err(reason) if reason.code == ReasonCode::Permission => {
-            absent(npu, &format!("/{RKNPU}"), reason, catalogue);
+            absent(npu, RKNPU, reason, catalogue);
             Vec::new()
         }
         Err(_) => {
-            let detail = "the driver tells the clock and no load";
-            absent(npu, &format!("/{folder}"), Reason::new(ReasonCode::NotSupported, detail), catalogue);
+            let detail = "the driver reports the clock and no load";
+            absent(npu, &folder, Reason::new(ReasonCode::NotSupported, detail), catalogue);
             Vec::new()
         }
     };

@@ -1,14 +1,14 @@
 //! NVIDIA graphics processors, through the driver's library, which is opened at run time.
 //!
 //! An open library keeps a laptop's card awake, and so would every reading. So nothing is asked while a card
-//! sleeps, and when nobody looks the library is closed on machines whose cards may sleep.
+//! sleeps, and when no client is attached the library is closed on machines whose cards may sleep.
 //!
 //! Energy is counted by the driver since it was loaded (Volta and later) and does not miss what happens between
 //! two readings; power is a gauge, on many cards the mean of the last second. Where the driver counts, the
-//! counter tells the energy of a run.
+//! counter measures the energy of a run.
 //!
 //! A card that sleeps at the start, or whose driver is not ready, cannot be asked what it has. All fields are
-//! entered for it then, and those that it lacks say so once it answers.
+//! entered for it then, and those that it lacks are reported so once it answers.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -60,7 +60,7 @@ struct Wanted {
     channel: ChannelId,
     gpu: u32,
     field: Field,
-    /// The driver said that it has none; it is not asked again.
+    /// The driver answered that it has none; it is not asked again.
     never: Option<ReasonCode>,
 }
 
@@ -140,8 +140,8 @@ fn ask(device: &Device<'_>) -> Answers {
     fields.map(|field| (field, field.read(device).map(drop))).collect()
 }
 
-/// What stands for the answers of a processor that cannot be asked yet: it has refused nothing. Every driver
-/// tells the mean power.
+/// The answers that are assumed of a processor that cannot be asked yet: it has refused nothing. Every driver
+/// reports the mean power.
 fn later() -> Answers {
     let fields = Field::ALL.into_iter().filter(|&field| field != Field::PowerInstant);
     fields.map(|field| (field, Ok(()))).collect()
@@ -167,7 +167,7 @@ fn enter(answers: Answers, gpu: u32, catalogue: &mut Catalogue) -> Vec<Wanted> {
 fn absent(field: Field, gpu: u32, error: &NvmlError, catalogue: &mut Catalogue) {
     let entry = field.entry(gpu);
     let hint = match (field, code(error)) {
-        (Field::VramUsed, ReasonCode::NotSupported) => "; where memory is unified, mem.available tells it",
+        (Field::VramUsed, ReasonCode::NotSupported) => "; where memory is unified, mem.available reports it",
         _ => "",
     };
     let reason = Reason::new(code(error), format!("the driver: {error}{hint}"));

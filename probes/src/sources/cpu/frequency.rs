@@ -2,7 +2,7 @@
 //!
 //! `scaling_cur_freq` of each cpufreq policy; without any cpufreq the MHz lines of `/proc/cpuinfo`, which only
 //! x86 has. BogoMIPS is no frequency. A cpufreq folder without `scaling_cur_freq` means that the driver does
-//! not know, and then nobody does.
+//! not know, and then it is not known.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const PLAUSIBLE: Limits = Limits::new(10e6, 10e9);
 const FAST_BUDGET: Duration = Duration::from_micros(12);
 const MEDIUM_BUDGET: Duration = Duration::from_millis(1);
 
-/// Enters `freq.cpuN` and returns what reads them, with the group that it can bear.
+/// Enters `freq.cpuN` and returns what reads them, with the group that is cheap enough.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<(Group, Box<dyn Source>)> {
     let policies = policies(root);
     if !policies.is_empty() {

@@ -21,7 +21,7 @@ const CPU: &str = "sys/devices/system/cpu";
 
 const COOLING: &str = "sys/class/thermal";
 
-/// Enters what this machine has, or the row that says that it has nothing.
+/// Enters what this machine has, or a row without a value where it has nothing.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     sources.extend(Files::boxed(root, counters(root, catalogue)));
@@ -101,7 +101,7 @@ fn cooling(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
     slots
 }
 
-/// What each of the firmware's low bits says about this moment.
+/// What each of the firmware's low bits means: the state at this moment.
 const BITS: [(&str, u32); 4] = [("under_voltage", 0), ("capped", 1), ("throttled", 2), ("soft_limit", 3)];
 
 /// Distance of each bit's sticky twin.

@@ -1,4 +1,4 @@
-//! CPU time of everybody else: what the machine was busy with, less the daemon and the worker.
+//! CPU time of all other processes: what the machine was busy with, less the daemon and the worker.
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value};
 
@@ -38,7 +38,7 @@ pub(crate) fn discover(
             };
             let channel = catalogue.counter(entry, None);
             catalogue.rate(id, channel, Quantity::Cpu, Unit::Ratio);
-            Some(Box::new(Foreign {
+            Some(Box::new(OtherLoad {
                 handle,
                 ticks_per_second: ticks::per_second(true),
                 cpus: topology::present(root).len().max(1) as f64,
@@ -56,7 +56,7 @@ pub(crate) fn discover(
     }
 }
 
-struct Foreign {
+struct OtherLoad {
     handle: Handle,
     ticks_per_second: f64,
     cpus: f64,
@@ -101,7 +101,7 @@ impl Account {
     }
 }
 
-impl Source for Foreign {
+impl Source for OtherLoad {
     fn channels(&self) -> Vec<ChannelId> {
         vec![self.channel]
     }

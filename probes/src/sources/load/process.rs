@@ -12,7 +12,7 @@ const MAX_PID: libc::pid_t = 1 << 22;
 /// Threads of one process that are listed.
 const MAX_THREADS: usize = 4096;
 
-/// Memory of a process, bytes. `None` where the kernel does not tell or the process is gone.
+/// Memory of a process, bytes. `None` where the kernel does not report it or the process is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProcessMemory {
     /// Resident set.
@@ -57,7 +57,7 @@ pub fn cpu_ns(pid: u32) -> Option<u64> {
 }
 
 /// Thread id, name and CPU time in ns of each thread of a process. Empty if it is gone; a thread whose time is
-/// not told is left out.
+/// not reported is left out.
 pub fn threads_cpu_ns(pid: u32) -> Vec<(u32, String, u64)> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     entries

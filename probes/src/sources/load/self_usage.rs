@@ -50,7 +50,7 @@ impl Who {
 type Sources = Vec<Box<dyn Source>>;
 
 /// Enters the channels of both processes, all of the medium group: waking up a hundred times a second for a
-/// clock that nobody integrates would cost more than everything else that is sampled.
+/// clock that is not integrated would cost more than everything else that is sampled.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Sources {
     let who = [Who::Worker(worker.clone()), Who::Daemon];
     if !root.is_live() {
@@ -64,19 +64,20 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPi
         }
         return Vec::new();
     }
-    let times = who.each_ref().map(|who| Box::new(OwnTime::new(who.clone(), catalogue)) as Box<dyn Source>);
-    let memory = who.map(|who| Box::new(OwnMemory::new(who, catalogue)) as Box<dyn Source>);
+    let times =
+        who.each_ref().map(|who| Box::new(ProcessTime::new(who.clone(), catalogue)) as Box<dyn Source>);
+    let memory = who.map(|who| Box::new(ProcessMemory::new(who, catalogue)) as Box<dyn Source>);
     times.into_iter().chain(memory).collect()
 }
 
 /// CPU time of one process.
-struct OwnTime {
+struct ProcessTime {
     who: Who,
     clock: Option<(u32, CpuClock)>,
     channel: ChannelId,
 }
 
-impl OwnTime {
+impl ProcessTime {
     fn new(who: Who, catalogue: &mut Catalogue) -> Self {
         let id = format!("cpu.{}", who.name());
         let entry = Entry {
@@ -94,7 +95,7 @@ impl OwnTime {
     }
 }
 
-impl Source for OwnTime {
+impl Source for ProcessTime {
     fn channels(&self) -> Vec<ChannelId> {
         vec![self.channel]
     }
@@ -123,7 +124,7 @@ struct Files {
 }
 
 /// Resident memory and page faults of one process.
-struct OwnMemory {
+struct ProcessMemory {
     who: Who,
     files: Option<Files>,
     page: f64,
@@ -132,7 +133,7 @@ struct OwnMemory {
     major: ChannelId,
 }
 
-impl OwnMemory {
+impl ProcessMemory {
     fn new(who: Who, catalogue: &mut Catalogue) -> Self {
         let name = who.name();
         let entry = |what: &str, unit, file: &str| Entry {
@@ -155,7 +156,7 @@ impl OwnMemory {
     }
 }
 
-impl Source for OwnMemory {
+impl Source for ProcessMemory {
     fn channels(&self) -> Vec<ChannelId> {
         vec![self.rss, self.minor, self.major]
     }
@@ -222,8 +223,8 @@ mod tests {
     fn a_worker_comes_and_goes() {
         let mut catalogue = Catalogue::default();
         let pid = WorkerPid::default();
-        let mut time = OwnTime::new(Who::Worker(pid.clone()), &mut catalogue);
-        let mut memory = OwnMemory::new(Who::Worker(pid.clone()), &mut catalogue);
+        let mut time = ProcessTime::new(Who::Worker(pid.clone()), &mut catalogue);
+        let mut memory = ProcessMemory::new(Who::Worker(pid.clone()), &mut catalogue);
         let mut read = || {
             let mut values = Vec::new();
             time.read(&mut values);

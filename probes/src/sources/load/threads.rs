@@ -11,7 +11,7 @@ use crate::machine::topology;
 use crate::source::{Group, Source};
 use crate::sources::load::self_usage::WorkerPid;
 
-/// Readings between two looks for new threads, where the kernel does not tell how many there are.
+/// Readings between two searches for new threads, where the kernel does not report how many there are.
 const LOOK_EVERY: u32 = 10;
 
 /// Threads that have a channel of their own; the sums are over all.
@@ -62,7 +62,7 @@ struct Threads {
     /// Of threads that ended.
     ended: Account,
     readings: u32,
-    /// `/proc/PID/stat`, which tells how many threads there are: the folder is listed only when that changes.
+    /// `/proc/PID/stat`, which holds the number of threads: the folder is listed only when that changes.
     stat: Option<Handle>,
     /// One of them could not be read.
     missed: bool,

@@ -1,9 +1,9 @@
-//! Memory traffic. No file gives it portably; in the order of trust:
+//! Memory traffic. No file reports it on every machine; in the order of trust:
 //!
-//! | source | what it says | class |
+//! | source | what it reports | class |
 //! |---|---|---|
 //! | performance counters of the memory controllers | bytes of all CPUs and devices | measured |
-//! | `resctrl`, if somebody mounted it | bytes of all CPUs, by L3 domain | measured |
+//! | `resctrl`, if it is mounted | bytes of all CPUs, by L3 domain | measured |
 //! | Jetson's activity monitor, Rockchip's `dmc` | share of the clocks that the memory is busy | modelled |
 //! | misses of the last-level cache × 64 B | what the worker's loads brought in | modelled |
 //!

@@ -12,7 +12,7 @@ pub(super) struct Controller {
     pub(super) write: &'static [&'static [&'static str]],
     /// Both directions in one.
     pub(super) total: &'static [&'static [&'static str]],
-    /// B per count where sysfs does not say.
+    /// B per count where sysfs does not state it.
     pub(super) bytes: Option<f64>,
     /// Generations of AMD's Zen for which the terms hold; empty for names.
     pub(super) zens: &'static [Zen],
@@ -31,7 +31,7 @@ pub(super) enum Zen {
 }
 
 impl Zen {
-    /// By family and model of `/proc/cpuinfo`, as `arch/x86/kernel/cpu/amd.c` tells Zen 3 from Zen 4.
+    /// By family and model of `/proc/cpuinfo`, as `arch/x86/kernel/cpu/amd.c` distinguishes Zen 3 and Zen 4.
     pub(super) fn of(family: u32, model: u32) -> Option<Self> {
         match (family, model) {
             (23, _) => Some(Self::First),
@@ -125,7 +125,7 @@ pub(super) const CONTROLLERS: [Controller; 18] = [
         bytes: Some(1.0),
         ..PLAIN
     },
-    // Arm's controller in Ampere Altra: bursts of 8 on a bus of 64 bits, told apart by a filter.
+    // Arm's controller in Ampere Altra: bursts of 8 on a bus of 64 bits, distinguished by a filter.
     Controller {
         prefix: "arm_dmc620",
         read: &[&["clkdiv2_rdwr,mask=0x1,match=0x0"]],
@@ -161,7 +161,7 @@ pub(super) const CONTROLLERS: [Controller; 18] = [
         model: Some("imx95"),
         ..PLAIN
     },
-    // Others of that family: beats of a width that only the board knows, unless sysfs gives a scale.
+    // Others of that family: beats of a width that only the board knows, unless sysfs states a scale.
     Controller { prefix: "imx", read: &[&["read-cycles"]], write: &[&["write-cycles"]], ..PLAIN },
 ];
 

@@ -1,6 +1,6 @@
 //! Bytes that cross the memory controllers, from their performance counters: of all CPUs and devices.
 //!
-//! What one count is worth is read from the event's `.scale` and `.unit`. Only where the kernel gives neither
+//! What one count is worth is read from the event's `.scale` and `.unit`. Only where the kernel states neither
 //! does the table's figure count: the line or beat that the hardware's manual names.
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
@@ -31,7 +31,7 @@ struct Counter {
     bytes: f64,
 }
 
-/// Where it was looked for, and why it is absent.
+/// Where it was searched for, and why it is absent.
 pub(crate) type Refused = (String, Reason);
 
 /// Enters `membw.dram` and, where they are counted apart, its reads and writes.
@@ -64,7 +64,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Result<Box<dyn
 
 fn unsized_pmu(pmus: &[String]) -> Option<Refused> {
     let name = pmus.iter().find(|name| UNSIZED.iter().any(|prefix| name.starts_with(prefix)))?;
-    let detail = format!("{name} counts accesses of a size that neither the kernel nor its manual tells");
+    let detail = format!("{name} counts accesses of a size that neither the kernel nor its manual states");
     let source = format!("/sys/bus/event_source/devices/{name}");
     Some((source, Reason::new(ReasonCode::NotSupported, detail)))
 }
@@ -112,7 +112,7 @@ fn counters(root: &Root, controller: &Controller, pmu: &Pmu) -> Vec<Counter> {
 }
 
 fn counter(root: &Root, controller: &Controller, pmu: &Pmu, event: &str, way: Way) -> Option<Counter> {
-    // Terms alone, where the kernel gives the event no name.
+    // Terms alone, where the kernel has no name for the event.
     let described = if event.split(',').next().is_some_and(|first| first.contains('=')) {
         Described { event: pmu.encode(root, event)?, scale: None, unit: None }
     } else {

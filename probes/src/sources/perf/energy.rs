@@ -39,7 +39,7 @@ pub(crate) struct PerfEnergy {
 
 impl PerfEnergy {
     /// Enters `energy.DOMAIN-N` and `power.DOMAIN-N` for what may be opened. What may not is left to the files
-    /// of powercap, which say why.
+    /// of powercap, which hold the reason.
     pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Self {
         let mut energy = Self::default();
         if !root.is_live() || !names(root).iter().any(|name| name == "power") {

@@ -57,7 +57,7 @@ impl Engines {
     /// Busy time since they were opened, s.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error number.
     pub(crate) fn busy_s(&mut self) -> Result<f64, ReasonCode> {
         for ((group, last), alike) in self.counters.iter_mut().zip(&self.alike) {
             let now = group.read()?;

@@ -13,7 +13,7 @@ use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, 
 use super::pmu::{Pmu, names};
 use super::{Event, Group, Target, Total, refusal};
 use crate::catalogue::{Catalogue, Entry, Interface};
-use crate::machine::proc_dir::Numbered;
+use crate::machine::proc_dir::ProcDir;
 use crate::machine::root::Root;
 use crate::source::{Pace, Source};
 use crate::sources::load::self_usage::WorkerPid;
@@ -24,7 +24,7 @@ const LINE: f64 = 64.0;
 /// `PERF_COUNT_HW_CACHE_MISSES` of `PERF_TYPE_HARDWARE`.
 const CACHE_MISSES: u64 = 3;
 
-/// Readings between two looks for new threads.
+/// Readings between two searches for new threads.
 const LOOK_EVERY: u32 = 10;
 
 /// Threads that are counted.
@@ -100,8 +100,8 @@ struct Misses {
     root: Root,
     worker: WorkerPid,
     pid: Option<u32>,
-    /// Its threads, and which there were at the last look.
-    tasks: Option<Numbered>,
+    /// Its threads, and which there were at the last search.
+    tasks: Option<ProcDir>,
     present: Vec<u32>,
     threads: HashMap<u32, Vec<(Group, Total)>>,
     /// Misses of threads that ended.
@@ -148,7 +148,7 @@ impl Misses {
         if self.pid != Some(pid) {
             self.pid = Some(pid);
             self.threads.clear();
-            self.tasks = Numbered::open(&self.root, &format!("proc/{pid}/task"), MAX_THREADS).ok();
+            self.tasks = ProcDir::open(&self.root, &format!("proc/{pid}/task"), MAX_THREADS).ok();
             self.readings = 0;
         }
         if self.readings.is_multiple_of(LOOK_EVERY) {

@@ -65,12 +65,12 @@ impl Pmu {
         Some(Described { event, scale, unit: root.text(&format!("{path}.unit")).ok() })
     }
 
-    /// Which hardware this is, where the kernel tells.
+    /// Which hardware this is, where the kernel reports it.
     pub(super) fn identifier(&self, root: &Root) -> Option<String> {
         root.text(&format!("{FOLDER}/{}/identifier", self.name)).ok()
     }
 
-    /// Puts terms such as `event=0x04,umask=0x03` where the PMU's formats say.
+    /// Encodes terms such as `event=0x04,umask=0x03` by the PMU's formats.
     pub(super) fn encode(&self, root: &Root, terms: &str) -> Option<Event> {
         let mut event = Event { kind: self.kind, ..Event::default() };
         for term in terms.split(',').map(str::trim).filter(|term| !term.is_empty()) {
@@ -90,7 +90,7 @@ impl Pmu {
     }
 }
 
-/// A decimal or hexadecimal number. `?` stands for what the user must choose, so it is none.
+/// A decimal or hexadecimal number. `?` is a value that the user must choose, so it is none.
 fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),

@@ -1,9 +1,9 @@
 //! Power drawn from batteries: positive while discharging, negative while charging.
 //!
-//! Only while nothing else feeds it do batteries say what the machine draws: then `power.battery` is what they
-//! give together. On a charger that is too weak they may be discharged and say only what it lacks. So their scope
+//! Only while nothing else feeds it do batteries report what the machine draws: then `power.battery` is the sum of
+//! all packs. On a charger that is too weak they may be discharged and report only what it lacks. So their scope
 //! is the battery and never the board. Drivers differ in the sign, so the direction is taken from `status`; where
-//! that does not tell, a machine without any supply that is online lives on its batteries.
+//! that does not report it, a machine without any supply that is online runs on its batteries.
 
 use slmscope_profiles::channel::{
     BATTERY_POWER, Channel, ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value, id_part,
@@ -16,11 +16,11 @@ use crate::sources::files::{Files, Kind, Limits, Slot, enter, number, scaled};
 
 const FOLDER: &str = "sys/class/power_supply";
 
-/// A machine that runs this draws more, and a charger gives more, W; less is a driver that reports mA where µA
+/// A machine that runs this draws more, and a charger supplies more, W; less is a driver that reports mA where µA
 /// belong.
 const LEAST_DRAW: f64 = 0.05;
 
-/// No pack of a machine with a battery gives more, W.
+/// No pack of a machine with a battery supplies more, W.
 const MOST_DRAW: f64 = 1000.0;
 
 enum Draw {
@@ -53,9 +53,9 @@ pub(crate) struct Batteries {
     packs: Vec<Pack>,
     /// Whether there is one pack and no other, not even a silent one.
     is_lone: bool,
-    /// The channel of what they give together; `None` where one of them does not tell.
+    /// The channel of their sum; `None` where one of them does not report its power.
     together: Option<ChannelId>,
-    /// Temperature of each pack that tells.
+    /// Temperature of each pack that reports one.
     rest: Option<Files>,
     /// `online` of what feeds the machine: mains, USB, a charging pad.
     mains: Vec<Handle>,
@@ -88,7 +88,7 @@ impl Batteries {
         (!packs.is_empty() || rest.is_some()).then_some(Self { packs, is_lone, together, rest, mains })
     }
 
-    /// The channel that says what the machine draws, if it lives on its batteries at this moment.
+    /// The channel of what the machine draws, if it runs on its batteries at this moment.
     pub(crate) fn discharging(&self, root: &Root) -> Option<ChannelId> {
         // Read through files of its own, so that one that hangs keeps those.
         let discharge = |root: &Root, _: &str| {
@@ -113,7 +113,7 @@ impl Batteries {
     }
 }
 
-/// Whether it feeds this machine, as far as its controller tells.
+/// Whether it feeds this machine, as far as its controller reports that.
 fn is_own(root: &Root, supply: &str) -> bool {
     let own = |root: &Root, folder: &str| {
         let is =
@@ -173,7 +173,7 @@ fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
     Some(Pack { channel: catalogue.gauge(entry), status: open("status").ok(), draws })
 }
 
-/// What all packs give together.
+/// The sum of all packs.
 fn enter_sum(packs: &[Pack], catalogue: &mut Catalogue) -> Option<ChannelId> {
     let channels: Vec<&Channel> = packs.iter().filter_map(|pack| catalogue.get(pack.channel)).collect();
     let names: Vec<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
@@ -214,19 +214,19 @@ impl Pack {
     }
 }
 
-/// Puts the sign to a magnitude, W, or says why it cannot be true. `is_lone` is the only pack of the machine.
+/// Gives a magnitude its sign, W, or the reason why it cannot be true. `is_lone` is the only pack of the machine.
 fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) -> Result<f64, ReasonCode> {
     let discharging = match status {
         b"Discharging" => Some(true),
         b"Charging" | b"Full" | b"Not charging" => Some(false),
-        // "Unknown" is what many controllers say near the ends, and of a pack that rests; then the mains decide.
+        // Many controllers report "Unknown" near the ends, and for a pack that rests; then the mains decide.
         _ => plugged.map(|plugged| !plugged),
     };
-    // Of several packs some rest, whatever they say, but something feeds a machine that runs.
+    // Of several packs some rest, whatever they report, but something feeds a machine that runs.
     if magnitude == 0.0 && !(is_lone && status == b"Discharging") {
         return Ok(0.0);
     }
-    // A full one takes almost nothing from the mains, and many controllers then say "Unknown".
+    // A full one takes almost nothing from the mains, and many controllers then report "Unknown".
     let may_trickle = match status {
         b"Discharging" | b"Charging" => false,
         b"Full" | b"Not charging" => true,
@@ -238,12 +238,12 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) ->
     match discharging {
         Some(true) => Ok(magnitude),
         Some(false) => Ok(-magnitude),
-        // The driver does not tell which way it flows.
+        // The driver does not report which way it flows.
         None => Err(ReasonCode::NotSupported),
     }
 }
 
-/// What packs give together, if they alone feed the machine: none is charged, and nothing is plugged in.
+/// The sum of packs, if they alone feed the machine: none is charged, and nothing is plugged in.
 fn sum(draws: impl IntoIterator<Item = Value>, plugged: Option<bool>) -> Value {
     let mut sum = 0.0;
     for draw in draws {

@@ -1,8 +1,8 @@
 //! What the management controller of a server measures at its power supplies: DCMI's "get power reading".
 //!
 //! It is a whole number of watts, averaged over a window that the controller chooses, and takes 50 to 500 ms
-//! to ask for; so it is asked every 5 s at most, and its last answer stands in between. 0 W means that the
-//! controller has no meter. The state byte is ignored: it says "deactivated" beside valid readings too.
+//! to ask for; so it is asked every 5 s at most, and its last answer is reported in between. 0 W means that the
+//! controller has no meter. The state byte is ignored: it is "deactivated" beside valid readings too.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

@@ -26,10 +26,10 @@ const FOLDER: &str = "sys/class/powercap";
 /// AMD's counters have this range; used to know them in captures without `/proc/cpuinfo`.
 const AMD_RANGE_UJ: i64 = 65_532_610_987;
 
-/// Intel and AMD tell that the registers behind these counters are new about every millisecond.
+/// Intel and AMD state that the registers behind these counters are new about every millisecond.
 pub(crate) const UPDATE_NS: u64 = 1_000_000;
 
-/// A counter of a running CPU moves every millisecond; one that stands still for longer does not count.
+/// A counter of a running CPU moves every millisecond; one that is unchanged for longer does not count.
 const STALE_S: u64 = 10;
 
 /// A counter starts again at its range, as far as that is stated right; so many times of it is no count.
@@ -195,7 +195,7 @@ impl Source for Powercap {
         }
     }
 
-    fn bears_khz(&self) -> bool {
+    fn supports_khz(&self) -> bool {
         true
     }
 }

@@ -7,15 +7,15 @@
 //! | 3 | a sensor at the board's input, the meters of all modules | `board-input`, `platform` |
 //! | 4 | the platform counter (`psys`) | `platform` |
 //! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
-//! | 6 | all packages, memory where it is told beside them, cards that tell theirs | `package`, `rail:package+dram+gpu` |
+//! | 6 | all packages, memory where it is reported beside them, cards that report theirs | `package`, `rail:package+dram+gpu` |
 //! | 7 | the rails of a power-management chip, summed | `rail:pmic` |
 //!
 //! Sums are derived and partial: they leave out regulators, disks and fans. Nothing is ever filled in from a
-//! nominal figure. What several drivers tell of the same packages is counted once. The choice is made once, at
+//! nominal figure. What several drivers report of the same packages is counted once. The choice is made once, at
 //! the start; a machine that is plugged in afterwards has no figure until the next one.
 //!
-//! Parts may be read in different threads, and some tell watts where others count joules. Such a sum is not
-//! sampled: it names its parts, and whoever shows it adds what they tell ([`Kind::Sum`]). A card that falls
+//! Parts may be read in different threads, and some report watts where others count joules. Such a sum is not
+//! sampled: it names its parts, and is derived where it is shown ([`Kind::Sum`]). A card that falls
 //! asleep leaves it without a figure, for what a sleeping card draws is not known.
 
 mod sum;
@@ -71,7 +71,7 @@ impl Choice {
 }
 
 /// Enters `power.board`, with `energy.board` where it comes from counters. Where one list reads all parts it
-/// answers for the total too. `discharging` tells what it draws from its batteries now.
+/// answers for the total too. `discharging` is the channel of what the machine draws from its batteries now.
 pub(crate) fn discover(
     root: &Root,
     catalogue: &mut Catalogue,
@@ -113,21 +113,21 @@ fn candidates(
     discharging: Option<ChannelId>,
     mut works: impl FnMut(&Channel) -> bool,
 ) -> Vec<Choice> {
-    // Whatever tells power or energy, readable or not.
-    let told: Vec<&Channel> = channels
+    // All that reports power or energy, readable or not.
+    let reported: Vec<&Channel> = channels
         .iter()
         .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
         .filter(|channel| matches!(channel.unit, Unit::Joules | Unit::Watts) && channel.kind.is_sampled())
         .collect();
     let good: Vec<&Channel> =
-        told.iter().copied().filter(|channel| channel.reason.is_none() && works(channel)).collect();
+        reported.iter().copied().filter(|channel| channel.reason.is_none() && works(channel)).collect();
     let is_good = |channel: &Channel| good.iter().any(|good| good.channel == channel.channel);
     let watts_of = |scope: Scope| {
         good.iter().copied().filter(move |channel| channel.scope == scope && channel.unit == Unit::Watts)
     };
     // One kind of channels of a scope, all of them readable.
     let whole = |scope: Scope, unit: Option<Unit>| {
-        let of_scope = told.iter().copied().filter(|channel| channel.scope == scope);
+        let of_scope = reported.iter().copied().filter(|channel| channel.scope == scope);
         let of_unit = of_scope.filter(|channel| unit.is_none_or(|unit| channel.unit == unit));
         kinds(of_unit).into_iter().find(|kind| kind.iter().all(|channel| is_good(channel)))
     };
@@ -168,7 +168,7 @@ fn is_card(channel: &Channel) -> bool {
     channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore")
 }
 
-/// Whether what the channel says can be true. Some meters have no sensor and answer all ones, and the platform
+/// Whether the channel's value can be true. Some meters have no sensor and answer all ones, and the platform
 /// counter of some servers stays at zero.
 fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: &Interface) -> bool {
     if !is_meter(channel) && !is_psys(channel) {
@@ -229,7 +229,7 @@ fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> 
     Choice { scope, coverage, without, ..Choice::of(&[packages, dram, cards].concat()) }
 }
 
-/// Enters that there is no figure for the board, and what stands in the way of one.
+/// Enters that there is no figure for the board, and why.
 fn enter_none(catalogue: &mut Catalogue) {
     let (locked, reason) = why_none(catalogue.channels());
     let source =
@@ -240,7 +240,7 @@ fn enter_none(catalogue: &mut Catalogue) {
     catalogue.set_interface(channel, interface);
 }
 
-/// What stands in the way of a figure for the board, and the channel that would give it if it may not be read.
+/// Why there is no figure for the board, and the channel that would be it if it could be read.
 fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
     let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
     let locked = channels
@@ -248,17 +248,17 @@ fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
         .filter(power)
         .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
     if let Some(channel) = locked {
-        let detail = format!("{} would tell it, but this user may not read it", channel.id);
+        let detail = format!("{} would report it, but this user may not read it", channel.id);
         return (Some(channel.channel), Reason::new(ReasonCode::Permission, detail));
     }
     let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
-    let tell = batteries().filter(|battery| battery.reason.is_none()).count();
-    let detail = if tell == 0 {
+    let reporting = batteries().filter(|battery| battery.reason.is_none()).count();
+    let detail = if reporting == 0 {
         "no sensor of what the machine draws"
-    } else if tell < batteries().count() {
-        "no sensor of what the machine draws, and not all of its batteries tell what they give"
+    } else if reporting < batteries().count() {
+        "no sensor of what the machine draws, and not all of its batteries report their power"
     } else {
-        "no sensor of what the machine draws; its battery tells while it discharges"
+        "no sensor of what the machine draws; its battery reports it while it discharges"
     };
     (None, Reason::new(ReasonCode::NoSuchInterface, detail))
 }

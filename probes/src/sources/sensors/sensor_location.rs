@@ -1,6 +1,6 @@
-//! What a temperature sensor sits on, told by its driver or by what it is called.
+//! What a temperature sensor sits on, by its driver or its name.
 //!
-//! Only sensors of what computes say how warm a token was made; a network chip or a drive is often the hottest
+//! Only sensors of what computes show how warm a token made it; a network chip or a drive is often the hottest
 //! thing of a board. A zone of the device tree is on the processor's chip unless its name says otherwise: every
 //! maker of chips has words of its own for their parts. A monitor is on something else unless its driver or a
 //! label says that it is on the processor.

@@ -16,13 +16,13 @@ use crate::sources::sensors::sensor_location;
 
 const FOLDER: &str = "sys/class/thermal";
 
-/// What silicon survives, °C. 127 and −128 are what a sensor's byte says when it says nothing.
+/// What silicon survives, °C. A sensor's byte is 127 or −128 when there is no reading.
 pub(crate) const PLAUSIBLE: Limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0] };
 
 /// Tegra's power controller always claims 100 °C.
 const PMIC: Limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0, 100.0] };
 
-/// Trip points of one zone that are looked at.
+/// Trip points of one zone that are read.
 const MAX_TRIPS: u32 = 16;
 
 /// Enters the zones and returns what reads them.
@@ -70,7 +70,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
 }
 
 /// The lowest temperature at which the kernel begins to slow something down, °C. Zones without such a trip
-/// point have no margin; −273 and 0 stand for "not set".
+/// point have no margin; −273 and 0 mean "not set".
 fn throttles_at(root: &Root, folder: &str) -> Option<f64> {
     let trip = |number: u32, what: &str| root.text(&format!("{folder}/trip_point_{number}_{what}")).ok();
     let points = (0..MAX_TRIPS).map_while(|number| Some((trip(number, "type")?, trip(number, "temp"))));

@@ -146,10 +146,10 @@ fn a_busy_cpu_is_not_shown_as_101_percent() {
         kind: Kind::Rate { of: 7 },
         ..channel(8, "cpu.machine", Quantity::Cpu, Unit::Ratio, Scope::Machine)
     });
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     for (t_ns, seconds) in [(20_000_000_000, 5.0), (20_250_000_000, 5.253)] {
         let sample = Sample { t_ns, values: vec![(7, Value::Present(seconds))], ..Sample::default() };
-        frame(&mut state, Frame::Sample(sample));
+        frame(&mut state, Record::Sample(sample));
     }
     assert_eq!(state.shown().channels.by_id("cpu.machine").unwrap().value(), Some(1.0));
 }
@@ -167,10 +167,10 @@ fn an_energy_counter_that_did_not_move_is_shown_as_stale_and_not_as_0_watts() {
         kind: Kind::Rate { of: 7 },
         ..channel(8, "power.dram", Quantity::Power, Unit::Watts, Scope::Dram)
     });
-    frame(&mut state, Frame::Catalogue { channels });
+    frame(&mut state, Record::Catalogue { channels });
     for t_ns in [20_000_000_000, 20_250_000_000] {
         let sample = Sample { t_ns, values: vec![(7, Value::Present(7.0))], ..Sample::default() };
-        frame(&mut state, Frame::Sample(sample));
+        frame(&mut state, Record::Sample(sample));
     }
     let dram = state.shown().channels.by_id("power.dram").unwrap();
     assert_eq!((dram.value(), dram.absent), (None, Some(ReasonCode::Stale)));

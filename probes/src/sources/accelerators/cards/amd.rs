@@ -61,7 +61,7 @@ fn clocks(card: &mut Card<'_>, monitor: &str) {
     card.number("memory_clock", &format!("{monitor}/freq2_input"), (Unit::Hertz, 1.0, HERTZ));
 }
 
-/// The level with the star, where no monitor tells the clock.
+/// The level with the star, where no monitor reports the clock.
 fn levels(card: &mut Card<'_>) {
     let path = format!("{}/pp_dpm_sclk", card.folder);
     let entry = card.entry("clock", Quantity::Gpu, Unit::Hertz, Class::Reported);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | Tegra (nvgpu) | `device/load`, per mille |
 //! | Mali, vendor's | `load` as `12@300000000Hz`, or `device/utilisation` in percent |
-//! | Panfrost, Panthor | per process in fdinfo, and only after somebody wrote 1 to `device/profiling` |
+//! | Panfrost, Panthor | per process in fdinfo, and only after 1 was written to `device/profiling` |
 //!
 //! One processor is often reachable by several paths, of which the first counts.
 
@@ -24,7 +24,7 @@ const FOLDER: &str = "sys/class/devfreq";
 const NAMES: [&str; 9] =
     ["gpu", "gv11b", "gp10b", "ga10b", "gm20b", "gb10b", "gpu-gpc-0", "mali", "gpu-panthor"];
 
-/// Drivers of such processors that tell the share of each client.
+/// Drivers of such processors that report the share of each client.
 const DRIVERS: [&str; 3] = ["panfrost", "panthor", "msm"];
 
 pub(super) fn discover(
@@ -49,7 +49,7 @@ pub(super) fn discover(
         busy(&mut card, &folder);
         card.number("clock", &format!("{folder}/cur_freq"), (Unit::Hertz, 1.0, HERTZ));
         slots.append(&mut card.slots);
-        // nvgpu and Mali's vendor tell nothing of single processes.
+        // nvgpu and Mali's vendor driver report nothing about single processes.
         if !root.exists(&format!("{folder}/device/load")) && !root.exists(&format!("{folder}/load")) {
             signs.push((next, Sign::Driver(&DRIVERS)));
         }
@@ -90,7 +90,7 @@ fn busy(card: &mut Card<'_>, folder: &str) {
     } else {
         let detail = match card.root.text(&format!("{}/profiling", card.folder)) {
             Ok(flag) if flag == "0" => "the driver's profiling is off (0 in its file `profiling`)",
-            _ => "the driver tells the clock and no load",
+            _ => "the driver reports the clock and no load",
         };
         card.absent("busy", &format!("/{folder}"), ReasonCode::NotSupported, detail);
     }

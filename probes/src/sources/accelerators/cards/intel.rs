@@ -1,4 +1,4 @@
-//! xe and i915. Neither has a file with the busy share. The engines' own counters tell it, to whom may open
+//! xe and i915. Neither has a file with the busy share. The engines' own counters report it to users who may open
 //! them; otherwise the time that the graphics engine was awake, which is what passed less its idle residency.
 
 use std::collections::HashSet;

@@ -40,9 +40,9 @@ enum Width {
 
 use Width::{Eight, Four, Two};
 
-/// What a field says.
+/// What a field of the table measures.
 #[derive(Debug, Clone, Copy)]
-enum Says {
+enum Metric {
     Busy,
     MemoryBusy,
     Power,
@@ -55,30 +55,30 @@ enum Says {
     Residency(&'static str),
 }
 
-/// A field: what it says, where, how wide, and the worth of one in the unit of its channel.
-type Field = (Says, usize, Width, f64);
+/// A field: what it measures, where, how wide, and the worth of one in the unit of its channel.
+type Field = (Metric, usize, Width, f64);
 
 /// Fields of one revision.
 type Layout = ((u8, u8), &'static [Field]);
 
 const CARD: [Field; 3] =
-    [(Says::Busy, 16, Two, 0.01), (Says::MemoryBusy, 18, Two, 0.01), (Says::Power, 22, Two, 1.0)];
+    [(Metric::Busy, 16, Two, 0.01), (Metric::MemoryBusy, 18, Two, 0.01), (Metric::Power, 22, Two, 1.0)];
 
 const fn flags(at: usize) -> [Field; 3] {
     [
-        (Says::Flags("power", POWER), at, Eight, 1.0),
-        (Says::Flags("current", CURRENT), at, Eight, 1.0),
-        (Says::Flags("thermal", HEAT), at, Eight, 1.0),
+        (Metric::Flags("power", POWER), at, Eight, 1.0),
+        (Metric::Flags("current", CURRENT), at, Eight, 1.0),
+        (Metric::Flags("thermal", HEAT), at, Eight, 1.0),
     ]
 }
 
 /// One is 2⁻¹⁶ J.
 const fn accelerator(energy: usize) -> [Field; 4] {
     [
-        (Says::Busy, 12, Two, 0.01),
-        (Says::MemoryBusy, 14, Two, 0.01),
-        (Says::Power, 10, Two, 1.0),
-        (Says::Energy, energy, Eight, 1.0 / 65_536.0),
+        (Metric::Busy, 12, Two, 0.01),
+        (Metric::MemoryBusy, 14, Two, 0.01),
+        (Metric::Power, 10, Two, 1.0),
+        (Metric::Energy, energy, Eight, 1.0 / 65_536.0),
     ]
 }
 
@@ -103,27 +103,27 @@ const LAYOUTS: [Layout; 13] = [
         (2, 4),
         &const {
             let [power, current, heat] = flags(120);
-            [(Says::Busy, 28, Two, 1e-4), (Says::Power, 40, Two, 1e-3), power, current, heat]
+            [(Metric::Busy, 28, Two, 1e-4), (Metric::Power, 40, Two, 1e-3), power, current, heat]
         },
     ),
     (
         (3, 0),
         &[
-            (Says::Busy, 42, Two, 0.01),
-            (Says::Power, 112, Four, 1e-3),
-            (Says::Reads, 94, Two, 1e6),
-            (Says::Writes, 96, Two, 1e6),
-            (Says::Residency("prochot"), 228, Four, 1.0),
-            (Says::Residency("thermal_cores"), 244, Four, 1.0),
-            (Says::Residency("thermal_gpu"), 248, Four, 1.0),
-            (Says::Residency("thermal_soc"), 252, Four, 1.0),
+            (Metric::Busy, 42, Two, 0.01),
+            (Metric::Power, 112, Four, 1e-3),
+            (Metric::Reads, 94, Two, 1e6),
+            (Metric::Writes, 96, Two, 1e6),
+            (Metric::Residency("prochot"), 228, Four, 1.0),
+            (Metric::Residency("thermal_cores"), 244, Four, 1.0),
+            (Metric::Residency("thermal_gpu"), 248, Four, 1.0),
+            (Metric::Residency("thermal_soc"), 252, Four, 1.0),
         ],
     ),
     // The same with pointers of the kernel in it.
     ((1, 9), &[]),
 ];
 
-/// Enters what the table says and no file does. A card that sleeps is not woken to see which revision it has.
+/// Enters what only the table reports. A card that sleeps is not woken to see which revision it has.
 pub(super) fn enter(card: &mut Card<'_>) -> Option<Box<dyn Source>> {
     let path = format!("{}/gpu_metrics", card.folder);
     if card.is_asleep() || !card.root.exists(&path) {
@@ -135,10 +135,10 @@ pub(super) fn enter(card: &mut Card<'_>) -> Option<Box<dyn Source>> {
     let mut entered = Vec::new();
     for &field in *fields {
         let is_shown = match field.0 {
-            Says::Busy | Says::MemoryBusy | Says::Power | Says::Energy => {
+            Metric::Busy | Metric::MemoryBusy | Metric::Power | Metric::Energy => {
                 card.catalogue.has_id(&format!("gpu{}.{}", card.gpu, name_of(field.0)))
             }
-            Says::Reads | Says::Writes | Says::Flags(..) | Says::Residency(_) => false,
+            Metric::Reads | Metric::Writes | Metric::Flags(..) | Metric::Residency(_) => false,
         };
         if !is_shown {
             entered.push((channel(card, &path, field), field));
@@ -152,20 +152,20 @@ pub(super) fn enter(card: &mut Card<'_>) -> Option<Box<dyn Source>> {
     })
 }
 
-fn name_of(says: Says) -> &'static str {
-    match says {
-        Says::Busy => "busy",
-        Says::MemoryBusy => "memory_busy",
-        Says::Power => "power",
-        Says::Energy => "energy",
-        Says::Reads => "read",
-        Says::Writes => "write",
-        Says::Flags(name, _) | Says::Residency(name) => name,
+fn name_of(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Busy => "busy",
+        Metric::MemoryBusy => "memory_busy",
+        Metric::Power => "power",
+        Metric::Energy => "energy",
+        Metric::Reads => "read",
+        Metric::Writes => "write",
+        Metric::Flags(name, _) | Metric::Residency(name) => name,
     }
 }
 
-fn channel(card: &mut Card<'_>, path: &str, (says, ..): Field) -> ChannelId {
-    let name = name_of(says);
+fn channel(card: &mut Card<'_>, path: &str, (metric, ..): Field) -> ChannelId {
+    let name = name_of(metric);
     let source = format!("/{path} ({name})");
     let entry =
         |quantity, unit, class| Entry { source: source.clone(), ..card.entry(name, quantity, unit, class) };
@@ -179,28 +179,28 @@ fn channel(card: &mut Card<'_>, path: &str, (says, ..): Field) -> ChannelId {
         scope: Scope::Dram,
         ..entry(Quantity::MemoryBandwidth, Unit::BytesPerSecond, Class::Reported)
     };
-    match says {
-        Says::Busy | Says::MemoryBusy => {
+    match metric {
+        Metric::Busy | Metric::MemoryBusy => {
             let entry = entry(Quantity::Gpu, Unit::Ratio, Class::Measured);
             card.catalogue.gauge(entry)
         }
-        Says::Power => {
+        Metric::Power => {
             let entry = entry(Quantity::Power, Unit::Watts, Class::Measured);
             card.catalogue.gauge(entry)
         }
-        Says::Energy => {
+        Metric::Energy => {
             let entry = entry(Quantity::Energy, Unit::Joules, Class::Measured);
             card.catalogue.counter(entry, None)
         }
-        Says::Reads | Says::Writes => {
+        Metric::Reads | Metric::Writes => {
             let entry = traffic();
             card.catalogue.gauge(entry)
         }
-        Says::Flags(..) => {
+        Metric::Flags(..) => {
             let entry = throttle(Class::Measured);
             card.catalogue.gauge(entry)
         }
-        Says::Residency(_) => {
+        Metric::Residency(_) => {
             let entry = throttle(Class::Measured);
             card.catalogue.counter(entry, Some(f64::from(u32::MAX) + 1.0))
         }
@@ -215,8 +215,8 @@ fn revision(table: &[u8]) -> Option<(u8, u8)> {
     (size <= CAP && size > 4).then_some((header[2], header[3]))
 }
 
-/// What a field says, in the unit of its channel.
-fn value(table: &[u8], (says, at, width, worth): Field) -> Result<f64, ReasonCode> {
+/// The value of a field, in the unit of its channel.
+fn value(table: &[u8], (metric, at, width, worth): Field) -> Result<f64, ReasonCode> {
     let missing = ReasonCode::NotSupported;
     let bytes = |count: usize| table.get(at..at + count).ok_or(missing);
     let (number, ones) = match width {
@@ -231,19 +231,19 @@ fn value(table: &[u8], (says, at, width, worth): Field) -> Result<f64, ReasonCod
     if number == ones {
         return Err(missing);
     }
-    Ok(match says {
-        Says::Flags(_, mask) => f64::from(u8::from(number & mask != 0)),
+    Ok(match metric {
+        Metric::Flags(_, mask) => f64::from(u8::from(number & mask != 0)),
         _ => number as f64 * worth,
     })
 }
 
-fn limits(says: Says) -> Limits {
-    match says {
-        Says::Busy | Says::MemoryBusy | Says::Flags(..) => SHARE,
-        Says::Power => WATTS,
-        Says::Energy => JOULES,
-        Says::Reads | Says::Writes => BYTES_PER_SECOND,
-        Says::Residency(_) => COUNTS,
+fn limits(metric: Metric) -> Limits {
+    match metric {
+        Metric::Busy | Metric::MemoryBusy | Metric::Flags(..) => SHARE,
+        Metric::Power => WATTS,
+        Metric::Energy => JOULES,
+        Metric::Reads | Metric::Writes => BYTES_PER_SECOND,
+        Metric::Residency(_) => COUNTS,
     }
 }
 

@@ -1,16 +1,16 @@
-//! The clients that some processes have at graphics devices, read again and again: descriptors that belong to
-//! none are looked at now and then only, and nothing is allocated while they stay the same.
+//! The clients that some processes have at graphics devices, read repeatedly: descriptors that belong to none are
+//! read every few times only, and nothing is allocated while they stay the same.
 
 use slmscope_profiles::channel::{Reason, ReasonCode};
 
 use super::{CAP, Client};
-use crate::machine::proc_dir::Numbered;
+use crate::machine::proc_dir::ProcDir;
 use crate::machine::root::{Handle, Root};
 
-/// Descriptors of one process that are looked at.
+/// Descriptors of one process that are read.
 const MAX_DESCRIPTORS: usize = 4096;
 
-/// Readings between two looks at descriptors that were no graphics device: their numbers are used again.
+/// Readings after which descriptors that were no graphics device are read again: their numbers are reused.
 const LOOK_EVERY: u32 = 10;
 
 /// Descriptors of some processes.
@@ -20,7 +20,7 @@ pub struct Clients {
 }
 
 struct Process {
-    folder: Numbered,
+    folder: ProcDir,
     present: Vec<u32>,
     /// Of graphics devices.
     known: Vec<(u32, Handle, Client)>,
@@ -29,13 +29,13 @@ struct Process {
 }
 
 impl Clients {
-    /// Opens the folders of processes. Their descriptors are looked at when they are read.
+    /// Opens the folders of processes. Their descriptors are opened by [`read`](Self::read).
     ///
     /// # Errors
     /// The reason why one cannot be opened.
     pub fn of(root: &Root, pids: &[u32]) -> Result<Self, Reason> {
         let process = |pid| {
-            let folder = Numbered::open(root, &format!("proc/{pid}/fdinfo"), MAX_DESCRIPTORS)?;
+            let folder = ProcDir::open(root, &format!("proc/{pid}/fdinfo"), MAX_DESCRIPTORS)?;
             Ok(Process { folder, present: Vec::new(), known: Vec::new(), others: Vec::new() })
         };
         Ok(Self { processes: pids.iter().map(process).collect::<Result<_, _>>()?, readings: 0 })

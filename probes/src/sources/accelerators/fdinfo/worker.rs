@@ -16,7 +16,7 @@ use crate::sources::load::self_usage::WorkerPid;
 const COMPUTING: [&str; 9] =
     ["gfx", "compute", "render", "rcs", "ccs", "gpu", "panthor", "vertex-tiler", "csd"];
 
-/// Enters `gpuN.worker.busy` and `gpuN.worker.memory` for each processor whose clients can be told from others.
+/// Enters `gpuN.worker.busy` and `gpuN.worker.memory` for each processor whose clients can be identified.
 pub(crate) fn discover(
     root: &Root,
     processors: &[(u32, Sign)],

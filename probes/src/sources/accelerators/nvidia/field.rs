@@ -13,7 +13,7 @@ use crate::catalogue::Entry;
 use crate::source::Group;
 use crate::sources::files::Limits;
 
-/// Reasons that hold the clocks below what the work would use. An idle processor and clocks that somebody set
+/// Reasons that hold the clocks below what the work would use. An idle processor and clocks that were set
 /// are none.
 const SLOWED: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
     .union(ThrottleReasons::HW_SLOWDOWN)
@@ -30,7 +30,7 @@ pub(super) enum Field {
     Clock,
     /// Power at this moment: drivers of 2023 and later.
     PowerInstant,
-    /// Power as older drivers tell it; from Ampere on this is a mean over one second.
+    /// Power as older drivers report it; from Ampere on this is a mean over one second.
     PowerUsage,
     Energy,
     Temperature,

@@ -111,7 +111,7 @@ fn bytes(handle: &Handle) -> Result<f64, ReasonCode> {
     parse(handle.read(&mut buffer)?)
 }
 
-/// A running total, or what the kernel says instead.
+/// A running total, or the word that the kernel prints instead.
 fn parse(text: &[u8]) -> Result<f64, ReasonCode> {
     match text.trim_ascii() {
         b"Unavailable" | b"Error" => Err(ReasonCode::ReadError),

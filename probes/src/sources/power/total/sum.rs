@@ -40,7 +40,7 @@ impl WithTotal {
                     Some(None) => reset = true,
                     None => {}
                 },
-                // What a counter does while it tells nonsense is not known.
+                // What a counter does while its values are implausible is not known.
                 Err(ReasonCode::Implausible) => part.last = None,
                 Err(_) => {}
             }
@@ -48,7 +48,7 @@ impl WithTotal {
         if !self.counter {
             return plain;
         }
-        // It begins with what all of them tell; from then on each adds its steps, also while another is silent.
+        // It begins with the values of all of them; from then on each adds its steps, also while another is absent.
         self.sum = self.sum.map_or(plain.ok(), |sum| Some(sum + steps));
         // What a counter lost is not known, so this interval has no figure; the next one has.
         if reset { Err(ReasonCode::Implausible) } else { plain.map(|plain| self.sum.unwrap_or(plain)) }
@@ -76,8 +76,8 @@ impl Source for WithTotal {
         values.push((self.to, total.map_or_else(Value::Absent, Value::Present)));
     }
 
-    fn bears_khz(&self) -> bool {
-        self.inner.iter().all(|source| source.bears_khz())
+    fn supports_khz(&self) -> bool {
+        self.inner.iter().all(|source| source.supports_khz())
     }
 
     fn set_pace(&mut self, pace: Pace) {

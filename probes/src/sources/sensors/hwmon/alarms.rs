@@ -1,4 +1,4 @@
-//! What monitors say about limits: over-current events of the Jetson's throttler, alarms of current monitors,
+//! What monitors report about limits: over-current events of the Jetson's throttler, alarms of current monitors,
 //! undervoltage of the Raspberry Pi.
 
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
@@ -40,7 +40,7 @@ pub(super) fn discover(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -
                     add(chip, id, &format!("oc{number}_event_cnt"), Kind::Counter(None));
                 }
             }
-            // The firmware's own flag says the same, and more, where it can be read.
+            // The firmware's own flag reports the same, and more, where it can be read.
             "rpi_volt" if !root.exists(FIRMWARE) && chip.has("in0_lcrit_alarm") => {
                 add(chip, "throttle.under_voltage".to_owned(), "in0_lcrit_alarm", Kind::Gauge);
             }

@@ -8,7 +8,7 @@
 //! | `ina3221` | inputs 1–3: V × I by label. 4–7 are shunt voltages and sums; label `NC` is not connected |
 //! | other `ina…` | power and energy of each input, by label; else V × I where both are labelled |
 //! | `amdgpu`, `xe`, `i915` | listed with the card; here only where the card is not shown |
-//! | `power_meter` | the board's input, or on Grace what `power1_oem_info` says, which is its label |
+//! | `power_meter` | the board's input, or on Grace what `power1_oem_info` names, which is its label |
 //! | `scmi_sensors`, `altra_hwmon`, `apm_xgene`, `amd_energy` | by label |
 //! | batteries, chargers, USB sources, fans, network cards | nothing: not what the machine draws |
 
@@ -68,7 +68,7 @@ pub(super) fn discover(
     slots
 }
 
-/// What else tells where a sensor sits.
+/// What else shows where a sensor sits.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'b> {
     board: Option<&'b Profile>,
@@ -91,7 +91,7 @@ impl Known<'_> {
     }
 }
 
-/// A single monitor that nobody labelled is an extension on a board's supply: that of a battery or a meter.
+/// A single monitor without a label is an extension on a board's supply: that of a battery or a meter.
 fn lone_monitor<'c>(root: &Root, chips: &'c [Chip]) -> Option<&'c str> {
     let mut unlabelled = chips.iter().filter(|chip| {
         is_rail_monitor(&chip.name) && !chip.files.iter().any(|file| file.ends_with("_label"))
@@ -119,7 +119,7 @@ pub(super) fn rail_entry(name: &str, scope: Scope, class: Class) -> Entry {
     }
 }
 
-/// Rails of a monitor that tells voltage and current: millivolts × milliamperes.
+/// Rails of a monitor that reports voltage and current: millivolts × milliamperes.
 fn products(
     root: &Root,
     chip: &Chip,
@@ -217,7 +217,7 @@ fn card_energy(root: &Root, chip: &Chip, catalogue: &mut Catalogue) -> Option<Sl
     Some(slot)
 }
 
-/// Enters an energy counter and, where no sensor gives the power itself, its rate.
+/// Enters an energy counter and, where no sensor reports the power itself, its rate.
 fn counter(root: &Root, catalogue: &mut Catalogue, id: String, scope: Scope, path: &str) -> Option<Slot> {
     let power = id.replacen("energy.", "power.", 1);
     let entry = Entry {
@@ -272,7 +272,7 @@ fn scope(chip: &Chip, known: Known<'_>, label: Option<&str>) -> Scope {
     }
 }
 
-/// What ACPI's meter says that it measures: `Module Power Socket 0`.
+/// What ACPI's meter measures, in its own words: `Module Power Socket 0`.
 fn meter_info(root: &Root, chip: &Chip) -> Option<String> {
     ["device/power1_oem_info", "power1_oem_info"].iter().find_map(|file| chip.label(root, file))
 }
