@@ -1,4 +1,4 @@
-//! The models that slmscope knows by name: real shapes, so that synthetic weights cost what real ones cost.
+//! The models that slmscope ships descriptions of: real shapes, so that synthetic weights cost what real ones cost.
 //!
 //! Each file under `profiles/models/` describes one family as a list of `[[model]]` tables, whose fields
 //! [`Row`] documents. What all models of the file have in common is said once, in the table `[shared]`: it is
@@ -33,7 +33,7 @@ macro_rules! families {
     };
 }
 
-/// Families and what their files say.
+/// Families and their files.
 #[rustfmt::skip]
 const FAMILIES: &[(&str, &str)] = families!(
     "amd-llama" "bloom" "cerebras-gpt" "danube2" "danube3" "dclm" "dolly" "fox" "galactica" "gemma" "gemma2"

@@ -10,7 +10,7 @@
 //! | positions | [`Positions`]: none, rotary, ALiBi; [`LearnedPositions`] in the embedding |
 //! | channel mixer | [`Ffn`]: gated or not, own weights or another layer's |
 //! | norms | [`Norm`]: RMS or layer norm, with and without gains and biases |
-//! | where norms and sums stand | [`Residual`] and the post-norms of a [`Layer`] |
+//! | where norms and sums are | [`Residual`] and the post-norms of a [`Layer`] |
 
 pub mod attention;
 pub mod norm;
@@ -32,7 +32,7 @@ pub struct DecoderSpec {
     pub vocab: u32,
     /// Width of the residual stream.
     pub hidden: u32,
-    /// Longest context that the model was made for, tokens.
+    /// Longest context that the model was trained for, tokens.
     pub max_context: u32,
     /// From ids to the residual stream.
     pub embedding: Embedding,

@@ -1,4 +1,4 @@
-//! From a row to the spec that it means.
+//! From a row to its spec.
 
 use super::{QkNormRow, RopeRow, Row, SecondCopy};
 use crate::spec::tensors::ParamCounts;
@@ -133,7 +133,7 @@ impl RopeRow {
     }
 }
 
-/// Whether a layer is one of those that an "every so many layers" means.
+/// Whether a layer is one of those that a field like `every` selects.
 fn falls_on(every: Option<u32>, layer: u32) -> bool {
     every.is_some_and(|every| (layer + 1).is_multiple_of(every))
 }

@@ -1,6 +1,6 @@
-//! What a model's table says. [`Row::spec`] is what it means.
+//! The table of a model as it is written. [`Row::spec`] makes a spec of it.
 //!
-//! A count that says "every so many layers" holds for layers `every - 1`, `2 every - 1` and so on.
+//! A field of the kind `every` selects the layers `every - 1`, `2 every - 1` and so on.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub struct Row {
     /// From ids to the residual stream.
     #[serde(default)]
     pub embedding: EmbeddingRow,
-    /// How norms, branches and sums stand.
+    /// The order of norms, branches and sums.
     #[serde(default)]
     pub residual: ResidualRow,
     /// The token mixer, or that of some layers if [`recurrent`](Self::recurrent) is there.
@@ -45,7 +45,7 @@ pub struct Row {
     /// Rotary positions; `None` where the model has others.
     #[serde(default)]
     pub rope: Option<RopeRow>,
-    /// Scores know positions by ALiBi.
+    /// Positions enter the scores by ALiBi.
     #[serde(default)]
     pub alibi: bool,
     /// The token mixer of the layers without attention.
@@ -57,13 +57,13 @@ pub struct Row {
     pub head: HeadRow,
     /// Where the figures were read.
     pub facts_from: String,
-    /// What a reader should know.
+    /// A remark for readers.
     #[serde(default)]
     pub remark: Option<String>,
     /// Which of the figures are not certain, and why.
     #[serde(default)]
     pub uncertain: Option<String>,
-    /// Where the survey's table or figures differ from the real configuration, which is what stands here.
+    /// Where the survey's table or figures differ from the real configuration, which is used here.
     #[serde(default)]
     pub paper_differs: Option<String>,
 }
@@ -244,7 +244,7 @@ pub enum SecondCopy {
 pub struct WindowRow {
     /// How many, itself included.
     pub tokens: u32,
-    /// Every so many layers one sees all tokens; `None` for no such layer.
+    /// Every Nth layer sees all tokens; `None` for no such layer.
     #[serde(default)]
     pub full_every: Option<u32>,
 }
@@ -283,7 +283,7 @@ pub struct RopeRow {
     /// Base of the angles, unscaled, in layers with a window; `None` for the same as elsewhere.
     #[serde(default)]
     pub windowed_theta: Option<f32>,
-    /// Every so many layers one knows no positions.
+    /// Every Nth layer uses no positions.
     #[serde(default)]
     pub skip_every: Option<u32>,
 }
@@ -306,7 +306,7 @@ pub struct RecurrentRow {
     pub conv: u32,
     /// Blocks of the gates.
     pub blocks: u32,
-    /// Every so many layers one has attention instead.
+    /// Every Nth layer has attention instead.
     pub attention_every: u32,
 }
 

@@ -116,7 +116,7 @@ pub enum Op {
         /// Results, biases included, are cut to ± this.
         clip: Option<f32>,
     },
-    /// Turns heads in place by their position.
+    /// Rotates heads in place by their position.
     Rope {
         /// The heads: queries and keys.
         parts: Vec<RopePart>,

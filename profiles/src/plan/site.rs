@@ -114,7 +114,7 @@ pub struct Cost {
     pub bytes: u64,
     /// Bytes read or written for each row.
     pub bytes_per_row: u64,
-    /// Bytes read for each cached token that the chunk looks at, counted once however many rows see it.
+    /// Bytes read for each cached token that the chunk attends to, counted once for all its rows.
     pub bytes_per_cached: u64,
     /// FLOPs for each row.
     pub flops_per_row: u64,

@@ -22,7 +22,7 @@ pub struct Attention {
     pub clip: Option<f32>,
     /// Normalisation of queries and keys.
     pub qk_norm: Option<QkNorm>,
-    /// How scores know positions.
+    /// How positions enter the scores.
     pub positions: Positions,
     /// Tokens that a query sees, itself included; `None` for all before it.
     pub window: Option<u32>,
@@ -81,7 +81,7 @@ impl Attention {
     }
 }
 
-/// How attention scores know where tokens stand.
+/// How the positions of tokens enter attention scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {

@@ -1,7 +1,7 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) and its ways to longer contexts.
 //!
-//! Some rules depend on how long the sequence is. A run knows its [`Lengths`] before it starts, and all its
-//! positions are turned by the same angles; so a prompt gives the same keys whole, in chunks and token by token.
+//! Some rules depend on how long the sequence is. The [`Lengths`] of a run are known before it starts, and all its
+//! positions are rotated by the same angles; so a prompt results in the same keys whole, in chunks and token by token.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ pub enum RopeScaling {
     /// One divisor per pair, stored in the file as the tensor `rope_freqs.weight`.
     Factors(Vec<f32>),
     /// LongRoPE (Ding et al., arXiv 2402.13753): one divisor per pair, another set for sequences whose total is
-    /// longer than the original context. (llama.cpp goes by the room for tokens as well; transformers goes by
+    /// longer than the original context. (llama.cpp decides by the size of the cache as well; transformers by
     /// the tokens so far, and computes all keys anew when they become too many.)
     LongRope {
         /// Divisors up to the original context.
