@@ -1,5 +1,6 @@
 //! The dashboard as a whole: constructed data in, state and screens out.
 
+mod agreement;
 mod fixture;
 mod screens;
 mod states;

@@ -45,7 +45,7 @@ fn lines(buf: &Buffer) -> Vec<String> {
     buf.content.chunks(width).map(row).collect()
 }
 
-fn picture(state: &State, width: u16, height: u16) -> String {
+pub(super) fn picture(state: &State, width: u16, height: u16) -> String {
     lines(&buffer(state, COLOURED, width, height)).join("\n") + "\n"
 }
 
