@@ -122,7 +122,8 @@ const COLUMNS: [(&str, Align); 8] = [
 /// Columns that a narrow terminal leaves out, in this order.
 const SPARE: [&str; 4] = ["new every", "cost", "period", "scope"];
 
-fn render(report: &DoctorReport, style: Style) -> String {
+/// The report as text.
+pub fn render(report: &DoctorReport, style: Style) -> String {
     let board = report.board.name.as_deref().or(report.board.id.as_deref()).unwrap_or("unknown board");
     let mut text = format!("{} — {}, read as {}\n", style.bold(board), report.root, report.user);
     let facts = facts(&report.board);

@@ -1,12 +1,14 @@
-//! What the dashboard and the report of a run say of one scripted machine and one scripted run.
+//! What the doctor, the dashboard and the report of a run say of one scripted machine and one scripted run.
 //!
 //! The machine uses 12.5 W, and its counter of CPU time runs ahead of the clock. The run has six decode steps of
 //! 1 s: 0.6 s and 0.3 s in two ops, 0.05 s in sampling and 0.05 s unattributed.
 
 use slmscope_profiles::bandwidth::{self, Measured};
-use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit, Value};
+use slmscope_profiles::channel::derive;
+use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Reason, Sample, Scope, Unit, Value};
 use slmscope_profiles::clock::ClockSource;
 use slmscope_profiles::display;
+use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::energy::{Energy, Stretch, Window, phase_energy};
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::job::{JobId, JobState};
@@ -26,6 +28,7 @@ use super::super::screens::ops::rows::{Level, Row, rows};
 use super::super::state::State;
 use super::fixture::{channel, connected, frame, job, letters, plan};
 use super::screens::picture;
+use crate::cli::doctor;
 use crate::report;
 use crate::style::Style;
 
@@ -93,6 +96,48 @@ fn batches() -> Vec<OpBatch> {
     (0..STEPS).map(batch).collect()
 }
 
+/// A row of the doctor, whose value is derived from all readings.
+fn doctor_row(channel: &Channel, channels: &[Channel], samples: &[Sample]) -> DoctorRow {
+    let readings = |number| {
+        let channel = channels.iter().find(|channel| channel.channel == number)?;
+        let values = samples.iter().rev().filter_map(move |sample| {
+            let (_, value) = sample.values.iter().find(|(id, _)| *id == number)?;
+            Some((sample.t_ns, *value))
+        });
+        Some((channel, values))
+    };
+    let derived = derive::value(channel, None, readings);
+    DoctorRow {
+        id: channel.id.clone(),
+        quantity: channel.quantity,
+        unit: channel.unit,
+        scope: channel.scope.clone(),
+        class: channel.class,
+        source: channel.source.clone(),
+        period_ns: channel.period_ns,
+        update_ns: None,
+        cost_ns: None,
+        age_ns: None,
+        value: derived.map(|derived| derived.value).ok(),
+        reason: derived.err().map(|missing| Reason::new(missing.cause.code(), "")),
+        remedy: None,
+    }
+}
+
+/// What `slmscope doctor` prints.
+fn doctor_text() -> String {
+    let (channels, samples) = (channels(), samples());
+    let rows = channels.iter().map(|channel| doctor_row(channel, &channels, &samples)).collect();
+    let report = DoctorReport {
+        schema: String::new(),
+        root: "/".to_owned(),
+        user: "me".to_owned(),
+        board: Board::default(),
+        channels: rows,
+    };
+    doctor::render(&report, Style::plain())
+}
+
 /// The dashboard after the run.
 fn dashboard() -> State {
     let mut state = connected();
@@ -135,11 +180,12 @@ fn line<'a>(text: &'a str, word: &str) -> &'a str {
 }
 
 #[test]
-fn dashboard_and_result_agree_on_power() {
+fn doctor_dashboard_and_result_agree_on_power() {
     let mut state = dashboard();
     let watts = state.shown().channels.power().and_then(Track::value).unwrap();
     let text = display::value(watts, Unit::Watts);
     assert_eq!(text, "12.5 W");
+    assert!(line(&doctor_text(), "power.package-0").contains(&text));
     assert!(line(&picture(&state, 120, 40), " power ").contains(&text));
     letters(&mut state, "3");
     assert!(line(&picture(&state, 120, 40), "power.package-0").contains(&text));
@@ -147,6 +193,17 @@ fn dashboard_and_result_agree_on_power() {
     let energy = &result().energy.phases[0];
     assert_eq!(display::value(energy.joules.unwrap() / seconds, Unit::Watts), text);
     assert!(line(&report::render(&result(), Style::plain()), "J/token").contains("decode: 75.0 J"));
+}
+
+#[test]
+fn doctor_and_dashboard_agree_that_a_cpu_is_busy_all_the_time_at_most() {
+    let mut state = dashboard();
+    assert_eq!(state.shown().channels.cores(), [(0, Some(1.0))]);
+    assert!(line(&picture(&state, 120, 40), "cpu0").contains("100 %"));
+    letters(&mut state, "3");
+    for text in [doctor_text(), picture(&state, 120, 40)] {
+        assert!(line(&text, "cpu.cpu0 ").contains("100.0 %"), "{text}");
+    }
 }
 
 #[test]
