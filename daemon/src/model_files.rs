@@ -14,7 +14,7 @@ use crate::config::Config;
 
 /// Why a path is not opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// It is not under a folder that is set, or does not exist.
     #[error(
         "{0} does not exist under the configured model folders: pass the files open (slmscope run does), or set \

@@ -6,6 +6,7 @@
 mod hygiene;
 mod job_run;
 mod request;
+mod request_error;
 mod result_builder;
 mod roofs;
 mod samples;
@@ -23,6 +24,7 @@ use slmscope_profiles::record::{Mark, Record};
 use slmscope_profiles::wire::Talk;
 
 pub use request::{JobRequest, Submitter};
+pub use request_error::RequestError;
 pub use table::JobError;
 
 use crate::backend::{Backend, Engine};

@@ -14,6 +14,7 @@ pub mod conditions;
 pub mod display;
 pub mod doctor;
 pub mod energy;
+pub mod engine_memory;
 pub mod finding;
 pub mod format;
 pub mod host;

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
+pub use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::spec::Lengths;
 
@@ -54,28 +54,6 @@ pub trait Executor {
 
     /// What it holds.
     fn memory(&self) -> EngineMemory;
-}
-
-/// Memory of an engine, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct EngineMemory {
-    /// Weights: mapped, generated, or converted for multiplication.
-    pub weights: u64,
-    /// Second layouts of weights that kernels make for themselves on first use.
-    pub packed: u64,
-    /// Keys and values.
-    pub kv: u64,
-    /// Activations, scores and masks that live at once at most.
-    pub scratch: u64,
-    /// Tables of rotary angles, and recurrent state with the copies that are kept of it.
-    pub runtime: u64,
-}
-
-impl EngineMemory {
-    /// All of it.
-    pub fn total(&self) -> u64 {
-        self.weights + self.packed + self.kv + self.scratch + self.runtime
-    }
 }
 
 /// Runs all steps of `plan` over `ids` after `context` tokens, recording each if the recorder is on.

@@ -2,8 +2,8 @@
 //! over its socket pair (see `worker::channel`); op batches take another way (see `ring`).
 
 use serde::{Deserialize, Serialize};
-use slmscope_engine::executor::EngineMemory;
 pub use slmscope_engine::setup::Setup;
+use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
 use slmscope_profiles::lane::Lane;

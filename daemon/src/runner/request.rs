@@ -13,14 +13,15 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::model_files::{MAX_FILES, ModelFiles};
-use slmscope_profiles::wire::{ErrorCode, Submit, WireError};
+use slmscope_profiles::wire::Submit;
 use slmscope_profiles::workload::Workload;
 
+use super::request_error::RequestError;
 use crate::backend::protocol::{Prompt, Source};
 use crate::config::Config;
 use crate::descriptors::MAX_DESCRIPTORS;
 use crate::hub::ClientId;
-use crate::model_files::{self, Refused};
+use crate::model_files;
 
 // The first message to a worker takes the ring along as well.
 const _: () = assert!(MAX_FILES < MAX_DESCRIPTORS);
@@ -44,52 +45,24 @@ pub struct Submitter {
 }
 
 impl JobRequest {
-    /// Checks everything that can be checked before the job runs.
+    /// Checks everything that can be checked before the job runs, and opens the files of a model that is named by path.
     ///
     /// # Errors
-    /// Names the field at fault and the remedy.
-    pub fn check(mut self, config: &Config) -> Result<Self, WireError> {
-        let error = |code: ErrorCode, field: &str, message: String| WireError {
-            code,
-            message,
-            field: Some(field.to_owned()),
-        };
-        let workload = &self.submit.workload;
-        workload.validate().map_err(|bad| error(ErrorCode::BadWorkload, bad.field, bad.to_string()))?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
-        if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
-            let message =
-                format!("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer");
-            return Err(error(ErrorCode::BadWorkload, "threads", message));
-        }
-        if let Some(isa) = workload.isa.filter(|&isa| !kernels::is_available(isa)) {
-            let best = kernels::detect();
-            let message = format!("isa: this machine has no {isa}: leave it out for {best}, its best");
-            return Err(error(ErrorCode::BadWorkload, "isa", message));
-        }
-        if !executor_is_available(workload.executor) {
-            let message = format!("executor: {}", LoadError::Executor(workload.executor));
-            return Err(error(ErrorCode::BadWorkload, "executor", message));
-        }
+    /// Names what is at fault and the remedy.
+    pub fn check(mut self, config: &Config) -> Result<Self, RequestError> {
+        check_workload(&self.submit.workload)?;
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
-                catalogue::find(id)
-                    .map_err(|near| error(ErrorCode::UnknownModel, "model", unknown(id, &near)))?;
+                catalogue::find(id).map_err(|near| RequestError::unknown_model(id, &near))?;
             }
             ModelRef::Descriptors(names) => {
-                if ModelFiles::from_names(names).is_err() || names.len() != self.submitter.files.len() {
-                    let message = format!(
-                        "{} names and {} open files came; a model is one .gguf file, or at most {MAX_FILES} files \
-                         of one directory, each named with it",
-                        names.len(),
-                        self.submitter.files.len()
-                    );
-                    return Err(error(ErrorCode::BadRequest, "model", message));
+                let files = self.submitter.files.len();
+                if ModelFiles::from_names(names).is_err() || names.len() != files {
+                    return Err(RequestError::Files { names: names.len(), files });
                 }
             }
             ModelRef::Path(path) => {
-                let refused = |problem: Refused| error(problem.code(), "model", problem.to_string());
-                let (files, opened) = model_files::open(config, path).map_err(refused)?;
+                let (files, opened) = model_files::open(config, path)?;
                 self.submitter.files = opened;
                 self.submit.model = files.to_ref();
             }
@@ -168,12 +141,17 @@ impl JobRequest {
     }
 }
 
-/// The message for a name that is not in the catalogue.
-fn unknown(id: &str, near: &[&str]) -> String {
-    let hint = if near.is_empty() {
-        "`slmscope models` lists them; a file needs its path, ending in .gguf".to_owned()
-    } else {
-        format!("did you mean {}?", near.join(", "))
-    };
-    format!("there is no model `{id}`: {hint}")
+fn check_workload(workload: &Workload) -> Result<(), RequestError> {
+    workload.validate()?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
+    if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
+        return Err(RequestError::Threads { threads, cores });
+    }
+    if let Some(isa) = workload.isa.filter(|&isa| !kernels::is_available(isa)) {
+        return Err(RequestError::Isa { isa, best: kernels::detect() });
+    }
+    if !executor_is_available(workload.executor) {
+        return Err(RequestError::Executor(LoadError::Executor(workload.executor)));
+    }
+    Ok(())
 }

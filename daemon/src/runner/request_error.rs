@@ -1,0 +1,85 @@
+//! Why a job is refused before it is queued.
+
+use slmscope_engine::error::LoadError;
+use slmscope_profiles::isa::Isa;
+use slmscope_profiles::model_files::MAX_FILES;
+use slmscope_profiles::wire::{ErrorCode, WireError};
+use slmscope_profiles::workload::WorkloadError;
+
+use crate::model_files::Refused;
+
+/// Why a job is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// An option cannot be.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// Far more threads than CPUs.
+    #[error("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer")]
+    Threads {
+        /// Threads that were asked for.
+        threads: u32,
+        /// CPUs that the daemon may use.
+        cores: u32,
+    },
+    /// An instruction set that the machine lacks.
+    #[error("isa: this machine has no {isa}: leave it out for {best}, its best")]
+    Isa {
+        /// The one that was asked for.
+        isa: Isa,
+        /// The best one that the machine has.
+        best: Isa,
+    },
+    /// An executor that does not run on the machine.
+    #[error("executor: {0}")]
+    Executor(#[source] LoadError),
+    /// A name that is not in the catalogue.
+    #[error("there is no model `{id}`: {hint}")]
+    UnknownModel {
+        /// The name.
+        id: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// Names and open files that are no model.
+    #[error(
+        "{names} names and {files} open files came; a model is one .gguf file, or at most {MAX_FILES} files of one \
+         directory, each named with it"
+    )]
+    Files {
+        /// How many names.
+        names: usize,
+        /// How many open files.
+        files: usize,
+    },
+    /// A path that is not opened.
+    #[error(transparent)]
+    Path(#[from] Refused),
+}
+
+impl RequestError {
+    /// For a name that is not in the catalogue, which has these similar ones.
+    pub(super) fn unknown_model(id: &str, near: &[&str]) -> Self {
+        let hint = if near.is_empty() {
+            "`slmscope models` lists them; a file needs its path, ending in .gguf".to_owned()
+        } else {
+            format!("did you mean {}?", near.join(", "))
+        };
+        Self::UnknownModel { id: id.to_owned(), hint }
+    }
+}
+
+impl From<RequestError> for WireError {
+    fn from(error: RequestError) -> Self {
+        let (code, field) = match &error {
+            RequestError::Workload(bad) => (ErrorCode::BadWorkload, bad.field),
+            RequestError::Threads { .. } => (ErrorCode::BadWorkload, "threads"),
+            RequestError::Isa { .. } => (ErrorCode::BadWorkload, "isa"),
+            RequestError::Executor(_) => (ErrorCode::BadWorkload, "executor"),
+            RequestError::UnknownModel { .. } => (ErrorCode::UnknownModel, "model"),
+            RequestError::Files { .. } => (ErrorCode::BadRequest, "model"),
+            RequestError::Path(refused) => (refused.code(), "model"),
+        };
+        Self { code, message: error.to_string(), field: Some(field.to_owned()) }
+    }
+}
