@@ -43,6 +43,19 @@ pub enum Class {
     Unavailable,
 }
 
+impl Class {
+    /// The word in JSON, tables and screens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Derived => "derived",
+            Self::Modelled => "modelled",
+            Self::Reported => "reported",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// What is quantified. The first word of a channel's id follows from it, except for accelerators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::channel::{Class, Quantity, ReasonCode, is_board_total};
+use slmscope_profiles::channel::{Quantity, ReasonCode, is_board_total};
 use slmscope_profiles::display;
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 use slmscope_profiles::wire::Method;
@@ -180,7 +180,7 @@ fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
             Some([
                 id,
                 display::or_absent(row.value, |value| display::value(value, row.unit)),
-                class(row.class).to_owned(),
+                row.class.as_str().to_owned(),
                 row.scope.to_string(),
                 display::or_absent(row.period_ns, display::duration),
                 display::or_absent(row.update_ns, display::duration),
@@ -202,19 +202,9 @@ fn stem(id: &str) -> &str {
     id.match_indices('.').nth(1).map_or(id, |(at, _)| id.get(..at).unwrap_or(id))
 }
 
-fn class(class: Class) -> &'static str {
-    match class {
-        Class::Measured => "measured",
-        Class::Derived => "derived",
-        Class::Modelled => "modelled",
-        Class::Reported => "reported",
-        Class::Unavailable => "unavailable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use slmscope_profiles::channel::{Reason, Scope, Unit};
+    use slmscope_profiles::channel::{Class, Reason, Scope, Unit};
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Channels with their recent history, and which of them the Live screen shows.
+//! Channels with their recent history, and the choice of those that the Live screen shows.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,15 +7,15 @@ use slmscope_profiles::channel::{
     Channel, ChannelId, Class, Coverage, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value,
 };
 
-/// Readings kept of a channel: a minute at 10 Hz.
+/// Readings kept per channel: a minute at 10 Hz.
 const HISTORY: usize = 600;
-/// Channels kept; far more than any machine has.
-const MOST_CHANNELS: usize = 8192;
+/// Limit of channels, far more than any machine has.
+const MAX_CHANNELS: usize = 8192;
 
-/// One channel and what it has shown.
+/// One channel and its recent readings.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
-    /// The catalogue's line, with the time between two values as it was seen.
+    /// Its catalogue entry, with the observed time between two new values.
     pub(super) channel: Channel,
     /// Time of the last reading, ns; `None` before the first.
     pub(super) read_ns: Option<u64>,
@@ -40,13 +40,13 @@ impl Track {
         self.read_ns = Some(t_ns);
     }
 
-    /// Takes a value that was derived from other channels.
+    /// Adds a value that was derived from other channels.
     fn derived(&mut self, t_ns: u64, value: Result<f64, ReasonCode>) {
         self.push(t_ns, value.ok());
         self.absent = value.err();
     }
 
-    /// Readings, the newest first, as far back as they are kept.
+    /// The kept readings, newest first.
     fn readings(&self) -> impl Iterator<Item = (u64, Value)> {
         let absent = Value::Absent(self.absent.unwrap_or(ReasonCode::NeedsTwoReadings));
         self.history.iter().rev().map(move |&(t_ns, value)| (t_ns, value.map_or(absent, Value::Present)))
@@ -78,25 +78,25 @@ impl Track {
         Some(now_ns.saturating_sub(self.read_ns?))
     }
 
-    /// Whether the last reading is older than it should be.
+    /// Whether the last reading is older than it should be; see [`derive::is_stale`].
     pub(super) fn is_stale(&self, now_ns: u64) -> bool {
         self.read_ns.is_some_and(|read_ns| derive::is_stale(&self.channel, read_ns, now_ns))
     }
 }
 
-/// All channels, in the order in which they came.
+/// All channels, in the order of their arrival.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Channels {
     tracks: Vec<Track>,
     by_number: HashMap<ChannelId, usize>,
     /// Rate channels by the number of their counter.
     rates: HashMap<ChannelId, Vec<usize>>,
-    /// Sums by the number of their last part, which is the slowest.
+    /// Sums by the number of their last part, which is the slowest one.
     sums: HashMap<ChannelId, Vec<usize>>,
 }
 
 impl Channels {
-    /// Enters channels; one that is known by its name keeps its history.
+    /// Adds the channels of a catalogue. A channel whose name is already known keeps its history.
     pub(super) fn catalogue(&mut self, channels: &[Channel]) {
         let mut known: HashMap<_, _> =
             self.tracks.iter().enumerate().map(|(at, track)| (track.channel.id.clone(), at)).collect();
@@ -106,7 +106,7 @@ impl Channels {
                     self.tracks[at].channel = channel.clone();
                     at
                 }
-                None if self.tracks.len() >= MOST_CHANNELS => continue,
+                None if self.tracks.len() >= MAX_CHANNELS => continue,
                 None => {
                     self.tracks.push(Track::new(channel.clone()));
                     known.insert(channel.id.clone(), self.tracks.len() - 1);
@@ -128,7 +128,7 @@ impl Channels {
         }
     }
 
-    /// Adds readings; values of unknown channels are skipped.
+    /// Adds readings; values of unknown channels are ignored.
     pub(super) fn sample(&mut self, sample: &Sample) {
         for &(number, value) in &sample.values {
             let Some(track) = self.by_number.get(&number).and_then(|&at| self.tracks.get_mut(at)) else {
@@ -156,7 +156,7 @@ impl Channels {
         }
     }
 
-    /// The rate or the sum at this place, now that what it is derived from was read.
+    /// The value of the rate or sum at index `at`, after a channel that it is derived from was read.
     fn derive(&self, at: usize, now_ns: u64) -> Result<f64, ReasonCode> {
         let track = self.tracks.get(at).ok_or(Cause::Unknown.code())?;
         let readings = |number: ChannelId| {
@@ -167,7 +167,7 @@ impl Channels {
         derived.map(|derived| derived.value).map_err(|missing| missing.cause.code())
     }
 
-    /// Marks that readings are missing from here on; numbers of the next catalogue are new.
+    /// Marks a gap in all readings. Channel numbers are forgotten: the next catalogue assigns new ones.
     pub(super) fn gap(&mut self) {
         self.tracks.iter_mut().for_each(Track::gap);
         self.by_number.clear();
@@ -175,8 +175,7 @@ impl Channels {
         self.sums.clear();
     }
 
-    /// Channels by family, sorted by name, available ones first; those whose name, scope, source or class
-    /// contains `filter`.
+    /// Channels whose name, scope, source or class contains `filter`, by family, available ones first, sorted by name.
     pub(super) fn grouped(&self, filter: &str) -> Vec<(Quantity, Vec<&Track>)> {
         let filter = filter.to_lowercase();
         let groups = Quantity::ALL.into_iter().map(|quantity| {
@@ -186,7 +185,7 @@ impl Channels {
                 has(&channel.id)
                     || has(&channel.scope.to_string())
                     || has(&channel.source)
-                    || has(class(channel))
+                    || has(channel.class.as_str())
             };
             let of_family = |track: &&Track| track.channel.quantity == quantity;
             let mut tracks: Vec<_> = self.tracks.iter().filter(of_family).filter(matches).collect();
@@ -209,10 +208,9 @@ impl Channels {
             .filter(|track| track.channel.class != Class::Unavailable)
     }
 
-    /// The power that covers most of the machine: the board's total where there is one, which is chosen and
-    /// named by the probes; else the first in the order of [`Coverage`]. A
-    /// channel whose last reading had no value, such as a sum with a card that fell asleep, gives way to one that
-    /// had. A battery counts while it is discharged: one that rests or is charged feeds nothing.
+    /// The power channel that covers most of the machine: the board's total, which the probes choose and name, or else
+    /// the first in the order of [`Coverage`]. A channel whose last reading had no value, such as a sum with a sleeping
+    /// card, comes after those that had one. A battery counts only while it discharges.
     pub(super) fn power(&self) -> Option<&Track> {
         let is_fed_from_elsewhere = |track: &&Track| {
             let feeds = |watts: f64| watts > 0.0 || track.channel.scope != Scope::Battery && watts >= 0.0;
@@ -221,7 +219,7 @@ impl Channels {
         let rank = |track: &&Track| match track.channel.scope.coverage() {
             _ if track.channel.is_board_total() => (false, None),
             Some(coverage) => (true, Some(coverage)),
-            // The cores of a package and the like.
+            // Parts of a package, such as its cores.
             None => (true, Some(Coverage::Rail)),
         };
         self.available(Quantity::Power)
@@ -230,13 +228,13 @@ impl Channels {
             .min_by_key(|track| (track.absent.is_some(), rank(track)))
     }
 
-    /// A channel of these families that has no value on this machine, and says why.
+    /// A channel of these families that is unavailable on this machine, with its reason.
     pub(super) fn missing(&self, families: &[Quantity]) -> Option<&Track> {
         let unavailable = |track: &&Track| track.channel.class == Class::Unavailable;
         self.tracks.iter().filter(unavailable).find(|track| families.contains(&track.channel.quantity))
     }
 
-    /// The hottest sensor of what computes; where none tells, of all.
+    /// The hottest sensor of a processor; without one, the hottest of all.
     pub(super) fn hottest(&self) -> Option<&Track> {
         let rank = |track: &&Track| {
             let degrees = track.value();
@@ -250,7 +248,7 @@ impl Channels {
         )
     }
 
-    /// Busy share of each logical CPU, by number.
+    /// Busy share of each logical CPU, in the order of their numbers.
     pub(super) fn cores(&self) -> Vec<(u32, Option<f64>)> {
         let mut cores: Vec<_> = self
             .available(Quantity::Cpu)
@@ -265,18 +263,7 @@ impl Channels {
     }
 }
 
-/// How far to trust a channel, in a word.
-pub(super) fn class(channel: &Channel) -> &'static str {
-    match channel.class {
-        Class::Measured => "measured",
-        Class::Derived => "derived",
-        Class::Modelled => "modelled",
-        Class::Reported => "reported",
-        Class::Unavailable => "unavailable",
-    }
-}
-
-/// A name with its numbers apart, so that `cpu10` comes after `cpu9`.
+/// A sort key that compares numbers in names by value, so that `cpu10` comes after `cpu9`.
 fn natural(id: &str) -> Vec<(String, u64)> {
     let mut parts = vec![(String::new(), 0_u64)];
     let mut in_number = false;

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
-use crate::dashboard::channels::{Track, class};
+use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
 use crate::dashboard::view::table::{self, Column, fit};
@@ -95,7 +95,7 @@ fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: 
         return line;
     }
     let scope = channel.scope.to_string();
-    line.extend(table::cells(&COLUMNS, &[&name, &value, class(channel), &scope, age], style));
+    line.extend(table::cells(&COLUMNS, &[&name, &value, channel.class.as_str(), &scope, age], style));
     let top = (channel.unit == Unit::Ratio).then_some(1.0);
     if matches!(channel.kind, Kind::Counter { .. }) {
         // The curve of a running total tells nothing; its rate is a channel of its own.
@@ -131,7 +131,7 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
         Kind::Sum { .. } => "sum of channels",
     };
     let scope = &channel.scope;
-    let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", class(channel));
+    let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", channel.class.as_str());
     if let Some(update_ns) = track.channel.update_ns {
         facts = format!("{facts}, new every {}", display::duration(update_ns));
     }

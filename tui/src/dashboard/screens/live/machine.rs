@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
-use crate::dashboard::channels::{Track, class};
+use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::{Data, State};
 use crate::dashboard::view::table::fit;
@@ -115,7 +115,7 @@ fn present(track: &Track, state: &State, palette: Palette) -> Vec<Span<'static>>
     let channel = &track.channel;
     let stale = track.is_stale(state.now_ns);
     let value = or_absent(track.value(), |value| display::value(value, channel.unit));
-    let mut from = format!(" {}, {} ({})", channel.scope, class(channel), channel.id);
+    let mut from = format!(" {}, {} ({})", channel.scope, channel.class.as_str(), channel.id);
     if let Some(code) = track.absent {
         from = format!(" {code} ({})", channel.id);
     }
