@@ -78,7 +78,12 @@ pub fn discover(root: &Root) -> Inventory {
     total::discover(root, &mut catalogue, profile, discharging, lists);
     fill(&mut catalogue);
 
-    let own_thread = [
+    let shared = [
+        ("probe-fast", Group::Fast, fast),
+        ("probe-medium", Group::Medium, medium),
+        ("probe-slow", Group::Slow, slow),
+    ];
+    let apart = [
         ("probe-power", Group::Bus, bus),
         ("probe-battery", Group::Slow, battery),
         ("probe-node", Group::Slow, node),
@@ -90,20 +95,18 @@ pub fn discover(root: &Root) -> Inventory {
         ("probe-membw", Group::Medium, traffic.counters),
         ("probe-traffic", Group::Slow, traffic.files),
     ];
-    let shared = [
-        ("probe-fast", Group::Fast, fast),
-        ("probe-medium", Group::Medium, medium),
-        ("probe-slow", Group::Slow, slow),
-    ];
-    let apart = own_thread.map(|(name, group, sources)| (name, group, parts(sources)));
-    let lanes = shared
-        .into_iter()
-        .chain(apart)
-        .filter(|(.., sources)| !sources.is_empty())
-        .map(|(name, group, sources)| Lane { name, group, sources })
-        .collect();
+    let lanes = lanes(shared, apart);
     remedy::complete(&mut catalogue, root, &Reader::own(root));
     Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
+}
+
+type Named = (&'static str, Group, Vec<Box<dyn Source>>);
+
+/// The lanes that have something to read. Sources of `apart` may hang, so each of their sensors is one of its own.
+fn lanes<const N: usize, const M: usize>(shared: [Named; N], apart: [Named; M]) -> Vec<Lane> {
+    let apart = apart.map(|(name, group, sources)| (name, group, parts(sources)));
+    let all = shared.into_iter().chain(apart).filter(|(.., sources)| !sources.is_empty());
+    all.map(|(name, group, sources)| Lane { name, group, sources }).collect()
 }
 
 /// Sensors behind a driver that may hang, each for itself.

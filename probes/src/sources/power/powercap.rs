@@ -80,22 +80,10 @@ impl Powercap {
     }
 }
 
+/// Enters the zone in a folder; `None` if it is shown already or cannot be read.
 fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> Option<Zone> {
     let path = format!("{FOLDER}/{folder}");
-    let name = match root.text(&format!("{path}/name")) {
-        Ok(name) => name,
-        // In containers the class lists zones whose folders are masked.
-        Err(_) => folder.to_owned(),
-    };
-    let kind = name.split('-').next().unwrap_or(&name).to_owned();
-    let label = match folder.rsplit_once(':').filter(|(parent, _)| format!("{parent}:").len() > driver.len())
-    {
-        Some((parent, _)) => match root.text(&format!("{FOLDER}/{parent}/name")) {
-            Ok(parent) => format!("{name}-{}", parent.strip_prefix("package-").unwrap_or(&parent)),
-            Err(_) => name.clone(),
-        },
-        None => name.clone(),
-    };
+    let (kind, label) = name(root, folder, driver);
     let id = format!("energy.{}", id_part(&label));
     // Shown already: by the PMU, or by the registers that `intel-rapl-mmio` repeats.
     let is_mmio = driver == "intel-rapl-mmio:";
@@ -142,15 +130,32 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
             Some(Zone { channel, handle, range_uj, last_uj: None, changed: Instant::now() })
         }
         Err(reason) => {
-            let energy = (id.as_str(), Quantity::Energy, Unit::Joules, scope.clone());
-            let power = (power.as_str(), Quantity::Power, Unit::Watts, scope);
-            for channel in [energy, power] {
+            let rows = [(id, Quantity::Energy, Unit::Joules), (power, Quantity::Power, Unit::Watts)];
+            for (id, quantity, unit) in rows {
+                let channel = (id.as_str(), quantity, unit, scope.clone());
                 let channel = catalogue.absent(channel, &source, reason.clone());
                 catalogue.set_interface(channel, Interface::File(file.clone()));
             }
             None
         }
     }
+}
+
+/// What a zone is, `package`, and its label: its name, after which comes that of the zone around it.
+fn name(root: &Root, folder: &str, driver: &str) -> (String, String) {
+    let name = match root.text(&format!("{FOLDER}/{folder}/name")) {
+        Ok(name) => name,
+        // In containers the class lists zones whose folders are masked.
+        Err(_) => folder.to_owned(),
+    };
+    let kind = name.split('-').next().unwrap_or(&name).to_owned();
+    let parent = folder.rsplit_once(':').filter(|(parent, _)| format!("{parent}:").len() > driver.len());
+    let parent = parent.and_then(|(parent, _)| root.text(&format!("{FOLDER}/{parent}/name")).ok());
+    let label = match parent {
+        Some(parent) => format!("{name}-{}", parent.strip_prefix("package-").unwrap_or(&parent)),
+        None => name,
+    };
+    (kind, label)
 }
 
 fn is_amd(root: &Root, range_uj: Option<i64>) -> bool {
