@@ -21,6 +21,7 @@ use slmscope_profiles::wire::Talk;
 
 use super::super::Msg;
 use super::super::palette::Palette;
+use super::super::screens::bindings;
 use super::super::state::State;
 use super::super::tab::Tab;
 use super::super::terminal::Screen;
@@ -195,6 +196,19 @@ fn help_lists_the_keys_of_the_screen() {
     assert!(help.contains("keys on Ops") && help.contains("sort") && help.contains("filter"));
     press(&mut state, KeyCode::Esc);
     assert!(!picture(&state, 80, 30).contains("keys on Ops"));
+}
+
+#[test]
+fn help_shows_every_key_on_a_small_terminal() {
+    for tab in Tab::ALL {
+        let mut state = connected();
+        state.tab = tab;
+        letters(&mut state, "?");
+        let help = picture(&state, 80, 24);
+        for binding in bindings(tab) {
+            assert!(help.contains(binding.help), "{} on {tab:?}:\n{help}", binding.help);
+        }
+    }
 }
 
 #[test]

@@ -11,20 +11,29 @@ use crate::dashboard::palette::Palette;
 use crate::dashboard::screens;
 use crate::dashboard::tab::Tab;
 
-const WIDTH: u16 = 44;
+/// Width of a column of keys.
+const WIDTH: u16 = 38;
 
-/// Draws the help over the middle of `area`.
+/// Draws the help over the middle of `area`, in as many columns as its height needs.
 pub(super) fn draw(tab: Tab, area: Rect, buf: &mut Buffer) {
     let bindings: Vec<_> = screens::bindings(tab).collect();
-    let (width, height) = (WIDTH.min(area.width), (bindings.len() as u16 + 2).min(area.height));
+    let most_rows = usize::from(area.height.saturating_sub(2)).max(1);
+    let rows = bindings.len().div_ceil(bindings.len().div_ceil(most_rows));
+    let columns = bindings.len().div_ceil(rows);
+    let width = (WIDTH * columns as u16 + 2).min(area.width);
+    let height = (rows as u16 + 2).min(area.height);
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     Clear.render(place, buf);
     let block = Block::bordered().title(format!(" keys on {} ", tab.title()));
     let inner = block.inner(place);
     block.render(place, buf);
-    for (row, binding) in bindings.into_iter().enumerate() {
-        let keys = Span::styled(fit(&format!(" {}", binding.spelling), 10, false), Palette::strong());
-        put(Line::from(vec![keys, Span::raw(binding.help)]), row, inner, buf);
+    for (column, bindings) in bindings.chunks(rows).enumerate() {
+        let left = (WIDTH * column as u16).min(inner.width);
+        let area = Rect { x: inner.x + left, width: (inner.width - left).min(WIDTH), ..inner };
+        for (row, binding) in bindings.iter().enumerate() {
+            let keys = Span::styled(fit(&format!(" {}", binding.spelling), 10, false), Palette::strong());
+            put(Line::from(vec![keys, Span::raw(binding.help)]), row, area, buf);
+        }
     }
 }
