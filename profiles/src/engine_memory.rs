@@ -1,8 +1,8 @@
-//! What an engine says of its own memory.
+//! The memory that an engine accounts for itself.
 
 use serde::{Deserialize, Serialize};
 
-/// Memory of an engine by its own account, bytes.
+/// Memory of an engine, as the engine itself counts it, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EngineMemory {
     /// Weights: mapped, generated, or converted for multiplication.
@@ -14,12 +14,12 @@ pub struct EngineMemory {
     /// Activations, scores and masks that live at once at most.
     pub scratch: u64,
     /// Tables of rotary angles, and recurrent state with the copies that are kept of it.
-    pub runtime: u64,
+    pub tables: u64,
 }
 
 impl EngineMemory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.packed + self.kv + self.scratch + self.runtime
+        self.weights + self.packed + self.kv + self.scratch + self.tables
     }
 }

@@ -156,6 +156,10 @@ impl Executor for Sums {
         Ok(())
     }
 
+    fn context(&self) -> u32 {
+        0
+    }
+
     fn rows(&self) -> usize {
         1
     }

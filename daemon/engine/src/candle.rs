@@ -12,16 +12,17 @@ mod memory;
 mod norm;
 mod recurrence;
 mod rope;
+mod steps;
 mod weight;
 
 use candle_core::{DType, Result, Storage, Tensor};
-use slmscope_profiles::plan::{Op, Plan, Rows, SlotId, Step, TensorId};
-use slmscope_profiles::spec::{Activation, Lengths};
+use slmscope_profiles::plan::{Plan, Rows, SlotId, TensorId};
+use slmscope_profiles::spec::Lengths;
 
 use crate::error::{EngineError, LoadError};
-use crate::executor::{EngineMemory, Executor};
+use crate::executor::{EngineMemory, Executor, Sequence};
 use crate::weights::{Loading, TensorBytes};
-use attention::{Masks, Span};
+use attention::Masks;
 use cache::LayerCache;
 use recurrence::Recurrences;
 use rope::RopeTables;
@@ -43,12 +44,7 @@ pub struct CandleExecutor {
     recurrences: Recurrences,
     ropes: Vec<RopeTables>,
     masks: Masks,
-    ids: Vec<u32>,
-    context: u32,
-    /// Tokens in the cache, the ones of the running pass included.
-    filled: u32,
-    capacity: u32,
-    vocab: u32,
+    sequence: Sequence,
     logits: Vec<f32>,
     memory: EngineMemory,
 }
@@ -80,11 +76,7 @@ impl CandleExecutor {
             recurrences: Recurrences::default(),
             ropes: Vec::new(),
             masks: Masks::default(),
-            ids: Vec::with_capacity(PREFILL_ROWS),
-            context: 0,
-            filled: 0,
-            capacity: 0,
-            vocab: plan.vocab,
+            sequence: Sequence::new(plan.vocab, PREFILL_ROWS),
             logits: vec![0.0; plan.vocab as usize],
             memory: EngineMemory::default(),
         };
@@ -92,143 +84,11 @@ impl CandleExecutor {
         Ok(executor)
     }
 
-    fn run(&mut self, plan: &Plan, step: &Step) -> Result<()> {
-        let span = Span { context: self.context as usize, rows: self.ids.len() };
-        match &step.op {
-            Op::Embed { table, scale, out } => {
-                let rows = self.weight(*table).table().rows(&self.ids)?;
-                let rows = scale.map_or(Ok(rows.clone()), |scale| rows * f64::from(scale))?;
-                self.put(*out, rows);
-            }
-            Op::AddPositions { table, offset, slot } => {
-                let first = self.context + offset;
-                let positions: Vec<u32> = (first..first + self.ids.len() as u32).collect();
-                let rows = self.weight(*table).table().rows(&positions)?;
-                let sum = (self.slot(*slot)? + rows)?;
-                self.put(*slot, sum);
-            }
-            Op::Norm { weights, input, out } => {
-                let normed = self.norm(&self.input(*input, step.rows)?, weights)?;
-                self.put(*out, normed);
-            }
-            Op::HeadNorm { parts } => {
-                for part in parts {
-                    let normed = self.head_norm(self.slot(part.slot)?, part)?;
-                    self.put(part.slot, normed);
-                }
-            }
-            Op::MatMul { input, parts, clip } => {
-                let input = self.input(*input, step.rows)?;
-                for part in parts {
-                    let mut product = self.weight(part.weight).matrix().forward(&input)?;
-                    if let Some(bias) = part.bias {
-                        product = product.broadcast_add(self.weight(bias).vector())?;
-                    }
-                    if let Some(clip) = clip {
-                        product = product.clamp(-clip, *clip)?;
-                    }
-                    self.put(part.out, product);
-                }
-            }
-            Op::Rope { parts, rope } => {
-                for part in parts {
-                    let heads = by_head(self.slot(part.slot)?, part.heads, part.head_dim)?;
-                    let turned =
-                        self.ropes[*rope as usize].turn(&heads, part.offset as usize, span.context)?;
-                    self.put(part.slot, turned);
-                }
-            }
-            Op::KvAppend { cache, k, v } => {
-                let shape = &plan.caches[*cache as usize];
-                let k = by_head(self.slot(*k)?, shape.heads, shape.key_dim)?;
-                let v = v.map(|v| by_head(self.slot(v)?, shape.heads, shape.value_dim)).transpose()?;
-                self.caches[*cache as usize].append(&k, v.as_ref(), span.context)?;
-            }
-            Op::Attention(op) => {
-                let q = by_head(self.slot(op.q)?, op.q_heads, op.key_dim)?;
-                let cache = &self.caches[op.cache as usize];
-                let mixed = attention::attend(&q, cache, op, span, &mut self.masks)?;
-                self.put(op.out, mixed);
-            }
-            Op::LatentQuery { weight, shape, q, out } => {
-                let q = by_head(self.slot(*q)?, shape.heads, shape.nope_dim + shape.rope_dim)?;
-                let absorbed = latent::query(self.weight(*weight).plain()?, shape, &q)?;
-                self.put(*out, absorbed);
-            }
-            Op::LatentValue { weight, shape, mixed, out } => {
-                let mixed = by_head(self.slot(*mixed)?, shape.heads, shape.kv_rank)?;
-                let values = latent::value(self.weight(*weight).plain()?, shape, &mixed)?;
-                self.put(*out, values);
-            }
-            Op::Gate { activation, gate, up, out } => {
-                let opened = activate(self.slot(*gate)?, *activation)?;
-                let gated = up.map_or(Ok(opened.clone()), |up| &opened * self.slot(up)?)?;
-                self.put(*out, gated);
-            }
-            Op::Add { stream, branches, norm, scale } => {
-                let mut sum = self.slot(branches[0])?.clone();
-                for branch in &branches[1..] {
-                    sum = (sum + self.slot(*branch)?)?;
-                }
-                if let Some(norm) = norm {
-                    sum = self.norm(&sum, norm)?;
-                }
-                if let Some(scale) = scale {
-                    sum = (sum * f64::from(*scale))?;
-                }
-                let sum = (self.slot(*stream)? + sum)?;
-                self.put(*stream, sum);
-            }
-            Op::Conv1d { state, weight, bias, input, out } => {
-                let input = self.slot(*input)?.clone();
-                let (weight, bias) =
-                    (self.weight(*weight).vector().clone(), self.weight(*bias).vector().clone());
-                let convolved = self.recurrences.convolve(*state as usize, &input, &weight, &bias)?;
-                self.put(*out, convolved);
-            }
-            Op::BlockMatMul { blocks, input, parts } => {
-                let input = self.slot(*input)?.clone();
-                for part in parts {
-                    let product = recurrence::block_product(
-                        self.weight(part.weight).plain()?,
-                        *blocks as usize,
-                        &input,
-                    )?;
-                    let product = match part.bias {
-                        Some(bias) => product.broadcast_add(self.weight(bias).vector())?,
-                        None => product,
-                    };
-                    self.put(part.out, product);
-                }
-            }
-            Op::Scan { state, decay, input, input_gate, recurrence_gate, out } => {
-                let input = self.slot(*input)?.clone();
-                let gates = [self.slot(*input_gate)?.clone(), self.slot(*recurrence_gate)?.clone()];
-                let decay = self.weight(*decay).vector().clone();
-                let state = *state as usize;
-                let states = self.recurrences.scan(state, &input, &gates, &decay, self.context == 0)?;
-                self.put(*out, states);
-            }
-            Op::ScaleLogits { slot, scale, softcap } => {
-                let mut logits = self.slot(*slot)?.clone();
-                if let Some(scale) = scale {
-                    logits = (logits * f64::from(*scale))?;
-                }
-                if let Some(cap) = softcap {
-                    logits = softcapped(&logits, *cap)?;
-                }
-                self.put(*slot, logits);
-            }
-        }
-        Ok(())
-    }
-
     /// The pass is complete: its tokens count and its logits can be read.
     fn end(&mut self, plan: &Plan) -> Result<()> {
         let logits = self.slot(plan.logits)?.clone();
         self.read_logits(&logits)?;
-        self.filled = self.context + self.ids.len() as u32;
-        self.recurrences.end_pass(self.filled);
+        self.recurrences.end_pass(self.sequence.end());
         Ok(())
     }
 
@@ -262,7 +122,8 @@ impl CandleExecutor {
             (Storage::Cpu(storage), DType::F32) => {
                 let start = layout.start_offset();
                 let values = storage.as_slice::<f32>()?;
-                self.logits.copy_from_slice(&values[start..start + self.vocab as usize]);
+                let vocab = self.logits.len();
+                self.logits.copy_from_slice(&values[start..start + vocab]);
                 Ok(())
             }
             (_, dtype) => candle_core::bail!("logits are {dtype:?}, not f32 on the CPU"),
@@ -285,16 +146,6 @@ fn by_row(heads: &Tensor) -> Result<Tensor> {
     heads.transpose(0, 1)?.reshape((rows, count * head_dim))
 }
 
-fn activate(input: &Tensor, activation: Activation) -> Result<Tensor> {
-    match activation {
-        Activation::Silu => input.silu(),
-        Activation::GeluTanh => input.gelu(),
-        Activation::Gelu => input.gelu_erf(),
-        Activation::Relu => input.relu(),
-        Activation::Relu2 => input.relu()?.sqr(),
-    }
-}
-
 /// `cap * tanh(values / cap)`
 fn softcapped(values: &Tensor, cap: f32) -> Result<Tensor> {
     (values / f64::from(cap))?.tanh()? * f64::from(cap)
@@ -302,25 +153,8 @@ fn softcapped(values: &Tensor, cap: f32) -> Result<Tensor> {
 
 impl Executor for CandleExecutor {
     fn begin(&mut self, ids: &[u32], context: u32) -> std::result::Result<(), EngineError> {
-        if ids.is_empty() || ids.len() > PREFILL_ROWS {
-            return Err(EngineError::Rows { rows: ids.len(), limit: PREFILL_ROWS });
-        }
-        if let Some(&id) = ids.iter().find(|id| **id >= self.vocab) {
-            return Err(EngineError::Token { id, vocab: self.vocab });
-        }
-        if context > self.filled || !self.recurrences.begin_pass(context) {
-            return Err(EngineError::Hole { context, filled: self.filled });
-        }
-        let needed = u64::from(context) + ids.len() as u64;
-        if needed > u64::from(self.capacity) {
-            return Err(EngineError::Context { needed, capacity: self.capacity });
-        }
+        self.sequence.begin(ids, context, |context| self.recurrences.begin_pass(context))?;
         self.masks.clear();
-        self.ids.clear();
-        self.ids.extend_from_slice(ids);
-        self.context = context;
-        // Grows with the last step only: a pass that ends early leaves no tokens.
-        self.filled = context;
         Ok(())
     }
 
@@ -342,8 +176,7 @@ impl Executor for CandleExecutor {
     }
 
     fn truncate(&mut self, context: u32) -> u32 {
-        self.filled = self.recurrences.rewind(self.filled.min(context));
-        self.filled
+        self.sequence.truncate(context, |context| self.recurrences.rewind(context))
     }
 
     fn keep(&mut self) {
@@ -354,7 +187,7 @@ impl Executor for CandleExecutor {
         let tokens = lengths.total as usize;
         // Given back before the new ones are taken.
         (self.caches, self.ropes) = (Vec::new(), Vec::new());
-        (self.filled, self.capacity) = (0, 0);
+        self.sequence.reset(0);
         self.slots.fill(None);
         for shape in &plan.caches {
             let cache = LayerCache::new(shape, tokens, plan.kv_format);
@@ -364,9 +197,13 @@ impl Executor for CandleExecutor {
         for rope in &plan.ropes {
             self.ropes.push(RopeTables::new(rope, lengths).map_err(LoadError::kernel("rotary table"))?);
         }
-        self.capacity = lengths.total;
+        self.sequence.reset(lengths.total);
         self.memory = requirements(plan, lengths.total);
         Ok(())
+    }
+
+    fn context(&self) -> u32 {
+        self.sequence.filled()
     }
 
     fn rows(&self) -> usize {

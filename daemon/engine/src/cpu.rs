@@ -22,7 +22,7 @@ use slmscope_profiles::plan::{Op, Plan, Step};
 use slmscope_profiles::spec::Lengths;
 
 use crate::error::{EngineError, LoadError};
-use crate::executor::{EngineMemory, Executor};
+use crate::executor::{EngineMemory, Executor, Sequence};
 use crate::kernels::Kernels;
 use crate::ops::Simd;
 use crate::pool::Pool;
@@ -43,13 +43,8 @@ pub struct CpuExecutor {
     workers: Workers,
     weights: Weights,
     state: State,
-    ids: Vec<u32>,
-    context: u32,
-    /// Tokens in the cache, the ones of the running pass included once it has ended.
-    filled: u32,
-    capacity: u32,
+    sequence: Sequence,
     logits: usize,
-    vocab: u32,
     sizes: Sizes,
     weight_bytes: u64,
 }
@@ -72,30 +67,22 @@ impl CpuExecutor {
         let mut workers = Workers { pool, kernels, simd: Simd::with(isa), lanes: Vec::new() };
         let state = State::new(plan, &sizes, &mut workers)?;
         let weight_bytes = plan.tensors.iter().map(|(tensor, format)| Weights::memory(tensor, *format)).sum();
-        Ok(Self {
-            workers,
-            weights,
-            state,
-            ids: Vec::with_capacity(PREFILL_ROWS),
-            context: 0,
-            filled: 0,
-            capacity: lengths.total,
-            vocab: plan.vocab,
-            logits: usize::from(plan.logits),
-            sizes,
-            weight_bytes,
-        })
+        let mut sequence = Sequence::new(plan.vocab, PREFILL_ROWS);
+        sequence.reset(lengths.total);
+        let logits = usize::from(plan.logits);
+        Ok(Self { workers, weights, state, sequence, logits, sizes, weight_bytes })
     }
 
     fn run(&mut self, step: &Step) {
-        let Self { workers, weights, state, ids, context, .. } = self;
+        let Self { workers, weights, state, sequence, .. } = self;
+        let (ids, context) = (sequence.ids(), sequence.context());
         let State { slots, inputs, caches, attention, recurrences, ropes } = state;
         let simd = workers.simd;
         let mut stage = Stage { workers, weights, slots };
         match &step.op {
             Op::Embed { table, scale, out } => stage.embed(ids, *table, *scale, *out),
             Op::AddPositions { table, offset, slot } => {
-                stage.add_positions((*context + offset) as usize, *table, *slot);
+                stage.add_positions((context + offset) as usize, *table, *slot);
             }
             Op::Norm { weights, input, out } => stage.norm(weights, step.rows, *input, *out),
             Op::HeadNorm { parts } => stage.head_norm(parts),
@@ -103,14 +90,14 @@ impl CpuExecutor {
                 products::matmul(workers, weights, inputs, slots, (*input, step.rows), parts, *clip);
             }
             Op::Rope { parts, rope } => {
-                ropes[*rope as usize].turn(workers, slots, *context, parts);
+                ropes[*rope as usize].turn(workers, slots, context, parts);
             }
             Op::KvAppend { cache, k, v } => {
                 let keys = (slots.read(*k), slots.shape(*k));
                 let values = v.map(|v| slots.read(v));
-                caches[*cache as usize].append(workers, *context as usize, keys, values);
+                caches[*cache as usize].append(workers, context as usize, keys, values);
             }
-            Op::Attention(op) => attention.run(workers, slots, caches, op, *context),
+            Op::Attention(op) => attention.run(workers, slots, caches, op, context),
             Op::LatentQuery { weight, shape, q, out } => {
                 groups::latent_query(workers, weights, slots, *weight, shape, (*q, *out));
             }
@@ -138,32 +125,13 @@ impl CpuExecutor {
 
 impl Executor for CpuExecutor {
     fn begin(&mut self, ids: &[u32], context: u32) -> Result<(), EngineError> {
-        if ids.is_empty() || ids.len() > PREFILL_ROWS {
-            return Err(EngineError::Rows { rows: ids.len(), limit: PREFILL_ROWS });
-        }
-        if let Some(&id) = ids.iter().find(|id| **id >= self.vocab) {
-            return Err(EngineError::Token { id, vocab: self.vocab });
-        }
-        let needed = u64::from(context) + ids.len() as u64;
-        if needed > u64::from(self.capacity) {
-            return Err(EngineError::Context { needed, capacity: self.capacity });
-        }
-        if context > self.filled || !self.state.recurrences.begin_pass(context) {
-            return Err(EngineError::Hole { context, filled: self.filled });
-        }
-        self.ids.clear();
-        self.ids.extend_from_slice(ids);
-        self.context = context;
-        // Grows with the last step only: a pass that ends early leaves no tokens.
-        self.filled = context;
-        Ok(())
+        self.sequence.begin(ids, context, |context| self.state.recurrences.begin_pass(context))
     }
 
     fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError> {
         self.run(&plan.steps[index]);
         if index + 1 == plan.steps.len() {
-            self.filled = self.context + self.ids.len() as u32;
-            self.state.recurrences.end_pass(self.filled);
+            self.state.recurrences.end_pass(self.sequence.end());
         }
         Ok(())
     }
@@ -173,8 +141,7 @@ impl Executor for CpuExecutor {
     }
 
     fn truncate(&mut self, context: u32) -> u32 {
-        self.filled = self.state.recurrences.rewind(self.filled.min(context));
-        self.filled
+        self.sequence.truncate(context, |context| self.state.recurrences.rewind(context))
     }
 
     fn keep(&mut self) {
@@ -183,13 +150,18 @@ impl Executor for CpuExecutor {
 
     fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> Result<(), LoadError> {
         let sizes = Sizes::of(plan, lengths, self.workers.pool.threads());
-        (self.filled, self.capacity) = (0, 0);
+        self.sequence.reset(0);
         // Given back before the new is taken.
         self.state = State::default();
         self.workers.lanes.clear();
         self.state = State::new(plan, &sizes, &mut self.workers)?;
-        (self.sizes, self.capacity) = (sizes, lengths.total);
+        self.sizes = sizes;
+        self.sequence.reset(lengths.total);
         Ok(())
+    }
+
+    fn context(&self) -> u32 {
+        self.sequence.filled()
     }
 
     fn rows(&self) -> usize {

@@ -4,6 +4,10 @@
 //! half, but would book what happens between two steps (dispatch, the cancel check, being preempted there)
 //! as part of a step; with two it is the gap of the next event.
 
+mod sequence;
+
+pub(crate) use sequence::Sequence;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use slmscope_profiles::engine_memory::EngineMemory;
@@ -28,6 +32,9 @@ pub trait Executor {
     /// # Errors
     /// What a kernel refuses.
     fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError>;
+
+    /// Tokens in the cache.
+    fn context(&self) -> u32;
 
     /// Most ids of a pass.
     fn rows(&self) -> usize;
@@ -123,6 +130,10 @@ mod tests {
                 flag.store(true, Ordering::Relaxed);
             }
             Ok(())
+        }
+
+        fn context(&self) -> u32 {
+            0
         }
 
         fn rows(&self) -> usize {

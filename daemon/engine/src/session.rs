@@ -39,13 +39,12 @@ use crate::recorder::Recorder;
 pub struct Session {
     plan: Arc<Plan>,
     executor: Box<dyn Executor>,
-    context: u32,
     max_context: u32,
 }
 
 impl Session {
     pub(crate) fn new(plan: Arc<Plan>, executor: Box<dyn Executor>, max_context: u32) -> Self {
-        Self { plan, executor, context: 0, max_context }
+        Self { plan, executor, max_context }
     }
 
     /// The steps of a pass.
@@ -55,7 +54,7 @@ impl Session {
 
     /// Tokens in the cache.
     pub fn context(&self) -> u32 {
-        self.context
+        self.executor.context()
     }
 
     /// Most ids of a pass: how long the chunks of a prompt are.
@@ -74,9 +73,8 @@ impl Session {
         clock: &C,
         cancel: &AtomicBool,
     ) -> Result<(), EngineError> {
-        forward(&self.plan, &mut *self.executor, ids, self.context, recorder, clock, cancel)?;
-        self.context += ids.len() as u32;
-        Ok(())
+        let context = self.executor.context();
+        forward(&self.plan, &mut *self.executor, ids, context, recorder, clock, cancel)
     }
 
     /// Logits after the last token of the last pass, one a vocabulary entry.
@@ -88,8 +86,7 @@ impl Session {
     /// no more, or if the model has recurrent state and nothing was kept there (see
     /// [`Executor::truncate`]).
     pub fn rewind(&mut self, context: u32) -> u32 {
-        self.context = self.executor.truncate(self.context.min(context));
-        self.context
+        self.executor.truncate(context)
     }
 
     /// Makes the present place one that [`rewind`](Self::rewind) can reach whatever the model.
@@ -107,7 +104,6 @@ impl Session {
         if !(1..=self.max_context).contains(&lengths.total) {
             return Err(LoadError::Context { asked: lengths.total, max: self.max_context });
         }
-        self.context = 0;
         self.executor.reserve(&self.plan, lengths)
     }
 

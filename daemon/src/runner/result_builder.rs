@@ -185,7 +185,7 @@ impl ResultBuilder {
             weights: listed.map(|listed| listed.weights),
             packed: listed.map(|listed| listed.packed),
             kv: listed.map(|listed| listed.kv),
-            scratch: listed.map(|listed| listed.scratch + listed.runtime),
+            scratch: listed.map(|listed| listed.scratch + listed.tables),
             tokenizer,
             runtime: loaded.runtime_rss,
             unexplained: process.rss.zip(explained).map(|(rss, explained)| rss as i64 - explained as i64),

@@ -24,7 +24,7 @@ pub(crate) fn requirements(plan: &Plan, capacity: u32) -> EngineMemory {
         packed,
         kv: plan.kv_bytes(u64::from(capacity)),
         scratch: scratch(plan, capacity),
-        runtime: plan.ropes.iter().map(|rope| RopeTables::bytes(rope, u64::from(capacity))).sum::<u64>()
+        tables: plan.ropes.iter().map(|rope| RopeTables::bytes(rope, u64::from(capacity))).sum::<u64>()
             + Recurrences::bytes(plan),
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Sizes {
     arena: usize,
     beside: usize,
     /// Bytes of the arena that are tables and recurrent state.
-    runtime: usize,
+    tables: usize,
 }
 
 /// Everything but the weights that steps read and write.
@@ -56,12 +56,12 @@ impl Sizes {
     pub(super) fn of(plan: &Plan, lengths: Lengths, threads: NonZeroUsize) -> Self {
         let (rows, threads) = (PREFILL_ROWS.min(lengths.total as usize), threads.get());
         let lane = LaneSize::of(plan, rows);
-        let runtime = Recurrences::bytes(plan) + Table::bytes(plan, rows);
-        let arena = Slots::bytes(plan, rows) + Attention::bytes(plan) + threads * lane.bytes() + runtime;
+        let tables = Recurrences::bytes(plan) + Table::bytes(plan, rows);
+        let arena = Slots::bytes(plan, rows) + Attention::bytes(plan) + threads * lane.bytes() + tables;
         let [plain, quantized] = widest_inputs(plan);
         let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.beside();
         let kv = Dims::of(plan, lengths.total).iter().map(|dims| dims.bytes(plan.kv_format)).sum();
-        Self { lengths, rows, threads, lane, kv, arena, beside, runtime }
+        Self { lengths, rows, threads, lane, kv, arena, beside, tables }
     }
 
     pub(super) fn memory(&self, weights: u64) -> EngineMemory {
@@ -69,8 +69,8 @@ impl Sizes {
             weights,
             packed: 0,
             kv: self.kv as u64,
-            scratch: (self.arena - self.runtime + self.beside) as u64,
-            runtime: self.runtime as u64,
+            scratch: (self.arena - self.tables + self.beside) as u64,
+            tables: self.tables as u64,
         }
     }
 }

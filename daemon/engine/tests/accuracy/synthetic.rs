@@ -236,13 +236,13 @@ fn memory_is_what_was_announced_and_the_cache_what_the_run_needs() {
         assert_eq!(load(&model, 40, &setup).memory(), needed);
         assert_eq!(needed.weights, model.plan().weight_bytes());
         let per_token = 3 * 2 * 128 * 2;
-        let (tokens, runtime) = match setup.executor {
+        let (tokens, tables) = match setup.executor {
             ExecutorKind::Candle => ([40, 40], 40 * 32 * 4),
             // Keys in whole blocks of positions; angles of one chunk.
             ExecutorKind::Cpu => ([48, 40], 40 * 32 * 4),
         };
         assert_eq!(needed.kv, tokens.iter().map(|tokens| tokens * per_token / 2).sum::<u64>());
-        assert_eq!(needed.runtime, runtime);
+        assert_eq!(needed.tables, tables);
     }
 }
 
