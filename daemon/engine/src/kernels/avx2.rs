@@ -18,26 +18,19 @@ use std::arch::x86_64::{
 use slmscope_profiles::format::WeightFormat;
 
 use super::activations::{Activations, Tile};
-use super::blocks::{self, with_block};
+use super::blocks::{self, by_family, with_block};
 use super::output::Columns;
 use super::panel::Scratch;
 
 /// One row of activations times rows of weights.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &Tile, out: &mut [f32]) {
-    match format {
-        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => {
-            plain::gemv(format, rows, row_bytes, input, out);
-        }
-        WeightFormat::Q4_0
-        | WeightFormat::Q4_1
-        | WeightFormat::Q5_0
-        | WeightFormat::Q5_1
-        | WeightFormat::Q8_0 => legacy::gemv(format, rows, row_bytes, input, out),
-        WeightFormat::Q2K | WeightFormat::Q3K | WeightFormat::Q4K | WeightFormat::Q5K | WeightFormat::Q6K => {
-            k_quants::gemv(format, rows, row_bytes, input, out);
-        }
-    }
+    by_family!(
+        format,
+        plain => plain::gemv(format, rows, row_bytes, input, out),
+        legacy => legacy::gemv(format, rows, row_bytes, input, out),
+        k_quants => k_quants::gemv(format, rows, row_bytes, input, out),
+    );
 }
 
 /// Values of whole blocks.

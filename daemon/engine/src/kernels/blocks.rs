@@ -89,6 +89,35 @@ macro_rules! with_block {
 }
 pub(super) use with_block;
 
+/// Chooses among the functions for one row of input: `plain` formats have no blocks, `legacy` ones have blocks of 32,
+/// `k_quants` blocks of 256. Instruction sets with a kernel of its own for Q4_0 name it apart.
+macro_rules! by_family {
+    ($format:expr, plain => $plain:expr, legacy => $legacy:expr, k_quants => $k_quants:expr $(,)?) => {
+        match $format {
+            WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => $plain,
+            WeightFormat::Q4_0
+            | WeightFormat::Q4_1
+            | WeightFormat::Q5_0
+            | WeightFormat::Q5_1
+            | WeightFormat::Q8_0 => $legacy,
+            WeightFormat::Q2K
+            | WeightFormat::Q3K
+            | WeightFormat::Q4K
+            | WeightFormat::Q5K
+            | WeightFormat::Q6K => $k_quants,
+        }
+    };
+    ($format:expr, q4_0 => $q4_0:expr, $($family:ident => $call:expr),+ $(,)?) => {
+        if $format == WeightFormat::Q4_0 {
+            $q4_0
+        } else {
+            $crate::kernels::blocks::by_family!($format, $($family => $call),+)
+        }
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use by_family;
+
 /// Writes the values of whole blocks of `format` to `out`.
 ///
 /// # Panics

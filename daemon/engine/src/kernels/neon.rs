@@ -31,7 +31,7 @@ use slmscope_profiles::format::WeightFormat;
 
 use super::Isa;
 use super::activations::{Activations, Tile};
-use super::blocks::with_block;
+use super::blocks::{by_family, with_block};
 use super::output::Columns;
 use super::panel::Scratch;
 use dot::{Dot, Sdot, Widening};
@@ -68,19 +68,12 @@ fn gemv_by<D: Dot>(
     input: &Tile,
     out: &mut [f32],
 ) {
-    match format {
-        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => {
-            plain::gemv(format, rows, row_bytes, input, out);
-        }
-        WeightFormat::Q4_0
-        | WeightFormat::Q4_1
-        | WeightFormat::Q5_0
-        | WeightFormat::Q5_1
-        | WeightFormat::Q8_0 => legacy::gemv(dot, format, rows, row_bytes, input, out),
-        WeightFormat::Q2K | WeightFormat::Q3K | WeightFormat::Q4K | WeightFormat::Q5K | WeightFormat::Q6K => {
-            k_quants::gemv(dot, format, rows, row_bytes, input, out);
-        }
-    }
+    by_family!(
+        format,
+        plain => plain::gemv(format, rows, row_bytes, input, out),
+        legacy => legacy::gemv(dot, format, rows, row_bytes, input, out),
+        k_quants => k_quants::gemv(dot, format, rows, row_bytes, input, out),
+    );
 }
 
 /// Rows of activations times rows of weights.

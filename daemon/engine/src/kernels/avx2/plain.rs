@@ -12,7 +12,7 @@ use crate::kernels::activations::{Activations, Tile};
 use crate::kernels::blocks::widen;
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
-use crate::kernels::plain;
+use crate::kernels::plain::{self, plain_gemm};
 use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.
@@ -92,40 +92,7 @@ fn load_128<const BYTES: usize>(bytes: &[u8; BYTES]) -> __m128i {
     _mm256_castsi256_si128(super::load_twice(at(bytes, 0)))
 }
 
-/// Rows of activations times rows of weights.
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn gemm(
-    format: WeightFormat,
-    rows: &[u8],
-    row_bytes: usize,
-    input: &Activations,
-    out: &mut Columns<'_>,
-    values: &mut [[f32; PANEL]],
-) {
-    panel::for_each(
-        rows,
-        row_bytes,
-        input,
-        values,
-        input.columns(),
-        |rows, values| plain::pack(format, rows, row_bytes, values),
-        |values, tile, place| multiply(values, tile, place, out),
-    );
-}
-
-/// Multiplies a tile with a panel.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn multiply(panel: &[[f32; PANEL]], tile: &Tile, place: panel::Place, out: &mut Columns<'_>) {
-    let mut row = 0;
-    while row < tile.rows {
-        row += match tile.rows - row {
-            4.. => part::<4>(panel, tile, row, place, out),
-            2.. => part::<2>(panel, tile, row, place, out),
-            _ => part::<1>(panel, tile, row, place, out),
-        };
-    }
-}
+plain_gemm!("avx2,fma,f16c", 4, 2);
 
 /// Multiplies `N` rows of a tile from `first` on with a panel. Returns how many these are.
 #[inline]

@@ -12,7 +12,7 @@ use super::{at, load_floats, load_some, load_some_floats, store_some_floats};
 use crate::kernels::activations::{Activations, TILE, Tile};
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
-use crate::kernels::plain;
+use crate::kernels::plain::{self, plain_gemm};
 use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.
@@ -85,42 +85,7 @@ fn dots<const N: usize, const BYTES: usize>(
     sums.map(|[even, odd]| _mm512_reduce_add_ps(_mm512_add_ps(even, odd)))
 }
 
-/// Rows of activations times rows of weights.
-#[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-pub(super) fn gemm(
-    format: WeightFormat,
-    rows: &[u8],
-    row_bytes: usize,
-    input: &Activations,
-    out: &mut Columns<'_>,
-    values: &mut [[f32; PANEL]],
-) {
-    panel::for_each(
-        rows,
-        row_bytes,
-        input,
-        values,
-        input.columns(),
-        |rows, values| plain::pack(format, rows, row_bytes, values),
-        |values, tile, place| multiply(values, tile, place, out),
-    );
-}
-
-/// Multiplies a tile with a panel.
-#[inline]
-#[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn multiply(panel: &[[f32; PANEL]], tile: &Tile, place: panel::Place, out: &mut Columns<'_>) {
-    let mut row = 0;
-    while row < tile.rows {
-        row += match tile.rows - row {
-            TILE.. => part::<TILE>(panel, tile, row, place, out),
-            8.. => part::<8>(panel, tile, row, place, out),
-            4.. => part::<4>(panel, tile, row, place, out),
-            2.. => part::<2>(panel, tile, row, place, out),
-            _ => part::<1>(panel, tile, row, place, out),
-        };
-    }
-}
+plain_gemm!("avx512dq,avx512vl,avx512vbmi,avx512vnni", TILE, 8, 4, 2);
 
 /// Multiplies `N` rows of a tile from `first` on with a panel. Returns how many these are.
 #[inline]
