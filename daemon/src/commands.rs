@@ -32,7 +32,7 @@ pub use crate::verify::{VerifyOptions, VerifyStep, verify};
 pub use crate::worker::WorkerError;
 use crate::{config, worker};
 
-pub use slmscope_engine::export::{Exported, Order};
+pub use slmscope_engine::export::{ExportOptions, Exported};
 
 /// How the daemon is started.
 #[derive(Debug, Default, clap::Args)]
@@ -178,11 +178,11 @@ pub fn worker(args: &WorkerArgs) -> Result<(), WorkerError> {
 /// A model that no architecture of GGUF computes, a file that cannot be written, and `cancel` going up;
 /// nothing is left behind then.
 pub fn weights(
-    order: &Order<'_>,
+    options: &ExportOptions<'_>,
     cancel: &AtomicBool,
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export::write(order, &mut Loading::new(cancel, report))
+    export::write(options, &mut Loading::new(cancel, report))
 }
 
 /// Log lines go to standard error, as many as `SLMSCOPE_LOG` asks for.

@@ -21,7 +21,9 @@ mod present {
     use crate::model_source::ChosenModel;
 
     use anyhow::Context;
-    pub use slmscope_daemon::commands::{Exported, Order, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs};
+    pub use slmscope_daemon::commands::{
+        ExportOptions, Exported, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs,
+    };
     use slmscope_daemon::commands::{Inspected, inspect as inspect_files};
     use slmscope_profiles::format::WeightFormat;
     use slmscope_profiles::plan::Plan;
@@ -47,11 +49,11 @@ mod present {
 
     /// Writes synthetic weights as a GGUF file.
     pub fn weights(
-        order: &Order<'_>,
+        options: &ExportOptions<'_>,
         cancel: &AtomicBool,
         report: &mut dyn FnMut(u64, u64),
     ) -> Result<Exported, Failure> {
-        match slmscope_daemon::commands::weights(order, cancel, report) {
+        match slmscope_daemon::commands::weights(options, cancel, report) {
             Err(_) if cancel.load(Ordering::Relaxed) => Err(Failure::silent(130)),
             result => Ok(result.map_err(anyhow::Error::from)?),
         }

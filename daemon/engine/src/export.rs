@@ -27,6 +27,7 @@ use crate::weights::Loading;
 use architecture::Described;
 use output::Output;
 
+pub use architecture::NoArchitecture;
 pub use output::OutputError;
 
 /// Architectures whose files have queries, keys and values in one tensor.
@@ -36,7 +37,7 @@ const FUSED_UP: [&str; 1] = ["phi3"];
 
 /// A file to be written.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct ExportOptions<'a> {
     /// What the model is called.
     pub id: &'a str,
     /// What it computes.
@@ -75,8 +76,8 @@ pub enum ExportError {
     Architecture {
         /// The model.
         id: String,
-        /// The part that is in the way.
-        what: String,
+        /// What has none.
+        what: NoArchitecture,
     },
     /// The file means another model.
     #[error("{file}: would not mean {id} to who reads it; this is a fault of slmscope, please report it")]
@@ -108,7 +109,7 @@ struct FileTensor {
 }
 
 impl FileTensor {
-    /// In ggml's order.
+    /// In ggml's options.
     fn dimensions(&self) -> Vec<u64> {
         let first = self.parts.first();
         let columns = first.map_or(0, |part| u64::from(part.columns));
@@ -119,29 +120,29 @@ impl FileTensor {
     }
 }
 
-/// Writes the file that `order` describes.
+/// Writes the file that `options` describe.
 ///
 /// # Errors
 /// See [`ExportError`]; nothing is left behind then, and a file that was there is as it was.
-pub fn write(order: &Order<'_>, loading: &mut Loading<'_>) -> Result<Exported, ExportError> {
-    let described = architecture::describe(order.spec)
-        .map_err(|what| ExportError::Architecture { id: order.id.to_owned(), what })?;
-    let tensors = arrange(&described, order.format);
-    let header = header(order, &described, &tensors);
+pub fn write(options: &ExportOptions<'_>, loading: &mut Loading<'_>) -> Result<Exported, ExportError> {
+    let described = architecture::describe(options.spec)
+        .map_err(|what| ExportError::Architecture { id: options.id.to_owned(), what })?;
+    let tensors = arrange(&described, options.format);
+    let header = header(options, &described, &tensors);
     let bytes = header.file_bytes();
     loading.expect(bytes);
-    let output = Output::create(order.path, bytes, order.replace)?;
-    if let Err(error) = fill(order, header, &described, &tensors, output.file(), loading) {
+    let output = Output::create(options.path, bytes, options.replace)?;
+    if let Err(error) = fill(options, header, &described, &tensors, output.file(), loading) {
         return Err(match error {
             Interrupted::Load(error) => error.into(),
             Interrupted::Write(error) => output.refused(error).into(),
         });
     }
     output.sync()?;
-    check(order, &described, output.path())?;
+    check(options, &described, output.path())?;
     output.publish()?;
     let divided =
-        |tensor: &&FileTensor| tensor.format == WeightFormat::F16 && order.format != WeightFormat::F16;
+        |tensor: &&FileTensor| tensor.format == WeightFormat::F16 && options.format != WeightFormat::F16;
     Ok(Exported {
         architecture: described.architecture,
         bytes,
@@ -177,19 +178,19 @@ fn arrange(described: &Described, format: WeightFormat) -> Vec<FileTensor> {
     list
 }
 
-fn header(order: &Order<'_>, described: &Described, tensors: &[FileTensor]) -> Header {
+fn header(options: &ExportOptions<'_>, described: &Described, tensors: &[FileTensor]) -> Header {
     let mut header = Header::default();
     let description = "Synthetic weights by slmscope: shapes and formats are those of the model, values are \
                        random, text is meaningless";
     for (key, value) in [
         ("general.architecture", described.architecture.into()),
         ("general.type", "model".into()),
-        ("general.name", Field::String(format!("{} (synthetic weights)", order.id))),
+        ("general.name", Field::String(format!("{} (synthetic weights)", options.id))),
         ("general.description", description.into()),
-        ("general.file_type", file_type(order.format).into()),
+        ("general.file_type", file_type(options.format).into()),
         ("general.quantization_version", 2_u32.into()),
         ("slmscope.synthetic.generator", GENERATOR_VERSION.into()),
-        ("slmscope.synthetic.seed", Field::String(order.seed.to_string())),
+        ("slmscope.synthetic.seed", Field::String(options.seed.to_string())),
     ] {
         header.key(key, &value);
     }
@@ -244,7 +245,7 @@ fn begin<'a>(header: Header, described: &Described, file: &'a File) -> std::io::
 }
 
 fn fill(
-    order: &Order<'_>,
+    options: &ExportOptions<'_>,
     header: Header,
     described: &Described,
     tensors: &[FileTensor],
@@ -254,7 +255,7 @@ fn fill(
     let mut body = begin(header, described, file).map_err(Interrupted::Write)?;
     let mut buffer = Vec::new();
     for part in tensors.iter().flat_map(|tensor| tensor.parts.iter().map(|part| (part, tensor.format))) {
-        let generator = Generator::new(part.0, part.1, order.seed);
+        let generator = Generator::new(part.0, part.1, options.seed);
         let mut offset = 0;
         while offset < generator.bytes() {
             let length = generator.piece().min(generator.bytes() - offset);
@@ -269,14 +270,14 @@ fn fill(
 }
 
 /// Reads the file as any other and compares.
-fn check(order: &Order<'_>, described: &Described, path: &Path) -> Result<(), ExportError> {
+fn check(options: &ExportOptions<'_>, described: &Described, path: &Path) -> Result<(), ExportError> {
     let file = MappedFile::open(path).map_err(|error| ExportError::Map(Box::new(error)))?;
     let parsed = GgufFile::open(Arc::new(file)).map_err(|error| ExportError::ReadBack(error.into()))?;
     let read = reader::read(&parsed.gguf()).map_err(ExportError::ReadBack)?;
     if read.spec == described.spec {
         return Ok(());
     }
-    Err(ExportError::Differs { file: order.path.display().to_string(), id: order.id.to_owned() })
+    Err(ExportError::Differs { file: options.path.display().to_string(), id: options.id.to_owned() })
 }
 
 #[cfg(test)]

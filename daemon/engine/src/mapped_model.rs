@@ -175,7 +175,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::export::{self, Order};
+    use crate::export::{self, ExportOptions};
     use crate::testing::tiny_spec;
     use crate::weights::Loading;
     use slmscope_profiles::spec::DecoderSpec;
@@ -186,7 +186,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.gguf");
         let spec = DecoderSpec { vocab: 600, ..tiny_spec() };
-        let order = Order {
+        let options = ExportOptions {
             id: "tiny",
             spec: &spec,
             format: WeightFormat::F16,
@@ -195,7 +195,7 @@ mod tests {
             replace: false,
         };
         let (never, mut report) = (AtomicBool::new(false), |_, _| ());
-        export::write(&order, &mut Loading::new(&never, &mut report)).unwrap();
+        export::write(&options, &mut Loading::new(&never, &mut report)).unwrap();
         let names = ModelFiles::gguf("m.gguf");
         let open = || MappedModel::open(&names, [File::open(&path).unwrap()]);
         let opened = open().unwrap();

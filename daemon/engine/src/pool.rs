@@ -21,8 +21,8 @@
 //! Waiting spins a little, because the next op of a token follows within microseconds, and then sleeps in
 //! the kernel, because a core is somebody's power. A call allocates nothing.
 
-mod bench;
 mod parts;
+mod quarantine;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -36,8 +36,8 @@ use std::time::{Duration, Instant};
 use rustix::thread::futex;
 
 use crate::threads::flush_denormals;
-use bench::Bench;
 pub use parts::Parts;
+use quarantine::Quarantine;
 
 /// Bits of a word of claims that count chunks; the others number the call.
 const CHUNK_BITS: u32 = 24;
@@ -63,7 +63,7 @@ struct Task {
     chunks: u32,
 }
 
-struct Shared {
+struct PoolState {
     /// Call number and chunks that nobody has claimed.
     claims: Line<AtomicU64>,
     /// Chunks that are not done, and [`ASLEEP`].
@@ -77,28 +77,28 @@ struct Shared {
     wakeups: AtomicU32,
     stop: AtomicBool,
     /// Workers that are to stay away from chunks, a bit a lane; lanes from 64 on are never kept away.
-    benched: AtomicU64,
-    /// Changes to wake benched workers.
-    amnesties: AtomicU32,
+    suspended: AtomicU64,
+    /// Changes to wake suspended workers.
+    resume_epoch: AtomicU32,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 #[expect(unsafe_code, reason = "the task's pointer is lent to the workers for the time of a call")]
 // SAFETY: `task` is written by the issuer between calls only, when no chunk is claimed, and read by threads
 // that hold a claimed chunk only. Everything else is atomic or locked.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for PoolState {}
 #[expect(unsafe_code, reason = "the task's pointer is lent to the workers for the time of a call")]
 // SAFETY: as above; the pointer is not dereferenced outside of a call.
-unsafe impl Send for Shared {}
+unsafe impl Send for PoolState {}
 
 /// Threads that compute together. Dropping it ends them.
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     threads: NonZeroUsize,
     workers: Vec<JoinHandle<()>>,
     call: u64,
     spin: Duration,
-    bench: Bench,
+    quarantine: Quarantine,
 }
 
 impl Pool {
@@ -107,7 +107,7 @@ impl Pool {
     /// # Errors
     /// What the system says if it gives no thread.
     pub fn new(threads: NonZeroUsize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolState {
             claims: Line::default(),
             pending: Line::default(),
             straggler: AtomicU32::new(0),
@@ -115,8 +115,8 @@ impl Pool {
             parked: Line::default(),
             wakeups: AtomicU32::new(0),
             stop: AtomicBool::new(false),
-            benched: AtomicU64::new(0),
-            amnesties: AtomicU32::new(0),
+            suspended: AtomicU64::new(0),
+            resume_epoch: AtomicU32::new(0),
             panic: Mutex::new(None),
         });
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -124,7 +124,7 @@ impl Pool {
         let worker_spin = if threads.get() <= cores { WORKER_SPIN } else { Duration::ZERO };
         let spin = if threads.get() <= cores { ISSUER_SPIN } else { Duration::ZERO };
         let workers = Vec::with_capacity(threads.get() - 1);
-        let mut pool = Self { shared, threads, workers, call: 0, spin, bench: Bench::default() };
+        let mut pool = Self { shared, threads, workers, call: 0, spin, quarantine: Quarantine::default() };
         let (begun, begins) = std::sync::mpsc::channel();
         for lane in 1..threads.get() {
             let (shared, begun) = (Arc::clone(&pool.shared), begun.clone());
@@ -153,7 +153,10 @@ impl Pool {
     /// With the panic of a chunk, when the others are done; for more than 16,777,215 chunks.
     pub fn run<F: Fn(usize, usize) + Sync>(&mut self, chunks: usize, task: F) {
         assert!(chunks as u64 <= CHUNK_MASK, "{chunks} chunks are cut too fine");
-        if chunks <= 1 || self.workers.is_empty() || self.bench.all_away(&self.shared, self.workers.len()) {
+        if chunks <= 1
+            || self.workers.is_empty()
+            || self.quarantine.all_suspended(&self.shared, self.workers.len())
+        {
             (0..chunks).for_each(|chunk| task(chunk, 0));
             return;
         }
@@ -211,14 +214,14 @@ impl Pool {
                 let _ = futex::wait(pending, futex::Flags::PRIVATE, left, None);
             }
         }
-        self.bench.late(&self.shared, begin.elapsed());
+        self.quarantine.late(&self.shared, begin.elapsed());
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.pardon();
+        self.shared.resume();
         self.shared.wake(u32::MAX >> 1);
         for worker in self.workers.drain(..) {
             // Workers catch the panics of tasks and have none of their own.
@@ -227,7 +230,7 @@ impl Drop for Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     /// Claims and computes chunks until none is left.
     fn drain(&self, lane: usize) {
         let mut word = self.claims.0.load(Ordering::Acquire);
@@ -269,10 +272,10 @@ impl Shared {
         let bit = if lane < 64 { 1 << lane } else { 0 };
         let has_work = |order| self.claims.0.load(order) & CHUNK_MASK != 0;
         while !self.stop.load(Ordering::SeqCst) {
-            let seen = self.amnesties.load(Ordering::SeqCst);
-            if self.benched.load(Ordering::SeqCst) & bit != 0 {
+            let seen = self.resume_epoch.load(Ordering::SeqCst);
+            if self.suspended.load(Ordering::SeqCst) & bit != 0 {
                 // Any return is a reason to look again, here and below.
-                let _ = futex::wait(&self.amnesties, futex::Flags::PRIVATE, seen, None);
+                let _ = futex::wait(&self.resume_epoch, futex::Flags::PRIVATE, seen, None);
                 continue;
             }
             if spin(limit, || has_work(Ordering::Acquire) || self.stop.load(Ordering::Relaxed)) {
@@ -289,10 +292,10 @@ impl Shared {
     }
 
     /// Lets all workers compute again.
-    fn pardon(&self) {
-        self.benched.store(0, Ordering::SeqCst);
-        self.amnesties.fetch_add(1, Ordering::SeqCst);
-        let _ = futex::wake(&self.amnesties, futex::Flags::PRIVATE, u32::MAX >> 1);
+    fn resume(&self) {
+        self.suspended.store(0, Ordering::SeqCst);
+        self.resume_epoch.fetch_add(1, Ordering::SeqCst);
+        let _ = futex::wake(&self.resume_epoch, futex::Flags::PRIVATE, u32::MAX >> 1);
     }
 
     /// Wakes up to `count` parked workers.

@@ -10,7 +10,7 @@ use slmscope_profiles::spec::tensors::TensorSpec;
 
 use crate::candle::quantize_blocks;
 use crate::error::LoadError;
-use crate::finite::first_not_finite;
+use crate::validate_weights::first_not_finite;
 use crate::weights::{AlignedBytes, Loading, PIECE};
 
 /// Values that one thread stores in one go, about.

@@ -10,6 +10,7 @@
 //! begin where they change.
 
 mod golden;
+mod golden_error;
 pub mod metrics;
 mod rows;
 mod tolerance;
@@ -23,8 +24,9 @@ use crate::clock::Monotonic;
 use crate::error::EngineError;
 use crate::recorder::Recorder;
 use crate::session::Session;
+pub use golden::Golden;
 use golden::{Content, Passage, Prompt, Reference};
-pub use golden::{Golden, GoldenError};
+pub use golden_error::{GoldenError, Mismatch, Problem as GoldenProblem};
 use metrics::{best, deviation, divergence, log_probabilities, most, rms};
 use tolerance::tolerances;
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use slmscope_profiles::format::WeightFormat;
 
 use crate::error::LoadError;
-use crate::finite::first_not_finite_in_parallel;
 use crate::map::MappedFile;
+use crate::validate_weights::first_not_finite_in_parallel;
 
 /// Loading looks at the cancel flag and reports at least this often, bytes.
 pub(crate) const PIECE: usize = 16 << 20;

@@ -12,7 +12,7 @@ use slmscope_profiles::catalogue;
 use slmscope_profiles::display;
 use slmscope_profiles::format::WeightFormat;
 
-use crate::embedded::{self, Exported, Order};
+use crate::embedded::{self, ExportOptions, Exported};
 use crate::failure::{Failure, print};
 use crate::model_source::unknown;
 use crate::progress::ProgressLine;
@@ -49,7 +49,7 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::error(format!("cannot wait for signals: {error}")))?;
     }
     let spec = row.spec();
-    let order = Order {
+    let options = ExportOptions {
         id: &row.id,
         spec: &spec,
         format: args.format,
@@ -59,7 +59,7 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
     };
     let begin = Instant::now();
     let mut progress = ProgressLine::new();
-    let written = embedded::weights(&order, &cancel, &mut |done, total| {
+    let written = embedded::weights(&options, &cancel, &mut |done, total| {
         progress.update(|| {
             let share = display::rough_share(done as f64 / total.max(1) as f64);
             format!("writing {} of {} ({share})", display::bytes(done), display::bytes(total))

@@ -29,7 +29,7 @@ pub(super) struct Inputs {
 }
 
 /// One matrix of a step, ready to be multiplied.
-struct Part<'a> {
+struct Product<'a> {
     matrix: Matrix<'a>,
     bias: Option<&'a [f32]>,
     out: Output<'a>,
@@ -121,11 +121,11 @@ pub(super) fn matmul(
         *buffer = slots.take(part.out);
     }
     let threads = workers.pool.threads().get();
-    let mut parts: [Option<Part<'_>>; MOST_PARTS] = [const { None }; MOST_PARTS];
+    let mut parts: [Option<Product<'_>>; MOST_PARTS] = [const { None }; MOST_PARTS];
     for ((part, buffer), projection) in parts.iter_mut().zip(&mut buffers).zip(projections) {
         let matrix = weights.matrix(projection.weight);
         let count = matrix.bytes.len() / matrix.row_bytes();
-        *part = Some(Part {
+        *part = Some(Product {
             matrix,
             bias: projection.bias.map(|bias| weights.small(bias)),
             out: Output::new(&mut buffer[..shape.rows * count], count),

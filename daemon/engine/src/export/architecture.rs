@@ -44,11 +44,16 @@ pub(crate) struct Described {
     pub(crate) notes: Vec<String>,
 }
 
-/// Says `spec` in the words of GGUF.
+/// What a spec has that no architecture of ggml computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoArchitecture(pub &'static str);
+
+/// Describes `spec` by the keys of GGUF.
 ///
 /// # Errors
 /// What no architecture of ggml computes.
-pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, String> {
+pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, NoArchitecture> {
     let (mut spec, mut notes) = (spec.clone(), Vec::new());
     let architecture = choose(&spec)?;
     if !matches!(architecture, "gemma2" | "gemma3") {
@@ -63,24 +68,24 @@ pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, String> {
     Ok(Described { architecture, keys, divisors, spec, notes })
 }
 
-fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
-    let layer = spec.layers.first().ok_or("a model without layers")?;
+fn choose(spec: &DecoderSpec) -> Result<&'static str, NoArchitecture> {
+    let layer = spec.layers.first().ok_or(NoArchitecture("a model without layers"))?;
     let any = |has: fn(&Layer) -> bool| spec.layers.iter().any(has);
     if spec.projects_embedding() {
-        return Err("projected embeddings".to_owned());
+        return Err(NoArchitecture("projected embeddings"));
     }
     if any(|layer| layer.ffn.shared_with.is_some()) {
-        return Err("a feed-forward that several layers share".to_owned());
+        return Err(NoArchitecture("a feed-forward that several layers share"));
     }
     if any(|layer| matches!(layer.mixer, Mixer::Recurrent(_))) {
-        return Err("gated linear recurrences".to_owned());
+        return Err(NoArchitecture("gated linear recurrences"));
     }
     if any(|layer| layer.residual == Residual::PostNorm) {
-        return Err("norms on the sums".to_owned());
+        return Err(NoArchitecture("norms on the sums"));
     }
     let Mixer::Attention(attention) = &layer.mixer else { return Ok("minicpm3") };
     if matches!(attention.qk_norm, Some(QkNorm::All(_))) {
-        return Err("queries and keys that are normed over all heads".to_owned());
+        return Err(NoArchitecture("queries and keys that are normed over all heads"));
     }
     let normed_heads = attention.qk_norm.is_some();
     let halves = attention.rope().is_some_and(|rope| rope.pairing == RopePairing::Halves);
@@ -89,7 +94,7 @@ fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
         return if positions.offset == 0 && gelu && !layer.ffn.gated {
             Ok("gpt2")
         } else {
-            Err("learned positions with an offset, or without GELU".to_owned())
+            Err(NoArchitecture("learned positions with an offset, or without GELU"))
         };
     }
     Ok(match (layer.residual, layer.attn_norm.kind) {
@@ -99,7 +104,7 @@ fn choose(spec: &DecoderSpec) -> Result<&'static str, String> {
         (_, NormKind::Layer) if layer.ffn.activation == Activation::Relu2 => "nemotron",
         (_, NormKind::Layer) if !layer.attn_norm.bias && !halves => "olmo",
         (_, NormKind::Layer) if layer.ffn.gated && halves => "stablelm",
-        (_, NormKind::Layer) => return Err("layer norms between these parts".to_owned()),
+        (_, NormKind::Layer) => return Err(NoArchitecture("layer norms between these parts")),
         _ if layer.attn_post_norm.is_some() && normed_heads => "gemma3",
         _ if layer.attn_post_norm.is_some() => "gemma2",
         _ if spec.embedding.scale.is_some() && layer.ffn.activation == Activation::GeluTanh => "gemma",

@@ -14,15 +14,15 @@ use crate::setup::Setup;
 use crate::testing::tiny_spec;
 use crate::tokenizer::Tokenizer;
 
-fn order<'a>(spec: &'a DecoderSpec, format: WeightFormat, path: &'a Path) -> Order<'a> {
-    Order { id: "tiny", spec, format, seed: 7, path, replace: false }
+fn options<'a>(spec: &'a DecoderSpec, format: WeightFormat, path: &'a Path) -> ExportOptions<'a> {
+    ExportOptions { id: "tiny", spec, format, seed: 7, path, replace: false }
 }
 
-fn written(order: &Order<'_>) -> Result<Exported, ExportError> {
+fn written(options: &ExportOptions<'_>) -> Result<Exported, ExportError> {
     let cancel = AtomicBool::new(false);
     let (mut last, mut total) = (0, 0);
     let mut report = |done, of| (last, total) = (done, of);
-    let exported = write(order, &mut Loading::new(&cancel, &mut report))?;
+    let exported = write(options, &mut Loading::new(&cancel, &mut report))?;
     // What is not counted is the header and the padding.
     assert!(last <= total && total == exported.bytes && last > total / 2);
     Ok(exported)
@@ -42,7 +42,7 @@ fn a_file_computes_what_the_same_weights_compute_without_one() {
     let spec = DecoderSpec { vocab: 600, ..tiny_spec() };
     for format in WeightFormat::ALL {
         let path = folder.path().join(format!("{format}.gguf"));
-        let exported = written(&order(&spec, format, &path)).unwrap();
+        let exported = written(&options(&spec, format, &path)).unwrap();
         assert_eq!((exported.architecture, exported.notes.len()), ("llama", 0));
         assert_eq!(exported.bytes, std::fs::metadata(&path).unwrap().len());
         assert!(exported.in_f16.is_empty());
@@ -60,7 +60,7 @@ fn the_vocabulary_gives_text_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.gguf");
     let spec = DecoderSpec { vocab: 2000, ..tiny_spec() };
-    written(&order(&spec, WeightFormat::F16, &path)).unwrap();
+    written(&options(&spec, WeightFormat::F16, &path)).unwrap();
     let file = GgufFile::open(Arc::new(MappedFile::open(&path).unwrap())).unwrap();
     let tokenizer = Tokenizer::from_gguf(&file.gguf()).unwrap();
     let text = "the quick brown fox: Ünicode, 漢字 & 42";
@@ -77,7 +77,7 @@ fn rows_that_blocks_do_not_divide_are_in_f16_and_named() {
     let mut spec = tiny_spec();
     spec.layers.truncate(1);
     spec.layers[0].ffn.dim = 320;
-    let exported = written(&order(&spec, WeightFormat::Q4K, &path)).unwrap();
+    let exported = written(&options(&spec, WeightFormat::Q4K, &path)).unwrap();
     assert_eq!(exported.in_f16, ["blk.0.ffn_down.weight"]);
 }
 
@@ -87,16 +87,16 @@ fn nothing_is_left_of_what_was_cancelled_or_cannot_be() {
     let path = folder.path().join("m.gguf");
     let spec = tiny_spec();
     let stop = AtomicBool::new(true);
-    let error = write(&order(&spec, WeightFormat::F32, &path), &mut Loading::new(&stop, &mut |_, _| ()));
+    let error = write(&options(&spec, WeightFormat::F32, &path), &mut Loading::new(&stop, &mut |_, _| ()));
     assert!(matches!(error, Err(ExportError::Load(LoadError::Cancelled))));
     let mut shared = tiny_spec();
     shared.layers[1].ffn.shared_with = Some(0);
-    let error = written(&order(&shared, WeightFormat::F32, &path)).unwrap_err().to_string();
+    let error = written(&options(&shared, WeightFormat::F32, &path)).unwrap_err().to_string();
     assert!(error.contains("tiny has a feed-forward that several layers share"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    written(&order(&spec, WeightFormat::F32, &path)).unwrap();
+    written(&options(&spec, WeightFormat::F32, &path)).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let again = written(&order(&spec, WeightFormat::Q4_0, &path)).unwrap_err().to_string();
+    let again = written(&options(&spec, WeightFormat::Q4_0, &path)).unwrap_err().to_string();
     assert!(again.contains("--force"), "{again}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -109,7 +109,7 @@ fn every_model_of_the_catalogue_is_described_or_refused_by_name() {
     for row in catalogue::rows() {
         let spec = row.spec();
         let path = folder.path().join(format!("{}.gguf", row.id));
-        let order = Order { id: &row.id, ..order(&spec, WeightFormat::Q4_0, &path) };
+        let options = ExportOptions { id: &row.id, ..options(&spec, WeightFormat::Q4_0, &path) };
         let described = match architecture::describe(&spec) {
             Ok(described) => described,
             Err(what) => {
@@ -117,12 +117,12 @@ fn every_model_of_the_catalogue_is_described_or_refused_by_name() {
                 continue;
             }
         };
-        let header = header(&order, &described, &arrange(&described, order.format));
+        let header = header(&options, &described, &arrange(&described, options.format));
         let bytes = header.file_bytes();
         let file = File::create_new(&path).unwrap();
         drop(begin(header, &described, &file).unwrap());
         file.set_len(bytes).unwrap();
-        if let Err(error) = check(&order, &described, &path) {
+        if let Err(error) = check(&options, &described, &path) {
             let file = MappedFile::open(&path).unwrap();
             let file = GgufFile::open(Arc::new(file)).unwrap();
             let parsed = file.gguf();

@@ -103,21 +103,21 @@ fn a_panic_reaches_the_issuer_and_the_pool_lives_on() {
 }
 
 #[test]
-fn a_worker_that_let_the_issuer_wait_is_benched_and_comes_back() {
+fn a_worker_that_let_the_issuer_wait_is_suspended_and_resumed() {
     let mut pool = pool(2);
     let shared = Arc::clone(&pool.shared);
     shared.straggler.store(1, Ordering::Relaxed);
-    pool.bench.late(&shared, Duration::from_micros(100));
-    assert!(!pool.bench.all_away(&shared, 1));
-    pool.bench.late(&shared, Duration::from_secs(1));
-    assert!(pool.bench.all_away(&shared, 1));
-    assert!(!pool.bench.all_away(&shared, 2));
+    pool.quarantine.late(&shared, Duration::from_micros(100));
+    assert!(!pool.quarantine.all_suspended(&shared, 1));
+    pool.quarantine.late(&shared, Duration::from_secs(1));
+    assert!(pool.quarantine.all_suspended(&shared, 1));
+    assert!(!pool.quarantine.all_suspended(&shared, 2));
     // Alone meanwhile; and both again once its time is over.
-    pool.bench.until = Some(Instant::now() + Duration::from_hours(1));
+    pool.quarantine.until = Some(Instant::now() + Duration::from_hours(1));
     for _ in 0..100 {
         pool.run(4, |_, lane| assert_eq!(lane, 0));
     }
-    pool.bench.until = Some(Instant::now());
+    pool.quarantine.until = Some(Instant::now());
     let barrier = Barrier::new(2);
     pool.run(2, |_, _| {
         barrier.wait();

@@ -71,12 +71,16 @@ fn at(info: &TensorInfo) -> String {
 }
 
 /// A tensor of the spec in the file: `first` rows into a tensor there, elements if it is a vector.
-struct Part<'a> {
+struct StoredPart<'a> {
     info: &'a TensorInfo,
     first: u64,
 }
 
-fn find<'a>(gguf: &'a Gguf<'_>, spec: &DecoderSpec, tensor: &TensorSpec) -> Result<Part<'a>, LoadError> {
+fn find<'a>(
+    gguf: &'a Gguf<'_>,
+    spec: &DecoderSpec,
+    tensor: &TensorSpec,
+) -> Result<StoredPart<'a>, LoadError> {
     let fused = fused_with(gguf, spec, tensor);
     let (name, first, extent) = fused.unwrap_or_else(|| (tensor.name.clone(), 0, extent(tensor)));
     let info = gguf.tensor(&name).ok_or_else(|| LoadError::MissingTensor {
@@ -88,7 +92,7 @@ fn find<'a>(gguf: &'a Gguf<'_>, spec: &DecoderSpec, tensor: &TensorSpec) -> Resu
     let columns = u64::from(tensor.columns);
     let (rows, columns) = if tensor.rows == 1 { (1, extent) } else { (extent, columns) };
     if info.rows() == rows && info.row_length() == columns {
-        return Ok(Part { info, first });
+        return Ok(StoredPart { info, first });
     }
     Err(LoadError::Shape {
         file: gguf.file().to_owned(),

@@ -28,7 +28,7 @@ use crate::safetensors::{TensorInfo, TensorSet};
 use crate::weights::{Loading, TensorBytes};
 use config::Config;
 use families::Family;
-use layout::{Layout, Part};
+use layout::{Layout, TensorPart};
 use names::Stored;
 
 /// What a table's first byte must be a multiple of to be read as it lies.
@@ -204,7 +204,7 @@ fn place(
     used.insert(info.name().to_owned());
     let format = wanted.map_or(stored, |wanted| tensor.format_in(wanted));
     let called = match part {
-        Part::Whole => info.name().to_owned(),
+        TensorPart::Whole => info.name().to_owned(),
         _ => format!("{} (read as {})", info.name(), tensor.name),
     };
     Ok(Place { file: Arc::clone(file), called, range: info.range(), stored, layout, format })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::dtype::Dtype;
 use super::error::{Problem, SafeTensorsError};
 use super::json::Json;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// More than any tensor of a model has.
 const MOST_DIMENSIONS: usize = 8;
@@ -48,7 +48,7 @@ pub(super) fn check_name(json: &Json<'_>, at: usize, name: &str) -> Result<(), S
     if (1..=LONGEST_NAME).contains(&name.len()) && !name.contains(char::is_control) {
         return Ok(());
     }
-    Err(json.error_at(at, Problem::Name { name: shown(name), limit: LONGEST_NAME }))
+    Err(json.error_at(at, Problem::Name { name: sanitize(name), limit: LONGEST_NAME }))
 }
 
 fn entry(json: &mut Json<'_>, at: usize, name: &str) -> Result<Entry, SafeTensorsError> {
@@ -99,7 +99,7 @@ fn read_dtype(json: &mut Json<'_>, name: &str) -> Result<Dtype, SafeTensorsError
     let at = json.offset();
     let found = json.string(&format!("tensor {name}: dtype"))?;
     Dtype::from_name(&found).ok_or_else(|| {
-        let problem = Problem::UnknownDtype { tensor: name.to_owned(), found: shown(&found) };
+        let problem = Problem::UnknownDtype { tensor: name.to_owned(), found: sanitize(&found) };
         json.error_at(at, problem)
     })
 }
@@ -111,7 +111,7 @@ fn field_error(
     field: Cow<'_, str>,
     problem: &'static str,
 ) -> SafeTensorsError {
-    let (tensor, field) = (tensor.to_owned(), shown(&field));
+    let (tensor, field) = (tensor.to_owned(), sanitize(&field));
     json.error_at(at, Problem::Field { tensor, field, problem })
 }
 

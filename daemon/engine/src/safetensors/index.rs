@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::error::{Problem, SafeTensorsError};
 use super::header::{LONGEST_NAME, check_name};
 use super::json::Json;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// More shards than any checkpoint has.
 const MOST_SHARDS: usize = 4096;
@@ -54,7 +54,7 @@ impl Index {
                 })
             }
             // Sizes and the like, which the files themselves tell.
-            name => json.skip(&shown(name), 0),
+            name => json.skip(&sanitize(name), 0),
         })?;
         json.end("the index")?;
         if found && !index.shards.is_empty() {
@@ -85,7 +85,7 @@ fn refused(shard: &str, before: usize) -> Option<Problem> {
     let name = (1..=LONGEST_NAME).contains(&shard.len()) && !shard.contains(char::is_control);
     let plain = name && !shard.contains(['/', '\\']) && !shard.starts_with('.');
     if !plain {
-        return Some(Problem::Shards(format!("names `{}`, which is no file beside it", shown(shard))));
+        return Some(Problem::Shards(format!("names `{}`, which is no file beside it", sanitize(shard))));
     }
     (before == MOST_SHARDS).then(|| Problem::Shards(format!("names more than {MOST_SHARDS} files")))
 }

@@ -17,7 +17,7 @@ use super::pretokenizer::Pretokenizer;
 use super::vocabulary::Vocabulary;
 
 use crate::gguf::Gguf;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -47,7 +47,7 @@ impl Bpe {
         let pre = gguf.get_str(PRE)?.unwrap_or("default");
         let pretokenizer = Pretokenizer::named(pre).ok_or_else(|| TokenizerError::UnknownPre {
             file: gguf.file().to_owned(),
-            pre: shown(pre),
+            pre: sanitize(pre),
             known: Pretokenizer::known(),
         })?;
         Ok(Self {
@@ -131,7 +131,7 @@ fn merges(gguf: &Gguf<'_>, vocabulary: &Vocabulary) -> Result<Merges, TokenizerE
         let wrong = |detail| TokenizerError::Merge {
             file: gguf.file().to_owned(),
             index,
-            merge: shown(&String::from_utf8_lossy(line.get(..64).unwrap_or(line))),
+            merge: sanitize(&String::from_utf8_lossy(line.get(..64).unwrap_or(line))),
             detail,
         };
         let text = std::str::from_utf8(line).map_err(|_| wrong("is not UTF-8"))?;

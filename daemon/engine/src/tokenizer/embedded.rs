@@ -13,11 +13,11 @@ use std::borrow::Cow;
 use super::bpe::Bpe;
 use super::ends::END_TEXTS;
 use super::error::TokenizerError;
-use super::special::{Part, Specials};
+use super::special::{Segment, Specials};
 use super::spm::Spm;
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::gguf::Gguf;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
@@ -61,7 +61,7 @@ impl Embedded {
         if !matches!(model, "llama" | "gpt2") {
             return Err(match model {
                 "none" | "no_vocab" => missing(),
-                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: shown(model) },
+                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: sanitize(model) },
             });
         }
         let vocabulary = Vocabulary::from_gguf(gguf)?;
@@ -109,12 +109,12 @@ impl Embedded {
             Model::Spm(_) => Cow::Borrowed(text),
             Model::Bpe(bpe) => bpe.composed(text),
         };
-        for part in self.specials.split(&text) {
-            match part {
-                Part::Token(id) => ids.push(id),
-                Part::Text(text) => self.encode_plain(text, after_special, &mut ids),
+        for segment in self.specials.split(&text) {
+            match segment {
+                Segment::Token(id) => ids.push(id),
+                Segment::Text(text) => self.encode_plain(text, after_special, &mut ids),
             }
-            after_special = matches!(part, Part::Token(_));
+            after_special = matches!(segment, Segment::Token(_));
         }
         ids.extend(self.eos.filter(|_| add_special && self.adds_eos));
         ids

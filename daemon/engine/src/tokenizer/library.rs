@@ -61,7 +61,7 @@ impl Library {
 
     pub(super) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
         catch_panic(|| Ok(self.tokenizer.encode_fast(text, add_special)?.get_ids().to_vec()))
-            .map_err(|problem| TokenizerError::Encode { file: self.file.clone(), problem })
+            .map_err(|error| TokenizerError::Encode { file: self.file.clone(), problem: error.to_string() })
     }
 
     /// The text of `ids` together, without control tokens and without ids that it does not know.
@@ -95,17 +95,25 @@ impl Library {
     }
 }
 
+/// Why the library gives no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LibraryError {
+    #[error("{0}")]
+    Refused(Box<dyn Error + Send + Sync>),
+    #[error("{0}")]
+    Panicked(String),
+}
+
 /// Runs `work`, whose panics become errors.
 pub(super) fn catch_panic<T>(
     work: impl FnOnce() -> Result<T, Box<dyn Error + Send + Sync>>,
-) -> Result<T, String> {
+) -> Result<T, LibraryError> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(result) => result.map_err(LibraryError::Refused),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(text.unwrap_or_else(|| "it contradicts itself".to_owned()))
+            Err(LibraryError::Panicked(text.unwrap_or_else(|| "it contradicts itself".to_owned())))
         }
     }
 }

@@ -88,7 +88,16 @@ fn wrong(file: &str, problem: &str) -> TokenizerError {
     TokenizerError::File { file: file.to_owned(), problem: problem.to_owned() }
 }
 
-/// What a model says, with what holds where it says nothing.
+/// Why bytes are no SentencePiece model.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("is no SentencePiece model: byte {0} of a message begins no field")]
+    Field(usize),
+    #[error("is no SentencePiece model: it has no piece")]
+    NoPiece,
+}
+
+/// What a model says, with the defaults of the format where it says nothing.
 struct Parsed<'b> {
     pieces: Vec<Piece<'b>>,
     chooses: u64,
@@ -106,7 +115,7 @@ struct Piece<'b> {
     kind: TokenKind,
 }
 
-fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
+fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Problem> {
     let mut model = Parsed {
         pieces: Vec::new(),
         chooses: 1,
@@ -146,14 +155,10 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
             _ => {}
         }
     }
-    if model.pieces.is_empty() {
-        Err("is no SentencePiece model: it has no piece".to_owned())
-    } else {
-        Ok(model)
-    }
+    if model.pieces.is_empty() { Err(Problem::NoPiece) } else { Ok(model) }
 }
 
-fn parse_piece(bytes: &[u8]) -> Result<Piece<'_>, String> {
+fn parse_piece(bytes: &[u8]) -> Result<Piece<'_>, Problem> {
     let mut piece = Piece { text: &[], score: 0.0, kind: TokenKind::Normal };
     for field in fields(bytes) {
         match field? {
@@ -182,7 +187,7 @@ impl Value<'_> {
 }
 
 /// The fields of a protobuf message, each with its number; an error where the bytes are no message.
-fn fields(mut rest: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), String>> {
+fn fields(mut rest: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), Problem>> {
     let whole = rest.len();
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -193,9 +198,7 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), Stri
         if field.is_none() {
             rest = &[];
         }
-        Some(
-            field.ok_or_else(|| format!("is no SentencePiece model: byte {at} of a message begins no field")),
-        )
+        Some(field.ok_or(Problem::Field(at)))
     })
 }
 

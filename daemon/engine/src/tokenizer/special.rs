@@ -9,9 +9,9 @@ use super::vocabulary::{self, Vocabulary};
 /// larger than its patterns.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A part of a text.
+/// A segment of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'t> {
+pub(super) enum Segment<'t> {
     /// Text for the merges.
     Text(&'t str),
     /// A special token.
@@ -42,20 +42,20 @@ impl Specials {
     }
 
     /// Cuts `text` at its special tokens; the longest wins where several start at one place.
-    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<Part<'t>> {
+    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<Segment<'t>> {
         let mut parts = Vec::new();
         let mut done = 0;
         for found in self.automaton.find_iter(text) {
             if let Some(&token) = self.tokens.get(found.pattern().as_usize()) {
                 if found.start() > done {
-                    parts.push(Part::Text(&text[done..found.start()]));
+                    parts.push(Segment::Text(&text[done..found.start()]));
                 }
-                parts.push(Part::Token(token));
+                parts.push(Segment::Token(token));
                 done = found.end();
             }
         }
         if done < text.len() {
-            parts.push(Part::Text(&text[done..]));
+            parts.push(Segment::Text(&text[done..]));
         }
         parts
     }

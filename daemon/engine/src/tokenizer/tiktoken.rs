@@ -25,7 +25,7 @@ pub(super) fn read(
 ) -> Result<Embedded, TokenizerError> {
     let mut tokens = tokens(bytes).map_err(|problem| TokenizerError::File {
         file: file.to_owned(),
-        problem: problem + "; fetch the file again",
+        problem: format!("{problem}; fetch the file again"),
     })?;
     let ordinary = tokens.len();
     tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_owned));
@@ -50,26 +50,39 @@ pub(super) fn read(
     })
 }
 
+/// Why bytes are no vocabulary. Lines count from 1.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("line {0} is no token and rank separated by a space")]
+    Line(usize),
+    #[error("line {line} does not have rank {rank}, which follows")]
+    Rank { line: usize, rank: usize },
+    #[error("line {0} has a token that is no base64")]
+    Base64(usize),
+    #[error("has no token")]
+    Empty,
+}
+
 /// The tokens of a file by rank, each byte spelled as one character.
-fn tokens(bytes: &[u8]) -> Result<Vec<String>, String> {
+fn tokens(bytes: &[u8]) -> Result<Vec<String>, Problem> {
     let mut tokens = Vec::new();
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
             continue;
         }
-        let wrong = |what: &str| format!("line {} {what}", index + 1);
+        let (number, rank) = (index + 1, tokens.len());
         let mut parts = line.split(|&byte| byte == b' ');
-        let (Some(code), Some(rank), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(wrong("is no token and rank separated by a space"));
+        let (Some(code), Some(found), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Problem::Line(number));
         };
-        if std::str::from_utf8(rank).ok().and_then(|rank| rank.parse().ok()) != Some(tokens.len()) {
-            return Err(wrong(&format!("does not have rank {}, which follows", tokens.len())));
+        if std::str::from_utf8(found).ok().and_then(|found| found.parse().ok()) != Some(rank) {
+            return Err(Problem::Rank { line: number, rank });
         }
-        let token = base64(code).ok_or_else(|| wrong("has a token that is no base64"))?;
+        let token = base64(code).ok_or(Problem::Base64(number))?;
         tokens.push(bpe::spelled(&token).collect());
     }
-    if tokens.is_empty() { Err("has no token".to_owned()) } else { Ok(tokens) }
+    if tokens.is_empty() { Err(Problem::Empty) } else { Ok(tokens) }
 }
 
 /// The bytes that base64 (RFC 4648, padded) stands for. `None` if it is none.
@@ -126,7 +139,7 @@ mod tests {
             (b"YQ= 0\n", "line 1 has a token that is no base64"),
             (b"\n", "has no token"),
         ] {
-            let error = tokens(wrong).unwrap_err();
+            let error = tokens(wrong).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }
     }

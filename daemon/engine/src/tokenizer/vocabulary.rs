@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::error::TokenizerError;
 use crate::gguf::Gguf;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
@@ -102,7 +102,7 @@ impl Vocabulary {
                 return Err(too_large(file, "the text of all tokens", MOST_TEXT));
             }
             if let Some(other) = vocabulary.push(text) {
-                return Err(wrong(format!("repeats token {other}, `{}`", shown(text))));
+                return Err(wrong(format!("repeats token {other}, `{}`", sanitize(text))));
             }
         }
         Ok(vocabulary)

@@ -10,27 +10,10 @@
 
 use serde::Deserialize;
 
+use super::golden_error::{GoldenError, LARGEST_JSON, MOST_CASES, Mismatch, Problem};
 use super::rows::Rows;
 use crate::map::MappedFile;
 use crate::safetensors::{Dtype, SafeTensors, TensorInfo};
-
-/// Largest JSON file, bytes. Logits of 64 positions over 262,144 ids fit.
-const LARGEST_JSON: usize = 256 << 20;
-/// Most prompts of a file.
-const MOST_CASES: usize = 10_000;
-
-/// Why a file of reference logits cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}: {problem}; {remedy}")]
-pub struct GoldenError {
-    file: String,
-    problem: String,
-    remedy: &'static str,
-}
-
-const KINDS: &str = "a golden file is safetensors with input_ids, logits and greedy, or JSON with ids, logits \
-                     and greedy, or JSON with cases";
-const OTHER_MODEL: &str = "name the golden file that was made of this model";
 
 /// A file of reference logits, checked.
 #[derive(Debug)]
@@ -89,7 +72,7 @@ impl Golden {
     /// Files of another kind, damaged ones, and numbers that are none.
     pub fn read(file: &MappedFile) -> Result<Self, GoldenError> {
         let (name, bytes) = (file.name(), file.bytes());
-        let fail = |problem: String| GoldenError { file: name.to_owned(), problem, remedy: KINDS };
+        let fail = |problem| GoldenError::File { file: name.to_owned(), problem: Box::new(problem) };
         let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let content = if is_json { json(bytes) } else { safetensors(bytes, name) }.map_err(fail)?;
         let golden = Self { file: name.to_owned(), content };
@@ -117,8 +100,7 @@ impl Golden {
     /// # Errors
     /// Ids or positions that such a model does not have.
     pub fn check_model(&self, vocab: u32, max_context: u32) -> Result<(), GoldenError> {
-        let fail =
-            |problem: String| Err(GoldenError { file: self.file.clone(), problem, remedy: OTHER_MODEL });
+        let fail = |problem| Err(GoldenError::OtherModel { file: self.file.clone(), problem });
         let (width, ids): (_, Box<dyn Iterator<Item = u32> + '_>) = match &self.content {
             Content::Prompt(case) => {
                 (case.logits.columns(), Box::new(case.ids.iter().chain(&case.greedy).copied()))
@@ -132,117 +114,110 @@ impl Golden {
             }
         };
         if width != vocab as usize {
-            return fail(format!("a row of logits has {width} numbers, the model has {vocab} ids"));
+            return fail(Mismatch::Width { found: width, vocab });
         }
         if let Some(id) = ids.into_iter().find(|&id| id >= vocab) {
-            return fail(format!("it names id {id}, the model's are below {vocab}"));
+            return fail(Mismatch::Id { id, vocab });
         }
         let needed = self.capacity();
         if needed > max_context as usize {
-            return fail(format!("it needs {needed} tokens, the model's context is {max_context}"));
+            return fail(Mismatch::Context { needed, max_context });
         }
         Ok(())
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Problem> {
         match &self.content {
             Content::Prompt(case) => {
                 check_prompt(&case.ids, case.logits.count(), "logits")?;
                 check_numbers(case.logits.values().iter().map(|value| f64::from(*value)), "logits")?;
                 if let Some(exact) = &case.exact {
-                    let found = (exact.count(), exact.columns());
-                    let expected = (case.logits.count(), case.logits.columns());
-                    if found != expected {
-                        return Err(format!("exact is {found:?}, logits are {expected:?} (rows, columns)"));
-                    }
+                    check_shape(exact, &case.logits, "logits")?;
                     check_numbers(exact.values().iter().map(|value| f64::from(*value)), "exact")?;
                 }
                 let first = case.logits.values().first();
                 if case.logits.values().iter().all(|value| Some(value) == first) {
-                    return Err("all logits are equal, so there is no measure for distances".to_owned());
+                    return Err(Problem::EqualLogits);
                 }
                 Ok(())
             }
-            Content::Texts(cases) if cases.is_empty() => Err("it holds no cases".to_owned()),
-            Content::Texts(cases) if cases.len() > MOST_CASES => {
-                Err(format!("it holds {} cases, at most {MOST_CASES} are read", cases.len()))
-            }
-            Content::Texts(cases) => cases
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, case)| case.check().map_err(|e| format!("case {}: {e}", index + 1))),
+            Content::Texts(cases) if cases.is_empty() => Err(Problem::NoCases),
+            Content::Texts(cases) if cases.len() > MOST_CASES => Err(Problem::Cases(cases.len())),
+            Content::Texts(cases) => cases.iter().enumerate().try_for_each(|(index, case)| {
+                let in_case = |problem| Problem::Case { number: index + 1, problem: Box::new(problem) };
+                case.check().map_err(in_case)
+            }),
         }
     }
 }
 
 impl Passage {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Problem> {
         check_prompt(&self.ids, self.top.count(), "top")?;
-        let (found, expected) =
-            ((self.exact.count(), self.exact.columns()), (self.top.count(), self.top.columns()));
-        if found != expected {
-            return Err(format!("exact is {found:?}, top is {expected:?} (rows, columns)"));
-        }
+        check_shape(&self.exact, &self.top, "top")?;
         check_numbers(self.exact.values().iter().copied(), "exact")?;
         check_numbers(self.greedy_margin.iter().copied(), "greedy_margin")?;
         if self.greedy.len() != self.greedy_margin.len() {
             let (ids, margins) = (self.greedy.len(), self.greedy_margin.len());
-            return Err(format!("greedy has {ids} ids and greedy_margin {margins} numbers"));
+            return Err(Problem::Margins { ids, margins });
         }
         Ok(())
     }
 }
 
-fn check_prompt(ids: &[u32], rows: usize, what: &str) -> Result<(), String> {
+fn check_prompt(ids: &[u32], rows: usize, name: &'static str) -> Result<(), Problem> {
     match (ids.len(), rows) {
-        (0, _) => Err("it has no ids".to_owned()),
-        (ids, rows) if ids != rows => Err(format!("{ids} ids, but {what} has {rows} rows")),
+        (0, _) => Err(Problem::NoIds),
+        (ids, rows) if ids != rows => Err(Problem::Rows { ids, name, rows }),
         _ => Ok(()),
     }
 }
 
-fn check_numbers(mut values: impl Iterator<Item = f64>, what: &str) -> Result<(), String> {
+fn check_shape<T, U>(exact: &Rows<T>, other: &Rows<U>, name: &'static str) -> Result<(), Problem> {
+    let [exact, other] = [(exact.count(), exact.columns()), (other.count(), other.columns())];
+    if exact == other { Ok(()) } else { Err(Problem::Shape { exact, name, other }) }
+}
+
+fn check_numbers(mut values: impl Iterator<Item = f64>, name: &'static str) -> Result<(), Problem> {
     match values.position(|value| !value.is_finite()) {
-        Some(index) => Err(format!("number {index} of {what} is not finite")),
+        Some(index) => Err(Problem::NotFinite { index, name }),
         None => Ok(()),
     }
 }
 
-fn json(bytes: &[u8]) -> Result<Content, String> {
+fn json(bytes: &[u8]) -> Result<Content, Problem> {
     if bytes.len() > LARGEST_JSON {
-        return Err(format!("{} bytes of JSON, at most {LARGEST_JSON} are read", bytes.len()));
+        return Err(Problem::Size(bytes.len()));
     }
-    let json: Json = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let json: Json = serde_json::from_slice(bytes).map_err(Problem::Json)?;
     match json {
         Json { cases: Some(cases), .. } => Ok(Content::Texts(cases)),
         Json { ids: Some(ids), logits: Some(logits), greedy: Some(greedy), exact, .. } => {
             Ok(Content::Prompt(Prompt { reference: Reference::LlamaCpp, ids, logits, exact, greedy }))
         }
-        _ => Err("the JSON has neither cases nor all of ids, logits and greedy".to_owned()),
+        _ => Err(Problem::Neither),
     }
 }
 
-fn safetensors(bytes: &[u8], name: &str) -> Result<Content, String> {
-    let file = SafeTensors::parse(bytes, name)
-        .map_err(|error| format!("{} (at byte {})", error.problem, error.offset))?;
-    let tensor = |name: &str, dtype: Dtype, rank: usize| -> Result<&TensorInfo, String> {
-        let tensor = file.tensor(name).ok_or_else(|| format!("it has no tensor {name}"))?;
+fn safetensors(bytes: &[u8], name: &str) -> Result<Content, Problem> {
+    let file = SafeTensors::parse(bytes, name).map_err(Problem::SafeTensors)?;
+    let tensor = |name: &'static str, dtype: Dtype, rank: usize| -> Result<&TensorInfo, Problem> {
+        let tensor = file.tensor(name).ok_or(Problem::NoTensor(name))?;
         if (tensor.dtype(), tensor.shape().len()) != (dtype, rank) {
-            let (found, shape) = (tensor.dtype(), tensor.shape());
-            return Err(format!("{name} is {found:?} {shape:?}, {dtype:?} of rank {rank} is expected"));
+            let (found, shape) = (tensor.dtype(), tensor.shape().to_vec());
+            return Err(Problem::Tensor { name, found, shape, expected: dtype, rank });
         }
         Ok(tensor)
     };
-    let ids = |name: &str| -> Result<Vec<u32>, String> {
+    let ids = |name: &'static str| -> Result<Vec<u32>, Problem> {
         let data = file.data(tensor(name, Dtype::I64, 1)?);
         let id = |bytes: &[u8; 8]| u32::try_from(i64::from_le_bytes(*bytes));
         let ids: Result<Vec<_>, _> = data.as_chunks::<8>().0.iter().map(id).collect();
-        ids.map_err(|_| format!("{name} has a number that is no id"))
+        ids.map_err(|_| Problem::NoId(name))
     };
     let logits = tensor("logits", Dtype::F32, 2)?;
     let values = file.data(logits).as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value));
-    let logits = Rows::new(values.collect(), logits.shape()[1] as usize)
-        .ok_or_else(|| "logits has no columns".to_owned())?;
+    let logits = Rows::new(values.collect(), logits.shape()[1] as usize).ok_or(Problem::NoColumns)?;
     Ok(Content::Prompt(Prompt {
         reference: Reference::Transformers,
         ids: ids("input_ids")?,

@@ -40,7 +40,7 @@ struct Unpacked {
 }
 
 /// 256 activations.
-struct Shared {
+struct InputBlocks {
     quants: [__m512i; 4],
     /// Of eight groups, or twice each for their halves.
     scales: __m512,
@@ -122,7 +122,7 @@ fn dots<const N: usize, const BYTES: usize, const ORDER: u8, const HALVES: bool>
 /// Arranges eight blocks of activations from `first` on.
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn share<const ORDER: u8, const HALVES: bool>(input: &Tile, first: usize) -> Shared {
+fn share<const ORDER: u8, const HALVES: bool>(input: &Tile, first: usize) -> InputBlocks {
     let quants = at::<8, _>(&input.quants, first).as_flattened();
     let [a, b, c, d] = [0, 1, 2, 3].map(|pair| load(at::<64, _>(quants, 64 * pair)));
     let both =
@@ -142,9 +142,9 @@ fn share<const ORDER: u8, const HALVES: bool>(input: &Tile, first: usize) -> Sha
     if HALVES {
         let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
         let totals = load_floats(at(at::<8, _>(&input.halves, first).as_flattened(), 0));
-        Shared { quants, scales: _mm512_permutexvar_ps(twice, scales), totals }
+        InputBlocks { quants, scales: _mm512_permutexvar_ps(twice, scales), totals }
     } else {
-        Shared { quants, scales, totals: load_some_floats(at::<8, _>(&input.sums, first)) }
+        InputBlocks { quants, scales, totals: load_some_floats(at::<8, _>(&input.sums, first)) }
     }
 }
 

@@ -38,7 +38,7 @@ struct Quad {
 }
 
 /// Four blocks of activations, each in its lane.
-struct Shared {
+struct InputBlocks {
     left: __m512i,
     right: __m512i,
     scales: __m512,
@@ -143,7 +143,7 @@ fn dots<const N: usize, const QUAD: usize, const BIAS: i8>(
 
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn share<const BIAS: i8>(first: __m512i, last: __m512i, scales: __m512) -> Shared {
+fn share<const BIAS: i8>(first: __m512i, last: __m512i, scales: __m512) -> InputBlocks {
     // Lanes: halves of blocks 0 and 1, of blocks 2 and 3.
     let left = _mm512_shuffle_i64x2::<0b10_00_10_00>(first, last);
     let right = _mm512_shuffle_i64x2::<0b11_01_11_01>(first, last);
@@ -153,12 +153,12 @@ fn share<const BIAS: i8>(first: __m512i, last: __m512i, scales: __m512) -> Share
     let zero = _mm512_setzero_si512();
     let totals = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, weight, left), weight, right);
     let start = if BIAS == 0 { zero } else { _mm512_sub_epi32(zero, totals) };
-    Shared { left, right, scales, start, totals: _mm512_mul_ps(_mm512_cvtepi32_ps(totals), scales) }
+    InputBlocks { left, right, scales, start, totals: _mm512_mul_ps(_mm512_cvtepi32_ps(totals), scales) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn add<const BIAS: i8>(sum: __m512, shared: &Shared, quad: &Quad) -> __m512 {
+fn add<const BIAS: i8>(sum: __m512, shared: &InputBlocks, quad: &Quad) -> __m512 {
     let dots = _mm512_dpbusd_epi32(shared.start, quad.left, shared.left);
     let dots = _mm512_dpbusd_epi32(dots, quad.right, shared.right);
     let scales = _mm512_mul_ps(quad.scales, shared.scales);

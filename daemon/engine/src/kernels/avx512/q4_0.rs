@@ -34,7 +34,7 @@ struct Input<'a> {
 }
 
 /// Eight blocks of activations.
-struct Shared {
+struct InputBlocks {
     quarters: [__m512i; 4],
     /// What a dot product starts with: 0, and what the bias of the weights adds, negated.
     start: __m512i,
@@ -92,12 +92,12 @@ fn filled<T: Copy + Default>(values: &[T]) -> [T; BLOCKS] {
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 #[expect(unsafe_code, reason = "loads")]
-fn share(octet: &[i8; OCTET], offsets: &[i32; BLOCKS], scales: &[f32; BLOCKS]) -> Shared {
+fn share(octet: &[i8; OCTET], offsets: &[i32; BLOCKS], scales: &[f32; BLOCKS]) -> InputBlocks {
     // SAFETY: as many values as are read; no alignment is needed.
     let (offsets, scales) =
         unsafe { (_mm256_loadu_si256(offsets.as_ptr().cast()), _mm256_loadu_ps(scales.as_ptr())) };
     let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    Shared {
+    InputBlocks {
         quarters: [0, 64, 128, 192].map(|start| load(at::<64, _>(octet, start))),
         // The weights' bias is 8, a sixteenth of 128.
         start: _mm512_cvtepu32_epi64(_mm256_srai_epi32::<4>(offsets)),
@@ -107,7 +107,7 @@ fn share(octet: &[i8; OCTET], offsets: &[i32; BLOCKS], scales: &[f32; BLOCKS]) -
 
 #[inline]
 #[target_feature(enable = "avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn add(sum: __m512, shared: &Shared, [near, near_end, far, far_end]: Bytes) -> __m512 {
+fn add(sum: __m512, shared: &InputBlocks, [near, near_end, far, far_end]: Bytes) -> __m512 {
     let (quants, scales) = const { (quants_index(), scales_index()) };
     let (quants, low) = (load(&quants), _mm512_set1_epi8(0x0f));
     let first = _mm512_permutex2var_epi8(near, quants, far);

@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::unsupported;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// The texts of all tokens.
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -128,7 +128,7 @@ fn refuse_experts(gguf: &Gguf<'_>, architecture: &str) -> Result<(), LoadError> 
     for name in ["expert_count", "expert_used_count"] {
         let key = format!("{architecture}.{name}");
         if let Some(found) = gguf.get_u32(&key)?.filter(|count| *count > 0) {
-            let (file, key, found) = (gguf.file().to_owned(), shown(&key), found.to_string());
+            let (file, key, found) = (gguf.file().to_owned(), sanitize(&key), found.to_string());
             return Err(LoadError::Experts { file, key, found });
         }
     }
@@ -144,7 +144,7 @@ pub(super) fn spec(gguf: &Gguf<'_>) -> Result<DecoderSpec, LoadError> {
     let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
         return Err(unsupported(
             gguf,
-            format!("general.architecture {}", shown(name)),
+            format!("general.architecture {}", sanitize(name)),
             "`slmscope models` lists the families that run",
         ));
     };

@@ -7,7 +7,7 @@ use super::rope::FACTORS;
 use super::{at, unsupported};
 use crate::error::LoadError;
 use crate::gguf::Gguf;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// Reads keys that begin with the architecture's name.
 pub(super) struct Keys<'a> {
@@ -104,6 +104,6 @@ impl Keys<'_> {
     }
 
     pub(super) fn unsupported(&self, name: &str, found: &str, remedy: &'static str) -> LoadError {
-        unsupported(self.gguf, format!("{} = {}", self.key(name), shown(found)), remedy)
+        unsupported(self.gguf, format!("{} = {}", self.key(name), sanitize(found)), remedy)
     }
 }

@@ -63,7 +63,8 @@ impl<'a> Config<'a> {
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, LoadError> {
         let Some((key, value)) = self.find(keys) else { return Ok(None) };
-        let wrong = || self.problem(format!("{} is {}, {expected} is expected", self.key(key), shown(value)));
+        let wrong =
+            || self.problem(format!("{} is {}, {expected} is expected", self.key(key), value_text(value)));
         read(value).map(Some).ok_or_else(wrong)
     }
 
@@ -124,7 +125,7 @@ fn finite(value: &Value) -> Option<f32> {
 }
 
 /// A value as a message shows it: short, whatever the file holds.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn value_text(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(_) => "an object".to_owned(),

@@ -16,7 +16,7 @@ use super::keys;
 use super::names::{self, Names};
 use super::rope::Defaults;
 use crate::error::LoadError;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 const OTHER: &str = "choose a model without it";
 
@@ -217,7 +217,7 @@ pub(super) fn find(config: Config<'_>) -> Result<&'static Family, LoadError> {
     let name = if name == "gemma3" { "gemma3_text" } else { name };
     let known = FAMILIES.iter().find(|family| family.model_type == name);
     known.ok_or_else(|| {
-        let what = format!("model_type {}", shown(name));
+        let what = format!("model_type {}", sanitize(name));
         config.unsupported(what, "`slmscope models` lists the families that run")
     })
 }
@@ -339,7 +339,7 @@ impl Family {
             "gelu" => Ok(Activation::Gelu),
             "relu" => Ok(Activation::Relu),
             "relu2" => Ok(Activation::Relu2),
-            other => Err(config.unsupported(format!("activation {}", shown(other)), OTHER)),
+            other => Err(config.unsupported(format!("activation {}", sanitize(other)), OTHER)),
         }
     }
 

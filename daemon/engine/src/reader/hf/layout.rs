@@ -5,7 +5,7 @@ use slmscope_profiles::spec::tensors::TensorSpec;
 
 /// Where a tensor of the spec is among the rows of one in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum TensorPart {
     /// All of it.
     Whole,
     /// One of query, key and value, one behind the other.
@@ -25,7 +25,7 @@ pub(super) enum Part {
 /// How the rows of a tensor lie in the file: row `r` begins at an element and goes on in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
-    part: Part,
+    part: TensorPart,
     /// Elements of a row of the spec's tensor.
     columns: usize,
     /// Rows of the whole tensor in the file, counted as outputs.
@@ -38,7 +38,12 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout of `part` of a tensor, which belongs to `layer` of `spec`.
-    pub(super) fn new(part: Part, layer: Option<usize>, spec: &DecoderSpec, tensor: &TensorSpec) -> Self {
+    pub(super) fn new(
+        part: TensorPart,
+        layer: Option<usize>,
+        spec: &DecoderSpec,
+        tensor: &TensorSpec,
+    ) -> Self {
         // A vector of biases is a column: one element for each output.
         let (rows, columns) = shape(tensor);
         let block = layer.and_then(|layer| spec.layers.get(layer));
@@ -47,12 +52,12 @@ impl Layout {
         let heads = attention.map(|a| [a.q_width(), a.kv_width(), a.kv_width()].map(|width| width as usize));
         let head_dim = attention.map_or(0, |attention| attention.head_dim as usize);
         let (first, total, length) = match (part, heads) {
-            (Part::Qkv(index) | Part::TurnedQkv(index), Some(widths)) => {
+            (TensorPart::Qkv(index) | TensorPart::TurnedQkv(index), Some(widths)) => {
                 (widths[..index].iter().sum(), widths.iter().sum(), 0)
             }
-            (Part::QkvByHead(_), Some(widths)) => (0, widths.iter().sum(), head_dim),
-            (Part::GateUp(index), _) => (index * dim, 2 * dim, 0),
-            (Part::TurnedBlocks, _) => (0, rows, columns),
+            (TensorPart::QkvByHead(_), Some(widths)) => (0, widths.iter().sum(), head_dim),
+            (TensorPart::GateUp(index), _) => (index * dim, 2 * dim, 0),
+            (TensorPart::TurnedBlocks, _) => (0, rows, columns),
             _ => (0, rows, 0),
         };
         Self { part, columns, total, first, length }
@@ -65,13 +70,13 @@ impl Layout {
 
     /// Whether a tensor of this shape can be it: lengths of 1 do not count, and blocks may be apart.
     pub(super) fn fits(&self, shape: &[u64]) -> bool {
-        if matches!(self.part, Part::TurnedBlocks) || self.columns == 1 {
+        if matches!(self.part, TensorPart::TurnedBlocks) || self.columns == 1 {
             return true;
         }
         let shape: Vec<u64> = shape.iter().copied().filter(|&length| length != 1).collect();
         let (rows, columns) = (self.total as u64, self.columns as u64);
         match self.part {
-            Part::Turned | Part::TurnedQkv(_) => shape == [columns, rows],
+            TensorPart::Turned | TensorPart::TurnedQkv(_) => shape == [columns, rows],
             _ => shape == [rows, columns].into_iter().filter(|&length| length != 1).collect::<Vec<_>>(),
         }
     }
@@ -80,7 +85,7 @@ impl Layout {
     pub(super) fn expected(&self) -> String {
         match self.part {
             _ if self.columns == 1 => format!("[{}]", self.total),
-            Part::Turned | Part::TurnedQkv(_) => format!("[{}, {}]", self.columns, self.total),
+            TensorPart::Turned | TensorPart::TurnedQkv(_) => format!("[{}, {}]", self.columns, self.total),
             _ => format!("[{}, {}]", self.total, self.columns),
         }
     }
@@ -89,24 +94,27 @@ impl Layout {
     pub(crate) fn run(&self, row: usize) -> (usize, usize) {
         match self.part {
             // Biases of turned matrices are not turned: with one column both are the same.
-            Part::Turned | Part::TurnedQkv(_) => (self.first + row, self.total),
-            Part::QkvByHead(index) => {
+            TensorPart::Turned | TensorPart::TurnedQkv(_) => (self.first + row, self.total),
+            TensorPart::QkvByHead(index) => {
                 let (head, within) = (row / self.length, row % self.length);
                 ((head * 3 + index) * self.length * self.columns + within * self.columns, 1)
             }
-            Part::TurnedBlocks => {
+            TensorPart::TurnedBlocks => {
                 let (block, output) = (row / self.length, row % self.length);
                 (block * self.length * self.length + output, self.length)
             }
-            Part::Whole | Part::Qkv(_) | Part::GateUp(_) => ((self.first + row) * self.columns, 1),
+            TensorPart::Whole | TensorPart::Qkv(_) | TensorPart::GateUp(_) => {
+                ((self.first + row) * self.columns, 1)
+            }
         }
     }
 
     /// The first element, where all rows lie one behind the other.
     pub(crate) fn contiguous(&self) -> Option<usize> {
-        let in_order = matches!(self.part, Part::Whole | Part::Qkv(_) | Part::GateUp(_));
-        (in_order || (self.columns == 1 && matches!(self.part, Part::Turned | Part::TurnedQkv(_))))
-            .then_some(self.first * self.columns)
+        let in_order = matches!(self.part, TensorPart::Whole | TensorPart::Qkv(_) | TensorPart::GateUp(_));
+        (in_order
+            || (self.columns == 1 && matches!(self.part, TensorPart::Turned | TensorPart::TurnedQkv(_))))
+        .then_some(self.first * self.columns)
     }
 }
 

@@ -4,10 +4,10 @@
 //! fused tensor, or turned. Names are without `.weight` and `.bias`, which both sides share, unless the line
 //! has them.
 
-use super::layout::Part;
+use super::layout::TensorPart;
 
 /// What a tensor of a block is called in the spec and in the file, and how it lies there.
-type Line = (&'static str, &'static str, Part);
+type Line = (&'static str, &'static str, TensorPart);
 
 /// The names of one family.
 pub(super) struct Names {
@@ -23,7 +23,7 @@ pub(super) struct Names {
     pub(super) ignored: &'static [&'static str],
 }
 
-use Part::{GateUp, Qkv, QkvByHead, Turned, TurnedBlocks, TurnedQkv, Whole};
+use TensorPart::{GateUp, Qkv, QkvByHead, Turned, TurnedBlocks, TurnedQkv, Whole};
 
 const LLAMA_TOP: &[(&str, &str)] =
     &[("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
@@ -283,7 +283,7 @@ pub(super) const QWEN1: Names = Names {
 pub(super) struct Stored {
     /// Names that it may have, the usual one first.
     pub(super) names: Vec<String>,
-    pub(super) part: Part,
+    pub(super) part: TensorPart,
     /// Block it belongs to.
     pub(super) layer: Option<usize>,
 }
@@ -307,7 +307,7 @@ impl Names {
             let known = self.top.iter().filter(|(ours, _)| *ours == stem || *ours == rest);
             let names = known.flat_map(|(ours, name)| spellings(&full(name, *ours == rest && *ours != stem)));
             let names: Vec<_> = names.collect();
-            return (!names.is_empty()).then_some(Stored { names, part: Part::Whole, layer });
+            return (!names.is_empty()).then_some(Stored { names, part: TensorPart::Whole, layer });
         };
         let mut lines = self.parts.iter().chain(self.base);
         let known = lines.find(|(ours, ..)| *ours == rest || *ours == stem);

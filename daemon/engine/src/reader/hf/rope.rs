@@ -7,7 +7,7 @@ use super::config::Config;
 use super::keys;
 use crate::error::LoadError;
 use crate::reader::gguf::long_rope_magnitude;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// What a family assumes where its configuration is silent.
 #[derive(Clone, Copy)]
@@ -103,7 +103,8 @@ impl Config<'_> {
                 })
             }
             other => {
-                Err(self.unsupported(format!("rope scaling {}", shown(other)), "choose a model without it"))
+                Err(self
+                    .unsupported(format!("rope scaling {}", sanitize(other)), "choose a model without it"))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::OTHER;
 use crate::error::LoadError;
-use crate::reader::hf::config::{Config, shown};
+use crate::reader::hf::config::{Config, value_text};
 
 /// Keys for the number of experts, family by family.
 const EXPERTS: [&str; 4] = ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"];
@@ -20,7 +20,7 @@ pub(super) fn refuse_experts(config: Config<'_>) -> Result<(), LoadError> {
     for part in [Some(config)].into_iter().chain(inner.into_iter().filter_map(Result::ok)).flatten() {
         let mut there = EXPERTS.iter().filter_map(|&key| part.find(&[key]));
         if let Some((key, count)) = there.find(|(_, count)| count.as_u64() != Some(0)) {
-            return refused(part.key(key), shown(count));
+            return refused(part.key(key), value_text(count));
         }
     }
     Ok(())

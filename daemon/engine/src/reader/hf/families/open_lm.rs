@@ -4,7 +4,7 @@
 use super::{NormStyle, OTHER};
 use crate::error::LoadError;
 use crate::reader::hf::config::Config;
-use crate::shown::shown;
+use crate::sanitize::sanitize;
 
 /// Feed-forwards are as wide as a multiple of this.
 const WIDTHS: u32 = 256;
@@ -17,7 +17,7 @@ pub(super) fn refuse_features(config: Config<'_>) -> Result<(), LoadError> {
         ("positional_embedding_type", &["rotary"]),
     ] {
         if let Some(found) = config.text(&[key])?.filter(|found| !known.contains(found)) {
-            return Err(config.unsupported(format!("{key} = {}", shown(found)), OTHER));
+            return Err(config.unsupported(format!("{key} = {}", sanitize(found)), OTHER));
         }
     }
     Ok(())
@@ -30,7 +30,7 @@ pub(super) fn norm_style(config: Config<'_>) -> Result<NormStyle, LoadError> {
         "gain_only_layer_norm" | "gain_only_lp_layer_norm" => Ok(NormStyle::LayerGain),
         "no_wb_layer_norm" => Ok(NormStyle::Bare),
         "rms_norm" => Ok(NormStyle::Rms),
-        other => Err(config.unsupported(format!("norm_type = {}", shown(other)), OTHER)),
+        other => Err(config.unsupported(format!("norm_type = {}", sanitize(other)), OTHER)),
     }
 }
 

@@ -5,7 +5,7 @@ const LONGEST: usize = 80;
 
 /// `text` as a message shows it: on one line, with control characters spelled out so that a terminal is not
 /// told anything by them, and cut off where nobody would read on.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     let mut left = text.chars();
     let mut shown = String::new();
     for char in left.by_ref().take(LONGEST) {
@@ -23,8 +23,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_spelled_and_long_texts_cut() {
-        assert_eq!(shown("phi3 ß"), "phi3 ß");
-        assert_eq!(shown("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
-        assert_eq!(shown(&"x".repeat(200)), format!("{}…", "x".repeat(80)));
+        assert_eq!(sanitize("phi3 ß"), "phi3 ß");
+        assert_eq!(sanitize("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+        assert_eq!(sanitize(&"x".repeat(200)), format!("{}…", "x".repeat(80)));
     }
 }
