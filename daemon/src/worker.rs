@@ -32,7 +32,7 @@ use crate::backend::protocol;
 use crate::ring::Producer;
 use crate::server::endpoint::EndpointError;
 use crate::watch::Stopped;
-use model::{Workbench, load};
+use model::{LoadedModel, load};
 
 /// Why a worker ends by itself.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +138,7 @@ pub fn run(control: UnixStream, setup: &Setup) -> Result<(), WorkerError> {
         decode_budget: unlimited,
         runtime_rss,
         statm,
-        bench: None,
+        model: None,
     };
     worker.execute(first, files)?;
     while let Ok((command, files)) = commands.recv() {
@@ -199,7 +199,7 @@ struct Worker {
     runtime_rss: Option<u64>,
     /// `/proc/self/statm`, this process's memory; `None` without `/proc`.
     statm: Option<File>,
-    bench: Option<Workbench>,
+    model: Option<LoadedModel>,
 }
 
 impl Worker {
@@ -229,8 +229,8 @@ impl Worker {
     }
 
     fn identify(&mut self) -> Result<(), End> {
-        let bench = self.bench.as_ref().ok_or(End::Failed("no model is loaded".to_owned()))?;
-        let (hash, changed) = bench.identity();
+        let model = self.model.as_ref().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        let (hash, changed) = model.identity();
         self.send(&Event::Identity { hash, changed })?;
         Ok(())
     }

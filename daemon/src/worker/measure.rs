@@ -10,7 +10,7 @@ use slmscope_profiles::span::SpanName;
 use slmscope_profiles::stats::SplitMix;
 
 use super::budget::RecordingBudget;
-use super::model::Workbench;
+use super::model::LoadedModel;
 use super::protocol::Event;
 use super::{End, Worker};
 use crate::ring::Producer;
@@ -28,28 +28,28 @@ struct Label {
 impl Worker {
     /// Runs the workload once, starting after the context that was filled at load.
     pub(super) fn repeat(&mut self, repetition: u32, measured: bool, budget: Option<f64>) -> Result<(), End> {
-        let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
-        self.renew_budgets(&bench, budget);
-        let result = self.run_once(&mut bench, repetition, measured);
-        self.bench = Some(bench);
+        let mut model = self.model.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        self.renew_budgets(&model, budget);
+        let result = self.run_once(&mut model, repetition, measured);
+        self.model = Some(model);
         result
     }
 
-    fn run_once(&mut self, bench: &mut Workbench, repetition: u32, measured: bool) -> Result<(), End> {
+    fn run_once(&mut self, model: &mut LoadedModel, repetition: u32, measured: bool) -> Result<(), End> {
         let phase = |phase| if measured { phase } else { Phase::Warmup };
-        let mut ids = Vec::with_capacity(bench.order.generate as usize);
-        bench.session.rewind(bench.order.depth);
-        if !bench.prompt.is_empty() {
-            let span = self.prefill(bench, repetition, phase(Phase::Prefill), &mut ids)?;
+        let mut ids = Vec::with_capacity(model.request.generate as usize);
+        model.session.rewind(model.request.depth);
+        if !model.prompt.is_empty() {
+            let span = self.prefill(model, repetition, phase(Phase::Prefill), &mut ids)?;
             self.send(&Event::Span(span))?;
         }
-        let steps = bench.order.generate as usize - ids.len();
-        let ended = ids.last().is_some_and(|&id| bench.ends(id));
+        let steps = model.request.generate as usize - ids.len();
+        let ended = ids.last().is_some_and(|&id| model.ends(id));
         if steps > 0 && !ended {
-            let span = self.decode(bench, repetition, phase(Phase::Decode), steps, &mut ids)?;
+            let span = self.decode(model, repetition, phase(Phase::Decode), steps, &mut ids)?;
             self.send(&Event::Span(span))?;
         }
-        if let Some(tokenizer) = bench.tokenizer.as_ref().filter(|_| measured && repetition == 0) {
+        if let Some(tokenizer) = model.tokenizer.as_ref().filter(|_| measured && repetition == 0) {
             self.send(&Event::Text { repetition, text: tokenizer.decode(&ids) })?;
         }
         self.send(&Event::RepetitionDone { repetition, ids })?;
@@ -57,8 +57,8 @@ impl Worker {
     }
 
     /// Makes new recording budgets if the limit or the number of steps in a token changed.
-    fn renew_budgets(&mut self, bench: &Workbench, limit: Option<f64>) {
-        let steps = bench.session.plan().steps.len();
+    fn renew_budgets(&mut self, model: &LoadedModel, limit: Option<f64>) {
+        let steps = model.session.plan().steps.len();
         if self.budgets_for == Some((limit, steps)) {
             return;
         }
@@ -74,39 +74,39 @@ impl Worker {
     /// Computes the prompt in chunks, and samples the first id if any are to be generated.
     fn prefill(
         &mut self,
-        bench: &mut Workbench,
+        model: &mut LoadedModel,
         repetition: u32,
         phase: Phase,
         ids: &mut Vec<u32>,
     ) -> Result<Span, End> {
-        let rows = bench.session.rows();
-        let chunks = bench.prompt.len().div_ceil(rows);
+        let rows = model.session.rows();
+        let chunks = model.prompt.len().div_ceil(rows);
         let mut ends = Vec::with_capacity(chunks);
         let mut sample_ns = 0;
         let begin_ns = self.clock.align();
         let mut border = begin_ns;
-        for (token, chunk) in bench.prompt.chunks(rows).enumerate() {
-            let context = bench.session.context();
+        for (token, chunk) in model.prompt.chunks(rows).enumerate() {
+            let context = model.session.context();
             let begun = border;
-            bench.recorder.set_on(self.prefill_budget.should_record());
-            bench.recorder.begin(begun);
-            bench.session.forward(chunk, &mut bench.recorder, &self.clock, &self.cancel)?;
+            model.recorder.set_on(self.prefill_budget.should_record());
+            model.recorder.begin(begun);
+            model.session.forward(chunk, &mut model.recorder, &self.clock, &self.cancel)?;
             let computed = self.clock.align();
             border = computed;
-            if token + 1 == chunks && bench.order.generate > 0 {
-                ids.push(greedy(bench.session.logits())?);
+            if token + 1 == chunks && model.request.generate > 0 {
+                ids.push(greedy(model.session.logits())?);
                 border = self.clock.align();
-                bench.recorder.span(SpanName::Sample, computed, border);
+                model.recorder.span(SpanName::Sample, computed, border);
                 sample_ns += border.saturating_sub(computed);
             }
             ends.push(border);
             self.prefill_budget.observe(border - begun);
             let label = Label { phase, repetition, token: token as u32, rows: chunk.len() as u32, context };
-            push(&mut self.ring, &mut self.seq, bench, label, border);
+            push(&mut self.ring, &mut self.seq, model, label, border);
         }
-        let tokens = bench.prompt.len() as u32;
+        let tokens = model.prompt.len() as u32;
         Ok(Span {
-            job: bench.order.job,
+            job: model.request.job,
             repetition,
             phase,
             begin_ns,
@@ -120,27 +120,27 @@ impl Worker {
     /// Generates at most `steps` ids, one after the other.
     fn decode(
         &mut self,
-        bench: &mut Workbench,
+        model: &mut LoadedModel,
         repetition: u32,
         phase: Phase,
         steps: usize,
         ids: &mut Vec<u32>,
     ) -> Result<Span, End> {
         let mut ends = Vec::with_capacity(steps);
-        let mut id = ids.last().copied().unwrap_or(bench.start_id);
+        let mut id = ids.last().copied().unwrap_or(model.start_id);
         let mut sample_ns = 0;
         let begin_ns = self.clock.align();
         let mut border = begin_ns;
         for token in 0..steps as u32 {
-            let context = bench.session.context();
+            let context = model.session.context();
             let begun = border;
-            bench.recorder.set_on(self.decode_budget.should_record());
-            bench.recorder.begin(begun);
-            bench.session.forward(&[id], &mut bench.recorder, &self.clock, &self.cancel)?;
+            model.recorder.set_on(self.decode_budget.should_record());
+            model.recorder.begin(begun);
+            model.session.forward(&[id], &mut model.recorder, &self.clock, &self.cancel)?;
             let computed = self.clock.now_ns();
-            id = greedy(bench.session.logits())?;
+            id = greedy(model.session.logits())?;
             border = self.clock.align();
-            bench.recorder.span(SpanName::Sample, computed, border);
+            model.recorder.span(SpanName::Sample, computed, border);
             sample_ns += border.saturating_sub(computed);
             ids.push(id);
             ends.push(border);
@@ -148,17 +148,17 @@ impl Worker {
             push(
                 &mut self.ring,
                 &mut self.seq,
-                bench,
+                model,
                 Label { phase, repetition, token, rows: 1, context },
                 border,
             );
-            if bench.ends(id) {
+            if model.ends(id) {
                 break;
             }
         }
         let tokens = ends.len() as u32;
         Ok(Span {
-            job: bench.order.job,
+            job: model.request.job,
             repetition,
             phase,
             begin_ns,
@@ -172,10 +172,10 @@ impl Worker {
     /// Decodes the same token at the same position repeatedly, with the recorder on, off, off, on, so that a drift
     /// of the machine's speed affects both equally.
     pub(super) fn overhead(&mut self, limit_ns: u64, min_tokens: u32) -> Result<(), End> {
-        let mut bench = self.bench.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
-        let result = self.compare(&mut bench, limit_ns, min_tokens);
-        bench.recorder.set_on(true);
-        self.bench = Some(bench);
+        let mut model = self.model.take().ok_or(End::Failed("no model is loaded".to_owned()))?;
+        let result = self.compare(&mut model, limit_ns, min_tokens);
+        model.recorder.set_on(true);
+        self.model = Some(model);
         let (on_ns, off_ns) = result?;
         self.send(&Event::Overhead { on_ns, off_ns })?;
         Ok(())
@@ -183,26 +183,26 @@ impl Worker {
 
     fn compare(
         &mut self,
-        bench: &mut Workbench,
+        model: &mut LoadedModel,
         limit_ns: u64,
         min_tokens: u32,
     ) -> Result<(Vec<u32>, Vec<u32>), End> {
         let (mut on_ns, mut off_ns) = (Vec::new(), Vec::new());
         // The last filled position of the cache, so that the step is as late in the context as the measured ones;
         // recurrent state can only go back to where it was saved.
-        let position = bench.session.rewind(bench.session.context().saturating_sub(1));
+        let position = model.session.rewind(model.session.context().saturating_sub(1));
         let begin = self.clock.align();
         let mut token = 0;
         loop {
             for on in [true, false, false, true] {
-                bench.session.rewind(position);
-                bench.recorder.set_on(on);
+                model.session.rewind(position);
+                model.recorder.set_on(on);
                 let start = self.clock.align();
-                bench.recorder.begin(start);
-                bench.session.forward(&[bench.start_id], &mut bench.recorder, &self.clock, &self.cancel)?;
+                model.recorder.begin(start);
+                model.session.forward(&[model.start_id], &mut model.recorder, &self.clock, &self.cancel)?;
                 let label =
                     Label { phase: Phase::Overhead, repetition: 0, token, rows: 1, context: position };
-                push(&mut self.ring, &mut self.seq, bench, label, self.clock.align());
+                push(&mut self.ring, &mut self.seq, model, label, self.clock.align());
                 let ns = u32::try_from(self.clock.align() - start).unwrap_or(u32::MAX);
                 (if on { &mut on_ns } else { &mut off_ns }).push(ns);
                 token += 1;
@@ -214,23 +214,23 @@ impl Worker {
     }
 }
 
-impl Workbench {
+impl LoadedModel {
     /// Whether generation ends after `id`.
     fn ends(&self, id: u32) -> bool {
-        self.order.stops_at_end && self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_eog(id))
+        self.request.stops_at_end && self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_eog(id))
     }
 }
 
 /// Puts what was recorded into the ring; does nothing while the recorder is off.
-fn push(ring: &mut Producer, seq: &mut u64, bench: &Workbench, label: Label, end_ns: u64) {
-    if !bench.recorder.is_on() {
+fn push(ring: &mut Producer, seq: &mut u64, model: &LoadedModel, label: Label, end_ns: u64) {
+    if !model.recorder.is_on() {
         return;
     }
     *seq += 1;
-    let Some(recorded) = bench.recorder.recorded() else { return };
+    let Some(recorded) = model.recorder.recorded() else { return };
     let head = BatchHead {
-        job: bench.order.job,
-        plan: bench.order.plan,
+        job: model.request.job,
+        plan: model.request.plan,
         lane: HOST_LANE,
         repetition: label.repetition,
         phase: label.phase,

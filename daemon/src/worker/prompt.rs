@@ -1,7 +1,7 @@
-//! The prompt as ids: random ones, or what the model's own tokenizer and chat template make of a text.
+//! The ids of the prompt: random ones, or those of a text by the model's own tokenizer and chat template.
 //!
-//! Tokenizers hold patterns, and templates are programs; both come with the model. So they are watched (see
-//! [`crate::watch`]): one that does not end in time fails the job, and the worker ends with it.
+//! A tokenizer holds regular expressions, and a chat template is a program; both come with the model. So they run
+//! under limits of time and memory (see [`crate::watch`]). One that exceeds them fails the job and ends the worker.
 
 use std::time::SystemTime;
 
@@ -18,22 +18,22 @@ use crate::watch::{self, Limits, Watched};
 #[derive(Default)]
 pub(super) struct Ready {
     pub(super) ids: Vec<u32>,
-    /// Fed first where there is no prompt.
+    /// The first id that is fed if there is no prompt.
     pub(super) start_id: u32,
-    /// `None` if no text is involved.
+    /// `None` if the prompt is no text.
     pub(super) tokenizer: Option<Tokenizer>,
-    /// Memory that it took to read; `None` without one, or if the kernel does not say.
+    /// Memory that it takes, bytes; `None` without a tokenizer, or if the kernel does not report it.
     pub(super) tokenizer_bytes: Option<u64>,
-    /// Time to read tokenizer and template; `None` without one.
+    /// Time to read tokenizer and template, ns; `None` without a tokenizer.
     pub(super) tokenizer_ns: Option<u64>,
-    /// Time from text to ids, the reading of the tokenizer not included; 0 without text.
+    /// Time from text to ids without reading the tokenizer, ns; 0 without text.
     pub(super) tokenize_ns: u64,
-    /// How long all of that was waited for.
+    /// How long loading waited for all of that, ns.
     pub(super) waited_ns: u64,
 }
 
-/// A prompt that is ready, or is being made so on a thread of its own.
-pub(super) enum Making {
+/// A prompt that is ready, or is being tokenized on another thread.
+pub(super) enum PendingPrompt {
     Ready(Ready),
     Text {
         work: Watched<Result<Ready, TokenizerError>>,
@@ -42,17 +42,17 @@ pub(super) enum Making {
     },
 }
 
-/// Begins to make ids of the prompt of `order`, for a model whose embedding has `rows` rows.
+/// Starts to tokenize the prompt of `request` for a model whose embedding has `rows` rows.
 pub(super) fn begin(
     worker: &Worker,
-    order: &Load,
+    request: &Load,
     files: Option<MappedModel>,
     rows: u32,
-) -> Result<Making, End> {
-    let prompt = match &order.prompt {
+) -> Result<PendingPrompt, End> {
+    let prompt = match &request.prompt {
         Prompt::Random(count) => {
-            let ids = random_ids(order.seed, *count, rows);
-            return Ok(Making::Ready(Ready { ids, ..Ready::default() }));
+            let ids = random_ids(request.seed, *count, rows);
+            return Ok(PendingPrompt::Ready(Ready { ids, ..Ready::default() }));
         }
         text => text.clone(),
     };
@@ -63,13 +63,13 @@ pub(super) fn begin(
     };
     let before = own_memory(worker);
     let work = move || from_text(&prompt, &files, rows);
-    let work = Watched::begin(Limits::within(order.memory_limit), before, work)?;
-    Ok(Making::Text { work, before })
+    let work = Watched::begin(Limits::within(request.memory_limit), before, work)?;
+    Ok(PendingPrompt::Text { work, before })
 }
 
-impl Making {
-    /// Waits until the prompt is ready. What the process took meanwhile for itself counts as the tokenizer's:
-    /// weights that are mapped beside it do not.
+impl PendingPrompt {
+    /// Waits until the prompt is ready. The memory that the process has allocated since is the tokenizer's; weights
+    /// that were mapped at the same time are not counted.
     pub(super) fn wait(self, worker: &Worker) -> Result<Ready, End> {
         let (work, before) = match self {
             Self::Ready(ready) => return Ok(ready),
