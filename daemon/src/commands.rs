@@ -23,12 +23,12 @@ use crate::clock::{self, SystemClock};
 use crate::config::Config;
 pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
-pub use crate::inspect::{Inspected, inspect};
+pub use crate::inspect::{InspectError, Inspected, inspect};
 use crate::pace::PaceControl;
 use crate::runner::{Parts, Runner};
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
-pub use crate::verify::{VerifyOptions, VerifyStep, verify};
+pub use crate::verify::{VerifyError, VerifyOptions, VerifyStep, verify};
 pub use crate::worker::WorkerError;
 use crate::{config, worker};
 

@@ -33,7 +33,7 @@ impl Limits {
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Stopped {
+pub enum Stopped {
     /// The cancel flag was set.
     #[error("cancelled")]
     Cancelled,

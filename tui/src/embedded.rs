@@ -81,7 +81,7 @@ mod present {
         options: VerifyOptions,
         progress: &mut dyn FnMut(VerifyStep),
     ) -> Result<VerifyReport, Failure> {
-        Ok(slmscope_daemon::commands::verify(options, progress)?)
+        Ok(slmscope_daemon::commands::verify(options, progress).map_err(anyhow::Error::from)?)
     }
 
     /// Starts this program as a daemon for the client at the other end of `socket`.

@@ -57,7 +57,7 @@ impl Settings {
 /// # Errors
 /// If the name is none, the hub refuses or cannot be reached, or the files make no model.
 pub fn choose(rest: &str) -> Result<ChosenModel, Failure> {
-    let reference = Reference::parse(rest).map_err(Failure::usage)?;
+    let reference = Reference::parse(rest).map_err(|error| Failure::usage(error.to_string()))?;
     fetch(&Settings::from_env(), &reference)
 }
 

@@ -1,4 +1,4 @@
-//! What stands behind `hf:`.
+//! The name after `hf:`.
 
 /// A model of the hub, or one file of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,12 +9,17 @@ pub(super) struct Reference {
     pub(super) file: Option<String>,
 }
 
+/// A name that is none of the hub's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`hf:{0}` names no model of the hub: write hf:org/name or hf:org/name:file.gguf")]
+pub(super) struct NotAReference(String);
+
 impl Reference {
     /// Reads `org/name[:file]`. Neither part can lead out of the place that the cache has for it.
     ///
     /// # Errors
-    /// Says how it should look.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// [`NotAReference`] for anything else.
+    pub(super) fn parse(text: &str) -> Result<Self, NotAReference> {
         let (repo, file) = text.split_once(':').map_or((text, None), |(repo, file)| (repo, Some(file)));
         let is_plain = |part: &str| {
             let ends_well = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -23,9 +28,7 @@ impl Reference {
         };
         let is_repo = repo.split('/').count() == 2 && repo.split('/').all(is_plain);
         if !is_repo || file.is_some_and(|file| !is_inside(file)) {
-            return Err(format!(
-                "`hf:{text}` names no model of the hub: write hf:org/name or hf:org/name:file.gguf"
-            ));
+            return Err(NotAReference(text.to_owned()));
         }
         Ok(Self { repo: repo.to_owned(), file: file.map(str::to_owned) })
     }
@@ -46,7 +49,7 @@ mod tests {
         assert_eq!(parse("a/b-1.5"), Ok(("a/b-1.5".to_owned(), None)));
         assert_eq!(parse("a/b:q/c d.gguf"), Ok(("a/b".to_owned(), Some("q/c d.gguf".to_owned()))));
         for wrong in ["", "a", "a/b/c", "../b", "a/..", "a/b:", "a/b:../c", "a/b:/c", "a/b:c//d", "a b/c"] {
-            let error = parse(wrong).unwrap_err();
+            let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("hf:org/name"), "{error}");
         }
     }
