@@ -1,7 +1,7 @@
 //! What recording costs inside the engine: `cargo bench -p slmscope-engine --bench recorder -- [THREADS]
 //! [MODEL.gguf …]`; ends with an error where a bar is not kept.
 //!
-//! - One op event, two looks at the clock and a store: at most 35 ns, alone, where nothing hides it, and
+//! - One op event, two clock reads and a store: at most 35 ns, alone, where nothing hides it, and
 //!   between steps that read and add up some memory, as those of a model do.
 //! - All events of a token of SmolLM2-135M: at most 0.5 % of decode, 0.3 % is the aim.
 //!

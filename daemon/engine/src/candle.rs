@@ -33,7 +33,7 @@ pub(crate) use memory::requirements;
 pub use weight::dequantize;
 
 /// Most rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows, the
-/// stock kernels gain nothing from more of them, and whoever watches or cancels waits for a chunk's end.
+/// stock kernels gain nothing from more of them, and progress and cancelling wait for the end of a chunk.
 pub(crate) const PREFILL_ROWS: usize = 128;
 
 /// Runs a plan with candle.

@@ -1,17 +1,17 @@
-//! The one clock of a recording: nanoseconds of CLOCK_MONOTONIC, comparable across processes of a machine.
+//! The clock of recordings: CLOCK_MONOTONIC in nanoseconds, which all processes of a machine share.
 
 mod counter;
 mod ticks;
 
 pub use ticks::Ticks;
 
-/// Where the recording loop gets its time from. Tests script it.
+/// The clock that the recording loop reads. Tests use a scripted one.
 pub trait Clock {
-    /// Nanoseconds; never less than what the call before answered.
+    /// Nanoseconds; never less than the call before returned.
     fn now_ns(&self) -> u64;
 }
 
-/// CLOCK_MONOTONIC, which Linux answers from the vDSO without entering the kernel: 20 to 30 ns a read.
+/// CLOCK_MONOTONIC, which Linux reads in the vDSO without entering the kernel: 20 to 30 ns a read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Monotonic;
 

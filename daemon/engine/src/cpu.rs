@@ -1,9 +1,9 @@
 //! The executor on this crate's own kernels.
 //!
-//! It owns its memory: weights are read where they lie, activations, scratch and recurrent state are cut from
-//! one arena, keys and values from another, all of it planned and taken when a model is loaded. A pass
-//! allocates nothing. Every step is cut into chunks by its shapes and computed by the [`Pool`]; a step too
-//! small for that is computed by the issuing thread.
+//! It owns its memory: weights are read in place, activations, scratch and recurrent state are allocated from one
+//! arena, keys and values from another, all of it when a model is loaded. A pass allocates nothing. Every step is
+//! split into chunks by its shapes and computed by the [`Pool`]; a step that is too small for that is computed by the
+//! issuing thread.
 
 mod arena;
 mod attention;
@@ -34,8 +34,8 @@ use rows::Stage;
 use weight::Weights;
 use workers::Workers;
 
-/// Most rows of one pass. Re-laid weights and every wake-up serve all rows of a pass, so more is faster, at
-/// the price of activations that leave the caches; and whoever watches or cancels waits for a step's end.
+/// Most rows of one pass. Repacked weights and every wake-up serve all rows of a pass, so more rows are faster, until
+/// activations no longer fit the caches; and cancelling waits for the end of a step.
 pub const PREFILL_ROWS: usize = 512;
 
 /// Runs a plan with our kernels.

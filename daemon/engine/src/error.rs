@@ -1,7 +1,7 @@
-//! What can go wrong while loading a model and while running it.
+//! Errors of loading a model and of running it.
 //!
-//! Messages hold their causes. No field is called `source`, or whoever prints the chain of causes would print them
-//! twice.
+//! Messages include their causes. No field is called `source`, because code that prints the chain of sources would
+//! print them twice.
 
 use std::num::NonZeroUsize;
 

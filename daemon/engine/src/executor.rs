@@ -1,8 +1,8 @@
 //! The executor's interface, and the one loop that runs a plan and records it.
 //!
-//! The loop reads the clock at the begin and at the end of every step. One read a border would be cheaper by
-//! half, but would book what happens between two steps (dispatch, the cancel check, being preempted there)
-//! as part of a step; with two it is the gap of the next event.
+//! The loop reads the clock at the begin and at the end of every step. One read between two steps would cost half as
+//! much, but would count the time between them (dispatch, the cancel check, a preemption) as part of a step. With two
+//! reads it is the gap of the next event.
 
 mod sequence;
 

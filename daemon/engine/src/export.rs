@@ -1,8 +1,8 @@
 //! Synthetic weights as a GGUF file that other engines load and run, so that two engines can be measured on
 //! the same bytes without a download.
 //!
-//! Weights are made and written piece by piece: memory does not grow with the model. Before the file takes
-//! its name it is read back, and has to mean the spec that it was written for.
+//! Weights are generated and written piece by piece: memory does not grow with the model. Before the file gets its
+//! name, it is read back and must describe the spec that it was written for.
 
 mod architecture;
 mod output;

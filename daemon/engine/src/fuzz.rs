@@ -1,9 +1,12 @@
-//! What a fuzzer calls: each target takes arbitrary bytes for a file of its format and reads them as opening
-//! a model does, short of the weights.
+//! Fuzz targets: each takes arbitrary bytes for a file of its format and reads them as opening a model does, without
+//! loading weights.
 //!
-//! A target panics if reading does, and if an error is none that a person can use: it has to name the file,
-//! stay on one line and be of a length that is read. A target for another format is one function and one
-//! line in [`TARGETS`].
+//! A target panics if reading panics, if a tensor's place lies outside of the file, and if an error is of no use to a
+//! person: it must name the file, be one line and be short. A target for another format is one function and one line
+//! in [`TARGETS`].
+//!
+//! The targets are part of the library because they check what the readers keep to themselves, such as the place of
+//! each tensor; tests and fuzzers call them from outside.
 
 use std::fs::File;
 use std::io::Write;

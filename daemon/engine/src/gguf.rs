@@ -7,9 +7,9 @@
 //! padding to general.alignment (32 if absent)           offsets count from here
 //! tensor data
 //! ```
-//! Everything is little-endian. The parser takes nothing on trust: every count, length and offset is
-//! compared with the bytes that are left before memory is spent on it, arrays and strings stay where they
-//! are in the file, and what is allocated (one entry per key and per tensor) is bounded by the file's size.
+//! Everything is little-endian. The parser trusts nothing: every count, length and offset is compared with the bytes
+//! that are left before memory is allocated for it, arrays and strings stay in the file, and what is allocated (one
+//! entry per key and per tensor) is bounded by the file's size.
 
 mod cursor;
 mod error;

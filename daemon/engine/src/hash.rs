@@ -1,4 +1,4 @@
-//! The identity of a model file: a hash that tells models apart without reading gigabytes.
+//! The identity of a model file: a hash that distinguishes models without reading gigabytes.
 
 /// Places in the file that are sampled.
 const SAMPLES: u64 = 64;

@@ -14,11 +14,12 @@
 //!
 //! - One row of input ([`Kernels::gemv`]): a single pass over the stored bytes, unpacked in registers.
 //! - A few rows: one after the other, over weights that stay in the first-level cache.
-//! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are re-laid into scratch and stay in
-//!   the cache while all input rows pass by.
+//! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are repacked into scratch memory and stay in
+//!   the
+//!   cache while all input rows are multiplied with them.
 //!
 //! Block formats multiply in int8: the input is rounded once, in blocks of 32 values with a scale each
-//! ([`Form::Quantized`]), and shared by all matrices that it meets. Plain formats multiply in f32
+//! ([`Form::Quantized`]), and shared by all matrices that it is multiplied with. Plain formats multiply in f32
 //! ([`Form::Plain`]).
 
 #![expect(clippy::inline_always, reason = "plain code is compiled anew with the instructions of each caller")]

@@ -1,8 +1,8 @@
 //! Model files mapped into memory.
 //!
-//! A [`MappedFile`] takes a file that somebody else opened, because descriptors travel between processes:
-//! the client opens, the worker maps. It remembers which file that was, so that a run can ask at its end
-//! whether the bytes it measured are still the bytes it was given.
+//! A [`MappedFile`] takes an open file, because descriptors travel between processes: the client opens the file, the
+//! worker maps it. It remembers the identity of the file, so that a run can check at its end whether the file has
+//! changed.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
@@ -75,7 +75,7 @@ pub enum MapError {
     },
 }
 
-/// What tells one state of one file from another without reading it.
+/// Identifies the state of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// Size in bytes.
@@ -173,8 +173,8 @@ impl MappedFile {
         &self.map
     }
 
-    /// Gives back the memory of the pages that `range` touches, for bytes that were read for the last time. The file
-    /// keeps them: whoever reads them all the same, or their neighbours on the same page, has them fetched again.
+    /// Releases the memory of the pages that `range` touches, for bytes that were read for the last time. A later read
+    /// of them, or of their neighbours on the same page, fetches them from the file again.
     #[expect(unsafe_code, reason = "this advice loses what was written to private pages")]
     pub fn release(&self, range: Range<usize>) {
         let end = range.end.min(self.map.len());

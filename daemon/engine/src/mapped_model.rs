@@ -1,4 +1,4 @@
-//! The files of a model, mapped: what a process that computes with a model reads it from.
+//! The mapped files of a model: weights, tokenizer, chat template and identity are read from them.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,8 +14,7 @@ use crate::map::{FileIdentity, MapError, MappedFile};
 use crate::model::Model;
 use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
-/// The mapped files of a model, shared by whoever holds a clone. A GGUF file's header is parsed when it is opened,
-/// and not again.
+/// The mapped files of a model; clones share them. The header of a GGUF file is parsed once, when it is opened.
 #[derive(Clone)]
 pub enum MappedModel {
     /// One GGUF file.
@@ -180,7 +179,7 @@ mod tests {
     use crate::weights::Loading;
     use slmscope_profiles::spec::DecoderSpec;
 
-    /// A file that is broken after it was opened: whoever parsed it again would refuse it.
+    /// The header is overwritten after the file was opened: parsing it again would fail.
     #[test]
     fn a_header_is_parsed_once_for_weights_tokenizer_and_identity() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! The engine's thread pool: fork and join over numbered chunks of work.
 //!
-//! One thread issues, the one that runs the plan, and works along. A call publishes a task and its number of
-//! chunks; whoever is free claims the next chunk until none is left. Nobody owns chunks in advance, so a
-//! thread that lost its core delays the one chunk that it is in, and the others take over the rest. A worker
-//! that was asleep when the last chunk was claimed is not waited for.
+//! The issuing thread, which runs the plan, also computes. A call publishes a task and its number of chunks; each free
+//! thread claims the next chunk until none is left. No thread owns chunks in advance, so a thread that lost its core
+//! delays the one chunk that it is in, and the others compute the rest. A call does not wait for a worker that was
+//! asleep when the last chunk was claimed.
 //!
 //! ```text
 //! issuer    publish ─ claim 0 ─ claim 2 ─ claim 3 ─ (wait for chunk 1) ─ return
@@ -12,14 +12,14 @@
 //! ```
 //!
 //! `claims` holds the number of the call and the chunks left in one word, so that a late worker cannot claim
-//! for a call that is over. The task is read after a claim only, and a call returns when all claimed chunks
-//! are done: that is what makes lending a borrowed closure to other threads sound.
+//! for a call that is over. The task is only read after a claim, and a call returns when all claimed chunks are done:
+//! that makes it sound to lend a borrowed closure to other threads.
 //!
-//! Which thread computes a chunk says nothing about its result: callers cut work by its size, never by the
-//! number of threads, and get the same bits from any of them.
+//! The result of a chunk does not depend on the thread that computes it. Callers split work by its size, never by the
+//! number of threads, so they get the same bits with any number.
 //!
-//! Waiting spins a little, because the next op of a token follows within microseconds, and then sleeps in
-//! the kernel, because a core is somebody's power. A call allocates nothing.
+//! Waiting spins for a short time, because the next op of a token follows within microseconds, and then sleeps in the
+//! kernel, because spinning costs power. A call allocates nothing.
 
 mod parts;
 mod quarantine;
@@ -64,7 +64,7 @@ struct Task {
 }
 
 struct PoolState {
-    /// Call number and chunks that nobody has claimed.
+    /// Number of the call, and chunks that are not claimed yet.
     claims: Line<AtomicU64>,
     /// Chunks that are not done, and [`ASLEEP`].
     pending: Line<AtomicU32>,
@@ -76,7 +76,7 @@ struct PoolState {
     /// Changes to wake parked workers.
     wakeups: AtomicU32,
     stop: AtomicBool,
-    /// Workers that are to stay away from chunks, a bit a lane; lanes from 64 on are never kept away.
+    /// Workers that must not claim chunks, one bit for each lane; lanes from 64 on are never suspended.
     suspended: AtomicU64,
     /// Changes to wake suspended workers.
     resume_epoch: AtomicU32,
@@ -301,7 +301,7 @@ impl PoolState {
     /// Wakes up to `count` parked workers.
     fn wake(&self, count: u32) {
         self.wakeups.fetch_add(1, Ordering::SeqCst);
-        // There is nobody to wake if all have looked for work after it was published.
+        // No worker has to be woken if all have looked for work after it was published.
         let _ = futex::wake(&self.wakeups, futex::Flags::PRIVATE, count);
     }
 }

@@ -1,7 +1,7 @@
-//! Storing plain rows in a model's format: what loading a checkpoint "in q4_0" does.
+//! Quantizes plain rows, as loading a checkpoint "in q4_0" does.
 //!
-//! Rows are shared out among the threads, and each is read, looked at and stored while it is in a cache. The
-//! rounding of blocks is that of ggml's reference quantizers, which candle has ported.
+//! Rows are distributed over the threads, and each row is read, checked and stored while it is in a cache. Blocks are
+//! rounded as by ggml's reference quantizers, which candle has ported.
 
 use half::{bf16, f16};
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! The op recorder: what each step of a forward pass took, at the price of two clock reads and one store.
+//! The op recorder: the duration of each step of a forward pass, at the cost of two clock reads and one store.
 //!
 //! All memory is taken when the recorder is made. While it records it takes no lock, allocates nothing and
 //! calls nothing but the clock that its caller reads.

@@ -1,7 +1,7 @@
-//! What this machine can do at most: bytes read from memory, f32 multiply-adds and int8 dot products a second.
+//! The roofs of this machine: the most bytes read from memory, f32 multiply-adds and int8 dot products per second.
 //!
-//! Each roof is taken with the instructions that the kernels of an instruction set use, on as many threads as
-//! asked for, all of them at once. An int8 multiplication and its addition count as two operations, as in f32.
+//! Each roof is measured with the instructions that the kernels of an instruction set use, on a given number of
+//! threads at once. An int8 multiplication and its addition count as two operations, as in f32.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -26,9 +26,9 @@ pub struct Roofs {
     pub int8_ops: f64,
 }
 
-/// One read of memory between two looks at the clock, bytes.
+/// Memory that is read between two clock reads, bytes.
 const STRETCH: usize = 1 << 20;
-/// Rounds of arithmetic between two looks at the clock.
+/// Rounds of arithmetic between two clock reads.
 const ROUNDS: usize = 1 << 14;
 
 /// Memory that is read to find how fast memory is.

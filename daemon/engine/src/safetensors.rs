@@ -5,7 +5,7 @@
 //! length bytes of JSON: { NAME: {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [begin, end]}, … }
 //! tensor data                                               offsets count from here
 //! ```
-//! One more key, `__metadata__`, holds texts and is skipped. The parser takes nothing on trust: what it
+//! One more key, `__metadata__`, holds texts and is skipped. The parser trusts nothing: what it
 //! allocates (one entry per tensor) is bounded by the header's size, and the data must be covered by the
 //! tensors exactly, without gaps and overlaps. Nothing aligns the data to its elements: a reader that needs
 //! that looks at [`TensorInfo::range`] and copies.

@@ -1,10 +1,10 @@
-//! Text of files in messages.
+//! Text from files, made safe for messages.
 
 /// Characters that are shown of a longer text.
 const LONGEST: usize = 80;
 
-/// `text` as a message shows it: on one line, with control characters spelled out so that a terminal is not
-/// told anything by them, and cut off where nobody would read on.
+/// `text` for a message: on one line, with control characters escaped, so that a terminal does not act on them, and
+/// cut off after [`LONGEST`] characters.
 pub(crate) fn sanitize(text: &str) -> String {
     let mut left = text.chars();
     let mut shown = String::new();

@@ -1,4 +1,4 @@
-//! What a model is run with.
+//! The executor, threads and instruction set that a model runs with.
 
 use std::num::NonZeroUsize;
 

@@ -1,9 +1,9 @@
 //! Synthetic weights: the right shapes and formats, random content, no download.
 //!
-//! The blocks of every format are generated directly: random words fill them, then the scale fields of each
-//! block are set so that a weight has mean 0 and standard deviation `1 / sqrt(columns)`. A product of such a
-//! matrix with a row of variance 1 has variance 1, so activations neither grow nor die on their way through
-//! the layers. Gains are near 1, biases small.
+//! The blocks of every format are generated directly: random words fill them, then the scale fields of each block are
+//! set so that a weight has mean 0 and standard deviation `1 / sqrt(columns)`. A product of such a matrix with a row
+//! of variance 1 has variance 1, so activations neither grow nor vanish through the layers. Gains are near 1, biases
+//! small.
 //!
 //! A tensor is cut into stretches of whole blocks; each has a generator of its own, seeded from (seed, tensor
 //! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them. A

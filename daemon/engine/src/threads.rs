@@ -77,7 +77,7 @@ pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
         }
         set_environment(&sizes);
     }
-    // A name is a convenience for whoever lists threads; a kernel that refuses it changes nothing.
+    // The name only helps people who list threads, so it does not matter if the kernel refuses it.
     let _ = rustix::thread::set_name(c"engine-main");
     flush_denormals();
     rayon::ThreadPoolBuilder::new()

@@ -1,5 +1,6 @@
-//! Text to token ids and back: with the vocabulary that a GGUF file or a SentencePiece model brings, which is
-//! read here, or with a `tokenizer.json`, which the library that defines the format reads.
+//! Text to token ids and back: with the vocabulary of a GGUF file or a SentencePiece model, which is read here, or
+//! with a
+//! `tokenizer.json`, which is read by the library that defines the format.
 
 mod bpe;
 mod chat;

@@ -1,14 +1,14 @@
-//! Finding numbers that are none before they are computed with.
+//! Checks that all weights are finite before they are computed with.
 //!
-//! One NaN in a weight makes every logit NaN, and no step says where it came from. So the numbers of plain
-//! tensors and the scales of blocks are looked at while loading reads their pages anyway. The quants of a
-//! block are integers: with finite scales every weight is finite.
+//! One NaN in a weight makes every logit NaN, and no step shows where it came from. So the numbers of plain tensors
+//! and the scales of blocks are checked while loading reads their pages anyway. The quants of a block are integers:
+//! with finite scales every weight is finite.
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 use slmscope_profiles::format::WeightFormat;
 
-/// Bytes that one thread looks at in one go, about.
+/// Bytes that one thread checks at a time, about.
 const STRETCH: usize = 256 << 10;
 
 /// As [`first_not_finite`], by all threads.
@@ -52,9 +52,9 @@ fn wild_f16(bytes: [u8; 2]) -> bool {
     u16::from_le_bytes(bytes) & 0x7c00 == 0x7c00
 }
 
-/// The first of the numbers in `bytes` that is `wild`.
+/// The first of the numbers in `bytes` that is not finite, and its offset.
 fn plain<const N: usize>(bytes: &[u8], wild: impl Fn([u8; N]) -> bool) -> Option<(usize, [u8; N])> {
-    /// Numbers that are looked at without a branch.
+    /// Numbers that are checked without a branch.
     const RUN: usize = 256;
     let (numbers, _) = bytes.as_chunks::<N>();
     let run = numbers.chunks(RUN).position(|run| run.iter().fold(false, |any, &bytes| any | wild(bytes)))?;

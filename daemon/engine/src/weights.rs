@@ -1,8 +1,8 @@
-//! Where a tensor's bytes are, and what has to happen before the first step can read them.
+//! Where a tensor's bytes are, and how they are loaded.
 //!
-//! A file's tensors stay in its map and are read where they lie. Synthetic ones are generated into memory of
-//! their own. Loading looks at all of them once, so that the disk is read in the load phase and not by the
-//! first tokens, and damage is found there and not in the logits.
+//! A file's tensors stay in its map and are read in place. Synthetic ones are generated into memory of their own.
+//! Loading reads all of them once, so that the disk is read in the load phase and not by the first tokens, and damage
+//! is found there and not in the logits.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::LoadError;
 use crate::map::MappedFile;
 use crate::validate_weights::first_not_finite_in_parallel;
 
-/// Loading looks at the cancel flag and reports at least this often, bytes.
+/// Loading checks the cancel flag and reports progress after at most this many bytes.
 pub(crate) const PIECE: usize = 16 << 20;
 /// The smallest page of any supported system.
 const PAGE: usize = 4096;
@@ -47,8 +47,9 @@ impl TensorBytes {
         }
     }
 
-    /// Brings all bytes, whole blocks of `format`, into memory, so that later reads find them there, and
-    /// looks for numbers in them that are none. `tensor` is whose they are.
+    /// Reads all bytes, whole blocks of `format`, so that they are in memory, and checks that their numbers are
+    /// finite.
+    /// `tensor` names the tensor in errors.
     pub(crate) fn check(
         &self,
         tensor: &str,

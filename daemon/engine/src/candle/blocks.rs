@@ -1,7 +1,7 @@
-//! Quantized weights as candle sees them, over bytes that stay where they are.
+//! Quantized weights for candle, without a copy of their bytes.
 //!
-//! candle's own tensors copy their data. Its trait for quantized storage is public, though, so a view of a
-//! mapped file can be a `QTensor` like any other, multiplied by the stock kernels.
+//! candle's own tensors copy their data. But its trait for quantized storage is public, so a view of a mapped file can
+//! be a `QTensor`, which the stock kernels multiply.
 
 use std::marker::PhantomData;
 

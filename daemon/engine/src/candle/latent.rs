@@ -1,4 +1,4 @@
-//! The two products that bring latent attention into its latent space and back out of it.
+//! The two products of latent attention that map queries to the latent space, and values from it.
 
 use candle_core::{Result, Tensor};
 use slmscope_profiles::plan::op::LatentShape;

@@ -1,4 +1,4 @@
-//! What a plan will need, known before anything is loaded.
+//! The memory that a plan needs, computed before anything is loaded.
 
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::plan::{Op, Plan};

@@ -1,7 +1,7 @@
 //! Recurrent blocks: their state, and the steps that read and write it.
 //!
-//! State cannot be taken back token by token. So copies are kept of it at the begin of the last pass and at
-//! one place of the caller's choice; a copy costs nothing until the state moves on, since tensors are shared.
+//! State cannot be rewound token by token. So two copies of it are kept: from the begin of the last pass, and from a
+//! position that the caller chooses. A copy costs nothing until the state changes, since tensors are shared.
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::ops::sigmoid;

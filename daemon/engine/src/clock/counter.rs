@@ -1,7 +1,7 @@
-//! The counter that a core reads in one instruction, and from which the kernel makes its clocks.
+//! The counter that a core reads in one instruction, and that the kernel's clocks are based on.
 //!
-//! It is not ordered with the instructions around it: a reading may be off by what the core has in flight,
-//! some tens of nanoseconds. Waiting for that would cost as much as the kernel's clock does.
+//! The read is not ordered with the instructions around it, so it may be off by what the core has in flight, some tens
+//! of nanoseconds. Waiting for those instructions would cost as much as reading the kernel's clock.
 
 #[cfg(target_arch = "x86_64")]
 mod of_machine {

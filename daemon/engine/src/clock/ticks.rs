@@ -1,9 +1,9 @@
-//! CLOCK_MONOTONIC by the core's own counter, for the many borders inside a token.
+//! CLOCK_MONOTONIC from the core's counter, for the many clock reads within a token.
 //!
-//! Begin and end of a token are read from the kernel's clock. There the counter is read as well, which says how
-//! many nanoseconds a tick has; in between the counter is read alone, at less than half the price. Where there
-//! is no steady counter, until the ratio is known, and whenever it turns out to have changed (a virtual machine
-//! that moved, a board that slept), the kernel's clock is read for everything.
+//! At the begin and end of a token, both the kernel's clock and the counter are read, which gives the length of a
+//! tick. Within the token only the counter is read, at less than half the cost. The kernel's clock is used for
+//! everything if there is no steady counter, until the length of a tick is known, and when that length turns out to
+//! have changed (a virtual machine that moved, a board that slept).
 
 use super::counter;
 use super::{Clock, Monotonic};

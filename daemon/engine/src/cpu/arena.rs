@@ -69,7 +69,7 @@ impl Arena {
     }
 }
 
-/// A part of an arena that nobody else has.
+/// A part of an arena that has one owner.
 pub(super) struct Buffer<T> {
     /// Keeps the memory; `None` for the empty buffer.
     memory: Option<Arc<Memory>>,

@@ -1,4 +1,4 @@
-//! What a plan will need, known before anything is loaded, and what comes of it.
+//! The memory that a plan needs, computed before anything is loaded, and allocated.
 
 use std::num::NonZeroUsize;
 

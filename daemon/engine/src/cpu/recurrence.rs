@@ -1,7 +1,7 @@
 //! State of recurrent layers, and the steps that read and write it.
 //!
-//! State cannot be taken back token by token, so copies are kept of it: at the begin of the last pass and at
-//! one place of the caller's choice.
+//! State cannot be rewound token by token, so two copies of it are kept: from the begin of the last pass, and from a
+//! position that the caller chooses.
 
 use slmscope_profiles::plan::{Plan, SlotId};
 

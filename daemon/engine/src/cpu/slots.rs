@@ -1,4 +1,4 @@
-//! The plan's slots: buffers for activations that know what the last step left in them.
+//! The plan's slots: buffers for activations, each with the shape that the last step has written to it.
 
 use slmscope_profiles::plan::{Plan, Rows, SlotId};
 

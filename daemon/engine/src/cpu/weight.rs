@@ -1,4 +1,4 @@
-//! A weight tensor as the steps use it: bytes where they lie, small ones as f32 values.
+//! A weight tensor as the steps use it: its bytes in place, small tensors as f32 values.
 
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::plan::{NormWeights, Op, Plan, TensorId};

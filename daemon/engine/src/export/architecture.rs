@@ -1,9 +1,9 @@
-//! Which GGUF architecture computes a spec, and what its header says then.
+//! The GGUF architecture that computes a spec, and the header that describes it.
 //!
-//! ggml knows an architecture by name; what the name implies is not in the file. So the name is chosen by
-//! what sets the architectures apart, and the keys carry the rest:
+//! ggml knows an architecture by name; what the name implies is not in the file. So the name is chosen by the
+//! differences between architectures, and the keys hold the rest:
 //!
-//! | what sets it apart | `general.architecture` |
+//! | difference | `general.architecture` |
 //! |---|---|
 //! | latent attention | `minicpm3` |
 //! | ALiBi | `bloom` |
@@ -19,8 +19,8 @@
 //! | rotary pairs in halves; with biases on q, k, v | `phi3`, `qwen2` |
 //! | none of these | `llama` |
 //!
-//! A name that promises more than the spec has would be another model: whoever writes a file reads it back
-//! and compares.
+//! A name that implies more than the spec has would make another model. So the writer of a file reads it back and
+//! compares.
 
 use slmscope_profiles::spec::{
     Activation, Attention, DecoderSpec, Gain, LatentAttention, Layer, Mixer, Norm, NormKind, Positions,

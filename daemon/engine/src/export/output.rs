@@ -1,7 +1,7 @@
-//! A file that appears under its name whole or not at all.
+//! A file that is created completely or not at all.
 //!
-//! It is written beside its place under a name of its own, with all its room reserved first, so that a full
-//! disk is found before the work and not behind it. Then it is written through to the disk and renamed.
+//! It is written under a temporary name in the same directory. All of its space is reserved first, so that a full disk
+//! is found before the work and not after it. At the end it is synced and renamed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

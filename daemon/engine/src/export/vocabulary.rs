@@ -1,8 +1,8 @@
-//! A made-up vocabulary, so that programs that want text can use a file of synthetic weights.
+//! A synthetic vocabulary, so that programs that need text can use a file of synthetic weights.
 //!
-//! Three special tokens, the 256 bytes, one token for the word border, and then all words of small letters by
-//! length and alphabet: `a` … `z`, `aa` … . Every word begins with a shorter one and each is better than
-//! those behind it, so the merges of a sentence-piece tokenizer reach them, and any text comes back as it was.
+//! It has three special tokens, the 256 bytes, one token for the start of a word, and then all words of small letters
+//! by length and alphabet: `a` … `z`, `aa` … . Every word begins with a shorter one and has a better score than those
+//! after it, so the merges of a SentencePiece tokenizer reach them, and every text decodes to itself.
 
 use crate::gguf::write::Field;
 

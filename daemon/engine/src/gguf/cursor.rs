@@ -1,4 +1,4 @@
-//! A reading position in bytes of a file that may lie about every length.
+//! A reading position in the bytes of a file whose lengths may all be wrong.
 
 use super::error::{GgufError, Problem};
 

@@ -1,4 +1,4 @@
-//! The tensor table: where each tensor lies, and the proof that it does.
+//! The tensor table: where each tensor lies, checked.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! Products with AVX-512: int8 dot products of VNNI for block formats, FMA for plain ones.
 //!
-//! VNNI multiplies unsigned bytes with signed ones, so weights are kept unsigned and what that adds (their
-//! bias times the sum of the activations) is taken off again, where possible in the integers: a dot product
-//! starts at minus that number instead of 0.
+//! VNNI multiplies unsigned bytes with signed ones, so weights are kept unsigned. That adds their bias times the sum
+//! of the activations, which is subtracted again, where possible in the integers: a dot product starts at minus that
+//! number instead of 0.
 //!
 //! All functions here need the features that [`super::Isa::Avx512Vnni`] stands for; `dq`, `vl`, `vbmi` and
 //! `vnni` imply the others.

@@ -1,4 +1,4 @@
-//! Quantized blocks, taken apart in plain code: the reference for every faster way.
+//! Quantized blocks, decoded in plain code: the reference for the vector kernels.
 
 use half::bf16;
 use slmscope_profiles::format::WeightFormat;

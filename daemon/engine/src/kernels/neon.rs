@@ -1,7 +1,7 @@
 //! Products with NEON: int8 dot products for block formats, fused multiply-adds for plain ones.
 //!
-//! Quants are multiplied signed: a format's bias is taken off when they are unpacked, so what is left beside
-//! their scale is the minimum of the formats that have one.
+//! Quants are multiplied signed: a format's bias is subtracted when they are unpacked. What remains beside their scale
+//! is the minimum, in formats that have one.
 //!
 //! | file | multiplies | with |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | `matrix` | more rows, block formats | the int8 matrix product |
 //! | `plain` | formats without blocks | f32 |
 //!
-//! Inner loops pass no closures to `array::map` and the like: these were seen to stay calls.
+//! Inner loops pass no closures to `array::map` and the like: the compiler has left these as calls.
 //!
 //! NEON itself is in the baseline of every aarch64 target that this is built for. A [`Dot`] stands for the
 //! instructions beyond that.

@@ -36,7 +36,7 @@ impl<'a> Output<'a> {
     /// If rows are shorter than that.
     ///
     /// # Safety
-    /// While the result lives nobody else reads or writes these columns.
+    /// While the result is alive, no other code reads or writes these columns.
     #[expect(unsafe_code, reason = "threads write disjoint columns of one matrix")]
     pub unsafe fn columns(self, range: Range<usize>) -> Columns<'a> {
         assert!(range.start <= range.end && range.end <= self.stride, "columns of a row");

@@ -1,4 +1,4 @@
-//! Weights re-laid for many rows of input: sixteen rows of a matrix, transposed in groups of four.
+//! Weights repacked for many rows of input: sixteen rows of a matrix, transposed in groups of four.
 //!
 //! ```text
 //! record (32 columns):  quants[0]: columns 0–3 of row 0 │ columns 0–3 of row 1 │ … row 15     64 bytes

@@ -1,5 +1,5 @@
-//! Products in plain code: what every other path is tested against, and the path of machines that have no
-//! better one.
+//! Products in plain code: the reference that the vector kernels are tested against, and the kernels of machines
+//! without vector instructions that are used here.
 
 use slmscope_profiles::format::WeightFormat;
 

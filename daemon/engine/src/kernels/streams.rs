@@ -1,4 +1,4 @@
-//! In which order the rows of a matrix are read when one row of activations passes by.
+//! The order in which the rows of a matrix are read for one row of activations.
 
 /// How many rows are read at once.
 pub(super) const STREAMS: usize = 4;

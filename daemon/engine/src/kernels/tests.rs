@@ -1,4 +1,4 @@
-//! Every path against exact sums over what the reference makes of the same bytes.
+//! Every kernel against exact sums over the values that the reference decodes from the same bytes.
 
 use half::f16;
 use slmscope_profiles::format::WeightFormat;

@@ -13,9 +13,9 @@
 //! across a vector. Where values are the leading elements of the keys (latent attention) both lie there once,
 //! as values do, and scores are sums across vectors.
 //!
-//! Elements of f32 and f16 are kept as they are; i8 ones with an f16 scale for each [`GROUP`] elements of a key
-//! or value, in arrays of their own that are laid out like the elements. Up to [`ROWS`] rows share what is read: in decode the query heads of one key and value
-//! head, in prefill neighbouring positions of one head.
+//! Elements of f32 and f16 are kept as they are; i8 ones with an f16 scale for each [`GROUP`] elements of a key or
+//! value, in arrays of their own that are laid out like the elements. Up to [`ROWS`] rows share what is read: in
+//! decode the query heads of one key and value head, in prefill neighbouring positions of one head.
 
 mod tile;
 
@@ -89,7 +89,7 @@ pub struct Query {
     pub slope: f32,
 }
 
-/// Up to [`ROWS`] queries of one key and value head, and the stretch of positions that is looked at.
+/// Up to [`ROWS`] queries of one key and value head, and the range of positions that they attend to.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The queries.

@@ -1,4 +1,4 @@
-//! Elementary functions in arithmetic that compilers turn into vector code.
+//! Elementary functions, written so that compilers turn loops over them into vector code.
 
 use std::f32::consts::LOG2_E;
 

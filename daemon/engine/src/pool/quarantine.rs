@@ -1,9 +1,9 @@
 //! Suspends workers whose cores are used by another process.
 //!
 //! A thread that shares its core loses it for whole time slices of some milliseconds, in which hundreds of ops could
-//! run. The issuer then waits for that thread's chunk, again and again. So a worker that made the issuer sleep for long
-//! is suspended for a while: the other workers do without it, and its core is left to the other process. After that it
-//! is tried again. Each relapse doubles the time, up to a limit.
+//! run. The issuer then waits for that thread's chunk, again and again. So a worker that made the issuer sleep for
+//! long is suspended for a while: the other workers do without it, and its core is left to the other process. After
+//! that it is tried again. Each relapse doubles the time, up to a limit.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -1,8 +1,7 @@
 //! Hugging Face checkpoints: spec from `config.json`, tensors from safetensors files.
 //!
-//! Rows that lie in the file as the spec wants them are read where they lie. What is interleaved, turned or
-//! misaligned, and what is stored in another format than the run asks for, is put together row by row while
-//! it is loaded.
+//! Rows that lie in the file as the spec wants them are read in place. Rows that are interleaved, transposed or
+//! misaligned, and those in another format than the run asks for, are converted one by one while they are loaded.
 
 mod config;
 mod families;

@@ -1,4 +1,4 @@
-//! What can be wrong with a safetensors file.
+//! Errors of safetensors files.
 
 /// A safetensors file or index that cannot be used, and where it goes wrong.
 ///

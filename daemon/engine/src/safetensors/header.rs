@@ -1,4 +1,4 @@
-//! The entries of a header, and the proof that they cover the data.
+//! The entries of a header, checked to cover the data exactly.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,7 @@
-//! Reading JSON field by field, with the place of everything that is wrong.
+//! Reads JSON field by field; errors name the byte.
 //!
-//! The general reader for JSON knows lines and columns; here a message names the byte. No value is built:
-//! the caller asks for what has to come next, so nothing is allocated but the strings it keeps, and the
-//! depth is that of the caller's own code.
+//! The general JSON library reports lines and columns. Here no value is built: the caller asks for what must come
+//! next, so nothing is allocated but the strings that it keeps, and recursion is bounded by the caller's own code.
 
 use std::borrow::Cow;
 

@@ -115,7 +115,7 @@ fn environment<'source>(now: SystemTime) -> Result<Environment<'source>, Error> 
     environment.set_recursion_limit(DEPTH);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("tojson", json::to_json);
-    // Templates ask it of `tools`, which are none; here none could be walked through otherwise.
+    // Templates test `tools` with it, which is `none` here; without this, `none` would count as iterable.
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))

@@ -1,4 +1,4 @@
-//! From ids of a vocabulary that a GGUF file brought back to text, one token at a time.
+//! Decodes ids of a GGUF file's vocabulary to text, one token at a time.
 
 use super::embedded::{Embedded, Model};
 use super::vocabulary::TokenKind;

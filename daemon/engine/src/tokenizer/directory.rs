@@ -1,11 +1,11 @@
-//! The tokenizer of a model's directory: which of its files say what.
+//! The tokenizer of a model's directory, and what each of its files holds.
 //!
-//! | file | says |
+//! | file | holds |
 //! |---|---|
 //! | `tokenizer.json` | everything that turns text into ids and back |
 //! | `tokenizer.model` | the same as a SentencePiece model, where there is no `tokenizer.json` |
-//! | `qwen.tiktoken` | the same as the first Qwen brings it, where there is neither |
-//! | `vocab.json`, `merges.txt` | the same for GPT-2's way of cutting words, where there is none of these |
+//! | `qwen.tiktoken` | the same in the first Qwen's format, where there is neither |
+//! | `vocab.json`, `merges.txt` | the same with GPT-2's pretokenizer, where there is none of these |
 //! | `tokenizer_config.json` | the texts of BOS and EOS, the chat template |
 //! | `generation_config.json`, `config.json` | the ids of BOS and of the tokens that end a generation |
 

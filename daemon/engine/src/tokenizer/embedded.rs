@@ -1,5 +1,5 @@
-//! The vocabulary that a GGUF file brings, a SentencePiece model ([`super::sentencepiece`]), or a file of tiktoken
-//! ([`super::tiktoken`]).
+//! A tokenizer of our own, on the vocabulary of a GGUF file, of a SentencePiece model ([`super::sentencepiece`]) or of
+//! a tiktoken file ([`super::tiktoken`]).
 //!
 //! ```text
 //! text ─▶ special tokens cut out ─▶ SPM: characters, merged by score      ─▶ ids

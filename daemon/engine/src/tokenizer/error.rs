@@ -1,4 +1,4 @@
-//! What can be wrong with the tokenizer in a model file.
+//! Errors of tokenizers and chat templates.
 
 use thiserror::Error;
 

@@ -3,8 +3,8 @@
 //! It is made for trusted files: it panics on some that contradict themselves. Every call catches panics, so that
 //! such a file ends in an error that names it.
 //!
-//! A limit of its patterns: one that gives up on a text (a run of about a million spaces) splits what is left
-//! of that text no further, and tells nobody.
+//! A limit of its patterns: one that gives up on a text (a run of about a million spaces) leaves the rest of that text
+//! unsplit, without an error.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! The merging that both kinds of tokenizer share.
+//! The merging that BPE and SentencePiece tokenizers share.
 //!
 //! A text begins as a row of small symbols. Again and again the best pair of neighbours becomes one symbol,
 //! the leftmost where two are equally good, until no pair is left that may merge. Candidates wait in a heap;

@@ -33,7 +33,7 @@ macro_rules! newlines_then_space {
     };
 }
 
-/// The o200k family tells upper from lower case; `$suffix` is what may follow a word.
+/// The o200k family distinguishes upper and lower case; `$suffix` may follow a word.
 macro_rules! cased_words {
     ($suffix:expr) => {
         concat!(
@@ -209,7 +209,7 @@ impl Pattern {
         }
     }
 
-    /// The end of a match: one character earlier for two or more spaces before something that is none.
+    /// The end of a match: one character earlier for a run of two or more spaces before another character.
     fn trim(&self, text: &str, found: std::ops::Range<usize>) -> usize {
         let matched = &text[found.clone()];
         let mut characters = matched.chars();

@@ -180,7 +180,7 @@ enum Value<'b> {
 }
 
 impl Value<'_> {
-    /// A number, or one that is none of the numbers that stand for something.
+    /// The number; `u64::MAX`, which no field uses, for other values.
     fn number(&self) -> u64 {
         if let Self::Varint(number) = self { *number } else { u64::MAX }
     }

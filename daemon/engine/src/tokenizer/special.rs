@@ -1,4 +1,4 @@
-//! Finding tokens that are looked for in the text itself, before any merging: `<|im_end|>`.
+//! Finds special tokens such as `<|im_end|>` in the text, before any merging.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 

@@ -85,7 +85,7 @@ fn tokens(bytes: &[u8]) -> Result<Vec<String>, Problem> {
     if tokens.is_empty() { Err(Problem::Empty) } else { Ok(tokens) }
 }
 
-/// The bytes that base64 (RFC 4648, padded) stands for. `None` if it is none.
+/// Decodes base64 (RFC 4648, padded). `None` if `text` is not base64.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (groups, []) = text.as_chunks::<4>() else { return None };

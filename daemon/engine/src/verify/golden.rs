@@ -1,4 +1,4 @@
-//! Files of reference logits, three kinds that are told apart by what is in them:
+//! Files of reference logits, in three kinds, recognised by their content:
 //!
 //! | file | holds | made by |
 //! |---|---|---|
@@ -69,7 +69,7 @@ impl Golden {
     /// Reads a file of any of the three kinds.
     ///
     /// # Errors
-    /// Files of another kind, damaged ones, and numbers that are none.
+    /// Files of another kind, damaged ones, and numbers that are not finite.
     pub fn read(file: &MappedFile) -> Result<Self, GoldenError> {
         let (name, bytes) = (file.name(), file.bytes());
         let fail = |problem| GoldenError::File { file: name.to_owned(), problem: Box::new(problem) };

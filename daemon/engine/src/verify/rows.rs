@@ -15,7 +15,7 @@ pub(super) struct Rows<T> {
 }
 
 impl<T> Rows<T> {
-    /// `None` if the columns are none, or do not divide the values.
+    /// `None` if there are no columns, or if they do not divide the values.
     pub(super) fn new(values: Vec<T>, columns: usize) -> Option<Self> {
         (columns > 0 && values.len().is_multiple_of(columns)).then_some(Self { values, columns })
     }

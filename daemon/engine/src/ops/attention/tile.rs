@@ -197,7 +197,7 @@ unsafe fn mix<V: Vector, E: Element, const R: usize>(
     // SAFETY: values are stored up to the last key, padded to whole blocks of elements, with their scales if
     // they have any; results are as wide.
     unsafe {
-        // The keys of the next tile are read next; what nobody reads would take the way of what is needed.
+        // The keys of the next tile are read next. Prefetching what is not read would take bandwidth from what is.
         let next = match (more, dims.latent) {
             (true, false) => cache.keys.as_ptr().wrapping_add((at + keys) * dims.key),
             (true, true) => cache.values.as_ptr().wrapping_add((at + keys) * stride),

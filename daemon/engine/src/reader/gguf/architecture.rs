@@ -1,7 +1,7 @@
-//! The architectures that are read from GGUF, and what each means by its keys.
+//! The architectures that are read from GGUF, and the meaning of the keys of each.
 //!
-//! [`ARCHITECTURES`] is the table. What a file shows by itself is not in it: biases are used where they are
-//! stored, a head of its own where there is one, and numbers come from the keys. Three choices are ggml's, not
+//! [`ARCHITECTURES`] is the table. It leaves out what can be read from the file: biases and an output head are used if
+//! they are stored, and numbers come from the keys. Three choices are ggml's, not
 //! the model's authors': GELU is always its tanh form, Gemma's and Nemotron's gains are stored with 1 added,
 //! and rows of q and k are reordered where pairs are adjacent.
 

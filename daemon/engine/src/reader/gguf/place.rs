@@ -1,7 +1,7 @@
-//! Where a tensor lies in a GGUF file, and how its bytes come into memory.
+//! Where a tensor lies in a GGUF file, and how it is loaded.
 //!
-//! Blocks that an executor has kernels for are read where they lie. The two formats that ggml keeps for
-//! activations are stored anew when they are loaded; both lose nothing that a product needs:
+//! Blocks that an executor has kernels for are read in place. The two formats that ggml uses for activations are
+//! converted when they are loaded, without loss for a product:
 //!
 //! | in the file | in memory |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! `config.json`: typed access to its keys under their names of different years.
+//! `config.json`: typed access to its keys, whose names have changed over the years.
 
 use serde_json::{Map, Value};
 use slmscope_profiles::model_files::{CONFIG, max_bytes};

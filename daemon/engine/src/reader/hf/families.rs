@@ -1,4 +1,4 @@
-//! Families of Hugging Face configurations, and what each means by its keys.
+//! Families of Hugging Face configurations, and the meaning of the keys of each.
 //!
 //! [`FAMILIES`] is the table; one function turns a line and a configuration into a spec. Where a key is absent
 //! the family's own default holds, which the line or the function states.

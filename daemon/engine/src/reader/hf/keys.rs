@@ -1,4 +1,4 @@
-//! The keys of configurations, each under its names of different years and families.
+//! The keys of configurations, each with its names in different years and families.
 
 use slmscope_profiles::spec::SpecError;
 

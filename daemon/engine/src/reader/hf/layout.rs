@@ -1,4 +1,4 @@
-//! How the rows of a tensor lie in a checkpoint: alone, as a part of a fused tensor, or turned.
+//! How the rows of a tensor lie in a checkpoint: alone, as a part of a fused tensor, or transposed.
 
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::TensorSpec;

@@ -1,14 +1,14 @@
-//! Models that see as well: the text model among several.
+//! Multimodal models: the text model is read, the image model is not.
 //!
-//! Their configuration keeps the keys of the text model in a part of its own, and their checkpoints set a name
-//! in front of its tensors:
+//! Their configuration keeps the keys of the text model in a section of its own, and their checkpoints put a prefix
+//! before the names of its tensors:
 //!
-//! | | of old | today |
+//! | | before | today |
 //! |---|---|---|
 //! | text | `language_model.model.layers.0.…` | `model.language_model.layers.0.…` |
 //! | images | `vision_tower.…`, `multi_modal_projector.…` | the same behind `model.` |
 //!
-//! The tensors for images are left where they are: prompts here are text.
+//! The tensors for images are skipped: prompts here are text.
 
 use serde_json::{Map, Value, json};
 

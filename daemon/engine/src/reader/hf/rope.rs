@@ -1,5 +1,5 @@
-//! Rotary embeddings in their spellings: `rope_parameters` of today, `rope_theta`, `rope_scaling`,
-//! `partial_rotary_factor`, `rotary_pct` and their like of before.
+//! Rotary embeddings: `rope_parameters` in current configurations, `rope_theta`, `rope_scaling`,
+//! `partial_rotary_factor`, `rotary_pct` and similar keys in older ones.
 
 use slmscope_profiles::spec::{Rope, RopePairing, RopeScaling};
 

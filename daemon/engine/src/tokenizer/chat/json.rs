@@ -1,5 +1,5 @@
-//! JSON as Python's `json.dumps` writes it, which is how templates were written to expect it: a space behind
-//! colons and commas, nothing escaped that JSON does not ask for.
+//! JSON as Python's `json.dumps` writes it, which templates expect: a space after colons and commas, and nothing
+//! escaped that JSON does not require.
 
 use std::io::{self, Write};
 
