@@ -14,9 +14,8 @@
 //!
 //! - One row of input ([`Kernels::gemv`]): a single pass over the stored bytes, unpacked in registers.
 //! - A few rows: one after the other, over weights that stay in the first-level cache.
-//! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are repacked into scratch memory and stay in
-//!   the
-//!   cache while all input rows are multiplied with them.
+//! - More rows ([`Kernels::matmul`]): sixteen rows of weights at a time are repacked into scratch memory and stay
+//!   in the cache while all input rows are multiplied with them.
 //!
 //! Block formats multiply in int8: the input is rounded once, in blocks of 32 values with a scale each
 //! ([`Form::Quantized`]), and shared by all matrices that it is multiplied with. Plain formats multiply in f32

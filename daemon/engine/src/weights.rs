@@ -47,9 +47,8 @@ impl TensorBytes {
         }
     }
 
-    /// Reads all bytes, whole blocks of `format`, so that they are in memory, and checks that their numbers are
-    /// finite.
-    /// `tensor` names the tensor in errors.
+    /// Reads all bytes, whole blocks of `format`, into memory, and checks that their numbers are finite. `tensor`
+    /// names the tensor in errors.
     pub(crate) fn check(
         &self,
         tensor: &str,
