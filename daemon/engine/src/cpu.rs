@@ -50,8 +50,8 @@ pub struct CpuExecutor {
 }
 
 impl CpuExecutor {
-    /// Loads the weights of `plan`, whose bytes `tensor_bytes` gives or makes by their number, and makes room
-    /// for a sequence.
+    /// Loads the weights of `plan` and allocates a cache for a sequence. `tensor_bytes` returns the bytes of a tensor
+    /// by its number in the plan.
     pub(crate) fn load(
         plan: &Plan,
         lengths: Lengths,

@@ -20,8 +20,7 @@ use crate::recorder::Recorder;
 
 /// Computes the steps of a plan.
 pub trait Executor {
-    /// Starts a pass over `ids`, with `context` tokens in the cache before them; what the cache holds beyond
-    /// is overwritten.
+    /// Starts a pass over `ids` after `context` tokens in the cache; tokens in the cache after those are overwritten.
     ///
     /// # Errors
     /// Ids outside the vocabulary, more rows or tokens than there is room for.
@@ -30,7 +29,7 @@ pub trait Executor {
     /// Runs step `index` of `plan`, the plan that the executor was made for.
     ///
     /// # Errors
-    /// What a kernel refuses.
+    /// An error of a kernel.
     fn step(&mut self, plan: &Plan, index: usize) -> Result<(), EngineError>;
 
     /// Tokens in the cache.
@@ -42,14 +41,14 @@ pub trait Executor {
     /// Logits of the last row of the last pass, one a vocabulary entry.
     fn logits(&self) -> &[f32];
 
-    /// Forgets all but the first `context` tokens, and says how many are left.
+    /// Forgets all but the first `context` tokens, and returns how many are left.
     ///
-    /// Recurrent state cannot be taken back token by token. A model that has some goes back to the last of
-    /// these places that is not behind `context`: the end of the tokens, the begin of the last pass, the
-    /// place of the last [`keep`](Self::keep), the very begin.
+    /// Recurrent state cannot be rewound token by token. A model with recurrent state rewinds to the last of these
+    /// positions that is not after `context`: the end of the tokens, the begin of the last pass, the position of the
+    /// last [`keep`](Self::keep), the begin of the sequence.
     fn truncate(&mut self, context: u32) -> u32;
 
-    /// Remembers the present place for [`truncate`](Self::truncate).
+    /// Remembers the current position for [`truncate`](Self::truncate).
     fn keep(&mut self);
 
     /// Forgets all tokens and makes room for a sequence of these lengths.
@@ -59,7 +58,7 @@ pub trait Executor {
     /// all.
     fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> Result<(), LoadError>;
 
-    /// What it holds.
+    /// The memory that it holds.
     fn memory(&self) -> EngineMemory;
 }
 

@@ -1,4 +1,4 @@
-//! A model that can be loaded: its plan and where the weights come from.
+//! A model that can be loaded: its plan, and the source of its weights.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::setup::{ExecutorKind, Setup, executor_is_available};
 use crate::synthetic;
 use crate::weights::{Loading, TensorBytes};
 
-/// A model, understood and checked but not in memory yet: making one reads headers only.
+/// A model whose headers are read and checked, but whose weights are not in memory.
 pub struct Model {
     spec: DecoderSpec,
     plan: Arc<Plan>,
@@ -27,9 +27,9 @@ pub struct Model {
     notes: Vec<String>,
 }
 
-/// Where weights come from.
+/// Where the bytes of each tensor are from.
 enum Source {
-    /// Made up from a seed.
+    /// Generated from a seed.
     Synthetic { seed: u64 },
     /// A mapped file and the place of each tensor of the plan in it.
     File { file: Arc<MappedFile>, places: Vec<gguf::Place> },
@@ -93,7 +93,7 @@ impl Model {
         &self.spec
     }
 
-    /// What a user should know of how the files are read: tensors that are left out, or kept in another format.
+    /// Notes for the user: tensors that are left out, or that are converted to another format.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -103,8 +103,7 @@ impl Model {
         &self.plan
     }
 
-    /// What a session with room for a sequence will take, so that it can be refused before memory is
-    /// spent on it.
+    /// The memory that a session for a sequence will take, so that it can be refused before it is allocated.
     pub fn requirements(&self, lengths: impl Into<Lengths>, setup: &Setup) -> EngineMemory {
         let lengths = lengths.into();
         match setup.executor {
@@ -113,7 +112,7 @@ impl Model {
         }
     }
 
-    /// Brings the weights into memory and makes room for a sequence.
+    /// Loads the weights and makes room for a sequence.
     ///
     /// # Errors
     /// [`LoadError::Context`] for more tokens than the model was made for, [`LoadError::Cancelled`], and
@@ -139,7 +138,7 @@ impl Model {
         Ok(Session::new(Arc::clone(plan), executor, self.spec.max_context))
     }
 
-    /// The bytes of a tensor of the plan: where they lie, or made now.
+    /// The bytes of a tensor of the plan: in place in a file, or generated now.
     fn tensor_bytes(&self, id: usize, loading: &mut Loading<'_>) -> Result<TensorBytes, LoadError> {
         match &self.source {
             Source::Synthetic { seed } => {

@@ -274,7 +274,7 @@ impl PoolState {
         while !self.stop.load(Ordering::SeqCst) {
             let seen = self.resume_epoch.load(Ordering::SeqCst);
             if self.suspended.load(Ordering::SeqCst) & bit != 0 {
-                // Any return is a reason to look again, here and below.
+                // The flags are checked again after any return, here and below.
                 let _ = futex::wait(&self.resume_epoch, futex::Flags::PRIVATE, seen, None);
                 continue;
             }

@@ -82,14 +82,13 @@ impl Session {
         self.executor.logits()
     }
 
-    /// Forgets all but the first `context` tokens and says how many are left: fewer than that if there were
-    /// no more, or if the model has recurrent state and nothing was kept there (see
-    /// [`Executor::truncate`]).
+    /// Forgets all but the first `context` tokens and returns how many are left: fewer if there were not so many, or if
+    /// the model has recurrent state that cannot be rewound there (see [`Executor::truncate`]).
     pub fn rewind(&mut self, context: u32) -> u32 {
         self.executor.truncate(context)
     }
 
-    /// Makes the present place one that [`rewind`](Self::rewind) can reach whatever the model.
+    /// Makes the current position one that [`rewind`](Self::rewind) can reach with any model.
     pub fn keep(&mut self) {
         self.executor.keep();
     }
@@ -107,7 +106,7 @@ impl Session {
         self.executor.reserve(&self.plan, lengths)
     }
 
-    /// What it holds.
+    /// The memory that it holds.
     pub fn memory(&self) -> EngineMemory {
         self.executor.memory()
     }

@@ -36,15 +36,15 @@ const CHUNK: usize = 3;
 const TEXT_MARGIN: f64 = 0.3;
 /// How much less likely than the best an id may be and still pass for the best, nats.
 const NEARLY_BEST: f64 = 0.15;
-/// Least share of positions of real text whose best id agrees.
+/// Smallest share of positions of real text whose best id must agree, 0 to 1.
 const TOP1_LEAST: f64 = 0.95;
 
 /// Makes ids of a text with the model's own tokenizer.
 pub type Encode<'a> = dyn Fn(&str) -> Vec<u32> + 'a;
 
-/// Compares `session`, whose room becomes what is needed, with `golden`, which fits it (see
-/// [`Golden::check_model`]). `encode` is for references on real text; without it ids are taken as they are.
-/// `progress` hears how many tokens of all have been computed.
+/// Compares `session` with `golden`, which fits its model (see [`Golden::check_model`]); the session gets the room that
+/// is needed. `encode` is for references on real text; without it their ids are used. `progress` is called with the
+/// tokens computed so far and in all.
 ///
 /// # Errors
 /// [`EngineError::Cancelled`] when `cancel` is up, too little memory, and what a kernel refuses.

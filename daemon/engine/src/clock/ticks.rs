@@ -53,7 +53,7 @@ impl Default for Ticks {
 }
 
 impl Ticks {
-    /// Reads the kernel's clock and goes on from there. To be called at the borders of tokens.
+    /// Reads the kernel's clock and continues from there. Call it at the begin and end of tokens.
     pub fn align(&mut self) -> u64 {
         if self.last.is_none() {
             return Monotonic.now_ns();

@@ -62,7 +62,7 @@ impl Slots {
         &mut slot.values[..slot.rows * slot.width]
     }
 
-    /// A slot that will hold `shape`; what is in it now is junk.
+    /// A slot that will hold `shape`; its content is undefined.
     pub(super) fn write(&mut self, slot: SlotId, shape: Shape) -> &mut [f32] {
         let slot = &mut self.slots[usize::from(slot)];
         (slot.rows, slot.width) = (shape.rows, shape.width);

@@ -2,7 +2,7 @@
 
 /// How many rows are read at once.
 pub(super) const STREAMS: usize = 4;
-/// How far ahead of what is multiplied memory is asked for, bytes. On a Zen 4 VM twice that cost Q4_0 a quarter
+/// Distance from the multiplied bytes to the prefetched ones, bytes. On a Zen 4 VM twice that cost Q4_0 a quarter
 /// of its speed, and asking for every line instead of one a step as much.
 const AHEAD: usize = 1024;
 /// Bytes of a cache line.
@@ -37,7 +37,7 @@ pub(super) fn by_streams(
     }
 }
 
-/// Asks for the cache line that is needed soon after what is at `at`. It may lie outside of `bytes`.
+/// Prefetches the cache line that is needed soon after the byte at `at`. It may lie outside of `bytes`.
 #[inline(always)]
 pub(super) fn prefetch(bytes: &[u8], at: usize) {
     ask(bytes, at + AHEAD);

@@ -14,7 +14,7 @@ const CHAINS: usize = 16;
 
 /// Stretches that are read at once: a core keeps more of its memory's speed busy with several than with one.
 const STREAMS: usize = 8;
-/// How far ahead of what is read memory is asked for, bytes.
+/// Distance from the read bytes to the prefetched ones, bytes.
 const AHEAD: usize = 2048;
 /// Words of a cache line.
 const LINE: usize = 8;

@@ -13,7 +13,7 @@ const CHAINS: usize = 12;
 
 /// Stretches that are read at once: a core keeps more of its memory's speed busy with several than with one.
 const STREAMS: usize = 8;
-/// How far ahead of what is read memory is asked for, bytes.
+/// Distance from the read bytes to the prefetched ones, bytes.
 const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx512f")]

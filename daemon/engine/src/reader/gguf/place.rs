@@ -130,7 +130,7 @@ impl Place {
     }
 }
 
-/// What is to be said of tensors that are not kept as they are stored.
+/// Notes for the user about tensors that are converted.
 pub(super) fn notes<'a>(places: impl Iterator<Item = &'a Place> + Clone) -> Vec<String> {
     let note = |stored: GgmlType, kept: WeightFormat| {
         let count = places.clone().filter(|place| place.stored == stored).count();
