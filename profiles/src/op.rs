@@ -45,6 +45,9 @@ pub enum Granularity {
     Op,
     /// Batches have no events: only the wall time of a token and its named spans are known.
     Token,
+    /// Another one, of a newer build: the plan is still read.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What the events of a batch have in common.

@@ -2,7 +2,8 @@
 //! stream carries them to clients beside summaries and talk ([`crate::wire`]).
 //!
 //! A record is an object with one key, which names its kind. Readers skip kinds and fields that they do not
-//! know; words in open lists (names of spans, quantities, kinds of marks) are kept as they are. All times are
+//! know. A word that they do not know is kept as it is in open lists (names of spans, quantities, kinds of
+//! marks) and reads as unknown in `granularity` and in the kinds of lanes and clocks. All times are
 //! CLOCK_MONOTONIC, ns; the header has the offsets to other clocks.
 //!
 //! | record | when |

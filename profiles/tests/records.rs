@@ -6,6 +6,7 @@ use slmscope_profiles::host::Host;
 use slmscope_profiles::job::Span;
 use slmscope_profiles::lane::{HOST_LANE, Lane, LaneKind};
 use slmscope_profiles::op::{BatchHead, ColumnQuantity, ColumnValue, Granularity, OpBatch, OpEvent, Phase};
+use slmscope_profiles::plan::site::OpKind;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{Header, Mark, MarkKind, OpColumns, PlanRecord, Record};
 use slmscope_profiles::roofline::Roofs;
@@ -246,6 +247,10 @@ fn words_of_a_newer_build_are_kept() {
     let lane = r#"{"lane":2,"name":"oracle","kind":"crystal","facets":9}"#;
     let lane: Lane = serde_json::from_str(lane).expect("a lane");
     assert_eq!((lane.lane, lane.kind), (2, LaneKind::Unknown));
+    let kind: OpKind = serde_json::from_str(r#""teleport""#).expect("a word");
+    assert_eq!(kind, OpKind::Other);
+    let granularity: Granularity = serde_json::from_str(r#""warp""#).expect("a word");
+    assert_eq!(granularity, Granularity::Unknown, "a plan is read although its granularity is new");
     let method: CalibrationMethod = serde_json::from_str(r#""gut_feeling""#).expect("a word");
     assert_eq!(method.as_str(), "gut_feeling");
 }

@@ -53,6 +53,9 @@ pub enum OpKind {
     Conv1d,
     Scan,
     Softcap,
+    /// Another one, of a newer build.
+    #[serde(other)]
+    Other,
 }
 
 impl OpKind {
@@ -70,6 +73,7 @@ impl OpKind {
             Self::Conv1d => "conv1d",
             Self::Scan => "scan",
             Self::Softcap => "softcap",
+            Self::Other => "other",
         }
     }
 }
