@@ -17,12 +17,16 @@ pub mod worker;
 pub(crate) mod scripted;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use slmscope_profiles::isa::Isa;
 use slmscope_profiles::op::OpBatch;
+use slmscope_profiles::setup::Setup;
+use slmscope_profiles::workload::ExecutorKind;
 
-pub use protocol::{Command, Event, Setup};
+pub use protocol::{Command, Event};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +42,20 @@ pub enum StartError {
     Process(#[source] io::Error),
 }
 
-/// Starts engines.
+/// Starts engines, and knows what this machine runs.
 pub trait Backend: Send + Sync {
+    /// Whether its engines can compute with this instruction set here.
+    fn has_isa(&self, isa: Isa) -> bool;
+
+    /// The best instruction set that they can compute with here.
+    fn best_isa(&self) -> Isa;
+
+    /// Whether they can run this executor here.
+    fn has_executor(&self, executor: ExecutorKind) -> bool;
+
+    /// Threads that suit the executor here.
+    fn default_threads(&self, executor: ExecutorKind) -> NonZeroUsize;
+
     /// Starts an engine that is ready for its first command.
     ///
     /// # Errors

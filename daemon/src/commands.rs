@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use slmscope_engine::export::{self, ExportError};
-use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
@@ -168,7 +168,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
 /// If it was not started by the daemon, or the engine's threads cannot start.
 pub fn worker(args: &WorkerArgs) -> Result<(), WorkerError> {
     init_log();
-    let setup = Setup { threads: args.threads, executor: args.executor, ..Setup::default() };
+    let setup = Setup { threads: args.threads, executor: args.executor, ..setup::native() };
     worker::run(UnixStream::from(endpoint::standard_input()?), &setup)
 }
 

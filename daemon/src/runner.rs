@@ -29,6 +29,7 @@ pub use table::JobError;
 
 use crate::backend::{Backend, Engine};
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::hub::{ClientId, Hub};
 use crate::pace::PaceControl;
 use job_run::JobRun;
@@ -100,7 +101,15 @@ impl Runner {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a job that [`JobRequest::check`] let pass.
+    /// Checks everything of a request that can be checked before the job runs.
+    ///
+    /// # Errors
+    /// Names what is at fault and the remedy.
+    pub fn check(&self, request: JobRequest, config: &Config) -> Result<JobRequest, RequestError> {
+        request.check(config, self.shared.backend.as_ref())
+    }
+
+    /// Queues a job that [`check`](Self::check) let pass.
     ///
     /// # Errors
     /// If too many wait, or the daemon stops.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::map::{MapError, MappedFile};
 use slmscope_engine::mapped_model::MappedModel;
-use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::threads::{self, ThreadsError};
 use slmscope_engine::tokenizer::TokenizerError;
 use slmscope_engine::verify::{Encode, Golden, GoldenError};
@@ -107,7 +107,7 @@ pub fn verify(
 ) -> Result<VerifyReport, VerifyError> {
     let executor = options.executor;
     let threads = options.threads.unwrap_or_else(|| threads::default_count(executor));
-    let setup = Setup { executor, threads, ..Setup::default() };
+    let setup = Setup { executor, threads, ..setup::native() };
     threads::configure(&setup)?;
     let golden = Golden::read(&MappedFile::open(&options.golden)?)?;
     let files = inspect::map(&options.model, options.files)?;

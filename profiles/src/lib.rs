@@ -32,6 +32,7 @@ pub mod rate;
 pub mod record;
 pub mod result;
 pub mod roofline;
+pub mod setup;
 pub mod socket;
 pub mod span;
 pub mod spec;

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup::{self, Setup};
 use slmscope_engine::threads;
 use slmscope_probes::hygiene::CpuSnapshot;
 use slmscope_probes::{Pace, Root, process};
@@ -75,7 +75,7 @@ impl OwnCost {
     /// # Errors
     /// If there is no such model, or the worker fails.
     pub fn start(model: &str, stretch: Duration) -> anyhow::Result<Self> {
-        let setup = Setup { threads: threads::default_count(Setup::default().executor), ..Setup::default() };
+        let setup = Setup { threads: threads::default_count(setup::native().executor), ..setup::native() };
         let mut worker = WorkerProcess::spawn(setup)?;
         let mut longest = u32::MAX;
         let (source, file) = if Path::new(model).is_file() {
@@ -234,7 +234,7 @@ struct Observers {
 impl Observers {
     fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
         let daemon = Arc::new(commands::assemble(&Root::live()?, Config::default(), None)?);
-        let threads = threads::default_count(Setup::default().executor).get() as u32;
+        let threads = threads::default_count(setup::native().executor).get() as u32;
         daemon.hub.record(Record::Plan(PlanRecord {
             plan: 1,
             model: "own cost".to_owned(),

@@ -14,7 +14,7 @@ use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
-use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_engine::{sampler, threads};
 use slmscope_profiles::catalogue;
@@ -26,7 +26,7 @@ const GENERATE: u32 = 64;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     let count = arguments.next_if(|argument| argument.parse::<NonZeroUsize>().is_ok());
-    let mut setup = Setup::default();
+    let mut setup = setup::native();
     if arguments.next_if(|argument| argument == "candle").is_some() {
         setup.executor = ExecutorKind::Candle;
     } else if let Some(isa) = arguments.peek().and_then(|argument| argument.parse().ok()) {

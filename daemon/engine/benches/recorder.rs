@@ -29,7 +29,7 @@ use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup::{self, Setup};
 use slmscope_engine::threads;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::catalogue;
@@ -55,7 +55,7 @@ const STEP_WORDS: usize = 2048;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     let count = arguments.next_if(|argument| argument.parse::<NonZeroUsize>().is_ok());
-    let default = Setup::default();
+    let default = setup::native();
     let count =
         count.map_or_else(|| threads::default_count(default.executor), |count| count.parse().unwrap());
     let setup = Setup { threads: count, ..default };

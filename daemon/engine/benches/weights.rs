@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use slmscope_engine::setup::{ExecutorKind, Setup};
+use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::weights::{AlignedBytes, Loading};
 use slmscope_engine::{quantize, synthetic, threads};
 use slmscope_profiles::format::WeightFormat;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let default = threads::default_count(ExecutorKind::Cpu);
     let threads: NonZeroUsize = arguments.next().map_or(Ok(default), |count| count.parse())?;
-    threads::configure(&Setup { threads, ..Setup::default() })?;
+    threads::configure(&Setup { threads, ..setup::native() })?;
     fill()?;
     for format in WeightFormat::ALL {
         generate(format)?;

@@ -213,7 +213,7 @@ mod tests {
         assert_ne!(opened.identity_hash(), hash, "the bytes are those of the file, not a copy");
         opened.release_headers();
         let mut session =
-            model.load(4, &crate::setup::Setup::default(), &mut Loading::new(&never, &mut report)).unwrap();
+            model.load(4, &crate::setup::native(), &mut Loading::new(&never, &mut report)).unwrap();
         let mut recorder = crate::recorder::Recorder::new(session.plan().steps.len());
         session.forward(&ids[..2], &mut recorder, &crate::clock::Monotonic, &never).unwrap();
         assert!(session.logits().iter().all(|logit| logit.is_finite()));

@@ -1,8 +1,8 @@
-//! The executor, threads and instruction set that a model runs with.
+//! What a model runs with, and what of it this machine has.
 
 use std::num::NonZeroUsize;
 
-use serde::{Deserialize, Serialize};
+pub use slmscope_profiles::setup::Setup;
 pub use slmscope_profiles::workload::ExecutorKind;
 
 use crate::kernels::{self, Isa};
@@ -14,21 +14,7 @@ pub fn executor_is_available(executor: ExecutorKind) -> bool {
     !(executor == ExecutorKind::Candle && cores_before_sdot)
 }
 
-/// Which executor runs a model, and on what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setup {
-    /// The executor.
-    pub executor: ExecutorKind,
-    /// Threads, the issuing one included; candle's are those that
-    /// [`configure`](crate::threads::configure) gave the process.
-    pub threads: NonZeroUsize,
-    /// Instruction set of the `cpu` executor's kernels; candle's are chosen when it is compiled.
-    pub isa: Isa,
-}
-
-impl Default for Setup {
-    /// Our kernels in the best instruction set of this machine, on one thread.
-    fn default() -> Self {
-        Self { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: kernels::detect() }
-    }
+/// Our kernels in the best instruction set of this machine, on one thread.
+pub fn native() -> Setup {
+    Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: kernels::detect() }
 }

@@ -152,7 +152,7 @@ mod tests {
     fn a_process_with_threads_is_refused() {
         let (send, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || wait.recv());
-        assert!(matches!(configure(&Setup::default()), Err(ThreadsError::NotFirst(_))));
+        assert!(matches!(configure(&crate::setup::native()), Err(ThreadsError::NotFirst(_))));
         drop(send);
         assert!(other.join().unwrap().is_err());
     }

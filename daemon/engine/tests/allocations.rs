@@ -9,7 +9,7 @@ use slmscope_engine::clock::{Clock, Monotonic};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::sampler;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup::{self, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
@@ -105,7 +105,7 @@ fn a_pass_allocates_nothing() {
     for kv in KvFormat::ALL {
         let format = if kv == KvFormat::F32 { WeightFormat::F32 } else { WeightFormat::Q4_0 };
         let model = Model::synthetic(spec(), format, 1, kv).unwrap();
-        let setup = Setup { threads: 2.try_into().unwrap(), ..Setup::default() };
+        let setup = Setup { threads: 2.try_into().unwrap(), ..setup::native() };
         let never = AtomicBool::new(false);
         let mut session = model.load(400, &setup, &mut Loading::new(&never, &mut |_, _| ())).unwrap();
         let mut recorder = Recorder::new(session.plan().steps.len());

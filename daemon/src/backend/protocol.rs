@@ -2,7 +2,6 @@
 //! over its socket pair (see `worker::channel`); op batches take another way (see `ring`).
 
 use serde::{Deserialize, Serialize};
-pub use slmscope_engine::setup::Setup;
 use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::Span;
@@ -12,6 +11,7 @@ use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::plan::site::OpSite;
 use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::roofline::RoofSample;
+use slmscope_profiles::setup::Setup;
 use slmscope_profiles::spec::DecoderSpec;
 use slmscope_profiles::spec::tensors::ParamCounts;
 

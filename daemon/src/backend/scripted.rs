@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::clock::ClockSource;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
+use slmscope_profiles::isa::Isa;
 use slmscope_profiles::job::Span;
 use slmscope_profiles::lane::{HOST_LANE, Lane};
 use slmscope_profiles::op::{BatchHead, Granularity, OpBatch, OpEvent, Phase};
@@ -16,9 +18,11 @@ use slmscope_profiles::plan::Rows;
 use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite};
 use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::roofline::RoofSample;
+use slmscope_profiles::setup::Setup;
 use slmscope_profiles::span::{NamedSpan, SpanName};
+use slmscope_profiles::workload::ExecutorKind;
 
-use super::protocol::{Load, Loaded, Prompt, Setup, Source};
+use super::protocol::{Load, Loaded, Prompt, Source};
 use super::{Backend, Command, Engine, Event, StartError};
 use crate::clock::Clock as _;
 use crate::clock::manual::ManualClock;
@@ -108,7 +112,26 @@ impl ScriptedBackend {
     }
 }
 
+/// The one instruction set that scripted engines have.
+const ISA: Isa = Isa::Scalar;
+
 impl Backend for ScriptedBackend {
+    fn has_isa(&self, isa: Isa) -> bool {
+        isa == ISA
+    }
+
+    fn best_isa(&self) -> Isa {
+        ISA
+    }
+
+    fn has_executor(&self, executor: ExecutorKind) -> bool {
+        executor == ExecutorKind::Cpu
+    }
+
+    fn default_threads(&self, _executor: ExecutorKind) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
     fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
         self.clock.register();
         self.shared.note("start");
@@ -339,7 +362,7 @@ pub(crate) fn token() -> Token {
             format: WeightFormat::Q4_0,
             seed: 1,
         },
-        setup: Setup::default(),
+        setup: Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: ISA },
         kv: KvFormat::F16,
         prompt: Prompt::Random(0),
         generate: 4,

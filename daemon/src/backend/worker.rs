@@ -1,6 +1,7 @@
 //! The engine in a process of its own: starts it, talks to it, ends it, and says how it ended.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -8,9 +9,12 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use slmscope_engine::setup::Setup;
-use slmscope_engine::threads;
+use slmscope_engine::setup::executor_is_available;
+use slmscope_engine::{kernels, threads};
+use slmscope_profiles::isa::Isa;
 use slmscope_profiles::op::OpBatch;
+use slmscope_profiles::setup::Setup;
+use slmscope_profiles::workload::ExecutorKind;
 
 use super::{Backend, Command, Engine, Event, StartError};
 use crate::ring::Consumer;
@@ -21,6 +25,22 @@ use crate::worker::channel::{self, Receiver};
 pub struct WorkerBackend;
 
 impl Backend for WorkerBackend {
+    fn has_isa(&self, isa: Isa) -> bool {
+        kernels::is_available(isa)
+    }
+
+    fn best_isa(&self) -> Isa {
+        kernels::detect()
+    }
+
+    fn has_executor(&self, executor: ExecutorKind) -> bool {
+        executor_is_available(executor)
+    }
+
+    fn default_threads(&self, executor: ExecutorKind) -> NonZeroUsize {
+        threads::default_count(executor)
+    }
+
     fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
         Ok(Box::new(WorkerProcess::spawn(setup)?))
     }

@@ -18,7 +18,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slmscope_engine::setup::Setup;
 use slmscope_probes::process;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Span};
@@ -27,6 +26,7 @@ use slmscope_profiles::overhead::MIN_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::result::RunStatus;
+use slmscope_profiles::setup::Setup;
 use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::workload::{OverheadMode, Workload};
 
@@ -77,6 +77,7 @@ pub(super) struct JobRun<'a> {
     shared: &'a Arc<Shared>,
     job: JobId,
     request: JobRequest,
+    setup: Setup,
     /// The engine of the last job, if it lives; this job's afterwards.
     engine: &'a mut Option<Box<dyn Engine>>,
     builder: ResultBuilder,
@@ -95,11 +96,12 @@ impl<'a> JobRun<'a> {
         request: JobRequest,
         engine: &'a mut Option<Box<dyn Engine>>,
     ) -> Self {
-        let builder = ResultBuilder::new(&request, shared.hub.header().host);
+        let setup = request.setup(shared.backend.as_ref());
+        let builder = ResultBuilder::new(&request, setup, shared.hub.header().host);
         let timeout = request.submit.workload.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let deadline_ns = timeout.map(|timeout| shared.clock.now_ns() + timeout.as_nanos() as u64);
         let samples = SampleLog::new();
-        Self { shared, job, request, engine, builder, samples, deadline_ns, lost_before: 0 }
+        Self { shared, job, request, setup, engine, builder, samples, deadline_ns, lost_before: 0 }
     }
 
     /// Runs the job to its end and sends the result to its submitter.
@@ -199,8 +201,8 @@ impl<'a> JobRun<'a> {
     }
 
     fn load(&mut self) -> Result<(), Stop> {
-        let setup = self.request.setup();
-        self.ensure_engine(setup)?;
+        let setup = self.setup;
+        self.ensure_engine()?;
         let workload = self.workload();
         let load = Load {
             job: self.job,
@@ -228,7 +230,8 @@ impl<'a> JobRun<'a> {
     }
 
     /// Keeps the engine of the last job if it suits this one, or starts another.
-    fn ensure_engine(&mut self, setup: Setup) -> Result<(), Stop> {
+    fn ensure_engine(&mut self) -> Result<(), Stop> {
+        let setup = self.setup;
         let fresh = self.workload().fresh;
         // Thread pools are made once a process; the instruction set is chosen with each load.
         let suits = |old: Setup| (old.threads, old.executor) == (setup.threads, setup.executor);
@@ -250,7 +253,7 @@ impl<'a> JobRun<'a> {
 
     /// Measures the machine's roofs: twice a job, however many turns it has.
     fn measure_roofs(&mut self) -> Result<(), Stop> {
-        let setup = self.request.setup();
+        let setup = self.setup;
         let mut roofs = std::mem::take(&mut self.builder.roofs);
         let (backend, clock) = (self.shared.backend.as_ref(), self.shared.clock.as_ref());
         roofs.measure(backend, clock, setup, || self.stop_reason().is_some());
@@ -261,15 +264,14 @@ impl<'a> JobRun<'a> {
     /// Publishes which steps are going to run, and the machine's roofs.
     fn publish_plan(&self) {
         let Some(loaded) = &self.builder.loaded else { return };
-        let setup = self.request.setup();
         self.shared.hub.record(Record::Plan(PlanRecord {
             plan: self.job as u32,
             model: self.request.model_id(),
-            threads: setup.threads.get() as u32,
+            threads: self.setup.threads.get() as u32,
             path: kernel_path(loaded),
             granularity: loaded.granularity,
             lanes: loaded.lanes.clone(),
-            roofs: self.builder.roofs.roofs(setup, self.shared.clock.now_ns()),
+            roofs: self.builder.roofs.roofs(self.shared.clock.now_ns()),
             sites: loaded.sites.clone(),
         }));
     }

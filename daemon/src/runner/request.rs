@@ -4,19 +4,17 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use slmscope_engine::error::LoadError;
-use slmscope_engine::kernels;
-use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
-use slmscope_engine::threads;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::model_files::{MAX_FILES, ModelFiles};
+use slmscope_profiles::setup::Setup;
 use slmscope_profiles::wire::Submit;
-use slmscope_profiles::workload::Workload;
+use slmscope_profiles::workload::{ExecutorKind, Workload};
 
 use super::request_error::RequestError;
+use crate::backend::Backend;
 use crate::backend::protocol::{Prompt, Source};
 use crate::config::Config;
 use crate::descriptors::MAX_DESCRIPTORS;
@@ -49,8 +47,8 @@ impl JobRequest {
     ///
     /// # Errors
     /// Names what is at fault and the remedy.
-    pub fn check(mut self, config: &Config) -> Result<Self, RequestError> {
-        check_workload(&self.submit.workload)?;
+    pub fn check(mut self, config: &Config, backend: &dyn Backend) -> Result<Self, RequestError> {
+        check_workload(&self.submit.workload, backend)?;
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
                 catalogue::find(id).map_err(|near| RequestError::unknown_model(id, &near))?;
@@ -121,14 +119,14 @@ impl JobRequest {
         }
     }
 
-    /// What the model is run with.
-    pub(super) fn setup(&self) -> Setup {
+    /// What the model is run with; `backend` knows what suits where nothing was asked for.
+    pub(super) fn setup(&self, backend: &dyn Backend) -> Setup {
         let Workload { executor, threads, isa, .. } = &self.submit.workload;
         let asked = threads.and_then(|threads| NonZeroUsize::new(threads as usize));
         Setup {
             executor: *executor,
-            threads: asked.unwrap_or_else(|| threads::default_count(*executor)),
-            isa: isa.unwrap_or_else(kernels::detect),
+            threads: asked.unwrap_or_else(|| backend.default_threads(*executor)),
+            isa: isa.unwrap_or_else(|| backend.best_isa()),
         }
     }
 
@@ -141,17 +139,17 @@ impl JobRequest {
     }
 }
 
-fn check_workload(workload: &Workload) -> Result<(), RequestError> {
+fn check_workload(workload: &Workload, backend: &dyn Backend) -> Result<(), RequestError> {
     workload.validate()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
     if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
         return Err(RequestError::Threads { threads, cores });
     }
-    if let Some(isa) = workload.isa.filter(|&isa| !kernels::is_available(isa)) {
-        return Err(RequestError::Isa { isa, best: kernels::detect() });
+    if let Some(isa) = workload.isa.filter(|&isa| !backend.has_isa(isa)) {
+        return Err(RequestError::Isa { isa, best: backend.best_isa() });
     }
-    if !executor_is_available(workload.executor) {
-        return Err(RequestError::Executor(LoadError::Executor(workload.executor)));
+    if !backend.has_executor(workload.executor) {
+        return Err(RequestError::Executor(workload.executor));
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Why a job is refused before it is queued.
 
-use slmscope_engine::error::LoadError;
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::wire::{ErrorCode, WireError};
-use slmscope_profiles::workload::WorkloadError;
+use slmscope_profiles::workload::{ExecutorKind, WorkloadError};
 
 use crate::model_files::Refused;
 
@@ -31,8 +30,10 @@ pub enum RequestError {
         best: Isa,
     },
     /// An executor that does not run on the machine.
-    #[error("executor: {0}")]
-    Executor(#[source] LoadError),
+    #[error(
+        "executor: the {} executor needs instructions that this processor has not; run with the cpu executor", .0.name()
+    )]
+    Executor(ExecutorKind),
     /// A name that is not in the catalogue.
     #[error("there is no model `{id}`: {hint}")]
     UnknownModel {

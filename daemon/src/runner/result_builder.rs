@@ -1,6 +1,5 @@
 //! Collects what a job has measured, and builds its result from that at any time.
 
-use slmscope_engine::setup::Setup;
 use slmscope_probes::process::ProcessMemory;
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
@@ -13,6 +12,7 @@ use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
     EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus,
 };
+use slmscope_profiles::setup::Setup;
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode};
 use slmscope_profiles::{bandwidth, energy};
 
@@ -46,10 +46,9 @@ pub(super) struct ResultBuilder {
 }
 
 impl ResultBuilder {
-    /// Nothing is measured yet for `request` on `host`.
-    pub(super) fn new(request: &JobRequest, host: Host) -> Self {
+    /// Nothing is measured yet for `request`, which runs with `setup` on `host`.
+    pub(super) fn new(request: &JobRequest, setup: Setup, host: Host) -> Self {
         let mut workload = request.submit.workload.clone();
-        let setup = request.setup();
         workload.threads = Some(setup.threads.get() as u32);
         workload.kv = Some(request.kv());
         match request.submit.model.source() {
@@ -121,7 +120,7 @@ impl ResultBuilder {
         }
         model.hash.clone_from(&self.hash);
         let ended_ns = self.after.as_ref().map_or(now_ns, |after| after.at_ns);
-        let roofs = self.roofs.roofs(self.setup, ended_ns);
+        let roofs = self.roofs.roofs(ended_ns);
         let (phases, ops) = (self.profile.phases(), self.profile.ops(&roofs));
         let spans = self.profile.spans();
         let measured = bandwidth::Measured { spans, books: &phases, ops: &ops };

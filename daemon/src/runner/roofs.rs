@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use slmscope_engine::kernels;
-use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_profiles::roofline::{RoofSample, Roofs};
+use slmscope_profiles::setup::Setup;
+use slmscope_profiles::workload::ExecutorKind;
 
 use crate::backend::protocol::MeasureRoofs;
 use crate::backend::{Backend, Command, Engine, Event, StartError};
@@ -46,6 +46,8 @@ enum RoofsError {
 #[derive(Default)]
 pub(super) struct RoofSamples {
     samples: Vec<RoofSample>,
+    /// What they were taken with; `None` before the first attempt.
+    setup: Option<Setup>,
     /// Why some are missing.
     problem: Option<String>,
 }
@@ -60,28 +62,29 @@ impl RoofSamples {
         setup: Setup,
         should_stop: impl FnMut() -> bool,
     ) {
-        match measure(backend, clock, machine_setup(setup), should_stop) {
+        let setup = machine_setup(backend, setup);
+        self.setup = Some(setup);
+        match measure(backend, clock, setup, should_stop) {
             Ok(samples) => self.samples.extend(samples),
             Err(error) => self.problem = Some(with_sources(&error)),
         }
     }
 
     /// The roofs for repetitions that ended at `now_ns`. There are none if some samples are missing.
-    pub(super) fn roofs(&self, setup: Setup, now_ns: u64) -> Roofs {
-        match &self.problem {
-            Some(problem) => Roofs::absent(problem),
-            None if self.samples.is_empty() => Roofs::absent(&RoofsError::Stopped.to_string()),
-            None => {
-                let setup = machine_setup(setup);
+    pub(super) fn roofs(&self, now_ns: u64) -> Roofs {
+        match (&self.problem, self.setup) {
+            (Some(problem), _) => Roofs::absent(problem),
+            (None, Some(setup)) if !self.samples.is_empty() => {
                 Roofs::of(&self.samples, setup.threads.get() as u32, setup.isa.name(), now_ns)
             }
+            (None, _) => Roofs::absent(&RoofsError::Stopped.to_string()),
         }
     }
 }
 
 /// The setup that uses all that the machine can do: candle's instruction set is fixed when it is compiled.
-fn machine_setup(setup: Setup) -> Setup {
-    let isa = if setup.executor == ExecutorKind::Cpu { setup.isa } else { kernels::detect() };
+fn machine_setup(backend: &dyn Backend, setup: Setup) -> Setup {
+    let isa = if setup.executor == ExecutorKind::Cpu { setup.isa } else { backend.best_isa() };
     Setup { executor: ExecutorKind::Cpu, isa, ..setup }
 }
 
@@ -129,16 +132,17 @@ fn await_samples(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::scripted;
 
     #[test]
     fn a_machine_that_was_not_measured_completely_has_no_roofs() {
         let sample = RoofSample { at_ns: 1, read_bytes: 1.0, f32_flops: 1.0, int8_ops: 1.0 };
-        let mut samples = RoofSamples { samples: vec![sample], problem: None };
-        let setup = Setup::default();
-        let roofs = samples.roofs(setup, 3);
+        let setup = scripted::token().load.setup;
+        let mut samples = RoofSamples { samples: vec![sample], setup: Some(setup), problem: None };
+        let roofs = samples.roofs(3);
         assert_eq!((roofs.samples, roofs.threads, roofs.age_ns, roofs.reason), (1, 1, Some(2), None));
         samples.problem = Some("gone".to_owned());
-        assert_eq!(samples.roofs(setup, 3), Roofs::absent("gone"));
-        assert!(RoofSamples::default().roofs(setup, 3).reason.is_some());
+        assert_eq!(samples.roofs(3), Roofs::absent("gone"));
+        assert!(RoofSamples::default().roofs(3).reason.is_some());
     }
 }

@@ -84,7 +84,7 @@ impl ClientSession {
         let submitter = Submitter { client: self.client, uid: self.rights.uid, files };
         let request = JobRequest { submit, submitter };
         let daemon = self.daemon.clone();
-        let check = tokio::task::spawn_blocking(move || request.check(&daemon.config)).await;
+        let check = tokio::task::spawn_blocking(move || daemon.runner.check(request, &daemon.config)).await;
         let request = check.map_err(|error| internal(&error))??;
         Ok(json!({ "job": self.daemon.runner.submit(request)? }))
     }

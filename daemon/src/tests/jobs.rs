@@ -334,6 +334,26 @@ fn the_queue_has_a_limit_and_the_list_of_ended_jobs_too() {
 }
 
 #[test]
+fn what_the_backend_cannot_run_is_refused_whatever_the_machine_has() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.connect();
+    for (field, value) in [("isa", "avx2"), ("isa", "neon"), ("executor", "candle")] {
+        let refused = client.ask(&submission(&json!({field: value})));
+        assert_eq!(
+            (refused["error"]["code"].as_str(), refused["error"]["field"].as_str()),
+            (Some("bad_workload"), Some(field)),
+            "{refused}"
+        );
+    }
+    client.submit(&json!({"isa": "scalar"}));
+    let result = client.result();
+    assert_eq!(
+        (result["status"].as_str(), result["roofs"]["isa"].as_str()),
+        (Some("complete"), Some("scalar"))
+    );
+}
+
+#[test]
 fn only_the_owner_may_cancel_and_unknown_jobs_are_named() {
     let daemon = holding(is_load);
     let mut client = daemon.watch();

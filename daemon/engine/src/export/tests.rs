@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::Monotonic;
 use crate::model::Model;
 use crate::recorder::Recorder;
-use crate::setup::Setup;
+use crate::setup;
 use crate::testing::tiny_spec;
 use crate::tokenizer::Tokenizer;
 
@@ -30,7 +30,7 @@ fn written(options: &ExportOptions<'_>) -> Result<Exported, ExportError> {
 
 fn logits(model: &Model) -> Vec<f32> {
     let never = AtomicBool::new(false);
-    let mut session = model.load(8, &Setup::default(), &mut Loading::new(&never, &mut |_, _| ())).unwrap();
+    let mut session = model.load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ())).unwrap();
     let mut recorder = Recorder::new(session.plan().steps.len());
     session.forward(&[1, 7, 39, 0, 5], &mut recorder, &Monotonic, &never).unwrap();
     session.logits().to_vec()

@@ -11,7 +11,7 @@ use slmscope_engine::error::LoadError;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::safetensors::SafeTensors;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
@@ -84,7 +84,7 @@ fn numbers_that_are_none_are_found_in_every_tensor() {
         std::fs::write(damaged.path().join("model.safetensors"), bytes).unwrap();
         let model = open(damaged.path(), "config.json", None);
         let (never, mut report) = (AtomicBool::new(false), |_, _| ());
-        let loaded = model.load(4, &Setup::default(), &mut Loading::new(&never, &mut report));
+        let loaded = model.load(4, &setup::native(), &mut Loading::new(&never, &mut report));
         let error = loaded.err().unwrap_or_else(|| panic!("{} was loaded", tensor.name()));
         assert!(matches!(error, LoadError::NotFinite { .. }), "{}: {error}", tensor.name());
     }

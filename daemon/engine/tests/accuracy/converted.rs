@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_profiles::spec::{Activation, DecoderSpec, Mixer, Positions, RopeScaling};
 
 use crate::converter::{self as to, Conversion};
@@ -145,7 +145,7 @@ fn every_architecture_is_read_at_any_size() {
             let ids = prompt(TOKENS, spec.vocab);
             let expected = Reference::with(&spec, widened(&tensors), TOKENS).feed(&ids);
             let model = conversion.model(&family.config, &family.names.checkpoint(&family.spec, &tensors));
-            let mut session = load(&model, TOKENS, &Setup::default());
+            let mut session = load(&model, TOKENS, &setup::native());
             let distance = rms_over_std(&feed(&mut session, &ids, 1), &expected);
             let (config, read) = (&family.config, model.spec());
             assert!(distance < LIMIT, "{distance}: seed {seed}, {config}\nread as {read:#?}\nis {spec:#?}");

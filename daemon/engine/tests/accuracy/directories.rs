@@ -2,7 +2,7 @@
 //! weights, written by the test, read as any other, and compared with the slow decoder, which knows what the
 //! configuration means from the test alone.
 
-use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
+use slmscope_engine::setup::{self, ExecutorKind, Setup, executor_is_available};
 
 use crate::families::{FAMILIES, draw};
 use crate::passes::{feed, load, prompt, rms_over_std};
@@ -18,7 +18,7 @@ const LIMIT: f64 = 5e-6;
 fn every_family_is_read_at_any_size() {
     let executors =
         [ExecutorKind::Cpu, ExecutorKind::Candle].into_iter().filter(|e| executor_is_available(*e));
-    let setups: Vec<_> = executors.map(|executor| Setup { executor, ..Setup::default() }).collect();
+    let setups: Vec<_> = executors.map(|executor| Setup { executor, ..setup::native() }).collect();
     for (name, _) in FAMILIES {
         let mut worst: f64 = 0.0;
         for seed in 0..SEEDS {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use slmscope_engine::model::Model;
 use slmscope_engine::sampler::greedy;
-use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
+use slmscope_engine::setup::{self, ExecutorKind, Setup, executor_is_available};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{Lengths, Positions, Rope, RopePairing, RopeScaling};
 
@@ -23,7 +23,7 @@ fn model(scaling: RopeScaling) -> Model {
 /// What a reference computes: the prompt by its own length, each id that follows from all before it, computed
 /// anew by the length that there is then.
 fn golden(model: &Model) -> serde_json::Value {
-    let setup = Setup::default();
+    let setup = setup::native();
     let prompt = PROMPT.len() as u32;
     let logits = feed(&mut load(model, prompt, &setup), &PROMPT, 1);
     let mut ids = PROMPT.to_vec();
@@ -44,7 +44,7 @@ fn check(scaling: RopeScaling) {
     for executor in
         [ExecutorKind::Cpu, ExecutorKind::Candle].into_iter().filter(|&it| executor_is_available(it))
     {
-        let report = verified(&model, &path, &Setup { executor, ..Setup::default() });
+        let report = verified(&model, &path, &Setup { executor, ..setup::native() });
         assert!(report.pass, "{report:#?}");
         assert_eq!(report.cases[0].greedy_compared, u64::from(GENERATED), "{report:#?}");
     }
@@ -53,7 +53,7 @@ fn check(scaling: RopeScaling) {
 /// How far the prompt's logits are from what they are in a longer sequence.
 fn moved(scaling: RopeScaling, lengths: Lengths) -> f64 {
     let model = model(scaling);
-    let of = |lengths| feed(&mut load(&model, lengths, &Setup::default()), &PROMPT, PROMPT.len());
+    let of = |lengths| feed(&mut load(&model, lengths, &setup::native()), &PROMPT, PROMPT.len());
     rms_over_std(&of(lengths), &of((PROMPT.len() as u32).into()))
 }
 

@@ -9,7 +9,7 @@ use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
 use slmscope_engine::session::Session;
-use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
+use slmscope_engine::setup::{self, ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::verify::{Golden, verify};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::spec::Lengths;
@@ -20,8 +20,8 @@ pub(crate) use slmscope_engine::verify::metrics::rms_over_std;
 /// Every way to run a model on this machine: candle, and our kernels in each instruction set.
 pub(crate) fn setups() -> Vec<Setup> {
     let isas = Isa::ALL.into_iter().filter(|&isa| is_available(isa));
-    let ours = isas.map(|isa| Setup { isa, ..Setup::default() });
-    let candle = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
+    let ours = isas.map(|isa| Setup { isa, ..setup::native() });
+    let candle = Setup { executor: ExecutorKind::Candle, ..setup::native() };
     std::iter::once(candle).chain(ours).filter(|setup| executor_is_available(setup.executor)).collect()
 }
 

@@ -6,7 +6,7 @@ use slmscope_engine::clock::Monotonic;
 use slmscope_engine::error::{EngineError, LoadError};
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
-use slmscope_engine::setup::{ExecutorKind, Setup, executor_is_available};
+use slmscope_engine::setup::{self, ExecutorKind, Setup, executor_is_available};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::spec::{
@@ -177,7 +177,7 @@ fn a_narrow_cache_moves_logits_little() {
 
 #[test]
 fn candle_refuses_a_cache_in_bytes() {
-    let setup = Setup { executor: ExecutorKind::Candle, ..Setup::default() };
+    let setup = Setup { executor: ExecutorKind::Candle, ..setup::native() };
     let model = model(&llama(), WeightFormat::F32, KvFormat::Q8_0);
     let cancel = AtomicBool::new(false);
     let refused = model.load(8, &setup, &mut Loading::new(&cancel, &mut |_, _| ()));
@@ -277,10 +277,10 @@ fn loading_reports_its_way_and_can_be_cancelled() {
     let model = model(&wide(), WeightFormat::Q8_0, KvFormat::F32);
     let (cancel, mut seen) = (AtomicBool::new(false), Vec::new());
     let mut report = |done, total| seen.push((done, total));
-    model.load(4, &Setup::default(), &mut Loading::new(&cancel, &mut report)).unwrap();
+    model.load(4, &setup::native(), &mut Loading::new(&cancel, &mut report)).unwrap();
     assert!(seen.is_sorted() && seen.iter().all(|(_, total)| *total == model.plan().weight_bytes()));
 
     let mut report = |_, _| cancel.store(true, Ordering::Relaxed);
-    let cancelled = model.load(4, &Setup::default(), &mut Loading::new(&cancel, &mut report));
+    let cancelled = model.load(4, &setup::native(), &mut Loading::new(&cancel, &mut report));
     assert!(matches!(cancelled, Err(LoadError::Cancelled)));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_engine::verify::{Golden, metrics};
 use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::verify::VerifyReport;
@@ -15,7 +15,7 @@ use slmscope_profiles::verify::VerifyReport;
 use crate::passes;
 
 fn verified(model: &Model, path: &Path) -> VerifyReport {
-    passes::verified(model, path, &Setup::default())
+    passes::verified(model, path, &setup::native())
 }
 
 fn goldens() -> PathBuf {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 use slmscope_engine::error::LoadError;
 use slmscope_engine::model::Model;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
@@ -113,7 +113,7 @@ fn a_missing_shard_or_tensor_is_the_indexs_affair() {
 /// The error that loading gives, as people read it.
 fn load_error(model: &Model) -> String {
     let never = AtomicBool::new(false);
-    let loaded = model.load(8, &Setup::default(), &mut Loading::new(&never, &mut |_, _| ()));
+    let loaded = model.load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ()));
     loaded.err().expect("it is refused").to_string()
 }
 

@@ -17,7 +17,7 @@ use slmscope_engine::gguf::GgufFile;
 use slmscope_engine::map::MappedFile;
 use slmscope_engine::model::Model;
 use slmscope_engine::recorder::Recorder;
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_engine::synthetic::generate;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
@@ -162,7 +162,7 @@ fn qwen(bias: bool) -> DecoderSpec {
 
 fn logits(model: &Model) -> Vec<f32> {
     let never = AtomicBool::new(false);
-    let mut session = model.load(8, &Setup::default(), &mut Loading::new(&never, &mut |_, _| ())).unwrap();
+    let mut session = model.load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ())).unwrap();
     let mut recorder = Recorder::new(session.plan().steps.len());
     session.forward(&[1, 7, 39, 0, 5], &mut recorder, &Monotonic, &never).unwrap();
     session.logits().to_vec()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use slmscope_engine::setup::Setup;
+use slmscope_engine::setup;
 use slmscope_engine::weights::Loading;
 
 use crate::gguf_builder::Field;
@@ -11,7 +11,7 @@ use crate::{Draft, llama, logits};
 /// The error that loading gives, as people read it.
 fn load_error(draft: &Draft) -> String {
     let never = AtomicBool::new(false);
-    match draft.open().unwrap().load(8, &Setup::default(), &mut Loading::new(&never, &mut |_, _| ())) {
+    match draft.open().unwrap().load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ())) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),
     }
