@@ -10,6 +10,7 @@
 //! between. Types of this project's engine do not cross this border, so another engine fits behind it: the plan is
 //! optional, and an engine that reports tokens alone says so.
 
+pub(crate) mod channel;
 pub mod protocol;
 pub mod worker;
 

@@ -4,7 +4,6 @@
 //! and ends the process at once when the daemon is gone, whatever the engine is doing.
 
 mod budget;
-pub mod channel;
 mod confine;
 mod measure;
 mod model;
@@ -28,7 +27,7 @@ use budget::RecordingBudget;
 use channel::Receiver;
 use protocol::{Command, Event};
 
-use crate::backend::protocol;
+use crate::backend::{channel, protocol};
 use crate::ring::Producer;
 use crate::server::endpoint::EndpointError;
 use crate::watch::Stopped;

@@ -1,5 +1,5 @@
 //! What the runner asks of an engine, and what the engine reports. A worker process gets and sends these as messages
-//! over its socket pair (see `worker::channel`); op batches take another way (see `ring`).
+//! over its socket pair (see `channel`); op batches take another way (see `ring`).
 
 use serde::{Deserialize, Serialize};
 use slmscope_profiles::engine_memory::EngineMemory;

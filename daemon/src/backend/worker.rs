@@ -16,9 +16,9 @@ use slmscope_profiles::op::OpBatch;
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::workload::ExecutorKind;
 
+use super::channel::{self, Receiver};
 use super::{Backend, Command, Engine, Event, StartError};
 use crate::ring::Consumer;
-use crate::worker::channel::{self, Receiver};
 
 /// Starts worker processes.
 #[derive(Debug, Clone, Copy, Default)]
