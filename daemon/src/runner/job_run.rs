@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slmscope_probes::process;
+use slmscope_probes::{available_memory, process};
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::job::{JobId, JobState, Span};
 use slmscope_profiles::op::Phase;
@@ -37,7 +37,6 @@ use super::{JobRequest, Shared};
 use crate::backend::protocol::{Load, Loaded};
 use crate::backend::{Command, Engine, Event, StartError};
 use crate::error::with_sources;
-use crate::memory;
 
 /// Power is measured for this long before anything runs, on machines that measure it at all.
 const IDLE_BASELINE: Duration = Duration::from_secs(2);
@@ -215,7 +214,7 @@ impl<'a> JobRun<'a> {
             depth: workload.depth,
             seed: workload.seed,
             stops_at_end: workload.stops_at_end(),
-            memory_limit: memory::available(),
+            memory_limit: available_memory(&self.shared.root),
         };
         let files: Vec<_> = self.request.submitter.files.iter().map(AsFd::as_fd).collect();
         let engine = self.engine.as_mut().ok_or(Stop::EngineGone)?;
@@ -256,7 +255,7 @@ impl<'a> JobRun<'a> {
         let setup = self.setup;
         let mut roofs = std::mem::take(&mut self.builder.roofs);
         let (backend, clock) = (self.shared.backend.as_ref(), self.shared.clock.as_ref());
-        roofs.measure(backend, clock, setup, || self.stop_reason().is_some());
+        roofs.measure(backend, clock, setup, free, || self.stop_reason().is_some());
         self.builder.roofs = roofs;
         self.stop_reason().map_or(Ok(()), Err)
     }
@@ -276,6 +275,7 @@ impl<'a> JobRun<'a> {
         }));
     }
 
+        let free = available_memory(&self.shared.root);
     /// The measured repetitions: as many as were asked for, or until the rates are known well enough.
     fn measure(&mut self) -> Result<(), Stop> {
         let end_ns = self.shared.clock.now_ns() + MAX_MEASURING.as_nanos() as u64;

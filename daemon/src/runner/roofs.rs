@@ -11,7 +11,6 @@ use crate::backend::protocol::MeasureRoofs;
 use crate::backend::{Backend, Command, Engine, Event, StartError};
 use crate::clock::Clock;
 use crate::error::with_sources;
-use crate::memory;
 
 /// Samples before the repetitions, and as many after them.
 const SAMPLES: u32 = 5;
@@ -53,18 +52,19 @@ pub(super) struct RoofSamples {
 }
 
 impl RoofSamples {
-    /// Takes samples with the threads and instruction set of `setup`, until `should_stop`. Where that fails, there are no
-    /// roofs, with the reason.
+    /// Takes samples with the threads and instruction set of `setup`, until `should_stop`, on a machine with `free` bytes of
+    /// memory, `None` if unknown. Where that fails, there are no roofs, with the reason.
     pub(super) fn measure(
         &mut self,
         backend: &dyn Backend,
         clock: &dyn Clock,
         setup: Setup,
+        free: Option<u64>,
         should_stop: impl FnMut() -> bool,
     ) {
         let setup = machine_setup(backend, setup);
         self.setup = Some(setup);
-        match measure(backend, clock, setup, should_stop) {
+        match measure(backend, clock, setup, free, should_stop) {
             Ok(samples) => self.samples.extend(samples),
             Err(error) => self.problem = Some(with_sources(&error)),
         }
@@ -92,9 +92,10 @@ fn measure(
     backend: &dyn Backend,
     clock: &dyn Clock,
     setup: Setup,
+    free: Option<u64>,
     should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
-    let buffer_bytes = memory::available().map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
+    let buffer_bytes = free.map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
     if buffer_bytes < MIN_BUFFER_BYTES {
         return Err(RoofsError::Memory);
     }
