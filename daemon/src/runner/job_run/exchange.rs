@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use slmscope_profiles::job::Progress;
+use slmscope_profiles::job::{Progress, Span};
 use slmscope_profiles::record::Record;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::Talk;
@@ -43,8 +43,7 @@ impl JobRun<'_> {
                     self.shared.hub.broadcast(&Talk::Progress(progress));
                 }
                 Some(Event::Span(span)) => {
-                    self.shared.hub.record(Record::Span(span.clone()));
-                    self.builder.profile.add_span(span);
+                    self.add_span(span);
                 }
                 Some(Event::Text { repetition, text }) => {
                     let talk = Talk::Text { job: self.job, repetition, text: text.clone() };
@@ -55,6 +54,20 @@ impl JobRun<'_> {
                 Some(Event::Cancelled) => return Err(Stop::Cancelled("cancelled".to_owned())),
                 Some(answer) => return Ok(answer),
             }
+        }
+    }
+
+    fn add_span(&mut self, span: Span) {
+        self.shared.hub.record(Record::Span(span.clone()));
+        self.builder.profile.add_span(span);
+    }
+
+    /// Makes and records spans for phases that broke off.
+    pub(super) fn close_broken(&mut self) {
+        let reported = self.builder.profile.spans().len();
+        self.builder.profile.close_broken(self.job);
+        for span in &self.builder.profile.spans()[reported..] {
+            self.shared.hub.record(Record::Span(span.clone()));
         }
     }
 
@@ -101,7 +114,7 @@ impl JobRun<'_> {
         }
         while clock.now_ns() < until_ns {
             match self.next_event() {
-                Ok(Some(Event::Span(span))) => self.builder.profile.add_span(span),
+                Ok(Some(Event::Span(span))) => self.add_span(span),
                 Ok(Some(Event::Progress { .. } | Event::Text { .. }) | None) => {}
                 Ok(Some(_)) | Err(_) => break,
             }
