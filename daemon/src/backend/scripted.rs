@@ -34,6 +34,8 @@ pub(crate) enum Step {
     Report(Event),
     /// Makes a batch.
     Batch(OpBatch),
+    /// Leaves something that is no batch.
+    DamagedBatch,
     /// Loses batches.
     Lose(u64),
     /// Lets time pass.
@@ -70,6 +72,12 @@ struct State {
     /// Entries that the test has waited for.
     seen: usize,
     releases: u32,
+    /// Engines that were started, or should have been.
+    starts: u32,
+    /// The start that fails.
+    refused_start: Option<u32>,
+    /// Engines up to this number were ended from outside.
+    ended: u32,
 }
 
 impl Shared {
@@ -106,11 +114,25 @@ impl ScriptedBackend {
         self.clock.wake();
     }
 
+    /// Makes a start fail, counted from 1.
+    pub(crate) fn refuse_start(&self, number: u32) {
+        self.shared.state().refused_start = Some(number);
+    }
+
+    /// Ends all engines that were started so far, whatever they do.
+    pub(crate) fn end_all(&self) {
+        let mut state = self.shared.state();
+        state.ended = state.starts;
+    }
+
     /// What happened so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.shared.state().log.clone()
     }
 }
+
+/// How an engine ended that did not end by itself.
+pub(crate) const ENDED: &str = "it was ended";
 
 /// The one instruction set that scripted engines have.
 const ISA: Isa = Isa::Scalar;
@@ -134,8 +156,17 @@ impl Backend for ScriptedBackend {
 
     fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
         self.clock.register();
+        let number = {
+            let mut state = self.shared.state();
+            state.starts += 1;
+            if state.refused_start == Some(state.starts) {
+                return Err(StartError::Process(io::Error::other("too many processes")));
+            }
+            state.starts
+        };
         self.shared.note("start");
         Ok(Box::new(ScriptedEngine {
+            number,
             setup,
             clock: self.clock.clone(),
             script: self.script.clone(),
@@ -152,12 +183,15 @@ impl Backend for ScriptedBackend {
 }
 
 struct ScriptedEngine {
+    /// Of the start.
+    number: u32,
     setup: Setup,
     clock: Arc<ManualClock>,
     script: Arc<Script>,
     shared: Arc<Shared>,
     steps: VecDeque<Step>,
-    batches: VecDeque<OpBatch>,
+    /// Those that can be fetched; `None` for a damaged one.
+    batches: VecDeque<Option<OpBatch>>,
     lost: u64,
     seq: u64,
     is_held: bool,
@@ -179,10 +213,13 @@ impl Engine for ScriptedEngine {
     }
 
     fn is_alive(&mut self) -> bool {
-        self.died.is_none()
+        self.died.is_none() && !self.is_ended()
     }
 
     fn send(&mut self, command: &Command, _files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if self.is_ended() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         self.shared.note(name(command));
         if let Command::Load(load) = command {
             self.load = Some((**load).clone());
@@ -203,7 +240,8 @@ impl Engine for ScriptedEngine {
         loop {
             match self.steps.pop_front() {
                 Some(Step::Report(event)) => return Ok(Some(event)),
-                Some(Step::Batch(batch)) => self.batches.push_back(batch),
+                Some(Step::Batch(batch)) => self.batches.push_back(Some(batch)),
+                Some(Step::DamagedBatch) => self.batches.push_back(None),
                 Some(Step::Lose(batches)) => self.lost += batches,
                 Some(Step::Pass(ns)) => self.clock.advance(ns),
                 Some(Step::Die(reason)) => {
@@ -231,7 +269,11 @@ impl Engine for ScriptedEngine {
     }
 
     fn next_batch(&mut self) -> io::Result<Option<OpBatch>> {
-        Ok(self.batches.pop_front())
+        match self.batches.pop_front() {
+            Some(None) => Err(io::Error::other("a damaged batch")),
+            Some(batch) => Ok(batch),
+            None => Ok(None),
+        }
     }
 
     fn lost_batches(&self) -> u64 {
@@ -240,7 +282,7 @@ impl Engine for ScriptedEngine {
 
     fn end(self: Box<Self>) -> String {
         self.shared.note("end");
-        self.died.unwrap_or("it was ended").to_owned()
+        self.died.unwrap_or(ENDED).to_owned()
     }
 
     fn kill(self: Box<Self>) {
@@ -249,6 +291,10 @@ impl Engine for ScriptedEngine {
 }
 
 impl ScriptedEngine {
+    fn is_ended(&self) -> bool {
+        self.number <= self.shared.state().ended
+    }
+
     fn take_release(&mut self) -> bool {
         let mut state = self.shared.state();
         if state.releases > 0 {

@@ -14,6 +14,7 @@
 
 mod exchange;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,8 @@ enum Stop {
     Failed(String),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the engine's op events cannot be read")]
+    Events(#[source] io::Error),
     #[error("the worker answered out of turn")]
     UnexpectedAnswer,
     /// How it ended is known when it is reaped.
@@ -110,7 +113,8 @@ impl<'a> JobRun<'a> {
             Ok(()) => (JobState::Done, RunStatus::Complete, None),
             Err(Stop::Cancelled(reason)) => (JobState::Cancelled, RunStatus::Cancelled, Some(reason)),
             Err(Stop::EngineGone) => {
-                self.drain_batches();
+                // Why it is gone says more than what it left half written.
+                let _ = self.drain_batches();
                 let reason = self.engine.take().map(Engine::end);
                 let reason = reason.unwrap_or_else(|| Stop::EngineGone.to_string());
                 (JobState::Failed, RunStatus::Failed, Some(reason))
@@ -327,7 +331,7 @@ impl<'a> JobRun<'a> {
         if measured && repetition == 0 {
             self.builder.generated_ids = ids;
         }
-        self.drain_batches();
+        self.drain_batches()?;
         self.shared.hub.flush();
         Ok(())
     }
@@ -346,7 +350,7 @@ impl<'a> JobRun<'a> {
         if let Event::Overhead { on_ns, off_ns } = self.await_answer()? {
             self.builder.recording = Some((on_ns, off_ns));
         }
-        self.drain_batches();
+        self.drain_batches()?;
         self.shared.hub.flush();
         Ok(())
     }

@@ -35,7 +35,7 @@ impl JobRun<'_> {
                 return Err(stop);
             }
             let event = self.next_event()?;
-            self.drain_batches();
+            self.drain_batches()?;
             match event {
                 None => {}
                 Some(Event::Progress { phase, done, total }) => {
@@ -72,21 +72,18 @@ impl JobRun<'_> {
     }
 
     /// Takes all batches that are ready, and counts those that were lost.
-    pub(super) fn drain_batches(&mut self) {
-        let Some(engine) = self.engine.as_mut() else { return };
-        loop {
+    pub(super) fn drain_batches(&mut self) -> Result<(), Stop> {
+        let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        let drained = loop {
             match engine.next_batch() {
                 Ok(Some(batch)) => {
                     self.builder.profile.add_batch(&batch);
                     self.shared.hub.batch(&batch);
                 }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "The op events of the engine cannot be read.");
-                    break;
-                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(Stop::Events(error)),
             }
-        }
+        };
         let lost = engine.lost_batches();
         if lost > self.lost_before {
             let batches = lost - self.lost_before;
@@ -94,6 +91,7 @@ impl JobRun<'_> {
             self.shared.lost.fetch_add(batches, Ordering::Relaxed);
             self.shared.hub.record(Record::Loss { batches });
         }
+        drained
     }
 
     /// Why the job is to end now; `None` if it is not.
@@ -118,9 +116,12 @@ impl JobRun<'_> {
                 Ok(Some(Event::Progress { .. } | Event::Text { .. }) | None) => {}
                 Ok(Some(_)) | Err(_) => break,
             }
-            self.drain_batches();
+            if self.drain_batches().is_err() {
+                return;
+            }
         }
-        self.drain_batches();
+        // The job ends anyway, and its engine with it.
+        let _ = self.drain_batches();
     }
 
     /// Waits while no command runs, unless the job is to end.
