@@ -337,7 +337,8 @@ impl<'a> JobRun<'a> {
     }
 
     fn measure_overhead(&mut self) -> Result<(), Stop> {
-        let measured_ns: u64 = self.builder.profile.spans().iter().map(Span::wall_ns).sum();
+        let walls = self.builder.profile.spans().iter().map(Span::wall_ns);
+        let measured_ns = walls.fold(0, u64::saturating_add);
         let limit_ns = measured_ns.min(MAX_OVERHEAD_NS);
         let (limit_ns, min_tokens) = match self.workload().overhead {
             OverheadMode::Off => return Ok(()),
