@@ -137,7 +137,7 @@ pub enum Event {
     Text {
         /// The repetition.
         repetition: u32,
-        /// The text since the last such event.
+        /// All text of the repetition so far; it replaces what an earlier event of the repetition held.
         text: String,
     },
     /// A repetition ended.
