@@ -89,6 +89,8 @@ pub(super) struct JobRun<'a> {
     deadline_ns: Option<u64>,
     /// Batches that the engine had lost when they were last counted.
     lost_before: u64,
+    /// All that was measured is in a result that was sent.
+    is_delivered: bool,
 }
 
 impl<'a> JobRun<'a> {
@@ -103,7 +105,18 @@ impl<'a> JobRun<'a> {
         let timeout = request.submit.workload.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let deadline_ns = timeout.map(|timeout| shared.clock.now_ns() + timeout.as_nanos() as u64);
         let samples = SampleLog::new();
-        Self { shared, job, request, setup, engine, builder, samples, deadline_ns, lost_before: 0 }
+        Self {
+            shared,
+            job,
+            request,
+            setup,
+            engine,
+            builder,
+            samples,
+            deadline_ns,
+            lost_before: 0,
+            is_delivered: false,
+        }
     }
 
     /// Runs the job to its end and sends the result to its submitter.
@@ -128,8 +141,11 @@ impl<'a> JobRun<'a> {
             }
             self.shared.sampler.set_worker(None);
         }
-        self.builder.profile.close_broken(self.job);
-        self.deliver(status, error.clone());
+        self.close_broken();
+        // In the pause of a loop its last result has been sent.
+        if !self.is_delivered {
+            self.deliver(status, error.clone());
+        }
         self.shared.update(self.job, |job| {
             job.state = state;
             job.repetition = None;
@@ -149,6 +165,7 @@ impl<'a> JobRun<'a> {
             self.deliver(RunStatus::Complete, None);
             self.shared.update(self.job, |job| job.turns += 1);
             self.wait(Duration::from_secs(u64::from(self.workload().pause)))?;
+            self.is_delivered = false;
             self.builder.start_turn();
             self.run_turn(false)?;
         }

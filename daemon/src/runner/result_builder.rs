@@ -3,9 +3,10 @@
 use slmscope_probes::process::ProcessMemory;
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
+use slmscope_profiles::energy::Energy;
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::host::Host;
-use slmscope_profiles::job::JobId;
+use slmscope_profiles::job::{JobId, Span};
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
@@ -35,6 +36,8 @@ pub(super) struct ResultBuilder {
     pub(super) after: Option<UsageSnapshot>,
     /// Begin and end of the idle baseline, ns.
     pub(super) idle: Option<(u64, u64)>,
+    /// Power of that time by source, W, once a result has been built: readings are kept for one turn alone.
+    baselines: Vec<(String, f64)>,
     pub(super) process: Option<ProcessMemory>,
     pub(super) roofs: RoofSamples,
     /// Wall times of tokens with the recorder on and off, ns.
@@ -81,6 +84,7 @@ impl ResultBuilder {
             before: None,
             after: None,
             idle: None,
+            baselines: Vec::new(),
             process: None,
             roofs: RoofSamples::default(),
             recording: None,
@@ -140,7 +144,7 @@ impl ResultBuilder {
             roofs,
             summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load)),
             memory: self.memory(),
-            energy: energy::of_phases(spans, self.idle, samples, channels),
+            energy: self.with_baselines(energy::of_phases(spans, self.idle, samples, channels)),
             bandwidth: bandwidth::of_phases(measured, samples, channels),
             conditions: Conditions::of(spans, self.setup.threads.get() as u32, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
@@ -154,6 +158,30 @@ impl ResultBuilder {
         };
         result.findings = findings(&result);
         result
+    }
+
+    /// Keeps the power of the idle baseline for the next turns of a loop.
+    pub(super) fn keep_baseline(&mut self, energy: &Energy) {
+        for row in &energy.phases {
+            if let (Some(source), Some(watts)) = (&row.source, row.baseline_watts)
+                && !self.baselines.iter().any(|(known, _)| known == source)
+            {
+                self.baselines.push((source.clone(), watts));
+            }
+        }
+    }
+
+    /// Adds the baseline to the energy of a turn that has no readings of it.
+    fn with_baselines(&self, mut energy: Energy) -> Energy {
+        for row in energy.phases.iter_mut().filter(|row| row.baseline_watts.is_none()) {
+            let known = self.baselines.iter().find(|(source, _)| Some(source) == row.source.as_ref());
+            let Some(&(_, watts)) = known else { continue };
+            let spans = self.profile.spans().iter().filter(|span| span.phase == row.phase);
+            let ns = spans.map(Span::wall_ns).fold(0, u64::saturating_add);
+            row.baseline_watts = Some(watts);
+            row.above_baseline_joules = row.joules.map(|joules| joules - watts * ns as f64 / 1e9);
+        }
+        energy
     }
 
     fn recording(&self) -> Recording<'_> {

@@ -180,26 +180,53 @@ fn batches_that_an_engine_lost_are_counted_and_told() {
     assert_eq!(client.ask(&json!({"status": {}}))["ok"]["lost_batches"], 3);
 }
 
-/// A daemon on a machine with a meter, and the result of two repetitions during which it read 5 W, 2 W before.
-fn metered_run() -> serde_json::Value {
+/// A daemon on a machine with a meter.
+fn metered() -> TestDaemon {
     let mut meter = channel(0, Quantity::Power);
     (meter.unit, meter.scope, meter.update_ns) = (Unit::Watts, Scope::BoardInput, Some(1_000_000));
-    let daemon = TestDaemon::with(vec![meter], Arc::new(|_: &Command, _| None));
+    TestDaemon::with(vec![meter], Arc::new(|_: &Command, _| None))
+}
+
+/// Reads so many watts from `begin_ns` until the wait of the job is over, which then passes; returns its end.
+fn read_until_wait(daemon: &TestDaemon, watts: f64, begin_ns: u64, step_ns: usize) -> u64 {
+    let until_ns = daemon.clock.next_wait();
+    for (index, t_ns) in (begin_ns..=until_ns).step_by(step_ns).enumerate() {
+        // A meter that reports the same again and again is taken for one that reports nothing new.
+        let noise = if index % 2 == 0 { 0.01 } else { -0.01 };
+        let values = vec![(0, Value::Present(watts + noise))];
+        daemon.daemon.hub.sample(&Sample { t_ns, values, ..Sample::default() });
+    }
+    daemon.clock.pass_wait();
+    until_ns
+}
+
+/// The result of two repetitions during which the meter read 5 W, 2 W before.
+fn metered_run() -> serde_json::Value {
+    let daemon = metered();
     let mut client = daemon.watch();
     client.submit(&json!({"repetitions": 2, "generate": 40}));
-    for (watts, step_ns) in [(2.0, 10_000_000), (5.0, 1_000_000)] {
-        // Until the wait before the run is over, and until the one after it is.
-        let until_ns = daemon.clock.next_wait();
-        let begin_ns = if watts < 3.0 { START_NS } else { START_NS + 2_000_000_000 };
-        for (index, t_ns) in (begin_ns..=until_ns).step_by(step_ns).enumerate() {
-            // A meter that reports the same again and again is taken for one that reports nothing new.
-            let noise = if index % 2 == 0 { 0.01 } else { -0.01 };
-            let values = vec![(0, Value::Present(watts + noise))];
-            daemon.daemon.hub.sample(&Sample { t_ns, values, ..Sample::default() });
-        }
+    let begin_ns = read_until_wait(&daemon, 2.0, START_NS, 10_000_000);
+    read_until_wait(&daemon, 5.0, begin_ns, 1_000_000);
+    client.result()
+}
+
+#[test]
+fn every_turn_of_a_loop_has_energy_of_its_own_readings_above_the_one_baseline() {
+    let daemon = metered();
+    let mut client = daemon.watch();
+    client.submit(&json!({"repetitions": 2, "generate": 40, "loop": true, "pause": 60}));
+    let mut begin_ns = read_until_wait(&daemon, 2.0, START_NS, 10_000_000);
+    for watts in [5.0, 8.0, 6.0] {
+        read_until_wait(&daemon, watts, begin_ns, 1_000_000);
+        let result = client.result();
+        let energy = &result["energy"]["phases"][0];
+        let number = |key: &str| energy[key].as_f64().unwrap_or_else(|| panic!("{key} in {energy}"));
+        assert!((number("joules") - watts * 0.08).abs() < 0.004, "{energy}");
+        assert!((number("baseline_watts") - 2.0).abs() < 0.02, "{energy}");
+        assert!((number("above_baseline_joules") - (watts - 2.0) * 0.08).abs() < 0.006, "{energy}");
+        begin_ns = daemon.clock.next_wait();
         daemon.clock.pass_wait();
     }
-    client.result()
 }
 
 #[test]
