@@ -275,6 +275,7 @@ impl<'a> JobRun<'a> {
     fn measure_roofs(&mut self) -> Result<(), Stop> {
         let setup = self.setup;
         let mut roofs = std::mem::take(&mut self.builder.roofs);
+        let free = available_memory(&self.shared.root);
         let (backend, clock) = (self.shared.backend.as_ref(), self.shared.clock.as_ref());
         roofs.measure(backend, clock, setup, free, || self.stop_reason().is_some());
         self.builder.roofs = roofs;
@@ -296,7 +297,6 @@ impl<'a> JobRun<'a> {
         }));
     }
 
-        let free = available_memory(&self.shared.root);
     /// The measured repetitions: as many as were asked for, or until the rates are known well enough.
     fn measure(&mut self) -> Result<(), Stop> {
         let end_ns = self.shared.clock.now_ns() + MAX_MEASURING.as_nanos() as u64;

@@ -1,14 +1,15 @@
 //! Who owns a job, when it ends, and what becomes of its engine.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::op::Phase;
 
 use super::{START_NS, TestDaemon, books_close, channel, submission};
-use crate::backend::Command;
-use crate::backend::scripted::{Step, failed};
+use crate::backend::scripted::{ENDED, Step, TOKEN_NS, failed, span, token};
+use crate::backend::{Command, Event};
 use crate::clock::Clock as _;
 
 /// Holds at commands that `is_there` names.
@@ -233,13 +234,165 @@ fn a_loop_delivers_a_result_a_turn_and_pauses_between() {
     }
     client.result();
     client.ask(&json!({"cancel": {"job": job}}));
-    assert_eq!(client.result()["status"], "cancelled");
-    assert_eq!(client.job(job, "cancelled")["turns"], 4);
+    let ended = loop {
+        let line = client.line().unwrap();
+        assert!(line["result"].is_null(), "nothing was measured in the pause: {line}");
+        if line["job"]["state"] == "cancelled" {
+            break line;
+        }
+    };
+    assert_eq!(ended["job"]["turns"], 4);
     let log = daemon.engines.log();
     for once in ["load", "identify"] {
         assert_eq!(log.iter().filter(|entry| *entry == once).count(), 1, "{once}");
     }
     assert_eq!(log.iter().filter(|entry| *entry == "roofs").count(), 2);
+}
+
+#[test]
+fn an_engine_that_dies_while_it_is_idle_is_replaced() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({}));
+    client.job(job, "done");
+    daemon.engines.end_all();
+    client.submit(&json!({}));
+    assert_eq!(client.result()["status"], "complete");
+    let starts = daemon.engines.log().iter().filter(|entry| *entry == "start").count();
+    assert_eq!(starts, 6, "none was taken over");
+}
+
+#[test]
+fn an_engine_that_dies_in_the_pause_of_a_loop_fails_the_next_turn() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({"loop": true, "pause": 60}));
+    assert_eq!(client.result()["status"], "complete");
+    daemon.clock.next_wait();
+    daemon.engines.end_all();
+    daemon.clock.pass_wait();
+    let result = client.result();
+    assert_eq!((result["status"].as_str(), result["error"].as_str()), (Some("failed"), Some(ENDED)));
+    assert_eq!(result["phases"], json!([]), "nothing of the turn before");
+    assert_eq!(client.job(job, "failed")["turns"], 1);
+}
+
+#[test]
+fn an_engine_that_dies_while_it_measures_the_roofs_costs_the_roofs_alone() {
+    let daemon = TestDaemon::scripted(|command, _| {
+        matches!(command, Command::MeasureRoofs(_))
+            .then(|| vec![Step::Die("the worker was ended by signal 9")])
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    let result = client.result();
+    assert_eq!(result["status"], "complete");
+    let reason = result["roofs"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the engine that measured the roofs is gone"), "{reason}");
+}
+
+#[test]
+fn an_engine_that_does_not_start_fails_its_job_and_no_other() {
+    let daemon = TestDaemon::start();
+    daemon.engines.refuse_start(1);
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    let result = client.result();
+    let reason = "cannot start the worker process: too many processes";
+    assert_eq!((result["status"].as_str(), result["error"].as_str()), (Some("failed"), Some(reason)));
+    // The third start of the second job is of an engine that measures the roofs.
+    daemon.engines.refuse_start(4);
+    client.submit(&json!({}));
+    let result = client.result();
+    assert_eq!(
+        (result["status"].as_str(), result["roofs"]["reason"].as_str()),
+        (Some("complete"), Some(reason))
+    );
+}
+
+#[test]
+fn a_damaged_ring_fails_the_job_instead_of_losing_its_events_silently() {
+    let was_damaged = AtomicBool::new(false);
+    let daemon = TestDaemon::scripted(move |command, _| {
+        let damages = matches!(command, Command::Repeat { .. }) && !was_damaged.swap(true, Ordering::Relaxed);
+        let progress = Event::Progress { phase: Phase::Decode, done: 1, total: None };
+        damages.then(|| {
+            vec![Step::Batch(token().batch(1)), Step::DamagedBatch, Step::Report(progress), Step::Hold]
+        })
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    let result = client.result();
+    assert_eq!(
+        (result["status"].as_str(), result["error"].as_str()),
+        (Some("failed"), Some("the engine's op events cannot be read: a damaged batch"))
+    );
+    books_close(&result["phases"]);
+    client.submit(&json!({}));
+    assert_eq!(client.result()["status"], "complete", "by another engine");
+}
+
+#[test]
+fn spans_that_come_after_a_cancel_are_in_the_stream_as_in_the_result() {
+    let daemon = TestDaemon::scripted(|command, _| match command {
+        Command::Repeat { .. } => Some(vec![Step::Batch(token().batch(1)), Step::Hold]),
+        Command::Cancel => {
+            Some(vec![Step::Report(Event::Span(span(&[token()]))), Step::Report(Event::Cancelled)])
+        }
+        _ => None,
+    });
+    let mut client = daemon.watch();
+    let job = client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    client.ask(&json!({"cancel": {"job": job}}));
+    assert_eq!(client.frame("span")["end_ns"], TOKEN_NS);
+    assert_eq!(client.result()["phases"][0]["wall_ns"], TOKEN_NS);
+}
+
+#[test]
+fn spans_of_phases_that_broke_off_are_in_the_stream_as_in_the_result() {
+    let daemon = TestDaemon::scripted(|command, _| {
+        matches!(command, Command::Repeat { .. })
+            .then(|| vec![Step::Batch(token().batch(1)), Step::Die("the worker was ended by signal 9")])
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    assert_eq!(client.frame("span")["end_ns"], TOKEN_NS);
+    assert_eq!(client.result()["phases"][0]["wall_ns"], TOKEN_NS);
+}
+
+#[test]
+fn text_that_comes_in_pieces_ends_whole_in_the_result() {
+    let daemon = TestDaemon::scripted(|command, _| {
+        let text = |text: &str| Step::Report(Event::Text { repetition: 0, text: text.to_owned() });
+        let done = Step::Report(Event::RepetitionDone { repetition: 0, ids: vec![1, 2] });
+        matches!(command, Command::Repeat { .. }).then(|| vec![text("one"), text("one two"), done])
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    assert_eq!(client.result()["text"], "one two");
+}
+
+#[test]
+fn memory_is_that_of_the_runners_root() {
+    let limits = Arc::new(Mutex::new(Vec::new()));
+    let seen = limits.clone();
+    let daemon = TestDaemon::scripted(move |command, _| {
+        if let Command::Load(load) = command {
+            seen.lock().unwrap().push(load.memory_limit);
+        }
+        None
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    assert_eq!(client.result()["roofs"]["isa"], "scalar");
+    let proc = daemon.folder.path().join("root/proc");
+    std::fs::create_dir_all(&proc).unwrap();
+    std::fs::write(proc.join("meminfo"), "MemTotal: 50000 kB\nMemAvailable: 40000 kB\n").unwrap();
+    client.submit(&json!({}));
+    let roofs = client.result()["roofs"].take();
+    assert_eq!(roofs["reason"], "too little memory is free to measure its bandwidth");
+    assert_eq!(*limits.lock().unwrap(), [None, Some(40_000 << 10)]);
 }
 
 #[test]
