@@ -27,7 +27,7 @@ use slmscope_profiles::wire::{Frame, Subscribe, Talk};
 
 use queue::Queue;
 use rate::RateLimiter;
-pub use sink::{Content, Published, Sink, Wants};
+pub use sink::{Batches, Content, Published, Sink, Wants};
 
 /// Time that one summary covers, ns.
 const SUMMARY_NS: u64 = 100_000_000;
@@ -129,6 +129,7 @@ impl Hub {
         let mut state = self.state();
         let Some(queue) = state.queue(id) else { return };
         let wants = Wants::of(subscribe, &state.channels);
+        queue.set_raw(wants.ops.raw);
         state.sinks.retain(|attached| attached.id != id);
         state.attach(id, queue.clone(), wants);
         for job in jobs {
@@ -276,7 +277,11 @@ impl State {
 
     fn flush_summaries(&mut self) {
         for summary in std::mem::take(&mut self.summaries) {
-            let batches = (summary.first_seq, summary.last_seq);
+            let batches = Batches {
+                first: summary.first_seq,
+                last: summary.last_seq,
+                count: summary.token_ns.len() as u64,
+            };
             self.send(Content::Summary(&Frame::Summary(summary), batches), |wants| wants.ops.summary);
         }
     }

@@ -17,11 +17,14 @@ use serde_json::{Value, json};
 use slmscope_probes::{Root, Sampler};
 use slmscope_profiles::channel::{Channel, ChannelId, Class, Kind, Quantity, Scope, Unit};
 use slmscope_profiles::host::Host;
-use slmscope_profiles::record::Header;
+use slmscope_profiles::lane::{Lane, LaneKind};
+use slmscope_profiles::op::Granularity;
+use slmscope_profiles::record::{Header, PlanRecord, Record};
+use slmscope_profiles::roofline::Roofs;
 use tokio::sync::oneshot;
 
 use crate::backend::Command;
-use crate::backend::scripted::{Script, ScriptedBackend, Step};
+use crate::backend::scripted::{self, Script, ScriptedBackend, Step};
 use crate::clock::manual::ManualClock;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -61,6 +64,21 @@ pub(crate) fn hub(channels: Vec<Channel>) -> Hub {
         host: Host::default(),
     };
     Hub::new(header, channels)
+}
+
+/// A plan of scripted sites, with the host's lane and one of a device.
+pub(crate) fn plan() -> Record {
+    let kind = LaneKind::Device { device: "a card".to_owned(), queue: 0 };
+    Record::Plan(PlanRecord {
+        plan: 1,
+        model: "m".to_owned(),
+        threads: 1,
+        path: "p".to_owned(),
+        granularity: Granularity::Op,
+        lanes: vec![Lane::host(1), Lane { lane: 1, name: "compute".to_owned(), kind }],
+        roofs: Roofs::default(),
+        sites: scripted::sites(),
+    })
 }
 
 /// A daemon that serves a socket in a folder of its own, on a machine without sensors.

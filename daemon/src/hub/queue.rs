@@ -5,6 +5,7 @@
 //! | control | kept; when even these exceed the limit, the connection ends with a reason |
 //! | gauges | an older reading of the same source is dropped for the newer one |
 //! | op batches | dropped whole, oldest first; a gap marker takes their place |
+//! | summaries | as op batches. A client that gets both is told of batches alone: summaries repeat them |
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
 use tokio::sync::Notify;
 
-use super::sink::{Content, Published, Sink};
+use super::sink::{Batches, Content, Published, Sink};
 
 /// Bytes that may wait for one client.
 const LIMIT: usize = 4 << 20;
@@ -37,10 +38,17 @@ pub enum Item {
         /// The message.
         bytes: Arc<[u8]>,
     },
-    /// Op events or their sums.
-    Ops {
-        /// First and last batch that it covers.
-        seq: (u64, u64),
+    /// Op events of one batch.
+    Batch {
+        /// Its number.
+        seq: u64,
+        /// The message.
+        bytes: Arc<[u8]>,
+    },
+    /// Sums of op events.
+    Summary {
+        /// Which batches it covers.
+        covers: Batches,
         /// The message.
         bytes: Arc<[u8]>,
     },
@@ -49,8 +57,15 @@ pub enum Item {
 impl Item {
     fn bytes(&self) -> &Arc<[u8]> {
         match self {
-            Self::Control { bytes } | Self::Gauge { bytes, .. } | Self::Ops { bytes, .. } => bytes,
+            Self::Control { bytes }
+            | Self::Gauge { bytes, .. }
+            | Self::Batch { bytes, .. }
+            | Self::Summary { bytes, .. } => bytes,
         }
+    }
+
+    fn is_ops(&self) -> bool {
+        matches!(self, Self::Batch { .. } | Self::Summary { .. })
     }
 }
 
@@ -70,8 +85,10 @@ struct Waiting {
     items: VecDeque<Item>,
     bytes: usize,
     gauges: usize,
-    /// First, last and number of the batches dropped since the last gap marker, which comes before the next batch.
-    gap: Option<(u64, u64, u64)>,
+    /// The batches dropped since the last gap marker, which comes before the next batch.
+    gap: Option<Batches>,
+    /// The client gets every batch, so a dropped summary is no gap.
+    has_raw: bool,
     closed: bool,
 }
 
@@ -90,6 +107,11 @@ impl Queue {
 
     fn state(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets whether the client gets every batch: if so, dropped summaries are not counted, as their batches are.
+    pub fn set_raw(&self, has_raw: bool) {
+        self.state().has_raw = has_raw;
     }
 
     /// Adds an item; never waits.
@@ -165,8 +187,8 @@ impl Sink for Queue {
                 // Its first channel stands for a source.
                 Item::Gauge { source: sample.values.first().map_or(0, |(channel, _)| *channel), bytes }
             }
-            Content::Batch(batch) => Item::Ops { seq: (batch.head.seq, batch.head.seq), bytes },
-            Content::Summary(_, seq) => Item::Ops { seq, bytes },
+            Content::Batch(batch) => Item::Batch { seq: batch.head.seq, bytes },
+            Content::Summary(_, covers) => Item::Summary { covers, bytes },
             Content::Record(_) | Content::Talk(_) => Item::Control { bytes },
         });
     }
@@ -186,22 +208,26 @@ impl Waiting {
         }
     }
 
-    /// Drops the oldest batch or summary and remembers the gap; `None` if none waits.
+    /// Drops the oldest batch or summary and remembers the gap; returns the batches that it adds to the gap,
+    /// `None` if neither a batch nor a summary waits.
     fn drop_oldest_ops(&mut self) -> Option<u64> {
-        let at = self.items.iter().position(|item| matches!(item, Item::Ops { .. }))?;
-        let Some(Item::Ops { seq: (first, last), bytes }) = self.items.remove(at) else { return None };
-        self.bytes -= bytes.len();
-        let batches = last.saturating_sub(first) + 1;
-        let (begin, _, sum) = self.gap.unwrap_or((first, last, 0));
-        self.gap = Some((begin, last, sum + batches));
-        Some(batches)
+        let at = self.items.iter().position(Item::is_ops)?;
+        let item = self.items.remove(at)?;
+        self.bytes -= item.bytes().len();
+        let missed = match item {
+            Item::Batch { seq, .. } => Batches { first: seq, last: seq, count: 1 },
+            Item::Summary { covers, .. } if !self.has_raw => covers,
+            _ => return Some(0),
+        };
+        self.gap = Some(self.gap.map_or(missed, |gap| gap.and(missed)));
+        Some(missed.count)
     }
 
     fn take(&mut self, codec: Codec) -> Option<Arc<[u8]>> {
-        if matches!(self.items.front(), Some(Item::Ops { .. }))
-            && let Some((first_seq, last_seq, batches)) = self.gap.take()
+        if self.items.front().is_some_and(Item::is_ops)
+            && let Some(gap) = self.gap.take()
         {
-            let gap = Talk::Gap { first_seq, last_seq, batches };
+            let gap = Talk::Gap { first_seq: gap.first, last_seq: gap.last, batches: gap.count };
             return Some(codec.encode(Envelope::Frame, &gap).into());
         }
         let item = self.items.pop_front()?;
@@ -235,13 +261,44 @@ mod tests {
         let queue = queue(20);
         queue.push(Item::Control { bytes: bytes("plan") });
         for seq in 0..6 {
-            queue.push(Item::Ops { seq: (seq, seq), bytes: bytes("ops-\u{0}") });
+            queue.push(Item::Batch { seq, bytes: bytes("ops-\u{0}") });
         }
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
         let sent = drain(&queue);
         assert_eq!(sent[0], "plan");
         assert_eq!(sent[1], r#"{"gap":{"first_seq":0,"last_seq":2,"batches":3}}"#);
         assert_eq!(sent.len(), 2 + 3);
+    }
+
+    /// A summary of every second batch, as of one of two lanes.
+    fn summary(first: u64, count: u64) -> Item {
+        let covers = Batches { first, last: first + 2 * (count - 1), count };
+        Item::Summary { covers, bytes: bytes("sum-\u{0}") }
+    }
+
+    #[test]
+    fn summaries_of_interleaved_lanes_do_not_count_batches_of_each_other() {
+        let queue = queue(10);
+        for item in [summary(1, 10), summary(2, 10), summary(21, 3), summary(22, 3)] {
+            queue.push(item);
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 20);
+        assert_eq!(drain(&queue)[0], r#"{"gap":{"first_seq":1,"last_seq":20,"batches":20}}"#);
+    }
+
+    #[test]
+    fn a_summary_does_not_count_again_the_batches_of_a_client_that_gets_them_raw() {
+        let queue = queue(10);
+        queue.set_raw(true);
+        for seq in 1..=3 {
+            queue.push(Item::Batch { seq, bytes: bytes("ops-\u{0}") });
+        }
+        queue.push(summary(1, 2));
+        queue.push(Item::Control { bytes: bytes("talk") });
+        queue.push(Item::Batch { seq: 4, bytes: bytes("ops-\u{0}") });
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
+        let gap = r#"{"gap":{"first_seq":1,"last_seq":3,"batches":3}}"#;
+        assert_eq!(drain(&queue), ["talk", gap, "ops-\u{0}"]);
     }
 
     #[test]

@@ -47,6 +47,29 @@ impl Wants {
     }
 }
 
+/// Batches of op events, by their numbers. All lanes of a job share one series of numbers, so the batches of one lane
+/// need not have all the numbers between the first and the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// The lowest number.
+    pub first: u64,
+    /// The highest number.
+    pub last: u64,
+    /// How many.
+    pub count: u64,
+}
+
+impl Batches {
+    /// These and others.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            count: self.count.saturating_add(other.count),
+        }
+    }
+}
+
 /// What is published.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
@@ -56,8 +79,8 @@ pub enum Content<'a> {
     Batch(&'a OpBatch),
     /// Any other record.
     Record(&'a Arc<Record>),
-    /// Sums of op events that cover these batches, the first and the last.
-    Summary(&'a Frame, (u64, u64)),
+    /// Sums of op events of these batches.
+    Summary(&'a Frame, Batches),
     /// Not a record.
     Talk(&'a Talk),
 }

@@ -7,7 +7,7 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Incoming};
 use slmscope_profiles::wire::{Frame, MAGIC};
 
-use super::{TestDaemon, submission};
+use super::{TestDaemon, plan, submission};
 use crate::backend::Command;
 use crate::backend::scripted::{Step, token};
 
@@ -16,14 +16,15 @@ fn a_slow_client_misses_batches_and_is_told_which() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();
     let (hub, token) = (&daemon.daemon.hub, token());
+    hub.record(plan());
     let mut published = 0;
     // The client reads nothing, so at some time its queue is full, and then it loses the oldest batches.
     while hub.dropped() < 1_000 {
         published += 1;
-        hub.batch(&token.batch(published));
+        hub.batch(&token.after(published as u32).batch(published));
     }
     hub.broadcast(&Talk::Bye { reason: "the end".to_owned() });
-    let (mut next, mut missed) = (1, 0);
+    let (mut next, mut missed, mut summed) = (1, 0, 0);
     loop {
         let line = client.line().unwrap();
         if let Some(gap) = line.get("gap") {
@@ -33,11 +34,45 @@ fn a_slow_client_misses_batches_and_is_told_which() {
         } else if let Some(ops) = line.get("ops") {
             assert_eq!(ops["head"]["seq"], next);
             next += 1;
+        } else if line.get("summary").is_some() {
+            summed += 1;
         } else if line.get("bye").is_some() {
             break;
         }
     }
+    assert!(summed > 0, "it gets summaries too");
     assert_eq!((next - 1, missed), (published, hub.dropped()), "every batch came or was in a gap");
+}
+
+#[test]
+fn a_slow_client_of_summaries_is_told_how_many_batches_it_misses_of_both_lanes() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.connect();
+    client.ask(&json!({"subscribe": {"channels": [], "ops": "summary"}}));
+    let (hub, token) = (&daemon.daemon.hub, token());
+    hub.record(plan());
+    let mut published = 0;
+    while hub.dropped() < 1_000 {
+        published += 1;
+        let mut batch = token.after(10 * published as u32).batch(published);
+        batch.head.lane = (published % 2) as u16;
+        hub.batch(&batch);
+    }
+    hub.flush();
+    hub.broadcast(&Talk::Bye { reason: "the end".to_owned() });
+    let (mut came, mut missed) = (0, 0);
+    loop {
+        let line = client.line().unwrap();
+        if let Some(gap) = line.get("gap") {
+            assert!(gap["first_seq"].as_u64() <= gap["last_seq"].as_u64(), "{gap}");
+            missed += gap["batches"].as_u64().unwrap();
+        } else if let Some(summary) = line.get("summary") {
+            came += summary["token_ns"].as_array().unwrap().len() as u64;
+        } else if line.get("bye").is_some() {
+            break;
+        }
+    }
+    assert_eq!((came + missed, missed), (published, hub.dropped()), "every batch came or was in a gap");
 }
 
 #[test]
