@@ -7,8 +7,9 @@
 //!               ───Talk─────▶ └─────┘
 //! ```
 //!
-//! Whoever publishes never waits for a sink: a message is made once, encoded once for each codec in use, and handed to
-//! the sinks that want it. A sink says what it wants as a set ([`Wants`]).
+//! Whoever publishes never waits for a sink. A message is made when the first sink needs it, encoded at most once for
+//! each codec, and shared by the sinks that want it; a sink that wants only some channels of a sample gets one of its
+//! own. A sink says what it wants as a set ([`Wants`]).
 
 pub mod queue;
 mod rate;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slmscope_profiles::channel::{Channel, ChannelId, Sample};
 use slmscope_profiles::job::Job;
+use slmscope_profiles::lane::HOST_LANE;
 use slmscope_profiles::op::OpBatch;
 use slmscope_profiles::record::{Header, Record};
 use slmscope_profiles::summary::Summary;
@@ -47,7 +49,7 @@ struct State {
     channels: Vec<Channel>,
     /// The last plan.
     plan: Option<Arc<Record>>,
-    /// One for each lane that has batches.
+    /// One for each lane of the plan that has batches.
     summaries: Vec<Summary>,
     clients: Vec<(ClientId, Arc<Queue>)>,
     sinks: Vec<Attached>,
@@ -257,11 +259,17 @@ impl State {
 
     fn summarize(&mut self, batch: &OpBatch) {
         if !self.sinks.iter().any(|attached| attached.wants.ops.summary) {
+            // What was summed so far would have a hole where this batch is missing.
+            self.summaries.clear();
             return;
         }
         let plan = self.plan.clone();
         let Some(Record::Plan(plan)) = plan.as_deref() else { return };
-        match self.summaries.iter_mut().find(|summary| summary.lane == batch.head.lane) {
+        let lane = batch.head.lane;
+        if lane != HOST_LANE && !plan.lanes.iter().any(|known| known.lane == lane) {
+            return;
+        }
+        match self.summaries.iter_mut().find(|summary| summary.lane == lane) {
             Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
             Some(_) => {
                 self.flush_summaries();
@@ -304,12 +312,11 @@ impl Attached {
 #[cfg(test)]
 mod tests {
     use slmscope_profiles::channel::{Quantity, Value};
-    use slmscope_profiles::record::PlanRecord;
     use slmscope_profiles::wire::OpsDetails;
 
     use super::*;
     use crate::backend::scripted;
-    use crate::tests::{channel, hub};
+    use crate::tests::{channel, hub, plan};
 
     /// A sink that keeps everything, as a recorder of files would.
     #[derive(Default)]
@@ -330,17 +337,24 @@ mod tests {
         Sample { t_ns, values, ..Sample::default() }
     }
 
-    fn plan() -> Record {
-        Record::Plan(PlanRecord {
-            plan: 1,
-            model: "m".to_owned(),
-            threads: 1,
-            path: "p".to_owned(),
-            granularity: slmscope_profiles::op::Granularity::Op,
-            lanes: Vec::new(),
-            roofs: slmscope_profiles::roofline::Roofs::default(),
-            sites: scripted::sites(),
-        })
+    /// A sink that notes which batches were summed.
+    #[derive(Default)]
+    struct Summed(Mutex<Vec<Batches>>);
+
+    impl Summed {
+        fn attach(hub: &Hub) -> (ClientId, Arc<Self>) {
+            let sink = Arc::new(Self::default());
+            let ops = OpsDetails { summary: true, raw: false };
+            (hub.attach(sink.clone(), Wants { ops, ..Wants::default() }), sink)
+        }
+    }
+
+    impl Sink for Summed {
+        fn take(&self, message: &Published<'_>) {
+            if let Content::Summary(_, covers) = message.content() {
+                self.0.lock().unwrap().push(covers);
+            }
+        }
     }
 
     #[test]
@@ -368,6 +382,35 @@ mod tests {
         ];
         assert_eq!(is_known, [true; 6], "summaries are no records");
         assert!(first[2..].iter().zip(&second[2..]).all(|(one, other)| Arc::ptr_eq(one, other)));
+    }
+
+    #[test]
+    fn a_summary_covers_no_batch_that_came_while_nobody_wanted_summaries() {
+        let hub = hub(Vec::new());
+        hub.record(plan());
+        let (id, _) = Summed::attach(&hub);
+        hub.batch(&scripted::token().batch(1));
+        hub.detach(id);
+        hub.batch(&scripted::token().batch(2));
+        let (_, late) = Summed::attach(&hub);
+        hub.batch(&scripted::token().batch(3));
+        hub.flush();
+        assert_eq!(late.0.lock().unwrap()[..], [Batches { first: 3, last: 3, count: 1 }]);
+    }
+
+    #[test]
+    fn a_lane_that_the_plan_does_not_have_gets_no_summary() {
+        let hub = hub(Vec::new());
+        hub.record(plan());
+        let (_, sink) = Summed::attach(&hub);
+        for lane in 0..1000 {
+            let mut batch = scripted::token().batch(u64::from(lane));
+            batch.head.lane = lane;
+            hub.batch(&batch);
+        }
+        hub.flush();
+        let of = |seq| Batches { first: seq, last: seq, count: 1 };
+        assert_eq!(sink.0.lock().unwrap()[..], [of(0), of(1)]);
     }
 
     #[test]
