@@ -98,15 +98,14 @@ fn a_stopped_client_is_disconnected_and_nobody_waits_for_it() {
 fn a_job_of_a_stopped_client_ends_with_its_connection() {
     let daemon =
         TestDaemon::impatient(|command, _| matches!(command, Command::Load(_)).then(|| vec![Step::Hold]));
-    let mut watching = daemon.watch();
-    let mut stopped = daemon.connect();
+    let mut stopped = daemon.watch();
     let job = stopped.submit(&json!({}));
     daemon.engines.wait_for("hold");
-    let id = 2;
     let text = Talk::Text { job, repetition: 0, text: "x".repeat(1 << 20) };
-    for _ in 0..8 {
-        daemon.daemon.hub.tell(id, &text);
+    while daemon.daemon.hub.clients() == 1 {
+        daemon.daemon.hub.broadcast(&text);
     }
+    let mut watching = daemon.watch();
     assert_eq!(watching.job(job, "cancelled")["error"], "its client is gone");
 }
 
