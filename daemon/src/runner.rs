@@ -130,6 +130,14 @@ impl Runner {
         self.shared.table().jobs().cloned().collect()
     }
 
+    /// Calls `read` with all jobs that are known, oldest first. No job changes meanwhile, so a stream that begins in
+    /// `read` gets every later change.
+    pub fn with_jobs<T>(&self, read: impl FnOnce(&[Job]) -> T) -> T {
+        let table = self.shared.table();
+        let jobs: Vec<Job> = table.jobs().cloned().collect();
+        read(&jobs)
+    }
+
     /// Batches that engines lost because nobody fetched them in time, since the start.
     pub fn lost_batches(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)

@@ -48,7 +48,7 @@ impl ClientSession {
         let daemon = &self.daemon;
         let result = match method {
             Method::Subscribe(subscribe) => {
-                daemon.hub.subscribe(self.client, &subscribe, &daemon.runner.jobs());
+                daemon.runner.with_jobs(|jobs| daemon.hub.subscribe(self.client, &subscribe, jobs));
                 daemon.watched_changed();
                 Ok(json!({}))
             }

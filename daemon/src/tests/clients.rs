@@ -1,5 +1,6 @@
 //! Clients of all sorts: slow, stopped, old, half-closed, two at once.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde_json::json;
@@ -203,6 +204,38 @@ fn two_clients_that_submit_at_once_each_get_their_own_result() {
             (Some("complete"), &json!(generate))
         );
         assert_eq!(result["generated_ids"].as_array().unwrap().len(), generate as usize);
+    }
+}
+
+#[test]
+fn a_client_that_subscribes_while_jobs_change_learns_their_last_states() {
+    let daemon =
+        TestDaemon::scripted(|command, _| matches!(command, Command::Load(_)).then(|| vec![Step::Hold]));
+    let mut owner = daemon.connect();
+    let running = owner.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    let mut watching = Vec::new();
+    std::thread::scope(|scope| {
+        let cancels = scope.spawn(|| {
+            for _ in 0..100 {
+                let job = owner.submit(&json!({}));
+                owner.ask(&json!({"cancel": {"job": job}}));
+            }
+        });
+        while !cancels.is_finished() && watching.len() < 64 {
+            watching.push(daemon.watch());
+        }
+    });
+    daemon.daemon.hub.broadcast(&Talk::Bye { reason: "the end".to_owned() });
+    for mut client in watching {
+        let mut states = BTreeMap::new();
+        while let Some(line) = client.line().filter(|line| line.get("bye").is_none()) {
+            if let Some(job) = line.get("job") {
+                states.insert(job["job"].as_u64(), job["state"].clone());
+            }
+        }
+        states.remove(&Some(running));
+        assert!(states.values().all(|state| state == "cancelled"), "{states:?}");
     }
 }
 
