@@ -81,6 +81,17 @@ impl Entry {
         Change { job: self.job.clone(), is_new_state }
     }
 
+    /// Ends the job if it was cancelled before it started; returns the change, if it did.
+    fn end_if_queued(&mut self) -> Option<Change> {
+        if self.job.state != JobState::Queued || self.cancel.is_none() {
+            return None;
+        }
+        self.job.state = JobState::Cancelled;
+        self.job.error.clone_from(&self.cancel);
+        self.request = None;
+        Some(self.change())
+    }
+
     fn request_cancel(&mut self, reason: &str) {
         if !self.job.state.is_final() && self.cancel.is_none() {
             self.cancel = Some(reason.to_owned());
@@ -131,7 +142,8 @@ impl Table {
         Ok(id)
     }
 
-    /// Requests the end of a job of user `uid`; root may end any.
+    /// Requests the end of a job of user `uid`; root may end any. Returns the job: a queued one has ended, one that runs
+    /// is still in its state.
     pub(super) fn cancel(&mut self, job: JobId, uid: u32) -> Result<Job, JobError> {
         let entry = self.entries.iter_mut().find(|entry| entry.job.job == job);
         let entry = entry.ok_or(JobError::Unknown(job))?;
@@ -139,8 +151,10 @@ impl Table {
             return Err(JobError::NotYours { job, uid: entry.job.uid });
         }
         entry.request_cancel("cancelled on request");
+        let change = entry.end_if_queued();
         let job = entry.job.clone();
-        self.end_queued();
+        self.changed.extend(change);
+        self.prune_finished();
         Ok(job)
     }
 
@@ -214,15 +228,8 @@ impl Table {
 
     /// Ends jobs that were cancelled before they started.
     fn end_queued(&mut self) {
-        for entry in &mut self.entries {
-            if entry.job.state == JobState::Queued && entry.cancel.is_some() {
-                entry.job.state = JobState::Cancelled;
-                entry.job.error.clone_from(&entry.cancel);
-                entry.request = None;
-                self.changed.push(entry.change());
-            }
-        }
-        self.renumber();
+        self.changed.extend(self.entries.iter_mut().filter_map(Entry::end_if_queued));
+        self.prune_finished();
     }
 
     /// Counts for every job how many are ahead of it.

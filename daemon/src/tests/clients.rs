@@ -8,7 +8,7 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Incoming};
 use slmscope_profiles::wire::{Frame, MAGIC};
 
-use super::{TestDaemon, plan, submission};
+use super::{Client, TestDaemon, plan, submission};
 use crate::backend::Command;
 use crate::backend::scripted::{Step, token};
 
@@ -237,6 +237,30 @@ fn a_client_that_subscribes_while_jobs_change_learns_their_last_states() {
         states.remove(&Some(running));
         assert!(states.values().all(|state| state == "cancelled"), "{states:?}");
     }
+}
+
+#[test]
+fn jobs_that_are_cancelled_behind_one_that_runs_are_answered_as_cancelled_and_forgotten() {
+    let daemon =
+        TestDaemon::scripted(|command, _| matches!(command, Command::Load(_)).then(|| vec![Step::Hold]));
+    let mut client = daemon.connect();
+    let running = client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    let oldest = client.submit(&json!({}));
+    let cancel = |client: &mut Client, job: u64| {
+        let answer = client.ask(&json!({"cancel": {"job": job}}));
+        assert_eq!((answer["ok"]["job"].as_u64(), &answer["ok"]["state"]), (Some(job), &json!("cancelled")));
+    };
+    for _ in 0..100 {
+        let job = client.submit(&json!({}));
+        cancel(&mut client, job);
+    }
+    // It leaves the list at once, as the oldest of too many.
+    cancel(&mut client, oldest);
+    let answer = client.ask(&json!({"jobs": {}}));
+    let jobs: Vec<_> =
+        answer["ok"]["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_u64()).collect();
+    assert_eq!((jobs.len(), jobs[0]), (1 + 32, Some(running)));
 }
 
 #[test]
