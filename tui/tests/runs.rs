@@ -136,6 +136,17 @@ fn an_interrupted_run_keeps_what_was_measured() {
 }
 
 #[test]
+fn a_loop_that_is_interrupted_in_its_pause_shows_nothing_twice() {
+    let daemon = Daemon::start();
+    let tiny = tiny_model();
+    let mut run = Running::start(daemon.client(&short(&tiny, &["--loop", "--pause", "3600", "--json"])));
+    books_close(&run.result());
+    run.signal("INT");
+    assert_eq!(run.rest(), "");
+    assert_eq!(run.end().0, Some(130));
+}
+
+#[test]
 fn a_first_repetition_that_is_interrupted_keeps_its_tokens() {
     let daemon = Daemon::start();
     let mut watching = daemon.lines("{\"subscribe\":{\"channels\":[],\"ops\":\"raw\"}}\n");

@@ -148,6 +148,13 @@ impl Running {
         results.into_iter().find(|result| result["status"] != "complete").expect("the loop ends")
     }
 
+    /// All that it still prints.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).expect("text");
+        rest
+    }
+
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }

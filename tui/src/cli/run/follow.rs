@@ -53,7 +53,8 @@ pub fn follow(
     let job = answer["job"].as_u64().context("the daemon's answer has no job number")?;
     let sender = connection.sender().context("cannot copy the connection")?;
     let private = attached.private.take();
-    let mut followed = Followed { job, looped, interrupted: false, last: None, progress, failed, show };
+    let mut followed =
+        Followed { job, looped, interrupted: false, last: None, turns_shown: false, progress, failed, show };
     for event in listen(attached, signals)? {
         match event {
             Event::Signal if followed.interrupted => return Err(Failure::silent(130)),
@@ -83,6 +84,8 @@ struct Followed<F, S> {
     interrupted: bool,
     /// Its result, or that of the last turn of a loop, not shown yet.
     last: Option<RunResult>,
+    /// Turns of a loop were shown.
+    turns_shown: bool,
     progress: Progress,
     /// Makes the result of a job that has none, from the reason.
     failed: F,
@@ -101,6 +104,7 @@ where
                 self.progress.clear();
                 if self.looped && result.status == RunStatus::Complete {
                     (self.show)(&result)?;
+                    self.turns_shown = true;
                 } else {
                     self.last = Some(*result);
                 }
@@ -130,11 +134,14 @@ where
         self.progress.clear();
         let (job, state) = (self.job, ended.state);
         let reason = ended.error.unwrap_or_else(|| format!("job {job} ended: {}", state.as_str()));
-        let mut result = self.last.unwrap_or_else(|| (self.failed)(&reason));
-        if state == JobState::Cancelled {
-            result.status = RunStatus::Cancelled;
+        // A loop that ends between two turns has measured nothing that was not shown.
+        if self.last.is_some() || !self.turns_shown {
+            let mut result = self.last.unwrap_or_else(|| (self.failed)(&reason));
+            if state == JobState::Cancelled {
+                result.status = RunStatus::Cancelled;
+            }
+            (self.show)(&result)?;
         }
-        (self.show)(&result)?;
         match state {
             JobState::Done => Ok(ExitCode::SUCCESS),
             JobState::Cancelled if self.interrupted => Err(Failure::silent(130)),
