@@ -15,6 +15,7 @@ use crate::channel::{Channel, ChannelId, Class, Kind, Quantity, Sample, Scope, U
 use crate::job::Span;
 use crate::phase::Phase;
 use crate::stats::percentile;
+use crate::totals::saturating_sum;
 
 /// Decode that counts as a burst, ns.
 pub const BURST_NS: u64 = 10_000_000_000;
@@ -79,7 +80,7 @@ pub struct Split {
 impl Split {
     fn of<'s>(stamps: impl Iterator<Item = &'s TokenStamp>) -> Option<Self> {
         let mut times: Vec<u64> = stamps.map(|stamp| stamp.duration_ns).collect();
-        let (tokens, total_ns) = (times.len() as u64, times.iter().sum::<u64>());
+        let (tokens, total_ns) = (times.len() as u64, saturating_sum(times.iter().copied()));
         let token_ns = percentile(&mut times, 0.5).filter(|_| total_ns > 0)?;
         Some(Self { tokens, tokens_per_s: tokens as f64 / (total_ns as f64 / 1e9), token_ns })
     }

@@ -18,6 +18,7 @@ mod table;
 use crate::channel::{Channel, Kind, ReasonCode, Sample, Value};
 use crate::display;
 use crate::phase::Phase;
+use crate::totals::saturating_sum;
 
 pub use choice::of_phases;
 use counter::Counter;
@@ -162,8 +163,8 @@ struct Observed {
 impl Observed {
     fn of(series: &Series, windows: &[Window]) -> Self {
         let windows = || windows.iter().copied();
-        let total_ns: u64 = windows().map(Window::ns).sum();
-        let covered_ns: u64 = windows().map(|window| series.covered_ns(window)).sum();
+        let total_ns = saturating_sum(windows().map(Window::ns));
+        let covered_ns = saturating_sum(windows().map(|window| series.covered_ns(window)));
         Self {
             updates: windows().map(|window| series.updates(window)).sum(),
             coverage: (total_ns > 0).then(|| covered_ns as f64 / total_ns as f64),
@@ -191,7 +192,7 @@ impl Observed {
 /// Energy of a stretch, read from `channel`.
 pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]) -> PhaseEnergy {
     let series = Series::new(channel, samples);
-    let total_ns: u64 = stretch.windows.iter().copied().map(Window::ns).sum();
+    let total_ns = saturating_sum(stretch.windows.iter().copied().map(Window::ns));
     let baseline_watts = stretch
         .idle
         .filter(|&idle| series.updates(idle) >= MIN_UPDATES)

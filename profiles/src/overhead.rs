@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::phase::Phase;
 use crate::profile::{OpRow, PhaseBooks};
 use crate::stats::{bootstrap_median, median};
+use crate::totals::saturating_sum;
 
 /// What the measuring cost, as a share of the measured time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -124,23 +125,24 @@ pub fn overhead(
         high: total(high),
         tokens: tokens as u64,
         recorded,
-        reason: stolen.is_none().then(|| "the kernel does not tell CPU times".to_owned()),
+        reason: stolen.is_none().then(|| "the kernel does not report CPU times".to_owned()),
     }
 }
 
 /// Share of a phase's tokens that were recorded; `None` without any.
 fn recorded_share(phases: &[PhaseBooks], phase: Phase) -> Option<f64> {
     let sum = |part: fn(&PhaseBooks) -> u64| {
-        phases.iter().filter(|books| books.phase == phase).map(part).sum::<u64>() as f64
+        saturating_sum(phases.iter().filter(|books| books.phase == phase).map(part)) as f64
     };
     let tokens = sum(|books| books.tokens);
     (tokens > 0.0).then(|| sum(|books| books.recorded_tokens) / tokens)
 }
 
-/// The extra time of one decode step as a share of prefill: scaled by the number of events of both.
+/// The extra time of one decode step as a share of prefill: scaled by the number of events of both. Events of all
+/// lanes count, as recording each of them costs.
 fn per_token_to_share(phases: &[PhaseBooks], ops: &[OpRow]) -> f64 {
-    let events: u64 = ops.iter().map(|op| op.count).sum();
-    let wall: u64 = phases.iter().map(|books| books.wall_ns).sum();
+    let events = saturating_sum(ops.iter().map(|op| op.count));
+    let wall = saturating_sum(phases.iter().map(|books| books.wall_ns));
     let steps = ops.len().max(1) as f64;
     if wall == 0 { 0.0 } else { events as f64 / steps / wall as f64 }
 }

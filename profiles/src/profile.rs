@@ -34,7 +34,7 @@ use crate::plan::site::OpSite;
 use crate::roofline::Roofs;
 use crate::span::SpanName;
 use crate::stats::{Estimate, median, percentile};
-use crate::totals::{self, OpTotals, SiteTotals};
+use crate::totals::{self, OpTotals, SiteTotals, saturating_sum};
 
 /// Collects a run's records and makes its tables. Phases and rates are those of the host's lane.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ struct Recorded {
     rows: u64,
     begin_ns: u64,
     token_ends_ns: Vec<u64>,
-    /// The largest of its batches.
+    /// The largest of its batches; `None` if it is not known of all of them.
     placement_error_ns: Option<u64>,
 }
 
@@ -116,15 +116,20 @@ impl Profile {
             return;
         }
         let recorded = self.recorded.entry((head.repetition, head.phase, head.lane)).or_default();
+        let error_ns = match &head.clock {
+            ClockSource::Device { calibration } => calibration.error_ns,
+            ClockSource::Host | ClockSource::Unknown => None,
+        };
         if recorded.token_ends_ns.is_empty() {
             recorded.begin_ns = head.begin_ns;
+            recorded.placement_error_ns = error_ns;
+        } else {
+            let both = recorded.placement_error_ns.zip(error_ns);
+            recorded.placement_error_ns = both.map(|(largest, error)| largest.max(error));
         }
         recorded.books.add(&Books::of(batch));
         recorded.rows = recorded.rows.saturating_add(u64::from(head.rows));
         recorded.token_ends_ns.push(head.end_ns);
-        if let ClockSource::Device { calibration } = &head.clock {
-            recorded.placement_error_ns = recorded.placement_error_ns.max(calibration.error_ns);
-        }
         self.ops.entry((head.phase, head.lane)).or_default().add(batch, &self.sites);
     }
 
@@ -151,7 +156,7 @@ impl Profile {
                 phase,
                 begin_ns: recorded.begin_ns,
                 end_ns,
-                tokens: recorded.rows as u32,
+                tokens: u32::try_from(recorded.rows).unwrap_or(u32::MAX),
                 sample_ns: recorded.books.span_ns(&SpanName::Sample),
                 token_ends_ns: recorded.token_ends_ns.clone(),
             });
@@ -197,7 +202,7 @@ impl Profile {
                     recorded_wall_ns,
                     ops_ns: books.ops_ns,
                     gap_ns: books.gap_ns,
-                    unattributed_ns: books.unattributed_ns + (recorded_wall_ns - books.wall_ns),
+                    unattributed_ns: books.unattributed_ns.saturating_add(recorded_wall_ns - books.wall_ns),
                     other: books.other.clone(),
                 }
             })
@@ -231,7 +236,8 @@ impl Profile {
     pub fn ops(&self, roofs: &Roofs) -> Vec<OpRow> {
         let mut walls: BTreeMap<(Phase, LaneId), u64> = BTreeMap::new();
         for books in self.phases() {
-            *walls.entry((books.phase, HOST_LANE)).or_default() += books.recorded_wall_ns;
+            let wall = walls.entry((books.phase, HOST_LANE)).or_default();
+            *wall = wall.saturating_add(books.recorded_wall_ns);
         }
         let mut rows = Vec::new();
         for (&(phase, lane), ops) in &self.ops {
@@ -239,7 +245,7 @@ impl Profile {
             // measure then.
             let wall = walls.get(&(phase, lane)).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
                 let alike = self.recorded.iter().filter(|((_, p, l), _)| (*p, *l) == (phase, lane));
-                alike.fold(0, |sum, (_, recorded)| sum.saturating_add(recorded.books.wall_ns))
+                saturating_sum(alike.map(|(_, recorded)| recorded.books.wall_ns))
             });
             let row = |sum: &SiteTotals| {
                 let (site, OpTotals { count, time_ns, max_ns, bytes, flops }) =
@@ -280,7 +286,7 @@ impl Profile {
             Estimate::of(&rates)
         };
         let ttft: Vec<f64> =
-            self.of(Phase::Prefill).map(|span| (span.wall_ns() + tokenize_ns) as f64).collect();
+            self.of(Phase::Prefill).map(|span| span.wall_ns().saturating_add(tokenize_ns) as f64).collect();
         let mut tokens: Vec<u64> = self.of(Phase::Decode).flat_map(token_times).collect();
         Figures {
             ttft_ns: emits.then(|| median(&ttft)).flatten().map(|ns| ns as u64),

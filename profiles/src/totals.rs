@@ -12,6 +12,11 @@ use crate::plan::site::OpSite;
 use crate::rate::counted_per_second;
 use crate::roofline::{Bound, RoofBound, Roofs};
 
+/// The sum of times or counts, the largest number where it would be above it.
+pub fn saturating_sum(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(0, u64::saturating_add)
+}
+
 /// What events add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpTotals {

@@ -41,7 +41,7 @@ pub struct LoadTimes {
 impl LoadTimes {
     /// From opening to the first step ready.
     pub fn total_ns(&self) -> u64 {
-        self.open_ns + self.weights_ns + self.waited_ns
+        self.open_ns.saturating_add(self.weights_ns).saturating_add(self.waited_ns)
     }
 }
 

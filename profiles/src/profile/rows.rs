@@ -60,8 +60,8 @@ pub struct LaneBooks {
     pub unattributed_ns: u64,
     /// In named spans.
     pub other: Vec<NamedSpan>,
-    /// Begin and end of its batches lie within this of the truth, ns; null if they were not placed on the host's
-    /// clock, or are of it.
+    /// Begin and end of its batches lie within this of the truth, ns; null if one of them was not placed on the
+    /// host's clock, or they are of it.
     pub placement_error_ns: Option<u64>,
 }
 

@@ -1,9 +1,18 @@
 use super::*;
+use crate::bandwidth::{self, Measured as MeasuredRun};
 use crate::catalogue;
+use crate::clock::{Calibration, CalibrationMethod};
+use crate::finding::rules::findings;
 use crate::format::{KvFormat, WeightFormat};
+use crate::lane::LaneKind;
+use crate::model::ModelSource;
 use crate::op::{BatchHead, OpEvent};
+use crate::overhead::{Recording, overhead};
 use crate::plan::Plan;
+use crate::result::RunResult;
 use crate::span::NamedSpan;
+use crate::stats::SplitMix;
+use crate::workload::Workload;
 
 fn plan() -> Plan {
     let spec = catalogue::find("smollm2-135m").unwrap().spec();
@@ -114,4 +123,78 @@ fn shares_and_rates_follow_from_the_events() {
     assert!((forward - 1e9 / (wall - 500) as f64).abs() < 1e-3);
     assert_eq!(figures.token_ns.unwrap().p99, wall);
     assert_eq!(figures.ttft_ns, None);
+}
+
+fn device() -> Lane {
+    let kind = LaneKind::Device { device: "a card".to_owned(), queue: 0 };
+    Lane { lane: 1, name: "queue 0".to_owned(), kind }
+}
+
+#[test]
+fn the_place_of_a_lane_is_unknown_once_one_of_its_batches_was_not_placed() {
+    let error_of = |errors: &[Option<u64>]| {
+        let mut profile = Profile::new(plan().sites, "test".to_owned()).with_lanes(&[device()]);
+        for (index, &error_ns) in (0..).zip(errors) {
+            let mut batch = token(0, index, 3, 1_000 * u64::from(index));
+            let calibration = Calibration { method: CalibrationMethod::Bracketed, offset_ns: 0, error_ns };
+            (batch.head.lane, batch.head.clock) = (1, ClockSource::Device { calibration });
+            profile.add_batch(&batch);
+        }
+        profile.lanes()[0].placement_error_ns
+    };
+    assert_eq!(error_of(&[Some(40), Some(70), Some(50)]), Some(70));
+    assert_eq!(error_of(&[Some(40), None, Some(50)]), None);
+    assert_eq!(error_of(&[None, Some(40)]), None);
+}
+
+#[test]
+fn sums_of_hostile_numbers_neither_panic_nor_start_again_at_0() {
+    let mut random = SplitMix(23);
+    for _ in 0..200 {
+        let mut extreme = || match random.below(3) {
+            0 => 0,
+            1 => u64::MAX - random.below(9) as u64,
+            _ => random.next_u64(),
+        };
+        let mut profile = Profile::new(plan().sites, "test".to_owned()).with_lanes(&[device()]);
+        for repetition in 0..4 {
+            for phase in [Phase::Prefill, Phase::Decode] {
+                let mut batch = token(repetition, 0, 5, 0);
+                let head = &mut batch.head;
+                (head.phase, head.lane) = (phase, (extreme() % 2) as LaneId);
+                (head.begin_ns, head.end_ns) = (extreme(), extreme());
+                (head.rows, head.context, head.tick_ns) =
+                    (extreme() as u32, extreme() as u32, extreme() as u32);
+                batch.spans[0].ns = extreme();
+                batch.events.iter_mut().for_each(|event| event.duration = extreme() as u32);
+                profile.add_batch(&batch);
+                profile.add_span(Span {
+                    job: 1,
+                    repetition,
+                    phase,
+                    begin_ns: extreme(),
+                    end_ns: extreme(),
+                    tokens: extreme() as u32,
+                    sample_ns: extreme(),
+                    token_ends_ns: vec![extreme(), extreme()],
+                });
+            }
+        }
+        profile.close_broken(1);
+        let load =
+            LoadTimes { open_ns: extreme(), weights_ns: extreme(), tokenizer_ns: None, waited_ns: extreme() };
+        let mut result = RunResult::failed("m", ModelSource::Synthetic, &Workload::default(), "");
+        result.summary = profile.figures(extreme(), true, Some(load));
+        (result.phases, result.lanes) = (profile.phases(), profile.lanes());
+        result.ops = profile.ops(&Roofs::default());
+        let run = MeasuredRun { spans: profile.spans(), books: &result.phases, ops: &result.ops };
+        result.bandwidth = bandwidth::of_phases(run, &[], &[]);
+        let times = Recording::Times { on_ns: &[u32::MAX; 200], off_ns: &[0; 200] };
+        result.overhead = overhead(&times, None, &result.phases, &result.ops);
+        result.findings = findings(&result);
+        let walls = result.phases.iter().map(|books| books.recorded_wall_ns);
+        let largest = walls.clone().max().unwrap();
+        assert!(totals::saturating_sum(walls) >= largest);
+        assert!(result.ops.iter().all(|op| op.share.is_finite() && op.share >= 0.0));
+    }
 }
