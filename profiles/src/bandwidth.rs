@@ -14,19 +14,20 @@ use crate::job::Span;
 use crate::phase::Phase;
 use crate::profile::{OpRow, PhaseBooks};
 use crate::rate::counted_per_second;
-use crate::totals::OpTotals;
+use crate::totals::{OpTotals, saturating_sum};
 
 /// Memory traffic of one phase, all repetitions together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseBandwidth {
     /// Which phase.
     pub phase: Phase,
-    /// Bytes by the plan's rules, divided by the time of the recorded ops, B/s; null where the plan counts none.
+    /// Bytes by the plan's rules, divided by the time of the recorded ops, B/s; null where the plan counts none, or
+    /// ops ran in several lanes, whose times are not added up.
     pub derived_bytes_per_s: Option<f64>,
-    /// The same bytes, divided by the wall time of the recorded tokens, B/s; null as above.
+    /// The same bytes, divided by the wall time of the recorded tokens, B/s; null where the plan counts none.
     #[serde(default)]
     pub derived_wall_bytes_per_s: Option<f64>,
-    /// FLOPs by the plan's rules, divided by the wall time of the recorded tokens, FLOP/s; null as above.
+    /// FLOPs by the plan's rules, divided by the wall time of the recorded tokens, FLOP/s; null where the plan counts none.
     #[serde(default)]
     pub derived_wall_flops_per_s: Option<f64>,
     /// What was counted, divided by the phase's wall time, B/s; null with a reason.
@@ -69,14 +70,17 @@ fn of_phase(
 ) -> PhaseBandwidth {
     let mut derived = OpTotals::default();
     ops.iter().filter(|op| op.phase == phase).for_each(|op| derived.add(&op.totals().totals));
-    let recorded_ns = books.iter().filter(|books| books.phase == phase);
-    let recorded_ns = recorded_ns.fold(0_u64, |sum, books| sum.saturating_add(books.recorded_wall_ns));
+    let mut lanes = ops.iter().filter(|op| op.phase == phase).map(|op| op.lane);
+    let lane = lanes.next();
+    let is_one_lane = lanes.all(|other| Some(other) == lane);
+    let recorded = books.iter().filter(|books| books.phase == phase);
+    let recorded_ns = saturating_sum(recorded.map(|books| books.recorded_wall_ns));
     let windows: Vec<Window> = spans
         .iter()
         .filter(|span| span.phase == phase)
         .map(|span| Window { begin_ns: span.begin_ns, end_ns: span.end_ns })
         .collect();
-    let wall_ns: u64 = windows.iter().map(|window| window.end_ns.saturating_sub(window.begin_ns)).sum();
+    let wall_ns = saturating_sum(windows.iter().map(|window| window.end_ns.saturating_sub(window.begin_ns)));
     let sources = counters(channels);
     let counted = if sources.is_empty() { Err(NoTraffic::no_counter(channels)) } else { Ok(&sources) };
     let measured = counted.and_then(|sources| {
@@ -87,7 +91,7 @@ fn of_phase(
     let names: Vec<&str> = sources.iter().map(|channel| channel.id.as_str()).collect();
     PhaseBandwidth {
         phase,
-        derived_bytes_per_s: derived.bytes_per_second(),
+        derived_bytes_per_s: derived.bytes_per_second().filter(|_| is_one_lane),
         derived_wall_bytes_per_s: counted_per_second(derived.bytes, recorded_ns),
         derived_wall_flops_per_s: counted_per_second(derived.flops, recorded_ns),
         measured_bytes_per_s: measured.as_ref().ok().copied(),
@@ -160,6 +164,7 @@ impl NoTraffic {
 mod tests {
     use super::*;
     use crate::channel::{ReasonCode, Value};
+    use crate::lane::LaneId;
     use crate::plan::site::{Module, OpKind};
 
     fn channel(number: u16, id: &str, class: Class) -> Channel {
@@ -232,12 +237,11 @@ mod tests {
         assert!(found.reason.as_ref().unwrap().contains("permission: perf"));
     }
 
-    #[test]
-    fn a_phases_derived_traffic_is_divided_by_wall_time_and_its_ops_by_their_own() {
-        let op = OpRow {
+    fn op(lane: LaneId) -> OpRow {
+        OpRow {
             id: 0,
             phase: Phase::Decode,
-            lane: 0,
+            lane,
             module: Module::Ffn,
             name: "ffn.up_proj".to_owned(),
             kind: OpKind::Matmul,
@@ -251,8 +255,11 @@ mod tests {
             flops: 4_000_000_000,
             share: 0.5,
             roof: None,
-        };
-        let books = PhaseBooks {
+        }
+    }
+
+    fn books() -> PhaseBooks {
+        PhaseBooks {
             phase: Phase::Decode,
             repetition: 0,
             tokens: 2,
@@ -263,10 +270,25 @@ mod tests {
             gap_ns: 0,
             unattributed_ns: 1_000_000_000,
             other: Vec::new(),
-        };
-        let measured = Measured { spans: &[decode()], books: &[books], ops: &[op] };
+        }
+    }
+
+    #[test]
+    fn a_phases_derived_traffic_is_divided_by_wall_time_and_its_ops_by_their_own() {
+        let measured = Measured { spans: &[decode()], books: &[books()], ops: &[op(0)] };
         let found = &of_phases(measured, &[], &[])[0];
         assert_eq!((found.derived_bytes_per_s, found.derived_wall_bytes_per_s), (Some(8e9), Some(4e9)));
         assert_eq!(found.derived_wall_flops_per_s, Some(2e9));
+    }
+
+    #[test]
+    fn times_of_ops_in_several_lanes_are_not_added_up() {
+        let of = |ops: &[OpRow]| {
+            let measured = Measured { spans: &[decode()], books: &[books()], ops };
+            let found = of_phases(measured, &[], &[]).remove(0);
+            (found.derived_bytes_per_s, found.derived_wall_bytes_per_s)
+        };
+        assert_eq!(of(&[op(1), op(1)]), (Some(8e9), Some(8e9)));
+        assert_eq!(of(&[op(0), op(1)]), (None, Some(8e9)));
     }
 }

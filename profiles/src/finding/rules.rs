@@ -1,12 +1,16 @@
 //! The rules by which findings are made of a result.
 
+use std::collections::BTreeMap;
+
 use super::{Finding, FindingCode};
 use crate::channel::Class;
 use crate::display;
+use crate::lane::{HOST_LANE, LaneId};
 use crate::op::Granularity;
 use crate::phase::Phase;
 use crate::plan::site::Module;
 use crate::result::RunResult;
+use crate::totals::saturating_sum;
 
 /// Share of decode above which the LM head is reported.
 const LM_HEAD_SHARE: f64 = 0.25;
@@ -67,25 +71,26 @@ fn of_machine(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str
 }
 
 fn of_ops(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str)) {
-    let head: f64 = result
-        .ops
-        .iter()
-        .filter(|op| op.phase == Phase::Decode && op.module == Module::LmHead)
-        .map(|op| op.share)
-        .sum();
-    if head > LM_HEAD_SHARE {
+    // Each lane's shares are of its own time.
+    let mut heads: BTreeMap<LaneId, f64> = BTreeMap::new();
+    for op in result.ops.iter().filter(|op| op.phase == Phase::Decode && op.module == Module::LmHead) {
+        *heads.entry(op.lane).or_default() += op.share;
+    }
+    let largest = heads.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
+    if let Some((lane, head)) = largest.filter(|&(_, head)| head > LM_HEAD_SHARE) {
+        let part = if lane == HOST_LANE { String::new() } else { format!("'s time in lane {lane}") };
         add(
             FindingCode::LmHeadDominates,
-            format!("the LM head takes {} of decode", display::rough_share(head)),
-            "The vocabulary is large for this model; a smaller format for the output matrix pays most.",
+            format!("the LM head takes {} of decode{part}", display::rough_share(head)),
+            "The vocabulary is large for this model; a smaller format for the output matrix gains most.",
         );
     }
 }
 
 fn of_books(result: &RunResult, phase: Phase, add: &mut impl FnMut(FindingCode, String, &str)) {
     let books = || result.phases.iter().filter(|books| books.phase == phase);
-    let wall: u64 = books().map(|books| books.recorded_wall_ns).sum();
-    let unexplained: u64 = books().map(|books| books.unattributed_ns).sum();
+    let wall = saturating_sum(books().map(|books| books.recorded_wall_ns));
+    let unexplained = saturating_sum(books().map(|books| books.unattributed_ns));
     if result.engine.granularity == Granularity::Op
         && wall > 0
         && unexplained as f64 > UNATTRIBUTED_SHARE * wall as f64
@@ -100,7 +105,7 @@ fn of_books(result: &RunResult, phase: Phase, add: &mut impl FnMut(FindingCode, 
             "The engine was interrupted or did something that no op covers; look for other load.",
         );
     }
-    let lost: u64 = books().map(|books| books.tokens - books.recorded_tokens.min(books.tokens)).sum();
+    let lost = saturating_sum(books().map(|books| books.tokens.saturating_sub(books.recorded_tokens)));
     // A budget leaves tokens out on purpose.
     if lost > 0 && result.workload.overhead_budget.is_none() {
         add(
@@ -191,7 +196,7 @@ fn of_energy(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str)
 fn of_conditions(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &str)) {
     let conditions = &result.conditions;
     if let (Some(first), Some(throttled)) = (conditions.first_throttled(), conditions.throttled) {
-        let all = throttled.tokens + conditions.clean.map_or(0, |clean| clean.tokens);
+        let all = throttled.tokens.saturating_add(conditions.clean.map_or(0, |clean| clean.tokens));
         let slower = match conditions.clean {
             Some(clean) => {
                 format!(": {:.1} tokens/s instead of {:.1}", throttled.tokens_per_s, clean.tokens_per_s)
@@ -204,7 +209,7 @@ fn of_conditions(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &
                 "throttled from token {} of repetition {} on, {} of {all} tokens{slower}",
                 first.token, first.repetition, throttled.tokens
             ),
-            "Cool the machine or raise its power limit; the figures of the clean tokens stand apart.",
+            "Cool the machine or raise its power limit; the figures of unthrottled tokens are listed separately.",
         );
     }
     if let (Some(burst), Some(sustained)) = (conditions.burst, conditions.sustained)
@@ -226,11 +231,19 @@ fn of_bandwidth(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &s
     for traffic in &result.bandwidth {
         // Roofs and controllers know nothing of ops: what is compared with them is divided by wall time as well.
         let Some(derived) = traffic.derived_wall_bytes_per_s else { continue };
+        // Ops of other lanes may use memory of a device, which neither the roofs nor the controllers know.
+        if result.ops.iter().any(|op| op.phase == traffic.phase && op.lane != HOST_LANE) {
+            continue;
+        }
         if let Some(roof) = roof.filter(|roof| traffic.phase == Phase::Decode && derived > BOUND_SHARE * roof)
         {
             add(
                 FindingCode::BandwidthBound,
-                format!("decode moves {:.1} GB/s of {:.1} that can be read", derived / 1e9, roof / 1e9),
+                format!(
+                    "decode moves {} of {} that can be read",
+                    display::bytes_per_second(derived),
+                    display::bytes_per_second(roof)
+                ),
                 "Fewer bytes per token make it faster, more arithmetic does not: a smaller weight format.",
             );
         }
@@ -239,10 +252,10 @@ fn of_bandwidth(result: &RunResult, add: &mut impl FnMut(FindingCode, String, &s
             add(
                 FindingCode::ExtraTraffic,
                 format!(
-                    "{:.1} GB/s went through memory in {}, the model accounts for {:.1}",
-                    measured / 1e9,
+                    "{} went through memory in {}, the model accounts for {}",
+                    display::bytes_per_second(measured),
                     traffic.phase.as_str(),
-                    derived / 1e9
+                    display::bytes_per_second(derived)
                 ),
                 "Others use memory too, or caches are missed more than they must; see foreign load.",
             );
@@ -258,7 +271,8 @@ mod tests {
     use crate::conditions::{Split, TokenStamp};
     use crate::energy::PhaseEnergy;
     use crate::model::ModelSource;
-    use crate::profile::PhaseBooks;
+    use crate::plan::site::OpKind;
+    use crate::profile::{OpRow, PhaseBooks};
     use crate::stats::Estimate;
     use crate::workload::Workload;
 
@@ -323,6 +337,57 @@ mod tests {
         result.bandwidth = vec![traffic(None, Class::Unavailable)];
         result.roofs.read_bytes_per_s = Some(Estimate { median: 40e9, low: None, high: None });
         assert_eq!(codes(&result), [FindingCode::BandwidthBound]);
+    }
+
+    fn head(lane: LaneId, share: f64) -> OpRow {
+        OpRow {
+            id: 0,
+            phase: Phase::Decode,
+            lane,
+            module: Module::LmHead,
+            name: "lm_head".to_owned(),
+            kind: OpKind::Matmul,
+            layer: None,
+            path: String::new(),
+            runs: 1,
+            count: 1,
+            time_ns: 1,
+            max_ns: 1,
+            bytes: 1,
+            flops: 1,
+            share,
+            roof: None,
+        }
+    }
+
+    #[test]
+    fn shares_of_several_lanes_are_not_added_up() {
+        let mut result = result();
+        result.ops = vec![head(0, 0.2), head(1, 0.2)];
+        assert!(codes(&result).is_empty());
+        result.ops = vec![head(0, 0.2), head(1, 0.2), head(1, 0.2)];
+        assert_eq!(findings(&result)[0].reason, "the LM head takes 40 % of decode's time in lane 1");
+        result.ops = vec![head(0, 0.3), head(1, 0.2)];
+        assert_eq!(findings(&result)[0].reason, "the LM head takes 30 % of decode");
+    }
+
+    #[test]
+    fn traffic_of_a_device_is_not_held_against_the_memory_of_the_host() {
+        let mut result = result();
+        result.bandwidth = vec![PhaseBandwidth {
+            phase: Phase::Decode,
+            derived_bytes_per_s: Some(900e9),
+            derived_wall_bytes_per_s: Some(800e9),
+            derived_wall_flops_per_s: None,
+            measured_bytes_per_s: None,
+            source: None,
+            scope: None,
+            class: Class::Unavailable,
+            reason: None,
+        }];
+        result.roofs.read_bytes_per_s = Some(Estimate { median: 40e9, low: None, high: None });
+        result.ops = vec![head(1, 0.1)];
+        assert!(codes(&result).is_empty());
     }
 
     #[test]
