@@ -83,7 +83,7 @@ fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
         for (channel, value) in round.values {
             if let Some(seen) = seen.get_mut(usize::from(channel)) {
                 seen.readings.push((round.t_ns, value));
-                // The second reading costs what all later ones do.
+                // The cost of the last reading: the first one costs more than later ones.
                 seen.cost_ns = Some(round.cost_ns);
             }
         }
@@ -147,7 +147,7 @@ fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> D
         Ok((time, value)) => (Some(time), Some(value), None),
         Err(reason) => (None, None, Some(reason)),
     };
-    // What can be had with a second reading is not unavailable.
+    // A channel that only needs a second reading is not unavailable.
     let class = match &reason {
         Some(reason) if reason.code != ReasonCode::NeedsTwoReadings => Class::Unavailable,
         _ => channel.class,

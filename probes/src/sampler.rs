@@ -175,7 +175,7 @@ struct Watched {
     name: &'static str,
     group: Group,
     slots: Vec<Slot>,
-    /// Only the thread that was started last goes on after its reading.
+    /// Only the thread that was started last continues after its reading.
     newest: AtomicU32,
 }
 

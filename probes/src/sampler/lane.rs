@@ -13,20 +13,20 @@ use super::{Shared, Watched};
 use crate::machine::clock::{monotonic_ns, thread_cpu_ns};
 use crate::source::{Group, Pace, Source};
 
-/// The clock of a thread's CPU time is a system call, as dear as a small file; so one reading in so many is
-/// timed, and the others carry its cost. The period of updates is found as often.
+/// Every how many readings one is timed; the readings between carry its cost. Reading the clock of a thread's CPU
+/// time is a system call and costs as much as reading a small file. The period of updates is measured as often.
 const COST_EVERY: u32 = 16;
 
-/// The longest wait that is left to an [`Alarm`], which cannot be interrupted, ns.
+/// The longest wait for which an [`Alarm`] is used, ns. Such a wait cannot be interrupted.
 const SHORT_NS: u64 = 10_000_000;
 
 /// One source of a lane.
 pub(super) struct Slot {
     channels: Vec<ChannelId>,
     supports_khz: bool,
-    /// When the reading at work began, ns; 0 between readings.
+    /// When the reading in progress began, ns; 0 between readings.
     reading_since: AtomicU64,
-    /// Whether its absence has been reported. Such a slot is passed over until its reading comes back.
+    /// Whether its absence has been reported. Such a slot is skipped until its reading returns.
     stuck: AtomicBool,
     /// Held while it is read.
     state: Mutex<SlotState>,
@@ -185,7 +185,8 @@ pub(super) fn run(shared: &Shared, index: usize, thread: u32) {
     }
 }
 
-/// Waits until `next_ns`, but for the sake of a new pace or the end no longer than [`SHORT_NS`] without listening.
+/// Waits until `next_ns`. A new pace or the end of sampling interrupts the wait, except for its last
+/// [`SHORT_NS`].
 fn wait(next_ns: u64, alarm: &mut Option<Alarm>) {
     let left = next_ns.saturating_sub(monotonic_ns());
     if left == 0 {

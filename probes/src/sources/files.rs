@@ -157,7 +157,7 @@ fn counting(inputs: &mut Vec<Input>, root: &Root) -> Result<f64, ReasonCode> {
     Err(first)
 }
 
-/// A file that holds whether another one is worth reading.
+/// A file whose content decides whether another one is read.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// `power/runtime_status` and `power_state` of a device that a reading would wake.

@@ -1,7 +1,7 @@
 //! Performance counters of the kernel: opened once, read with one system call for each group.
 //!
-//! What a counter is called, how it is encoded, what one count is worth and on which CPUs it may be opened is
-//! read from sysfs by [`pmu`]. Counters that share a PMU take turns when there are too many; then a count is
+//! [`pmu`] reads from sysfs what a counter is called, how it is encoded, its scale, and on which CPUs it may be
+//! opened. Counters that share a PMU take turns when there are too many; then a count is
 //! extrapolated from the time it ran, interval by interval.
 
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -26,7 +26,7 @@ pub(crate) struct CpuTime {
     steal: ChannelId,
     /// Channel by CPU number.
     channels: Vec<Option<ChannelId>>,
-    /// Values of the reading at work, by CPU number.
+    /// Values of the reading in progress, by CPU number.
     values: Vec<Value>,
 }
 

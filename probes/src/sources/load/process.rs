@@ -46,7 +46,8 @@ pub fn memory(pid: u32) -> ProcessMemory {
     }
 }
 
-/// Resident memory of a process, bytes; walks nothing. `None` if the kernel does not tell or the process is gone.
+/// Resident memory of a process, bytes, from the kernel's running count (no page tables are walked). `None` if the
+/// kernel does not report it or the process is gone.
 pub fn rss(pid: u32) -> Option<u64> {
     kib(&text(&format!("/proc/{pid}/status"))?, "VmRSS:")
 }

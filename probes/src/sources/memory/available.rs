@@ -13,7 +13,7 @@ use crate::machine::root::Root;
 /// Longest `/proc/meminfo` and `memory.stat`, bytes; both have some sixty lines.
 const CAP: usize = 8192;
 
-/// Memory that can still be had, bytes. `None` if the kernel does not report it, as those before 3.14 do not.
+/// Memory that is available, bytes. `None` if the kernel does not report it, as those before 3.14 do not.
 pub fn available_memory(root: &Root) -> Option<u64> {
     let machine = meminfo::parse(&root.read("proc/meminfo", CAP).ok()?).available?;
     let Ok(group) = ControlGroup::of_this_process(root) else { return Some(machine) };

@@ -16,7 +16,7 @@ pub(super) struct Controller {
     pub(super) bytes: Option<f64>,
     /// Generations of AMD's Zen for which the terms hold; empty for names.
     pub(super) zens: &'static [Zen],
-    /// What the PMU's `identifier` must be for the worth of a count to hold, in any case of letters.
+    /// The `identifier` of the PMU for which the scale holds; letter case is ignored.
     pub(super) model: Option<&'static str>,
 }
 
@@ -110,7 +110,7 @@ pub(super) const CONTROLLERS: [Controller; 18] = [
         zens: &[Zen::First, Zen::Third],
         ..PLAIN
     },
-    // NVIDIA Grace, one PMU for each socket: reads in beats of 32 B, writes in bytes. Each has its own worth.
+    // NVIDIA Grace, one PMU for each socket: reads in beats of 32 B, writes in bytes. Each has a scale of its own.
     Controller { prefix: "nvidia_scf_pmu", read: &[&["cmem_rd_data"]], bytes: Some(32.0), ..PLAIN },
     // Arm's mesh: requests to memory of 64 B.
     Controller { prefix: "arm_cmn", total: &[&["hnf_mc_reqs"]], bytes: Some(64.0), ..PLAIN },

@@ -1,7 +1,7 @@
 //! Bytes that cross the memory controllers, from their performance counters: of all CPUs and devices.
 //!
-//! What one count is worth is read from the event's `.scale` and `.unit`. Only where the kernel states neither
-//! does the table's figure count: the line or beat that the hardware's manual names.
+//! The scale is read from the event's `.scale` and `.unit`. If the kernel states neither, the table's figure is
+//! used: the line or beat that the hardware's manual names.
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
 
@@ -23,7 +23,7 @@ enum Way {
     Both,
 }
 
-/// An event of one PMU, with what a count is worth.
+/// An event of one PMU with its scale.
 #[derive(Debug, Clone, PartialEq)]
 struct Counter {
     way: Way,
@@ -118,12 +118,12 @@ fn counter(root: &Root, controller: &Controller, pmu: &Pmu, event: &str, way: Wa
     } else {
         pmu.event(root, event)?
     };
-    let bytes = worth(&described).or(controller.bytes)?;
+    let bytes = bytes_per_count(&described).or(controller.bytes)?;
     Some(Counter { way, described, bytes })
 }
 
-/// Bytes of one count. Some drivers write MB and scale by 2⁻²⁰: a count is then a whole number of bytes.
-fn worth(described: &Described) -> Option<f64> {
+/// Bytes per count. Some drivers write MB and scale by 2⁻²⁰: a count is then a whole number of bytes.
+fn bytes_per_count(described: &Described) -> Option<f64> {
     let scale = described.scale?;
     let unit = match described.unit.as_deref()? {
         "MiB" => 1_048_576.0,
@@ -278,16 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn the_worth_of_a_count_is_read_and_not_assumed() {
+    fn the_scale_is_read_and_not_assumed() {
         let described = |scale: f64, unit: &str| Described {
             event: super::super::Event::default(),
             scale: Some(scale),
             unit: Some(unit.to_owned()),
         };
-        assert_eq!(worth(&described(6.103_515_625e-5, "MiB")), Some(64.0));
-        assert!((worth(&described(9.536_743_164e-7, "MB")).unwrap() - 1.0).abs() < 1e-6);
-        assert!((worth(&described(6.4e-5, "MB")).unwrap() - 64.0).abs() < 1e-9);
-        assert_eq!(worth(&described(1.0, "furlongs")), None);
+        assert_eq!(bytes_per_count(&described(6.103_515_625e-5, "MiB")), Some(64.0));
+        assert!((bytes_per_count(&described(9.536_743_164e-7, "MB")).unwrap() - 1.0).abs() < 1e-6);
+        assert!((bytes_per_count(&described(6.4e-5, "MB")).unwrap() - 64.0).abs() < 1e-9);
+        assert_eq!(bytes_per_count(&described(1.0, "furlongs")), None);
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worth_of_a_count_depends_on_the_model_where_the_kernel_gives_one() {
+    fn the_scale_depends_on_the_model_where_the_kernel_gives_one() {
         let board = |model: &str| {
             let file = |path: &str, text: &str| (format!("{PMUS}/imx8_ddr0/{path}"), text.to_owned());
             let files = [

@@ -27,7 +27,7 @@ const DOMAINS: [(&str, &str, &str, Scope); 6] = [
 /// Counters of one domain of one package.
 struct Domain {
     channel: ChannelId,
-    /// Group and what one count is worth, J; several where each core counts apart.
+    /// Group and its scale, J per count; several where each core has a counter of its own.
     groups: Vec<(Group, f64, Total)>,
 }
 

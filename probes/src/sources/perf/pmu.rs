@@ -4,8 +4,8 @@
 //! type               number of the PMU                     cpumask      CPUs on which it is opened
 //! format/umask       where a term's bits go                config:8-15
 //! events/NAME        terms                                 event=0x04,umask=0x03
-//! events/NAME.scale  what one count is worth …             6.103515625e-5
-//! events/NAME.unit   … in this unit                        MiB
+//! events/NAME.scale  units per count                       6.103515625e-5
+//! events/NAME.unit   the unit                              MiB
 //! ```
 
 use slmscope_profiles::channel::{Reason, ReasonCode};
@@ -25,11 +25,11 @@ pub(super) struct Pmu {
     pub(super) cpus: Vec<u32>,
 }
 
-/// An event with the worth of its counts.
+/// An event with the scale of its counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Described {
     pub(super) event: Event,
-    /// Worth of one count, in `unit`.
+    /// `unit` per count.
     pub(super) scale: Option<f64>,
     pub(super) unit: Option<String>,
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_read_with_its_worth() {
+    fn an_event_is_read_with_its_scale() {
         let (_dir, root) = tree(&[
             ("uncore_imc_0/type", "14\n"),
             ("uncore_imc_0/cpumask", "0,18\n"),

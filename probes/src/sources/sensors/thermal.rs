@@ -1,8 +1,8 @@
 //! Thermal zones: `temp.TYPE`, and `throttle.TYPE.margin`, the degrees to the first point at which the kernel
 //! slows something down.
 //!
-//! Several zones of one type are told apart by their order. A zone that cannot be read (powered down,
-//! disabled) costs only itself.
+//! Several zones of one type are told apart by their order. If a zone cannot be read (powered down,
+//! disabled), only its channel is absent.
 
 use std::sync::Arc;
 

@@ -55,7 +55,7 @@ enum Metric {
     Residency(&'static str),
 }
 
-/// A field: what it measures, where, how wide, and the worth of one in the unit of its channel.
+/// A field: what it measures, where, how wide, and its scale: how much of the channel's unit 1 stands for.
 type Field = (Metric, usize, Width, f64);
 
 /// Fields of one revision.
@@ -216,7 +216,7 @@ fn revision(table: &[u8]) -> Option<(u8, u8)> {
 }
 
 /// The value of a field, in the unit of its channel.
-fn value(table: &[u8], (metric, at, width, worth): Field) -> Result<f64, ReasonCode> {
+fn value(table: &[u8], (metric, at, width, scale): Field) -> Result<f64, ReasonCode> {
     let missing = ReasonCode::NotSupported;
     let bytes = |count: usize| table.get(at..at + count).ok_or(missing);
     let (number, ones) = match width {
@@ -233,7 +233,7 @@ fn value(table: &[u8], (metric, at, width, worth): Field) -> Result<f64, ReasonC
     }
     Ok(match metric {
         Metric::Flags(_, mask) => f64::from(u8::from(number & mask != 0)),
-        _ => number as f64 * worth,
+        _ => number as f64 * scale,
     })
 }
 

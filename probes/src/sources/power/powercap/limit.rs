@@ -1,14 +1,13 @@
 //! Whether a counter rises no faster than what it counts can draw.
 //!
-//! Counters are known that run far too fast, or jump and then go on as if nothing had been. What comes after a
-//! jump cannot be connected with what was before, so readings are refused until the counter has kept within the
-//! limit for a while.
+//! Some counters run far too fast, or jump and then continue normally. A difference across a jump means nothing, so
+//! readings are refused until the counter has kept within the limit for a while.
 
 use std::time::{Duration, Instant};
 
 use slmscope_profiles::channel::{ReasonCode, Scope, Value, difference};
 
-/// No package draws more, W, and nothing in it or beside it: the largest are built for about 1 kW.
+/// More than any package or part of one draws, W: the largest are built for about 1 kW.
 const MOST_OF_PACKAGE: f64 = 2000.0;
 
 /// No machine draws more, W: what `psys` and zones of unknown kind may count.
