@@ -1,7 +1,7 @@
 //! The result of comparing the engine with reference logits: the object that `slmscope verify --json` prints.
 //!
 //! The standard deviation is that of all the reference's logits; distances are to the reference, in units of
-//! it. What does not apply to a kind of reference is null, and so is a distance that is no number.
+//! it. What does not apply to a kind of reference is null, and so is a distance that is NaN or infinite.
 
 use serde::{Deserialize, Serialize};
 

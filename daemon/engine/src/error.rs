@@ -46,7 +46,7 @@ pub enum EngineError {
     /// The pass would leave a hole in the cache.
     #[error("the cache holds {filled} tokens, {context} were to come before; feed the missing ones first")]
     Hole {
-        /// Tokens that the pass was told are there.
+        /// Tokens before the pass, as its caller states.
         context: u32,
         /// Tokens that are there.
         filled: u32,
@@ -101,7 +101,7 @@ pub enum LoadError {
         named_by: Option<String>,
     },
     /// The shapes contradict each other.
-    #[error("{model}: {}; the file is damaged or made by a faulty converter", told(keys, contradiction))]
+    #[error("{model}: {}; the file is damaged or made by a faulty converter", explain(keys, contradiction))]
     Spec {
         /// File or model id.
         model: String,
@@ -125,9 +125,9 @@ pub enum LoadError {
     Experts {
         /// The file.
         file: String,
-        /// The key that says how many experts there are.
+        /// The key of the number of experts.
         key: String,
-        /// What it says.
+        /// Its value.
         found: String,
     },
     /// A tensor that the architecture needs is not in the file.
@@ -180,7 +180,7 @@ pub enum LoadError {
         /// Where the embedding begins in the file.
         offset: u64,
     },
-    /// A weight that is no number.
+    /// A weight that is NaN or infinite.
     #[error(
         "{file}: tensor {tensor}: {what} is {found}, a finite number is expected; the file is damaged or does \
          not fit the format: get it again or choose another format"
@@ -239,8 +239,8 @@ pub enum LoadError {
     },
 }
 
-/// A contradiction in the words of the file, or in those of the spec where the file has none.
-fn told(keys: &[String], SpecError { field, problem }: &SpecError) -> String {
+/// A contradiction, named by the file's `keys`, or by the spec's field if the file has no key for it.
+fn explain(keys: &[String], SpecError { field, problem }: &SpecError) -> String {
     let layer = field.strip_prefix("layers[").and_then(|rest| rest.split_once(']'));
     match (keys, layer) {
         ([], _) => format!("{field}: {problem}"),
@@ -249,13 +249,13 @@ fn told(keys: &[String], SpecError { field, problem }: &SpecError) -> String {
     }
 }
 
-/// Who asks for a file.
+/// Which index names a missing file.
 fn named(by: Option<&String>) -> String {
     by.map(|index| format!(", which {index} names")).unwrap_or_default()
 }
 
 impl LoadError {
-    /// Wraps what candle says about `tensor`.
+    /// Wraps candle's error about `tensor`.
     pub(crate) fn kernel(tensor: &str) -> impl FnOnce(candle_core::Error) -> Self + '_ {
         move |cause| Self::Kernel { tensor: tensor.to_owned(), cause: Box::new(cause) }
     }

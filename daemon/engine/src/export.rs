@@ -79,8 +79,8 @@ pub enum ExportError {
         /// What has none.
         what: NoArchitecture,
     },
-    /// The file means another model.
-    #[error("{file}: would not mean {id} to who reads it; this is a fault of slmscope, please report it")]
+    /// The file reads back as another model.
+    #[error("{file}: reads back as something else than {id}; this is a fault of slmscope, please report it")]
     Differs {
         /// The file.
         file: String,

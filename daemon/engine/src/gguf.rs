@@ -43,7 +43,7 @@ const MOST_TENSORS: usize = 1 << 18;
 const LEAST_ENTRY_BYTES: usize = 8 + 4 + 1;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// What a header says: owned, it holds offsets into the file where [`Gguf`] has its bytes.
+/// The content of a header, owned: it holds offsets into the file where [`Gguf`] borrows bytes.
 #[derive(Clone, Debug)]
 struct Header {
     version: u32,

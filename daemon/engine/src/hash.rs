@@ -8,8 +8,8 @@ const SAMPLE_BYTES: u64 = 64 * 1024;
 /// Hashes what identifies a model file: its header (up to and with the tensor table), its size, and samples
 /// of 64 KiB at 64 places spread evenly from the file's first byte to its last. Lower-case hexadecimal.
 ///
-/// At most 4 MiB beside the header are read, so this touches little of a file that shall stay cold; weights
-/// that differ only between the samples are not told apart. `header_length` beyond the end counts as the end.
+/// At most 4 MiB beside the header are read, so the page cache is not filled. Models that differ only
+/// between the samples have the same hash. `header_length` beyond the end counts as the end.
 pub fn identity_hash(file: &[u8], header_length: usize) -> String {
     let size = file.len() as u64;
     let header = file.get(..header_length).unwrap_or(file);

@@ -306,7 +306,7 @@ impl PoolState {
     }
 }
 
-/// Looks until `ready` or until `limit` has passed; says whether it was.
+/// Polls until `ready` or until `limit` has passed; returns whether it became ready.
 fn spin(limit: Duration, ready: impl Fn() -> bool) -> bool {
     if ready() {
         return true;

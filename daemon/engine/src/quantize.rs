@@ -56,11 +56,11 @@ pub fn quantize(
 
 /// Why a row cannot be stored.
 enum Refused {
-    /// This value, in this column, is no number, or none in the format.
+    /// This value, in this column, is NaN or infinite, or too large for the format.
     Value(usize, f32),
     /// The scale of a block is too large for an f16, in this byte.
     Scale(usize, f32),
-    /// What candle says.
+    /// candle's error.
     Kernel(candle_core::Error),
 }
 

@@ -65,7 +65,7 @@ impl Roofs {
 }
 
 /// Units of work a second that `threads` threads do together. `work` makes the work of a thread; a call of it
-/// does some and says how much.
+/// does some and returns how much.
 fn rate<W: FnMut() -> usize>(threads: usize, duration: Duration, work: impl Fn(usize) -> W + Sync) -> f64 {
     let start = Barrier::new(threads.max(1));
     let of_thread = |thread: usize| {

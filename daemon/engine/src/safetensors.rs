@@ -38,7 +38,7 @@ pub struct SafeTensors<'a> {
 
 /// One tensor of a file: its shape, its element type and where its bytes are.
 ///
-/// Owns what it says, so it outlives the parsed header; [`TensorInfo::range`] cuts its bytes out of the map.
+/// Owns its fields, so it outlives the parsed header; [`TensorInfo::range`] cuts its bytes out of the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     name: Box<str>,

@@ -1,6 +1,6 @@
 //! Text from files, made safe for messages.
 
-/// Characters that are shown of a longer text.
+/// Characters of a longer text that are kept.
 const LONGEST: usize = 80;
 
 /// `text` for a message: on one line, with control characters escaped, so that a terminal does not act on them, and

@@ -22,7 +22,7 @@ use crate::setup::{ExecutorKind, Setup};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThreadsError {
-    /// Pool sizes are taken from the environment, which may only be written while nobody can read it.
+    /// Pool sizes are read from the environment, which may only be written while the process has one thread.
     #[error("{0} threads run already; configure the engine's threads first thing in the process")]
     NotFirst(usize),
     /// The process cannot list its threads.
@@ -61,9 +61,9 @@ pub fn pool_sizes(threads: NonZeroUsize) -> [(&'static str, String); 2] {
     ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"].map(|name| (name, threads.to_string()))
 }
 
-/// Readies this process to compute with `setup`: starts candle's pools with as many threads, the calling one
-/// included, as far as the executor uses them, and names the caller. To be called once, and, unless the process was
-/// started with [`pool_sizes`] in its environment, before it has any other thread.
+/// Prepares this process for computing with `setup`: starts candle's pools with as many threads, the calling one
+/// included, if the executor uses them, and names the calling thread. Call it once. Unless the process was started
+/// with [`pool_sizes`] in its environment, call it before the process has any other thread.
 ///
 /// # Errors
 /// See [`ThreadsError`].
@@ -98,7 +98,7 @@ pub fn configure(setup: &Setup) -> Result<(), ThreadsError> {
 #[expect(unsafe_code, reason = "candle takes its pool sizes from the environment only")]
 fn set_environment(variables: &[(&str, String)]) {
     for (name, value) in variables {
-        // SAFETY: the caller made sure that this is the only thread, so nobody reads the environment.
+        // SAFETY: the caller made sure that this is the only thread, so no other one reads the environment.
         unsafe { std::env::set_var(name, value) };
     }
 }

@@ -149,7 +149,7 @@ impl Feeder<'_> {
     }
 
     /// Generates after `prompt`, which was just read, until the lead of the best logit (`margins`, or else our
-    /// own) is below `least`. Says whether the ids were equal until then, and how many were compared.
+    /// own) is below `least`. Returns whether the ids were equal until then, and how many were compared.
     fn generate(
         &mut self,
         prompt: &[u32],
@@ -282,12 +282,12 @@ fn judged(case: VerifyCase) -> VerifyCase {
     VerifyCase { pass, ..case }
 }
 
-/// What is no number is not told as one.
+/// NaN and infinity are reported as no distance.
 fn number(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Without a limit all pass; with one only numbers do.
+/// Without a limit every value passes; with one, `None` (NaN or infinity) fails.
 fn within(value: Option<f64>, limit: Option<f64>) -> bool {
     limit.is_none_or(|limit| value.is_some_and(|value| value <= limit))
 }

@@ -55,7 +55,7 @@ pub(super) fn measure_event_cost_ns(clock: &mut Ticks) -> f64 {
     let mut recorder = Recorder::new(TRIAL_EVENTS);
     let mut copy = Vec::with_capacity(TRIAL_EVENTS);
     let mut best = f64::INFINITY;
-    // The first round brings memory in.
+    // The first round maps the memory.
     for _ in 0..3 {
         copy.clear();
         let begin = clock.align();

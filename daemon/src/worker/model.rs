@@ -60,7 +60,7 @@ impl LoadedModel {
     /// Whether the weights in memory are those that `request` asks for, whose files are `files`.
     fn serves(&self, request: &Load, files: Option<&MappedModel>) -> bool {
         let same_weights = match (&self.request.source, &request.source) {
-            // The same files may have come under another name.
+            // The same files may have been sent under another name.
             (Source::Files { format: held, .. }, Source::Files { format, .. }) => {
                 let identities = |files: Option<&MappedModel>| files.map(MappedModel::identities);
                 held == format && identities(self.files.as_ref()) == identities(files)
@@ -79,7 +79,7 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
     let prompt = prompt::begin(worker, &request, opened.files.clone(), opened.model.spec().vocab)?;
     let held = worker.model.take().filter(|held| held.serves(&request, opened.files.as_ref()));
     let reused = held.is_some();
-    let Prepared { session, ready, lengths, is_filled, is_beside } = match held {
+    let Prepared { session, ready, lengths, is_filled, is_concurrent } = match held {
         Some(held) => opened.reuse(worker, &request, held, prompt)?,
         None => opened.load(worker, &request, prompt)?,
     };
@@ -87,8 +87,8 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
         files.release_headers();
     }
     let weights_ns = Monotonic.now_ns() - begin - open_ns - ready.waited_ns;
-    // Time spent on the prompt is not time spent loading, unless both went on at once.
-    let waited_ns = ready.waited_ns.saturating_sub(if is_beside { 0 } else { ready.tokenize_ns });
+    // Time spent on the prompt is not time spent loading, unless both ran at the same time.
+    let waited_ns = ready.waited_ns.saturating_sub(if is_concurrent { 0 } else { ready.tokenize_ns });
     let times = LoadTimes { open_ns, weights_ns, tokenizer_ns: ready.tokenizer_ns, waited_ns };
     let plan = session.plan().clone();
     let mut model = LoadedModel {
@@ -125,7 +125,7 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
     Ok(())
 }
 
-/// A model whose headers are read, but whose weights are not in memory yet.
+/// A model that is parsed, but not loaded.
 struct Opened {
     model: Model,
     /// `None` for synthetic weights.
@@ -142,7 +142,7 @@ struct Prepared {
     /// The last job filled the context with the same tokens, and they are still there.
     is_filled: bool,
     /// The weights were loaded while the tokenizer was built.
-    is_beside: bool,
+    is_concurrent: bool,
 }
 
 impl Opened {
@@ -177,18 +177,18 @@ impl Opened {
         if !is_filled {
             held.session.reserve(lengths)?;
         }
-        Ok(Prepared { session: held.session, ready, lengths, is_filled, is_beside: false })
+        Ok(Prepared { session: held.session, ready, lengths, is_filled, is_concurrent: false })
     }
 
     /// Loads the weights, and prepares `request` on them.
     fn load(&self, worker: &Worker, request: &Load, prompt: PendingPrompt) -> Result<Prepared, End> {
         let is_mapped = matches!(self.files, Some(MappedModel::Gguf(_)));
-        let is_beside = is_mapped && matches!(prompt, PendingPrompt::Text { .. });
-        if !is_beside {
+        let is_concurrent = is_mapped && matches!(prompt, PendingPrompt::Text { .. });
+        if !is_concurrent {
             let ready = prompt.wait(worker)?;
             let lengths = self.lengths(request, &ready.ids)?;
             let session = self.load_weights(worker, request, lengths)?;
-            return Ok(Prepared { session, ready, lengths, is_filled: false, is_beside });
+            return Ok(Prepared { session, ready, lengths, is_filled: false, is_concurrent });
         }
         // Mapped weights are read while the tokenizer is built. The length of the prompt is known after that.
         let mut session = self.load_weights(worker, request, 1.into())?;
@@ -196,7 +196,7 @@ impl Opened {
         let lengths = self.lengths(request, &ready.ids)?;
         self.check_memory(request, lengths)?;
         session.reserve(lengths)?;
-        Ok(Prepared { session, ready, lengths, is_filled: false, is_beside })
+        Ok(Prepared { session, ready, lengths, is_filled: false, is_concurrent })
     }
 
     fn load_weights(&self, worker: &Worker, request: &Load, lengths: Lengths) -> Result<Session, End> {

@@ -13,8 +13,7 @@ use super::{Part, Window};
 /// Readings that are further apart than so many of the usual distances have a gap between them.
 const GAP: u64 = 4;
 
-/// Both measures are standard deviations, more or less; so many of them hold the truth nine times in ten, and
-/// more of them where there are few steps to judge from. Found by trials with known power
+/// Both measures are roughly standard deviations. This multiple is a 90 % interval; with few steps a larger one is. Found by trials with known power
 /// (`tests/energy/trials.rs`).
 const SURE: f64 = 2.0;
 const FEW: f64 = 4.0;

@@ -60,7 +60,7 @@ pub(super) fn dense(plan: &Plan) -> Vec<bool> {
 }
 
 impl Weight {
-    /// `dense` as [`dense`] says.
+    /// `dense`: see [`dense`].
     pub(super) fn load(
         tensor: &TensorSpec,
         format: WeightFormat,

@@ -7,7 +7,7 @@
 mod of_machine {
     use std::arch::x86_64::{__cpuid, _rdtsc};
 
-    /// The time-stamp counter runs at one rate whatever the core does, if the processor says so.
+    /// Whether the processor reports an invariant time-stamp counter: one that runs at one rate in all power states.
     pub(in super::super) fn is_steady() -> bool {
         const POWER: u32 = 0x8000_0007;
         const INVARIANT: u32 = 1 << 8;

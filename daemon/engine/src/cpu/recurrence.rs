@@ -82,7 +82,7 @@ impl Recurrences {
         self.open = false;
     }
 
-    /// Goes back to the last known place that is not behind `context`, and says which. Without recurrent
+    /// Goes back to the last saved place at or before `context`, and returns which. Without recurrent
     /// layers every place is known.
     pub(super) fn rewind(&mut self, context: u32) -> u32 {
         if self.layers.is_empty() || (!self.open && self.now.context <= context) {

@@ -30,7 +30,7 @@ impl Sequence {
         (self.filled, self.capacity) = (0, capacity);
     }
 
-    /// Starts a pass over `ids` after `context` tokens. `rewind` brings recurrent state to `context`, if it can.
+    /// Starts a pass over `ids` after `context` tokens. `rewind` restores recurrent state to `context`, if it can.
     ///
     /// # Errors
     /// Ids outside the vocabulary, more rows or tokens than there is room for, and a `context` that the cache does
@@ -68,7 +68,7 @@ impl Sequence {
         self.filled
     }
 
-    /// Forgets all but the first `context` tokens, or more where `rewind` cannot bring recurrent state there: it
+    /// Forgets all but the first `context` tokens, or more where `rewind` cannot restore recurrent state to them: it
     /// returns where it has brought it. Returns how many are left.
     pub(crate) fn truncate(&mut self, context: u32, rewind: impl FnOnce(u32) -> u32) -> u32 {
         self.filled = rewind(self.filled.min(context));

@@ -29,30 +29,30 @@ use slmscope_profiles::spec::{
 
 use crate::gguf::write::Field;
 
-/// What a header says.
+/// The metadata of a GGUF header that describes a model.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Described {
     /// `general.architecture`, and the prefix of its keys.
     pub(crate) architecture: &'static str,
     /// Keys without that prefix.
     pub(crate) keys: Vec<(&'static str, Field)>,
-    /// Small f32 tensors that are no weights: divisors of rotary angles.
+    /// Small f32 tensors beside the weights: divisors of rotary angles.
     pub(crate) divisors: Vec<(&'static str, Vec<f32>)>,
-    /// The spec as the file means it.
+    /// The spec that a reader of the file gets.
     pub(crate) spec: DecoderSpec,
-    /// What differs from the spec that was asked for, for people.
+    /// Differences from the spec that was asked for, as text.
     pub(crate) notes: Vec<String>,
 }
 
-/// What a spec has that no architecture of ggml computes.
+/// A property of a spec that no architecture of ggml computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NoArchitecture(pub &'static str);
 
-/// Describes `spec` by the keys of GGUF.
+/// Describes `spec` as GGUF metadata.
 ///
 /// # Errors
-/// What no architecture of ggml computes.
+/// If no architecture of ggml computes `spec`.
 pub(crate) fn describe(spec: &DecoderSpec) -> Result<Described, NoArchitecture> {
     let (mut spec, mut notes) = (spec.clone(), Vec::new());
     let architecture = choose(&spec)?;
@@ -159,7 +159,7 @@ fn shorten(spec: &mut DecoderSpec, notes: &mut Vec<String>) {
     }
 }
 
-/// Says what ggml computes alike in the way that it does: GELU in its tanh form, gains as their sum with 1.
+/// Rewrites `spec` the way ggml computes it: GELU in its tanh form, gains with the 1 added.
 fn as_stored(spec: &mut DecoderSpec, notes: &mut Vec<String>) {
     let plain = |norm: &mut Norm| {
         if norm.gain == Gain::PlusOne {
@@ -282,7 +282,7 @@ impl Keys<'_> {
         self.put("attention.value_length", attention.head_dim);
         self.put_some("attention.clamp_kqv", attention.clip);
         self.put_some("attn_logit_softcapping", attention.softcap);
-        // Layers of several kinds have windows and a rule of their own; the others tell about stretching.
+        // Layers of several kinds have windows and a rule of their own; the other models state their scaling.
         let layers = self.layers;
         let mut attentions = layers.iter().filter_map(|layer| layer.mixer.attention());
         if let Some(rope) = attentions.find(|attention| attention.window.is_none()).and_then(Attention::rope)

@@ -69,7 +69,7 @@ pub enum Problem {
         /// The field, in words.
         what: String,
     },
-    /// A name that cannot be shown.
+    /// A name that cannot be printed.
     #[error("{what} is not UTF-8 text without control characters")]
     NotText {
         /// The field, in words.

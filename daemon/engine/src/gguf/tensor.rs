@@ -16,7 +16,7 @@ pub(super) const LEAST_ENTRY_BYTES: usize = 8 + 4 + 4 + 8;
 
 /// One tensor of a file: its shape, its format and where its bytes are.
 ///
-/// Owns what it says, so it outlives the parsed header; [`TensorInfo::range`] cuts its bytes out of the map.
+/// Owns its fields, so it outlives the parsed header; [`TensorInfo::range`] cuts its bytes out of the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     name: Box<str>,

@@ -94,7 +94,7 @@ impl Header {
     /// Writes the header to `out`, where the tensors' bytes follow.
     ///
     /// # Errors
-    /// What `out` says.
+    /// Errors of `out`.
     pub fn begin<W: Write>(self, mut out: W) -> io::Result<Body<W>> {
         out.write_all(MAGIC)?;
         out.write_all(&3_u32.to_le_bytes())?;
@@ -123,7 +123,7 @@ impl<W: Write> Body<W> {
     /// Writes the next bytes of the tensor at hand, or the first ones of the next if that one is whole.
     ///
     /// # Errors
-    /// What the file says; [`io::ErrorKind::InvalidInput`] for bytes beyond the end of a tensor.
+    /// Errors of the file; [`io::ErrorKind::InvalidInput`] for bytes beyond the end of a tensor.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.written == self.size {
             pad(&mut self.out, self.size)?;
@@ -140,7 +140,7 @@ impl<W: Write> Body<W> {
     /// Pads the last tensor and gives the file back.
     ///
     /// # Errors
-    /// What the file says; [`io::ErrorKind::InvalidInput`] if bytes of a tensor are missing.
+    /// Errors of the file; [`io::ErrorKind::InvalidInput`] if bytes of a tensor are missing.
     pub fn finish(mut self) -> io::Result<W> {
         if self.written < self.size || self.sizes.len() > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a tensor's bytes are missing"));

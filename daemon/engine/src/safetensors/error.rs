@@ -18,7 +18,7 @@ pub struct SafeTensorsError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Not even the length of the header is there.
+    /// Too short to hold the length of the header.
     #[error("has {file_size} bytes; a safetensors file has at least 10")]
     TooShort {
         /// Size of the file.
@@ -33,7 +33,7 @@ pub enum Problem {
         /// The first eight bytes as a number.
         length: u64,
     },
-    /// The file ends inside of something.
+    /// The file ends inside a field.
     #[error("truncated: {what} ends at byte {needs}, file has {file_size}")]
     Truncated {
         /// The field, in words.
@@ -63,7 +63,7 @@ pub enum Problem {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A name that no tensor has.
+    /// A name that is no valid name of a tensor.
     #[error("a tensor is called `{name}`; 1 to {limit} bytes without control characters are expected")]
     Name {
         /// The name, shortened.
@@ -85,7 +85,7 @@ pub enum Problem {
         /// The type in the file.
         found: String,
     },
-    /// A shape that cannot be, or is not that of the data.
+    /// A shape that is impossible, or does not match the data.
     #[error("tensor {tensor} {detail}")]
     Shape {
         /// Name of the tensor.
@@ -109,7 +109,7 @@ pub enum Problem {
         /// The tensor behind them, or the end of the file.
         before: String,
     },
-    /// A name in an index that is no plain file name, or the wrong files beside it.
+    /// An index that names something other than a file of its directory, or files that do not match it.
     #[error("{0}")]
     Shards(String),
 }

@@ -7,7 +7,7 @@ use super::header::{LONGEST_NAME, check_name};
 use super::json::Json;
 use crate::sanitize::sanitize;
 
-/// More shards than any checkpoint has.
+/// The limit on shards; no checkpoint has so many.
 const MOST_SHARDS: usize = 4096;
 
 /// The index of a sharded checkpoint.
@@ -53,7 +53,7 @@ impl Index {
                     Ok(())
                 })
             }
-            // Sizes and the like, which the files themselves tell.
+            // Sizes and the like, which are read from the files themselves.
             name => json.skip(&sanitize(name), 0),
         })?;
         json.end("the index")?;
@@ -80,7 +80,7 @@ impl Index {
     }
 }
 
-/// Why `shard` is no file that an index may name; `before` others came before.
+/// Why an index may not name the file `shard`, if so; `before` is the number of files that it named before.
 fn refused(shard: &str, before: usize) -> Option<Problem> {
     let name = (1..=LONGEST_NAME).contains(&shard.len()) && !shard.contains(char::is_control);
     let plain = name && !shard.contains(['/', '\\']) && !shard.starts_with('.');

@@ -70,7 +70,7 @@ impl TensorSet {
         Ok(())
     }
 
-    /// The file that says which tensors there are: the only one, or the index.
+    /// The file that lists the tensors: the only one, or the index.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -83,10 +83,10 @@ impl ChatTemplate {
         Ok(Self { file, source, bos, eos })
     }
 
-    /// A conversation of one user message, ready for the model's reply. `now` is what templates that write
-    /// the date are told, in UTC.
+    /// A conversation of one user message, ready for the model's reply. Templates that write the date
+    /// get `now`, in UTC.
     ///
-    /// Such a text spells its own BOS: it is encoded without adding special tokens.
+    /// The text contains its own BOS: it is encoded without adding special tokens.
     ///
     /// # Errors
     /// [`TokenizerError::Template`] for a template that cannot be read, refuses the conversation, or takes

@@ -1,4 +1,4 @@
-//! What a model's directory says of its tokenizer beside the vocabulary: `tokenizer_config.json`,
+//! The settings of a tokenizer in a model's directory, apart from the vocabulary: `tokenizer_config.json`,
 //! `generation_config.json` and `config.json`.
 
 use serde::Deserialize;

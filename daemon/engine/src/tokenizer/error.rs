@@ -8,7 +8,7 @@ use crate::gguf::GgufError;
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
-    /// The file brings no tokenizer at all.
+    /// The file has no tokenizer.
     #[error("{file}: has no tokenizer; give the prompt as a number of tokens, or use a file with one")]
     Missing {
         /// Name of the file as the user knows it.
@@ -97,7 +97,7 @@ pub enum TokenizerError {
         /// The limit.
         limit: usize,
     },
-    /// A file of a model's directory that cannot be what its name says.
+    /// A file of a model's directory that is not what its name promises.
     #[error("{file}: {problem}")]
     File {
         /// Name of the file as the user knows it.
@@ -110,7 +110,7 @@ pub enum TokenizerError {
     Encode {
         /// Name of the file as the user knows it.
         file: String,
-        /// What the library says.
+        /// The library's error.
         problem: String,
     },
     /// A tokenizer of another model.

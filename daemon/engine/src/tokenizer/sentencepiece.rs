@@ -97,7 +97,7 @@ enum Problem {
     NoPiece,
 }
 
-/// What a model says, with the defaults of the format where it says nothing.
+/// The fields of a model, with the format's defaults for those that are absent.
 struct Parsed<'b> {
     pieces: Vec<Piece<'b>>,
     chooses: u64,

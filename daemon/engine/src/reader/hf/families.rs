@@ -20,13 +20,13 @@ use crate::sanitize::sanitize;
 
 const OTHER: &str = "choose a model without it";
 
-/// A family of configurations: the `model_type` and what no key says.
+/// A family of configurations: the `model_type`, and what is implied by it and has no key.
 pub(super) struct Family {
     pub(super) model_type: &'static str,
     pub(super) names: &'static Names,
     norm: NormStyle,
     gated: bool,
-    /// Whether biases are there when no key says so.
+    /// Whether there are biases if no key states it.
     biases: Biases,
     rope: Option<Defaults>,
     special: Special,

@@ -1,6 +1,6 @@
 //! Names and layouts of tensors in checkpoints, family by family.
 //!
-//! A table line says what a tensor of the spec is called there and how its rows lie: alone, as a part of a
+//! A line of the table has the name of a tensor of the spec there, and how its rows are stored: alone, as a part of a
 //! fused tensor, or turned. Names are without `.weight` and `.bias`, which both sides share, unless the line
 //! has them.
 

@@ -66,7 +66,7 @@ impl Config<'_> {
         Ok(limit.is_none_or(|limit| limit >= context) && part.find(&["alpha"]).is_none())
     }
 
-    /// What `part` says of scaling; the whole configuration may say what the original context was.
+    /// The scaling that `part` describes. The original context may be in the whole configuration instead.
     fn scaling(&self, part: Config<'_>, context: u32) -> Result<RopeScaling, LoadError> {
         let need = |key: &'static str| -> Result<f32, LoadError> {
             part.float(&[key])?.ok_or_else(|| self.problem(format!("rope scaling has no {key}")))
@@ -91,7 +91,7 @@ impl Config<'_> {
                     part.floats(&[key])?.ok_or_else(|| self.problem(format!("rope scaling has no {key}")))
                 };
                 let original_context = original()?;
-                // The factor tells how far the context grew only where the context does not.
+                // How far the context grew is taken from the context if it is stated, else from the factor.
                 let grown = part.float(&["factor"])?.filter(|_| context <= original_context);
                 let grown = grown.map_or(context, |factor| (original_context as f32 * factor) as u32);
                 let stated = part.float(&["attention_factor"])?;

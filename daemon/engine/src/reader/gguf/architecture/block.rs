@@ -8,9 +8,9 @@ use super::{Architecture, DAMAGED, Local, PositionStyle, Shapes, Special};
 use crate::error::LoadError;
 use crate::reader::gguf::keys::Keys;
 
-/// Gemma 3's local layers keep the base of Gemma 2.
+/// Gemma 3's local layers have Gemma 2's base of rotary embeddings.
 const GEMMA_LOCAL_THETA: f32 = 10_000.0;
-/// In SmolLM3 every fourth layer knows no positions.
+/// In SmolLM3 every fourth layer has no position encoding.
 const SMOLLM3_NO_ROPE: u32 = 4;
 
 impl Keys<'_> {
