@@ -1,7 +1,7 @@
 //! A capture of a machine: a tar archive of the files that the probes read there, to be examined elsewhere.
 //!
 //! The archive keeps the shape of the tree, links included, so that it can be read in place of the machine.
-//! What identifies the machine or its users is replaced (`redact`). Nothing of single processes is in it.
+//! What identifies the machine or its users is replaced (`redact`). It holds no files of single processes.
 //! Files that could not be read are empty in it; a list at its top states how each failed, and they fail the
 //! same way where the capture is read.
 
@@ -21,7 +21,7 @@ use redact::Redactor;
 
 mod redact;
 
-/// Longest file that is taken, bytes; probes read no more of any.
+/// Longest file that is captured, bytes; probes read no more of any file.
 const FILE_CAP: usize = 1 << 20;
 
 /// Limits of a capture that is read, so that a wrong file fills no disk.
@@ -48,7 +48,7 @@ pub struct Captured {
 /// If `out` cannot be written.
 pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     let noting = root.noting();
-    // What is read during a report is what a report of the capture needs.
+    // A report of the capture needs the files that a report reads here.
     doctor(&noting, None);
     host::describe(&noting);
     let mut redactor = Redactor::of(root);
@@ -105,7 +105,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
     Ok(Captured { files: taken, failed: failures.len(), redacted: redactor.replaced() })
 }
 
-/// Unpacks a capture into a folder of its own, which goes away with the returned value.
+/// Unpacks a capture into a folder of its own, which is removed when the returned value is dropped.
 ///
 /// # Errors
 /// If it is no capture, too large, or cannot be written.
@@ -145,7 +145,7 @@ fn header(kind: EntryType, mode: u32) -> Header {
     header
 }
 
-/// How reading what is at a path fails. A read that does not come back has timed out.
+/// How reading what is at a path fails. A read that does not return has timed out.
 fn failure(root: &Root, path: &str) -> Option<Failure> {
     let late = Failure { stage: Stage::Read, errno: Errno::TIMEDOUT, is_folder: false };
     root.in_time(path, |root, path| Ok(root.failure(path))).unwrap_or(Some(late))

@@ -8,8 +8,8 @@ use slmscope_profiles::channel::{
 
 use crate::source::{Group, Pace};
 
-/// What a channel is read through, as far as code has to know it: how a permission is given, how a value is tried.
-/// What a person is shown is [`Channel::source`], which no code compares.
+/// The interface that a channel is read through. Code needs it to choose a remedy and to test a value. The text for
+/// people is [`Channel::source`], which no code compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Interface {
     /// One file, relative to the root.
@@ -39,7 +39,7 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct Catalogue {
     channels: Vec<Channel>,
-    /// Of each channel.
+    /// The interface of each channel.
     interfaces: Vec<Interface>,
     ids: HashSet<String>,
 }
@@ -211,7 +211,7 @@ impl Catalogue {
         })
     }
 
-    /// Channels beyond the id space are not listed; no machine has 65 536 sensors.
+    /// Channels that exceed the range of ids are not listed; no machine has 65 536 sensors.
     fn push(&mut self, mut channel: Channel) -> ChannelId {
         let index = self.channels.len().min(usize::from(ChannelId::MAX)) as ChannelId;
         if self.channels.len() >= usize::from(ChannelId::MAX) {

@@ -22,16 +22,15 @@ use crate::source::{Lane, Pace, Source};
 /// Time between the two readings.
 const APART: Duration = Duration::from_millis(250);
 
-/// Reading takes no longer; sources that have not answered by then are absent. What there is was found before,
-/// which takes milliseconds, half a second for each driver that hangs, and 1.2 s for NVIDIA's library if that
-/// does.
+/// The limit on reading; sources that have not answered by then are absent. Discovery comes before and is not in it:
+/// it takes milliseconds, half a second for each driver that hangs, and 1.2 s for NVIDIA's library if that hangs.
 const BUDGET: Duration = Duration::from_millis(1900);
 
 /// Sources that take no longer than this are read every so often in between.
 const CHEAP: Duration = Duration::from_micros(200);
 const OFTEN: Duration = Duration::from_millis(2);
 
-/// What was seen of a channel.
+/// The readings of a channel.
 #[derive(Default, Clone)]
 struct Seen {
     /// When (CLOCK_MONOTONIC, ns) and what, oldest first; at most one for each round.
@@ -66,7 +65,7 @@ pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
     }
 }
 
-/// A thread for each source: one that hangs leaves its own channels without an answer.
+/// Each source has a thread: if one hangs, only its own channels have no value.
 fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
     let end = Instant::now() + BUDGET;
     let (sender, receiver) = mpsc::channel();

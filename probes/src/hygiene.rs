@@ -1,6 +1,6 @@
 //! Readings that show whether a machine is fit to measure on: taken before and after a run.
 //!
-//! These are the bare readings; what they mean for a run is judged elsewhere.
+//! These are readings only; the runner judges what they mean for a run.
 
 use std::collections::BTreeSet;
 
@@ -151,7 +151,7 @@ impl CpuSnapshot {
     /// CPU time. `None` if no time passed or the counters went backwards.
     pub fn foreign_share(&self, older: &Self, own_ns: u64) -> Option<f64> {
         let busy = self.busy_s - older.busy_s;
-        // Ours is exact, the kernel's total moves in ticks: the difference may come out just below zero.
+        // Our time is exact and the kernel's total moves in ticks, so the difference may be slightly below zero.
         (busy >= 0.0)
             .then(|| Some(((busy - own_ns as f64 / 1e9) / self.capacity_s(older)?).clamp(0.0, 1.0)))?
     }

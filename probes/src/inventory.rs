@@ -24,15 +24,15 @@ pub struct Inventory {
     pub channels: Vec<Channel>,
     /// What the firmware calls the board.
     pub board: Board,
-    /// What reads them, grouped by what may wait for what.
+    /// The sources that read them. Sources of one lane may wait for each other.
     pub(crate) lanes: Vec<Lane>,
     /// The process that the worker's channels are about.
     pub(crate) worker: WorkerPid,
 }
 
-/// Finds every channel of the machine or tree. Each family has at least one row, if only with the reason why it
-/// is empty. Sensors that may hang are opened; where a value is needed to know what is there, it is waited for no
-/// longer than half a second, and for NVIDIA's library no longer than 1.2 s.
+/// Finds every channel of the machine or tree. Each family has at least one row; if it is empty, the row holds the
+/// reason. Sensors that may hang are opened. If a value is needed to know what exists, the wait for it is at most
+/// half a second, and for NVIDIA's library 1.2 s.
 pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
     let worker = WorkerPid::default();

@@ -11,7 +11,7 @@ use crate::machine::reader::{Reader, SERVICE};
 use crate::machine::root::Root;
 use crate::machine::system::{Family, System, Vendor};
 
-/// Sets the remedies of all channels that are unavailable, for `reader` to have them.
+/// Sets the remedies of all unavailable channels: commands after which `reader` can read them.
 pub(crate) fn complete(catalogue: &mut Catalogue, root: &Root, reader: &Reader) {
     let system = System::of(root);
     let nvidia = has_nvidia_card(root);
@@ -51,9 +51,9 @@ fn permission(interface: &Interface, system: &System, reader: &Reader) -> Option
     })
 }
 
-/// Energy counters are root's since Linux 5.10, because they leak what other users compute.
+/// Since Linux 5.10 only root may read energy counters, because they leak what other users compute.
 fn rapl(system: &System, group: &str) -> String {
-    // NixOS has no /bin but for the shell.
+    // On NixOS /bin holds nothing but the shell.
     let bin = if system.family == Family::Nix { "${pkgs.coreutils}/bin" } else { "/bin" };
     let rule = format!(
         "SUBSYSTEM==\"powercap\", KERNEL==\"intel-rapl*:*\", ACTION==\"add\", RUN+=\"{bin}/chgrp {group} \
@@ -105,7 +105,7 @@ fn counters(system: &System, reader: &Reader) -> String {
     }
 }
 
-/// The management controller's device is root's.
+/// The management controller's device belongs to root.
 fn controller(system: &System, group: &str) -> String {
     if system.family == Family::Alpine {
         return format!("sudo chgrp {group} /dev/ipmi0 && sudo chmod 0660 /dev/ipmi0 (until the next boot)");

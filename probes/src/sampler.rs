@@ -7,11 +7,11 @@
 //!                                        and a new thread for the other sources of its lane
 //! ```
 //!
-//! Sources that may hang in a driver share lanes with none that cannot. A source that hangs keeps the thread
-//! it hangs in, which is the only one; when its read comes back, the lane reads it again.
+//! A source that may hang in a driver shares no lane with sources that cannot. A source that hangs blocks only the
+//! thread that reads it; when the read returns, the lane reads it again.
 //!
-//! A lane that has seen each of its sources once allocates nothing more: files are open, and a sample is
-//! handed out by reference and filled again.
+//! A lane allocates nothing after it has read each of its sources once: files stay open, and a sample is passed by
+//! reference and filled again.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -34,7 +34,7 @@ pub(crate) mod track;
 use lane::Slot;
 pub use track::ChannelState;
 
-/// Where samples go. Called from several threads; it must not wait for anybody.
+/// Receives samples. It is called from several threads and must not block.
 pub type Sink = Arc<dyn Fn(&Sample) + Send + Sync>;
 
 /// How long a reading may take before its channels are reported absent.
@@ -91,7 +91,8 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Changes how often everything is read, at once; what is read every 10 ms or more often, after its next reading.
+    /// Changes how often everything is read. It takes effect at once; for sources that are read every 10 ms or more
+    /// often, after their next reading.
     pub fn set_pace(&self, pace: Pace) {
         self.shared.pace.store(encode(pace), Ordering::Relaxed);
         self.shared.wake();
@@ -119,8 +120,7 @@ impl Sampler {
         self.shared.late.load(Ordering::Relaxed)
     }
 
-    /// What was seen so far of every channel that is sampled. A source that is being read at the moment is
-    /// left out.
+    /// The readings so far of every sampled channel. A source that is being read at this moment is left out.
     pub fn states(&self) -> Vec<ChannelState> {
         let now_ns = monotonic_ns();
         let slots = self.shared.lanes.iter().flat_map(|lane| &lane.slots);

@@ -18,7 +18,7 @@ pub(crate) fn profile(root: &Root) -> Option<&'static Profile> {
     board::recognise(&compatible(root), product(root).as_deref())
 }
 
-/// Whether a device tree describes the machine. Kernels of today show an empty one on machines without.
+/// Whether a device tree describes the machine. Current kernels show an empty one on machines without one.
 pub(crate) fn has_device_tree(root: &Root) -> bool {
     !compatible(root).is_empty()
 }

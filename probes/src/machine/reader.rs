@@ -2,7 +2,7 @@
 
 use crate::machine::root::Root;
 
-/// The shipped unit, which lets a program gain nothing by itself: what it may do is set in the unit.
+/// The shipped unit. It has `NoNewPrivileges`, so a program's rights are set in the unit and not on its file.
 pub(crate) const SERVICE: &str = "slmscoped.service";
 
 /// The program and user that a remedy is for.

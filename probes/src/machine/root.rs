@@ -24,7 +24,7 @@ mod textlink;
 use failures::{Failure, Failures, Stage};
 pub use handle::Handle;
 
-/// Entries of one directory that are read; a directory with more is none that a probe reads.
+/// The limit on entries of one directory; no directory that a probe reads has more.
 const MAX_ENTRIES: usize = 8192;
 
 /// Longest text that [`Root::text`] reads, bytes.
@@ -36,11 +36,11 @@ pub struct Root {
     dir: Arc<OwnedFd>,
     path: PathBuf,
     live: bool,
-    /// What cannot be read, although it is there.
+    /// Files that exist and cannot be read.
     failures: Arc<Failures>,
     /// Paths that were opened, where they are recorded.
     noted: Option<Arc<Mutex<BTreeSet<String>>>>,
-    /// Files of which no read returns as long as a test holds the lock.
+    /// Files whose reads do not return while a test holds the lock.
     #[cfg(test)]
     pub(crate) stuck: (Vec<&'static str>, Arc<Mutex<()>>),
 }
@@ -133,11 +133,11 @@ impl Root {
         }
     }
 
-    /// What `read` makes of a path whose driver may hang. Whoever finds out what there is waits no longer for it
-    /// than [`deadline::SENSOR`].
+    /// The result of `read` for a path whose driver may hang. Discovery waits for it no longer than
+    /// [`deadline::SENSOR`].
     ///
     /// # Errors
-    /// Those of `read`, and that it did not come back.
+    /// Those of `read`, and a reason for a read that did not return.
     pub(crate) fn in_time<T: Send + 'static>(
         &self,
         path: &str,
@@ -238,8 +238,7 @@ impl Root {
         Ok(entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    /// Whether something of this name exists, of whatever kind. What is behind a folder that this user may not
-    /// enter does not.
+    /// Whether a file of this name exists, of any kind. `false` also below a folder that this user may not enter.
     pub fn exists(&self, path: &str) -> bool {
         self.reach(path).is_ok()
     }
@@ -247,12 +246,12 @@ impl Root {
     /// Whether something of this name exists, or why that is not known.
     ///
     /// # Errors
-    /// That there is nothing, or that the way to it is closed.
+    /// If there is nothing, or a folder on the way may not be entered.
     pub(crate) fn reach(&self, path: &str) -> Result<(), Reason> {
         self.resolve(path, OFlags::PATH).map(drop).map_err(|errno| reason(path, errno))
     }
 
-    /// What is the same for all paths that lead to one file or folder. `None` if there is none.
+    /// The identity of a file or folder, the same for all paths that lead to it. `None` if there is none.
     pub(crate) fn identity(&self, path: &str) -> Option<(u64, u64)> {
         let stat = fs::fstat(self.resolve(path, OFlags::PATH).ok()?).ok()?;
         Some((stat.st_dev, stat.st_ino))
@@ -312,7 +311,7 @@ pub(crate) fn code(errno: Errno) -> ReasonCode {
     }
 }
 
-/// A reason in the words of a code alone.
+/// A reason with no text but that of its code.
 pub(crate) fn plain_reason(code: ReasonCode, source: &str) -> Reason {
     let what = match code {
         ReasonCode::NoSuchInterface => "there is nothing to read",

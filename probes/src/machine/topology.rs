@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::machine::root::Root;
 
-/// CPU numbers above this are not believed; the kernel's own limit is 8192.
+/// CPU numbers above this are ignored; the kernel's own limit is 8192.
 const MAX_CPU: u32 = 8191;
 
 const FOLDER: &str = "sys/devices/system/cpu";

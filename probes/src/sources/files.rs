@@ -1,4 +1,4 @@
-//! Channels that are one or two small files each: a number, a unit factor and the limits of what can be true.
+//! Channels that are one or two small files each: a number, a unit factor and the plausible range.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Limits {
         Self { low, high, sentinels: &[] }
     }
 
-    /// The value if it can be true.
+    /// The value if it is plausible.
     pub(crate) fn check(&self, value: f64) -> Value {
         let known = self.sentinels.iter().any(|sentinel| (sentinel - value).abs() < 1e-9);
         if value.is_finite() && value >= self.low && value <= self.high && !known {
@@ -77,7 +77,7 @@ impl Input {
         integer(self.read(root, &mut buffer)?).map(|value| value as f64).ok_or(ReasonCode::Implausible)
     }
 
-    /// The old handle of what came back stays dead for ever.
+    /// A file that vanished and returned is opened again: its old handle never works again.
     fn forget(&mut self) {
         self.handle = Ok(None);
     }
@@ -95,7 +95,7 @@ pub(crate) enum Formula {
     Sum(Vec<Input>, f64),
     /// Text that holds the value, in the channel's unit.
     Parsed(Input, fn(&[u8]) -> Option<f64>),
-    /// The first of several counters that counts × factor. Some cards have one that stays at zero.
+    /// The first of several counters that is above zero × factor. On some cards one stays at zero.
     Counting(Vec<Input>, f64),
 }
 

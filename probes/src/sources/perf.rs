@@ -71,7 +71,7 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: OwnedFd,
-    /// Kept open.
+    /// Held so that the counters stay open.
     _others: Vec<OwnedFd>,
     events: usize,
 }
@@ -111,7 +111,7 @@ impl Group {
 /// One reading of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// How long the group was wanted, ns.
+    /// How long the group was enabled, ns.
     enabled_ns: u64,
     /// How long it counted, ns; less where it took turns.
     running_ns: u64,
@@ -204,7 +204,7 @@ fn open(event: Event, target: Target, leader: Option<&OwnedFd>) -> Result<OwnedF
     }
 }
 
-/// What it means that a counter cannot be opened.
+/// The reason that a counter cannot be opened.
 pub(crate) fn refusal(what: &str, errno: Errno) -> Reason {
     match errno {
         Errno::ACCESS | Errno::PERM => {

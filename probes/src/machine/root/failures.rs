@@ -27,7 +27,7 @@ const CAP: usize = 1 << 20;
 /// Largest error number of Linux.
 const MAX_ERRNO: i32 = 4095;
 
-/// Where on the way to a file's text it went wrong.
+/// The step of reading a file that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// A folder on the way may not be entered.
@@ -70,7 +70,7 @@ impl FromStr for Stage {
     }
 }
 
-/// Failures by device and inode, so that they are met over links too.
+/// Failures by device and inode, so that they also apply to paths through links.
 #[derive(Debug, Default)]
 pub(super) struct Failures(HashMap<(u64, u64), (Stage, Errno)>);
 

@@ -16,9 +16,9 @@ use super::code;
 pub struct Handle {
     pub(super) fd: OwnedFd,
     pub(super) path: String,
-    /// What every read fails with, in a tree where it did.
+    /// The error of every read, in a captured tree whose machine could not read the file.
     pub(super) fails: Option<Errno>,
-    /// No read returns as long as this is locked.
+    /// Reads do not return while this is locked.
     #[cfg(test)]
     pub(super) stuck: Option<Arc<Mutex<()>>>,
 }

@@ -1,7 +1,7 @@
 //! NVIDIA graphics processors, through the driver's library, which is opened at run time.
 //!
-//! An open library keeps a laptop's card awake, and so would every reading. So nothing is asked while a card
-//! sleeps, and when no client is attached the library is closed on machines whose cards may sleep.
+//! An open library keeps a laptop's card awake, and so would every reading. So no card is read while it sleeps, and
+//! when no client is attached the library is closed on machines whose cards may sleep.
 //!
 //! Energy is counted by the driver since it was loaded (Volta and later) and does not miss what happens between
 //! two readings; power is a gauge, on many cards the mean of the last second. Where the driver counts, the
@@ -30,8 +30,8 @@ use field::{Field, code, is_final};
 /// Found by the dynamic linker; the name without a number belongs to the development files.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
-/// What the library may take to open and to answer once; a driver that hangs here would hang the start of the
-/// daemon.
+/// The limit on the time to open the library and read it once, because a driver that hangs would hang the daemon's
+/// start.
 const OPEN_DEADLINE: Duration = Duration::from_millis(1200);
 
 /// What the kernel's part of the driver shows of itself.

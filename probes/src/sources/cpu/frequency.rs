@@ -2,7 +2,7 @@
 //!
 //! `scaling_cur_freq` of each cpufreq policy; without any cpufreq the MHz lines of `/proc/cpuinfo`, which only
 //! x86 has. BogoMIPS is no frequency. A cpufreq folder without `scaling_cur_freq` means that the driver does
-//! not know, and then it is not known.
+//! not know the frequency; the channel is then unavailable.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const CPU: &str = "sys/devices/system/cpu";
 /// From 10 MHz to 10 GHz: some firmware reports 8 MHz or 18 GHz.
 const PLAUSIBLE: Limits = Limits::new(10e6, 10e9);
 
-/// What all policies together may take to stay in the fast group; a slow driver takes 1 ms per CPU.
+/// The most time that reading all policies may take in the fast group; a slow driver takes 1 ms per CPU.
 const FAST_BUDGET: Duration = Duration::from_micros(12);
 const MEDIUM_BUDGET: Duration = Duration::from_millis(1);
 

@@ -68,7 +68,7 @@ struct OtherLoad {
     channel: ChannelId,
 }
 
-/// Sums what others used from differences of what all and what ours used.
+/// Sums the CPU time of other processes: the machine's time less that of our processes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Account {
     busy_s: Option<f64>,

@@ -49,8 +49,8 @@ impl Who {
 
 type Sources = Vec<Box<dyn Source>>;
 
-/// Enters the channels of both processes, all of the medium group: waking up a hundred times a second for a
-/// clock that is not integrated would cost more than everything else that is sampled.
+/// Enters the channels of both processes, all of the medium group. A clock need not be integrated, and reading it a
+/// hundred times a second would cost more than everything else that is sampled.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Sources {
     let who = [Who::Worker(worker.clone()), Who::Daemon];
     if !root.is_live() {

@@ -59,7 +59,7 @@ struct Threads {
     worker: WorkerPid,
     pid: Option<u32>,
     accounts: BTreeMap<u32, (Handle, Account)>,
-    /// Of threads that ended.
+    /// Sums of threads that ended.
     ended: Account,
     readings: u32,
     /// `/proc/PID/stat`, which holds the number of threads: the folder is listed only when that changes.
@@ -132,7 +132,7 @@ impl Threads {
         }
     }
 
-    /// Brings all accounts up to date.
+    /// Updates all accounts.
     fn update(&mut self) -> Result<(), ReasonCode> {
         let pid = self.worker.get().ok_or(ReasonCode::NoSuchInterface)?;
         if self.pid != Some(pid) {
@@ -155,7 +155,7 @@ impl Threads {
         self.readings = self.readings.wrapping_add(1);
         let mut buffer = [0; 96];
         for (handle, account) in self.accounts.values_mut() {
-            // One that ended keeps its last account until it is missed.
+            // A thread that ended keeps its last account until the search finds it gone.
             match handle.read(&mut buffer) {
                 Ok(text) => *account = parse(text).unwrap_or(*account),
                 Err(_) => self.missed = true,

@@ -6,7 +6,7 @@
 //! Hz = ΔAPERF / ΔMPERF × ΔTSC / Δt
 //! ```
 //!
-//! Beside it `freq.cpuN` stays what cpufreq reports. Reading interrupts each CPU for a microsecond, so this is
+//! `freq.cpuN` is still what cpufreq reports. Reading interrupts each CPU for a microsecond, so this is
 //! for the medium pace.
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value};

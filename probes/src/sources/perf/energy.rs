@@ -1,5 +1,5 @@
-//! The kernel's `power` PMU: the same energy counters as RAPL's zones, but 64 bits wide and readable by whom
-//! `perf_event_paranoid` allows, where the zones' files are root's.
+//! The kernel's `power` PMU: the same energy counters as RAPL's zones, but 64 bits wide and readable as
+//! `perf_event_paranoid` allows, where only root may read the zones' files.
 //!
 //! `power_core` of recent kernels counts each core of AMD processors; their sum is the cores of a package.
 

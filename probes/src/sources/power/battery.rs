@@ -1,6 +1,6 @@
 //! Power drawn from batteries: positive while discharging, negative while charging.
 //!
-//! Only while nothing else feeds it do batteries report what the machine draws: then `power.battery` is the sum of
+//! Batteries report what the machine draws only while nothing else supplies it: then `power.battery` is the sum of
 //! all packs. On a charger that is too weak they may be discharged and report only what it lacks. So their scope
 //! is the battery and never the board. Drivers differ in the sign, so the direction is taken from `status`; where
 //! that does not report it, a machine without any supply that is online runs on its batteries.
@@ -16,8 +16,8 @@ use crate::sources::files::{Files, Kind, Limits, Slot, enter, number, scaled};
 
 const FOLDER: &str = "sys/class/power_supply";
 
-/// A machine that runs this draws more, and a charger supplies more, W; less is a driver that reports mA where µA
-/// belong.
+/// The least plausible power, W: a running machine draws more, and a charger supplies more. Less means that a driver
+/// reports mA instead of µA.
 const LEAST_DRAW: f64 = 0.05;
 
 /// No pack of a machine with a battery supplies more, W.
@@ -44,7 +44,7 @@ impl Draw {
 struct Pack {
     channel: ChannelId,
     status: Option<Handle>,
-    /// The best first; the others are for files that hold no number.
+    /// The best first; the others are used if a file holds no number.
     draws: Vec<Draw>,
 }
 
@@ -90,7 +90,7 @@ impl Batteries {
 
     /// The channel of what the machine draws, if it runs on its batteries at this moment.
     pub(crate) fn discharging(&self, root: &Root) -> Option<ChannelId> {
-        // Read through files of its own, so that one that hangs keeps those.
+        // It has files of its own, so that a read that hangs blocks no others.
         let discharge = |root: &Root, _: &str| {
             Ok(Self::discover(root, &mut Catalogue::default()).is_some_and(|own| own.discharge()))
         };
@@ -214,7 +214,7 @@ impl Pack {
     }
 }
 
-/// Gives a magnitude its sign, W, or the reason why it cannot be true. `is_lone` is the only pack of the machine.
+/// The magnitude with its sign, W, or the reason why it is implausible. `is_lone` is the only pack of the machine.
 fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) -> Result<f64, ReasonCode> {
     let discharging = match status {
         b"Discharging" => Some(true),
@@ -238,7 +238,7 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) ->
     match discharging {
         Some(true) => Ok(magnitude),
         Some(false) => Ok(-magnitude),
-        // The driver does not report which way it flows.
+        // The driver does not report the direction.
         None => Err(ReasonCode::NotSupported),
     }
 }

@@ -19,10 +19,10 @@ use crate::sources::power::total::NODE_POWER;
 
 const DEVICES: [&str; 3] = ["/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0"];
 
-/// Between two questions.
+/// Time between two requests.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What the controller may take for an answer.
+/// How long the controller may take to answer.
 const PATIENCE_MS: i32 = 1000;
 
 /// Network function of group extensions, the command, and its body: DCMI, system power statistics.
@@ -141,7 +141,7 @@ impl Controller {
     fn watts(&mut self) -> Result<f64, ReasonCode> {
         self.sequence = self.sequence.wrapping_add(1);
         self.send()?;
-        // An answer to an earlier question that came too late is not ours.
+        // A late answer to an earlier request is discarded.
         for _ in 0..4 {
             let mut ready = [PollFd::new(&self.file, PollFlags::IN)];
             let timeout =

@@ -32,7 +32,7 @@ pub(crate) const UPDATE_NS: u64 = 1_000_000;
 /// A counter of a running CPU moves every millisecond; one that is unchanged for longer does not count.
 const STALE_S: u64 = 10;
 
-/// A counter starts again at its range, as far as that is stated right; so many times of it is no count.
+/// A counter wraps at its range, if that is stated correctly; a value of so many ranges is implausible.
 const FAR: i64 = 2;
 
 struct Zone {
@@ -121,7 +121,7 @@ fn zone(root: &Root, folder: &str, driver: &str, catalogue: &mut Catalogue) -> O
             };
             let is_register = !matches!(entry.scope, Scope::Platform | Scope::Rail(_));
             let channel = catalogue.counter(entry, range_uj.map(|range| range as f64 / 1e6));
-            // What feeds `psys` is the board maker's choice, and of other zones nothing is known.
+            // The board maker chooses what `psys` covers, and what other zones cover is not known.
             if is_register {
                 catalogue.set_update(channel, UPDATE_NS);
             }

@@ -15,8 +15,8 @@
 //! the start; a machine that is plugged in afterwards has no figure until the next one.
 //!
 //! Parts may be read in different threads, and some report watts where others count joules. Such a sum is not
-//! sampled: it names its parts, and is derived where it is shown ([`Kind::Sum`]). A card that falls
-//! asleep leaves it without a figure, for what a sleeping card draws is not known.
+//! sampled: it names its parts, and is derived where it is shown ([`Kind::Sum`]). While a
+//! card sleeps it has no value, because a sleeping card's power is not known.
 
 mod sum;
 
@@ -41,8 +41,8 @@ pub(crate) const NODE_POWER: &str = "power.node";
 /// The channel of the sum over a power-management chip's rails.
 pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
 
-/// Attempts to see a performance counter move, and the time between two of them. The registers behind it are new
-/// about every millisecond, and it begins at zero when it is opened.
+/// How often a performance counter is read to see whether it moves, and the time between two readings. Its registers
+/// are updated about every millisecond, and it begins at zero when it is opened.
 const ATTEMPTS: u32 = 10;
 const BETWEEN: Duration = Duration::from_millis(2);
 
@@ -70,8 +70,8 @@ impl Choice {
     }
 }
 
-/// Enters `power.board`, with `energy.board` where it comes from counters. Where one list reads all parts it
-/// answers for the total too. `discharging` is the channel of what the machine draws from its batteries now.
+/// Enters `power.board`, and `energy.board` if it comes from counters. If one list reads all parts, it reads the
+/// total too. `discharging` is the channel of what the machine draws from its batteries now.
 pub(crate) fn discover(
     root: &Root,
     catalogue: &mut Catalogue,
@@ -150,7 +150,7 @@ fn candidates(
     choices.extend(
         pmic.map(|&pmic| Choice { without: "regulators, USB and 5 V consumers", ..Choice::of(&[pmic]) }),
     );
-    // Of one coverage, those that were found first are the better ones.
+    // Of channels that cover the same, those that were found first are better.
     choices.sort_by_key(|choice| choice.coverage);
     choices
 }
@@ -163,13 +163,13 @@ fn is_psys(channel: &Channel) -> bool {
     channel.scope == Scope::Platform && channel.unit == Unit::Joules
 }
 
-/// Processors inside a package are no cards.
+/// Integrated graphics processors are not counted as cards.
 fn is_card(channel: &Channel) -> bool {
     channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore")
 }
 
-/// Whether the channel's value can be true. Some meters have no sensor and answer all ones, and the platform
-/// counter of some servers stays at zero.
+/// Whether the channel's value is plausible. Some meters have no sensor and return all ones, and the platform counter
+/// of some servers stays at zero.
 fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: &Interface) -> bool {
     if !is_meter(channel) && !is_psys(channel) {
         return true;
@@ -215,7 +215,7 @@ fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
     })
 }
 
-/// All packages with the memory and the cards beside them.
+/// All packages, with memory and cards that are counted apart from them.
 fn of_packages(packages: &[&Channel], dram: &[&Channel], cards: &[&Channel]) -> Choice {
     let scope = match (dram.is_empty(), cards.is_empty()) {
         (true, true) => Scope::Package,

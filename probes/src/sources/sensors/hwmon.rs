@@ -173,7 +173,7 @@ pub(crate) fn discover(
 
 fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
-    // What the kernel makes out of a thermal zone is listed there already.
+    // A monitor that the kernel makes of a thermal zone is listed as that zone already.
     for chip in chips.iter().filter(|chip| !chip.target.contains("thermal_zone")) {
         let gate = chip.gate(root);
         for number in chip.inputs("temp", "_input") {

@@ -1,9 +1,9 @@
-//! What a temperature sensor sits on, by its driver or its name.
+//! What a temperature sensor is on, by its driver or its name.
 //!
-//! Only sensors of what computes show how warm a token made it; a network chip or a drive is often the hottest
-//! thing of a board. A zone of the device tree is on the processor's chip unless its name says otherwise: every
-//! maker of chips has words of its own for their parts. A monitor is on something else unless its driver or a
-//! label says that it is on the processor.
+//! Only sensors on processors show how much inference heats the machine; the hottest sensor of a board is often on a
+//! network chip or a drive. A zone of the device tree is assumed to be on the processor's chip unless its name names
+//! another place, because each chip maker has names of its own for the chip's parts. A monitor is assumed to be
+//! elsewhere unless its driver or a label names the processor.
 
 use slmscope_profiles::channel::Scope;
 
@@ -26,7 +26,7 @@ const CARDS: [&str; 5] = ["amdgpu", "radeon", "nouveau", "i915", "xe"];
 /// Drivers of sensors on memory modules.
 const MODULES: [&str; 3] = ["spd5118", "jc42", "ee1004"];
 
-/// Words of labels that name a processor where its own driver is not at hand.
+/// Words of labels that name a processor, for monitors of other drivers.
 const LABELS: [&str; 4] = ["cpu", "gpu", "soc", "peci"];
 
 /// Beginnings of words in the names of zones that are not on the processor's chip.
@@ -53,7 +53,7 @@ pub(crate) fn of_monitor(driver: &str, label: Option<&str>) -> Scope {
         _ if CARDS.contains(&driver) => Scope::Gpu,
         _ if MODULES.contains(&driver) => Scope::Dram,
         _ if PROCESSORS.contains(&driver) => Scope::Package,
-        // Voltage regulators stand beside it.
+        // Voltage regulators are next to it.
         _ if !label.contains("vr") && words(&label).any(|word| LABELS.contains(&word)) => Scope::Package,
         _ => Scope::Machine,
     }

@@ -16,7 +16,7 @@ use crate::sources::sensors::sensor_location;
 
 const FOLDER: &str = "sys/class/thermal";
 
-/// What silicon survives, °C. A sensor's byte is 127 or −128 when there is no reading.
+/// Plausible temperatures of silicon, °C. A sensor's byte is 127 or −128 if there is no reading.
 pub(crate) const PLAUSIBLE: Limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0] };
 
 /// Tegra's power controller always claims 100 °C.

@@ -71,7 +71,7 @@ fn levels(card: &mut Card<'_>) {
 /// The first of several sensors: handhelds show the same watts through two filters. On an integrated processor
 /// it is the whole package's.
 fn power(card: &mut Card<'_>, monitor: &str) {
-    // Where both exist the average covers the time between two readings, the input is a moment.
+    // If both exist: the average covers the time between two readings, the input is an instantaneous value.
     let files = ["power1_average", "power1_input"].map(|file| format!("{monitor}/{file}"));
     if let Some(path) = files.iter().find(|path| card.root.exists(path)) {
         let mut entry = card.entry("power", Quantity::Power, Unit::Watts, Class::Measured);

@@ -167,7 +167,7 @@ impl Source for Residency {
         let (idle, busy) = match self.idle_ms() {
             Ok(ms) => {
                 let idle = ms as f64 / 1e3;
-                // What passed is known on the machine itself only.
+                // The time that passed is known only on the machine itself.
                 let busy = if live {
                     Value::Present(monotonic_ns() as f64 / 1e9 - idle)
                 } else {

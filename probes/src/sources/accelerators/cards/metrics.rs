@@ -72,7 +72,7 @@ const fn flags(at: usize) -> [Field; 3] {
     ]
 }
 
-/// One is 2⁻¹⁶ J.
+/// The unit is 2⁻¹⁶ J.
 const fn accelerator(energy: usize) -> [Field; 4] {
     [
         (Metric::Busy, 12, Two, 0.01),

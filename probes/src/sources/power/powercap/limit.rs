@@ -13,10 +13,10 @@ const MOST_OF_PACKAGE: f64 = 2000.0;
 /// No machine draws more, W: what `psys` and zones of unknown kind may count.
 const MOST_OF_MACHINE: f64 = 50_000.0;
 
-/// Time that is judged together: over less the steps of the counter show.
+/// The window over which the power is computed: in a shorter one the counter's steps distort it.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How late a reading is allowed to be on a busy machine: a generous guess, for the limit is one as well.
+/// How late a reading may be on a busy machine. A generous guess, as is the limit.
 const LATE: Duration = Duration::from_millis(100);
 
 /// Watches one counter.
@@ -40,7 +40,7 @@ impl Limit {
         Self { most, range, begin: None, is_over: false }
     }
 
-    /// The reading, J, unless it cannot be true.
+    /// The reading, J, if it is plausible.
     pub(super) fn judge(&mut self, now: Instant, value: Value) -> Value {
         let Some(joules) = value.get() else { return value };
         let (since, before) = *self.begin.get_or_insert((now, joules));
@@ -60,7 +60,7 @@ impl Limit {
 mod tests {
     use super::*;
 
-    /// Times (ms) at which a counter is believed that shows `joules` every 10 ms for 4 s.
+    /// Times (ms) at which readings are accepted of a counter that shows `joules` every 10 ms for 4 s.
     fn believed(range: Option<f64>, joules: impl Fn(u64) -> f64) -> Vec<u64> {
         believed_of(&Scope::Package, range, joules)
     }

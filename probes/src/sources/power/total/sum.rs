@@ -1,4 +1,4 @@
-//! A sum that is sampled: sources that answer for one more channel, which adds up some of their own.
+//! A sum that is sampled: sources with one more channel, the sum of some of their own.
 
 use slmscope_profiles::channel::{ChannelId, ReasonCode, Value, difference};
 
@@ -12,7 +12,7 @@ pub(super) struct Part {
     pub(super) last: Option<f64>,
 }
 
-/// Sources that answer for one more channel: the sum of some of their own.
+/// Sources with one more channel: the sum of some of their own.
 pub(super) struct WithTotal {
     pub(super) inner: Vec<Box<dyn Source>>,
     pub(super) parts: Vec<Part>,
@@ -40,7 +40,7 @@ impl WithTotal {
                     Some(None) => reset = true,
                     None => {}
                 },
-                // What a counter does while its values are implausible is not known.
+                // How far a counter moves while its values are implausible is not known.
                 Err(ReasonCode::Implausible) => part.last = None,
                 Err(_) => {}
             }
@@ -50,7 +50,7 @@ impl WithTotal {
         }
         // It begins with the values of all of them; from then on each adds its steps, also while another is absent.
         self.sum = self.sum.map_or(plain.ok(), |sum| Some(sum + steps));
-        // What a counter lost is not known, so this interval has no figure; the next one has.
+        // How much a counter lost is not known, so this interval has no value; the next one has.
         if reset { Err(ReasonCode::Implausible) } else { plain.map(|plain| self.sum.unwrap_or(plain)) }
     }
 }

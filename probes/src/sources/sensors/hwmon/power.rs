@@ -30,7 +30,7 @@ const WATTS: Limits = Limits::new(-1000.0, 50_000.0);
 /// Joules: any running total that fits.
 const JOULES: Limits = Limits::new(0.0, 1e15);
 
-/// Label of an input that leads nowhere.
+/// Label of an input that is not connected.
 pub(super) const NOT_CONNECTED: &str = "NC";
 
 /// Labels of inputs that carry everything the board draws: Jetson's, Apple's controller's, a supply's own.
@@ -43,7 +43,7 @@ pub(super) fn discover(
     cards: &HashSet<String>,
     catalogue: &mut Catalogue,
 ) -> Vec<Slot> {
-    // In a PC a monitor may sit anywhere.
+    // In a PC a monitor may be on any rail.
     let is_board = board.is_some() || has_device_tree(root);
     let lone = if is_board { lone_monitor(root, chips) } else { None };
     let known = Known { board, lone };
@@ -68,7 +68,7 @@ pub(super) fn discover(
     slots
 }
 
-/// What else shows where a sensor sits.
+/// What else shows what a sensor measures.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'b> {
     board: Option<&'b Profile>,
@@ -169,7 +169,7 @@ fn watts(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) 
     let mut slots = Vec::new();
     for number in numbers {
         let input = format!("power{number}");
-        // Where both exist the average covers the time between two readings, the input is a moment.
+        // If both exist: the average covers the time between two readings, the input is an instantaneous value.
         let average = format!("{input}_average");
         let file = if chip.files.contains(&average) { average } else { format!("{input}_input") };
         let label = label(root, chip, "power", number);
