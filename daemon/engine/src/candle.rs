@@ -1,6 +1,6 @@
 //! The executor on candle's stock CPU kernels: the reference that other executors are measured against.
 //!
-//! Slots hold whatever tensor the last step left there. Queries, keys and values are `[rows, width]` when
+//! A slot holds the tensor that the last step wrote to it. Queries, keys and values are `[rows, width]` when
 //! they come from their projections and may be `[heads, rows, head_dim]` after a step that works on heads.
 //! All activations are f32; every op allocates its result, as candle does.
 
@@ -32,8 +32,8 @@ pub(crate) use blocks::quantize_blocks;
 pub(crate) use memory::requirements;
 pub use weight::dequantize;
 
-/// Most rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows, the
-/// stock kernels gain nothing from more of them, and progress and cancelling wait for the end of a chunk.
+/// The limit on rows of one pass. Longer prompts are cut into chunks: scores and activations grow with the rows,
+/// the stock kernels gain nothing from more of them, and progress and cancelling wait for the end of a chunk.
 pub(crate) const PREFILL_ROWS: usize = 128;
 
 /// Runs a plan with candle.
@@ -60,7 +60,7 @@ impl CandleExecutor {
     ) -> std::result::Result<Self, LoadError> {
         let mut weights = Vec::with_capacity(plan.tensors.len());
         let dense = dense(plan);
-        // Then small tensors share their pages with nothing that is read where it lies.
+        // Then no weight is read in place, so the pages of small tensors can be released.
         let widened = plan.tensors.iter().all(|(_, format)| format.block_elements() == 1);
         for (id, (tensor, format)) in plan.tensors.iter().enumerate() {
             let bytes = tensor_bytes(id, loading)?;
@@ -185,7 +185,7 @@ impl Executor for CandleExecutor {
 
     fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> std::result::Result<(), LoadError> {
         let tokens = lengths.total as usize;
-        // Given back before the new ones are taken.
+        // Freed before the new ones are allocated.
         (self.caches, self.ropes) = (Vec::new(), Vec::new());
         self.sequence.reset(0);
         self.slots.fill(None);

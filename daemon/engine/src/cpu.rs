@@ -34,8 +34,8 @@ use rows::Stage;
 use weight::Weights;
 use workers::Workers;
 
-/// Most rows of one pass. Repacked weights and every wake-up serve all rows of a pass, so more rows are faster, until
-/// activations no longer fit the caches; and cancelling waits for the end of a step.
+/// The limit on rows of one pass. Repacked weights and every wake-up serve all rows of a pass, so more rows are
+/// faster, until activations no longer fit the caches; and cancelling waits for the end of a step.
 pub const PREFILL_ROWS: usize = 512;
 
 /// Runs a plan with our kernels.
@@ -151,7 +151,7 @@ impl Executor for CpuExecutor {
     fn reserve(&mut self, plan: &Plan, lengths: Lengths) -> Result<(), LoadError> {
         let sizes = Sizes::of(plan, lengths, self.workers.pool.threads());
         self.sequence.reset(0);
-        // Given back before the new is taken.
+        // Freed before the new memory is allocated.
         self.state = State::default();
         self.workers.lanes.clear();
         self.state = State::new(plan, &sizes, &mut self.workers)?;

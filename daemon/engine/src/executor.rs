@@ -64,7 +64,7 @@ pub trait Executor {
 
 /// Runs all steps of `plan` over `ids` after `context` tokens, recording each if the recorder is on.
 ///
-/// The caller begins the recorder's token; what passes until the first step is its first gap.
+/// The caller begins the recorder's token; the time until the first step is its first gap.
 ///
 /// # Errors
 /// [`EngineError::Cancelled`] if `cancel` is up before a step, and what the executor refuses. The pass is

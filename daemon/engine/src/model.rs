@@ -38,8 +38,8 @@ enum Source {
 }
 
 impl Model {
-    /// A model of this shape with synthetic weights "in `format`": what its blocks do not divide is f16,
-    /// gains and biases are f32.
+    /// A model of this shape with synthetic weights in `format`. Matrices whose rows its blocks do not divide
+    /// are f16; gains and biases are f32.
     ///
     /// # Errors
     /// [`LoadError::Spec`] if the shapes contradict each other.

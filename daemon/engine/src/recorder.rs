@@ -1,6 +1,6 @@
 //! The op recorder: the duration of each step of a forward pass, at the cost of two clock reads and one store.
 //!
-//! All memory is taken when the recorder is made. While it records it takes no lock, allocates nothing and
+//! All memory is allocated when the recorder is made. While it records it takes no lock, allocates nothing and
 //! calls nothing but the clock that its caller reads.
 //!
 //! Events are kept in ticks of 1 ns. An op or a gap of more than `u32` ticks (4.29 s) makes the ticks of the
@@ -26,16 +26,16 @@ pub struct Recorder {
     last: u64,
     /// A tick is `1 << shift` nanoseconds.
     shift: u32,
-    /// Has room for every known name.
+    /// Its capacity is the number of known names.
     spans: Vec<NamedSpan>,
 }
 
-/// What was recorded of one token or chunk: what a batch needs beside its labels.
+/// The record of one token or chunk: a batch without its labels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recorded<'a> {
     /// The steps in the order in which they ran.
     pub events: &'a [OpEvent],
-    /// From where the first gap counts, clock ns.
+    /// Where the first gap begins, clock ns.
     pub begin_ns: u64,
     /// Nanoseconds per tick of the events.
     pub tick_ns: u32,

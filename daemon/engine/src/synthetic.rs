@@ -7,7 +7,7 @@
 //!
 //! A tensor is cut into stretches of whole blocks; each has a generator of its own, seeded from (seed, tensor
 //! name, number of the stretch). So the bytes depend on the seed alone, however many threads fill them. A
-//! stretch fits the first cache of a core: random words and scales are written there, and memory sees it once.
+//! stretch fits the first cache of a core: random words and scales are written there, and memory is written once.
 
 use half::f16;
 use rayon::prelude::*;
@@ -93,7 +93,7 @@ impl Generator {
         self.bytes
     }
 
-    /// Bytes of a piece that is worth sharing out: about 16 MiB.
+    /// Bytes of a piece that threads share: about 16 MiB.
     pub fn piece(&self) -> usize {
         (PIECE / self.stretch).max(1) * self.stretch
     }
@@ -118,8 +118,8 @@ fn shift(bytes: &mut [u8], mean: f32) {
     }
 }
 
-/// Fills whole blocks of `format` with weights of mean 0 and the given standard deviation, by the widest vectors
-/// that a compiler finds use for: the same bytes with any.
+/// Fills whole blocks of `format` with weights of mean 0 and the given standard deviation, in the widest vectors of
+/// this machine; the bytes are the same with any.
 fn fill(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) {
     #[cfg(target_arch = "x86_64")]
     if Simd::detect() != Simd::Baseline {
@@ -136,7 +136,7 @@ fn fill_avx2(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u64) 
     fill_inlined(bytes, format, deviation, seed);
 }
 
-/// What [`fill`] does, to become part of functions for instruction sets.
+/// The body of [`fill`], inlined into a function for each instruction set.
 ///
 /// The divisors below are the standard deviations of what a block's random bits mean before its scale. A
 /// quant with an even number of levels around 0 has mean -1/2; the sign of the scale, which is random then,
@@ -264,7 +264,7 @@ fn uniform(bits: i32) -> f32 {
 }
 
 /// Fills `bytes` from [`LANES`] xorshift sequences (Marsaglia 2003) in turn. They need neither products nor wide
-/// registers: every processor makes them faster than memory takes them.
+/// registers: every processor generates them faster than memory accepts them.
 #[inline(always)]
 fn fill_random(bytes: &mut [u8], seed: u64) {
     let mut lanes: [u64; LANES] = std::array::from_fn(|lane| mix(seed.wrapping_add(lane as u64)).max(1));

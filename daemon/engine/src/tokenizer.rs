@@ -1,6 +1,5 @@
 //! Text to token ids and back: with the vocabulary of a GGUF file or a SentencePiece model, which is read here, or
-//! with a
-//! `tokenizer.json`, which is read by the library that defines the format.
+//! with a `tokenizer.json`, which is read by the library that defines the format.
 
 mod bpe;
 mod chat;

@@ -87,14 +87,14 @@ pub struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// Takes `length` bytes from the system, which hands out zeroed pages as they are written.
+    /// Allocates `length` bytes; the system provides zeroed pages as they are written.
     ///
     /// # Errors
     /// [`LoadError::Memory`] if there are none; `what` is what they were for.
     pub fn zeroed(length: usize, what: &str) -> Result<Self, LoadError> {
         let refused = || LoadError::Memory { bytes: length as u64, what: what.to_owned() };
         let room = length.checked_add(ALIGNMENT).ok_or_else(refused)?;
-        // `vec![0; n]` gets its zeroes from the system for free but aborts if refused: ask first.
+        // `vec![0; n]` gets zeroed pages from the system but aborts if there is no memory. So try a reservation first.
         drop({
             let mut probe = Vec::<u8>::new();
             probe.try_reserve_exact(room).map_err(|_| refused())?;
@@ -155,8 +155,8 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Asks for large pages under `buffer`: its memory is then taken in hundreds of steps in place of hundreds of
-/// thousands, and found with less effort by every token.
+/// Asks for large pages for `buffer`: hundreds of page faults instead of hundreds of thousands, and fewer TLB misses
+/// in every token.
 #[expect(unsafe_code, reason = "advice names memory by its address")]
 fn prefer_huge_pages(buffer: &[u8]) {
     let start = buffer.as_ptr().align_offset(PAGE);

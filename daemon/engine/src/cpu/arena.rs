@@ -1,4 +1,4 @@
-//! Memory that is taken once, when a model is loaded, and cut into buffers.
+//! Memory that is allocated once, when a model is loaded, and cut into buffers.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -9,16 +9,16 @@ use half::f16;
 use crate::error::LoadError;
 use crate::weights::AlignedBytes;
 
-/// Buffers start at multiples of it: no two share a cache line, whole vectors never straddle one.
+/// Buffers start at multiples of it, bytes: no two share a cache line, and no aligned vector crosses one.
 const ALIGNMENT: usize = 64;
 
-/// A number of which any bits are a value.
+/// A number type for which every bit pattern is a value.
 pub(super) trait Plain: Copy + Send + Sync {}
 impl Plain for f32 {}
 impl Plain for f16 {}
 impl Plain for i8 {}
 
-/// Zeroed memory to be cut into buffers. The system hands its pages out as they are written.
+/// Zeroed memory to be cut into buffers. The system provides a page when it is first written.
 pub(super) struct Arena {
     memory: Arc<Memory>,
     used: usize,
@@ -38,13 +38,13 @@ unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
-/// How much [`Arena::cut`] uses for `elements` of `T`, bytes.
+/// Bytes that [`Arena::cut`] uses for `elements` of `T`.
 pub(super) const fn room<T>(elements: usize) -> usize {
     (elements * size_of::<T>()).next_multiple_of(ALIGNMENT)
 }
 
 impl Arena {
-    /// Takes `length` bytes; `what` they are for.
+    /// Allocates `length` bytes. `what` names their use in errors.
     ///
     /// # Errors
     /// [`LoadError::Memory`]

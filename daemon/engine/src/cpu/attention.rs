@@ -17,19 +17,19 @@ use crate::pool::Parts;
 
 /// Jobs that a row of queries is cut into, if the context gives them enough to do.
 const JOBS: usize = 16;
-/// Positions that are worth a job of their own.
+/// The fewest positions of a job.
 const LEAST_STRETCH: usize = 128;
 /// Groups of rows that a job of prefill computes one after the other.
 const GROUPS: usize = 4;
 
-/// What attention steps need beside the slots.
+/// Memory of attention steps in addition to the slots.
 #[derive(Default)]
 pub(super) struct Attention {
     /// Slopes by attention step's cache; empty without ALiBi.
     slopes: Vec<Vec<f32>>,
-    /// What the jobs of one row of queries found: for each [`ROWS`] rows of values.
+    /// Results of the jobs of one row of queries: [`ROWS`] rows of values for each job.
     values: Buffer<f32>,
-    /// For each the largest scores, then the sums.
+    /// For each job the largest scores, then the sums.
     weights: Buffer<f32>,
 }
 
@@ -147,7 +147,7 @@ impl Step<'_> {
         if rows == 1 { self.one(workers, cache, found, out) } else { self.many(workers, cache, rows, out) }
     }
 
-    /// One row of queries; `values` and `weights` are what the jobs find.
+    /// One row of queries; `values` and `weights` hold the results of the jobs.
     fn one<T: Stored>(
         &self,
         workers: &mut Workers,
@@ -227,7 +227,7 @@ impl Step<'_> {
         let stretch = ROWS * GROUPS;
         let stretches = rows.div_ceil(stretch);
         workers.pool.run(q_heads * stretches, |chunk, lane| {
-            // Long rows first: what is left at the end is short.
+            // Long rows first, so that the last jobs are short.
             let (head, stretch_index) = (chunk % q_heads, stretches - 1 - chunk / q_heads);
             #[expect(unsafe_code, reason = "threads have lanes of their own")]
             // SAFETY: no two jobs that run at once have the same lane.

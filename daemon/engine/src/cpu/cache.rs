@@ -12,9 +12,9 @@ use crate::ops::Element;
 use crate::ops::attention::{BLOCK, GROUP, HeadCache, HeadDims};
 use crate::pool::Parts;
 
-/// Rounds activations to what is cached.
+/// Rounds activations to the element type of the cache.
 pub(super) trait Stored: Element + Plain + Default {
-    /// Rounds elements, no more than a [`GROUP`] if these have scales; gives their scale.
+    /// Rounds elements and returns their scale. Types with scales take at most a [`GROUP`] at a time.
     fn narrow(from: &[f32], to: &mut [Self]) -> f16;
 }
 
@@ -33,16 +33,17 @@ impl Stored for f16 {
 }
 
 impl Stored for i8 {
-    /// The scale is the largest size divided by 127, rounded first, so that quants fit what is stored.
+    /// The scale is the largest magnitude divided by 127. It is rounded to f16 before quants are computed with
+    /// it.
     fn narrow(from: &[f32], to: &mut [Self]) -> f16 {
         let most = from.iter().fold(0.0, |most: f32, value| {
             let size = value.abs();
-            // What is not a number stays one.
+            // NaN is kept: the scale is then NaN.
             if most.is_nan() || size <= most { most } else { size }
         });
         let scale = f16::from_f32(most / 127.0);
         let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
-        // Casting cuts to the range of the type; -128 cannot come of a rounded scale.
+        // The cast saturates. With a rounded scale -128 does not occur.
         to.iter_mut().zip(from).for_each(|(to, from)| *to = (from * inverse).round_ties_even() as i8);
         scale
     }
@@ -201,7 +202,7 @@ impl<T: Stored> Typed<T> {
         let (keys, values) = (Parts::new(&mut self.keys), Parts::new(&mut self.values));
         let (key_scales, value_scales) =
             (Parts::new(&mut self.key_scales), Parts::new(&mut self.value_scales));
-        // A chunk of work is what falls into one block of one head.
+        // A chunk of work is one block of one head.
         let blocks = last - first + 1;
         let work = |chunk: usize| {
             let (head, block) = (chunk % heads, first + chunk / heads);

@@ -59,7 +59,7 @@ impl Sizes {
         let tables = Recurrences::bytes(plan) + Table::bytes(plan, rows);
         let arena = Slots::bytes(plan, rows) + Attention::bytes(plan) + threads * lane.bytes() + tables;
         let [plain, quantized] = widest_inputs(plan);
-        let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.beside();
+        let beside = Inputs::new(rows, plain, quantized).memory() + threads * lane.kernel_bytes();
         let kv = Dims::of(plan, lengths.total).iter().map(|dims| dims.bytes(plan.kv_format)).sum();
         Self { lengths, rows, threads, lane, kv, arena, beside, tables }
     }

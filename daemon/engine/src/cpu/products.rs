@@ -19,7 +19,7 @@ pub(super) const MOST_PARTS: usize = 8;
 const CHUNKS_PER_THREAD: usize = 3;
 /// Into how many the last chunk of each thread is cut, so that all are done at nearly the same time.
 const LAST_CUTS: usize = 4;
-/// A chunk of weights that is worth claiming, bytes: a microsecond or so of reading.
+/// The smallest chunk of weights, bytes: reading it takes about a microsecond.
 const LEAST_CHUNK: usize = 12 << 10;
 
 /// The input of products, in each form that weights need.
@@ -115,7 +115,7 @@ pub(super) fn matmul(
             fill(activations, &mut workers.pool, kernels, values);
         }
     }
-    // The results' buffers are taken out of the slots, to be written beside each other.
+    // The results' buffers are taken out of the slots, so that all can be written at the same time.
     let mut buffers: [Buffer<f32>; MOST_PARTS] = std::array::from_fn(|_| Buffer::default());
     for (buffer, part) in buffers.iter_mut().zip(projections) {
         *buffer = slots.take(part.out);
@@ -178,18 +178,18 @@ impl Cut {
     /// Of a matrix of `rows` rows, one of `parts` that are multiplied together; all sizes are multiples of
     /// [`PANEL`].
     fn new(matrix: Matrix<'_>, rows: usize, threads: usize, parts: usize) -> Self {
-        let size = Self::worth(matrix, rows * parts.min(2) / (CHUNKS_PER_THREAD * threads));
+        let size = Self::at_least_a_chunk(matrix, rows * parts.min(2) / (CHUNKS_PER_THREAD * threads));
         Self { rows, size, large: rows.div_ceil(size), small: size }
     }
 
-    /// `rows`, or as many as are worth a chunk.
-    fn worth(matrix: Matrix<'_>, rows: usize) -> usize {
+    /// `rows`, or the rows of the smallest chunk if that is more.
+    fn at_least_a_chunk(matrix: Matrix<'_>, rows: usize) -> usize {
         let least = LEAST_CHUNK / matrix.row_bytes().max(1);
         rows.max(least).max(1).next_multiple_of(PANEL)
     }
 
     fn end_in_small_ones(&mut self, matrix: Matrix<'_>, threads: usize) {
-        self.small = Self::worth(matrix, self.size / LAST_CUTS);
+        self.small = Self::at_least_a_chunk(matrix, self.size / LAST_CUTS);
         self.large = (self.rows / self.size).saturating_sub(threads);
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Recurrences {
     now: Place,
     before: Place,
     kept: Place,
-    /// A pass has begun and not ended: `now` is between two places.
+    /// A pass has begun and not ended: `now` is a state inside it.
     open: bool,
 }
 
@@ -90,7 +90,7 @@ impl Recurrences {
         }
         let known = [&self.kept, &self.before].into_iter().filter(|place| place.context <= context);
         match known.max_by_key(|place| place.context).map(|place| place.context) {
-            // Of no tokens there is no state.
+            // Without tokens there is no state.
             None | Some(0) => {
                 self.now.values.fill(0.0);
                 self.now.context = 0;

@@ -1,4 +1,4 @@
-//! Rotary positions of a chunk.
+//! Rotary embedding of the positions of a chunk.
 
 use slmscope_profiles::plan::{Plan, RopePart};
 use slmscope_profiles::spec::{Lengths, Rope, RopePairing};

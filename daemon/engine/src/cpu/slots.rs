@@ -69,7 +69,7 @@ impl Slots {
         &mut slot.values[..shape.rows * shape.width]
     }
 
-    /// Takes a buffer out, to work on it beside the others.
+    /// Takes a buffer out, to borrow it apart from the others.
     pub(super) fn take(&mut self, slot: SlotId) -> Buffer<f32> {
         std::mem::take(&mut self.slots[usize::from(slot)].values)
     }

@@ -13,7 +13,7 @@ use crate::weights::{Loading, TensorBytes};
 
 /// A tensor of the plan.
 enum Weight {
-    /// Multiplied or looked up, read in its own format where it lies.
+    /// Multiplied or looked up; read in place in its own format.
     Stored { bytes: TensorBytes, format: WeightFormat, columns: usize },
     /// Gains, biases, filters, decays.
     Small(Vec<f32>),
@@ -51,7 +51,7 @@ impl Weights {
         if tensor.role.is_small() { 4 * tensor.elements() } else { tensor.bytes(format) }
     }
 
-    /// Does once what a step would do to small tensors each time.
+    /// Applies once what every step would otherwise apply to small tensors again.
     fn prepare(&mut self, plan: &Plan) {
         for step in &plan.steps {
             let mut one_more = |norm: &NormWeights| {

@@ -12,10 +12,10 @@ use crate::ops::Simd;
 use crate::ops::attention::{ROWS, TILE};
 use crate::pool::{Parts, Pool};
 
-/// A step with fewer elements is not worth waking anybody: about as long as handing it over takes.
-const WORTH_SHARING: usize = 16 << 10;
+/// A step with fewer elements is computed by one thread: waking another takes about as long as computing them.
+const MIN_SHARED: usize = 16 << 10;
 
-/// Who computes, and how.
+/// The threads and the instruction set that they use.
 pub(super) struct Workers {
     pub(super) pool: Pool,
     pub(super) kernels: Kernels,
@@ -88,8 +88,8 @@ impl LaneSize {
         room::<f32>(ROWS * TILE) + room::<f32>(self.mixed) + room::<f32>(self.row)
     }
 
-    /// Bytes of the kernels' own buffers.
-    pub(super) fn beside(&self) -> usize {
+    /// Bytes of the kernels' own buffers, which are outside the arena.
+    pub(super) fn kernel_bytes(&self) -> usize {
         self.panels().memory() + self.groups().memory()
     }
 
@@ -121,13 +121,13 @@ fn widen(columns: &mut [usize; 2], plan: &Plan, tensor: u32) {
 }
 
 impl Workers {
-    /// Computes `task(rows, lane)` over stretches of `rows` rows of `width` elements: on all threads if that
-    /// is worth it, else here.
+    /// Computes `task(rows, lane)` over stretches of `rows` rows of `width` elements: on all threads if there
+    /// are enough elements, else on the calling one.
     pub(super) fn rows(&mut self, rows: usize, width: usize, task: impl Fn(Range<usize>, &mut Lane) + Sync) {
-        if rows * width < WORTH_SHARING || rows == 1 {
+        if rows * width < MIN_SHARED || rows == 1 {
             return task(0..rows, &mut self.lanes[0]);
         }
-        let size = (WORTH_SHARING / 2 / width.max(1)).max(1);
+        let size = (MIN_SHARED / 2 / width.max(1)).max(1);
         let lanes = Parts::new(&mut self.lanes);
         self.pool.stretches(rows, size, |range, lane| {
             #[expect(unsafe_code, reason = "threads have lanes of their own")]
