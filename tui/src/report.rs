@@ -1,16 +1,18 @@
 //! The report of a run as text, for a terminal or a file.
 
 mod conditions;
+mod lanes;
 mod ops;
 mod roofs;
 
 use std::fmt::Write;
 
 use slmscope_profiles::display::{self, ABSENT, or_absent};
-use slmscope_profiles::op::Phase;
+use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::rate::per_second;
 use slmscope_profiles::result::{Grade, ModelSource, PhaseBooks, RunResult, RunStatus};
 use slmscope_profiles::stats::Estimate;
+use slmscope_profiles::totals::saturating_sum;
 
 use crate::style::Style;
 use crate::table::{Align, Table};
@@ -27,6 +29,7 @@ pub fn render(result: &RunResult, style: Style) -> String {
     }
     summary(&mut text, result, style);
     phases(&mut text, result, style);
+    lanes::render(&mut text, result, style);
     ops::modules(&mut text, result, style);
     ops::ops(&mut text, result, style);
     roofs::render(&mut text, result, style);
@@ -188,7 +191,7 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
         if books.is_empty() {
             continue;
         }
-        let sum = |part: fn(&PhaseBooks) -> u64| books.iter().map(|books| part(books)).sum::<u64>();
+        let sum = |part: fn(&PhaseBooks) -> u64| saturating_sum(books.iter().map(|books| part(books)));
         let (tokens, wall, recorded) = (sum(|b| b.tokens), sum(|b| b.wall_ns), sum(|b| b.recorded_wall_ns));
         let share = |ns: u64| {
             if recorded > 0 { display::share(ns as f64 / recorded as f64) } else { ABSENT.to_owned() }
@@ -202,7 +205,7 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
             or_absent(per_second(tokens, wall), display::significant),
             share(sum(|b| b.ops_ns)),
             share(sum(|b| b.gap_ns)),
-            share(sum(|b| b.other.iter().map(|row| row.ns).sum())),
+            share(sum(|b| saturating_sum(b.other.iter().map(|row| row.ns)))),
             share(sum(|b| b.unattributed_ns)),
             giga(traffic.and_then(|traffic| traffic.derived_wall_bytes_per_s)),
             giga(traffic.and_then(|traffic| traffic.derived_wall_flops_per_s)),
@@ -213,6 +216,10 @@ fn phases(text: &mut String, result: &RunResult, style: Style) {
     } else {
         text.push_str(&table.render(style));
         let note = "  GB/s and GFLOP/s are derived: the plan's bytes (weights, cache) and FLOPs divided by the phase's wall time";
+        let _ = writeln!(text, "{}", style.dim(note));
+    }
+    if result.engine.granularity == Granularity::Token {
+        let note = "  the engine reports tokens alone, no ops: all time outside named spans is unattributed";
         let _ = writeln!(text, "{}", style.dim(note));
     }
 }
