@@ -24,6 +24,33 @@ pub struct Connection {
     pub hello: Hello,
 }
 
+/// A daemon that this client cannot talk to, with the remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OtherProtocol {
+    /// It closed the connection instead of greeting.
+    #[error(
+        "the daemon closed the connection without a greeting; it is probably of another version: update it, or \
+         restart it if it was updated"
+    )]
+    Unknown,
+    /// It speaks these protocols.
+    #[error(
+        "the daemon speaks protocol {low} to {high} and this client protocol {PROTOCOL}: {}, so that both are of the \
+         same version",
+        remedy(*high)
+    )]
+    Known {
+        /// The lowest.
+        low: u32,
+        /// The highest.
+        high: u32,
+    },
+}
+
+fn remedy(high: u32) -> &'static str {
+    if high < PROTOCOL { "update the daemon, or restart it if it was updated" } else { "update the client" }
+}
+
 /// The writing end; may be used from another thread.
 pub struct Sender {
     stream: UnixStream,
@@ -51,19 +78,12 @@ impl Connection {
                 Frame::Talk(Talk::Hello(hello)) => connection.hello = hello,
                 other => bail!("the daemon sent {other:?} instead of a greeting"),
             },
-            _ => bail!("the daemon closed the connection without a greeting"),
+            // A daemon of another protocol may know no other answer to our first bytes.
+            _ => return Err(OtherProtocol::Unknown.into()),
         }
         let [low, high] = connection.hello.protocol;
         if !(low..=high).contains(&PROTOCOL) {
-            let remedy = if high < PROTOCOL {
-                "update the daemon, or restart it if it was updated"
-            } else {
-                "update the client"
-            };
-            bail!(
-                "the daemon speaks protocol {low} to {high} and this client protocol {PROTOCOL}: {remedy}, so that both \
-                 are of the same version"
-            );
+            return Err(OtherProtocol::Known { low, high }.into());
         }
         Ok(connection)
     }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use slmscope_profiles::socket::{self, FolderProblem, FolderState};
 
-use crate::client::Connection;
+use crate::client::{Connection, OtherProtocol};
 use crate::embedded;
 use crate::failure::Failure;
 
@@ -46,7 +46,8 @@ pub struct Attached {
     pub private: Option<Private>,
 }
 
-/// Attaches to the running daemon. If there is none of this version, starts a private one that logs to `log`.
+/// Attaches to the running daemon. If there is none of this version and protocol, starts a private one that logs to
+/// `log`.
 ///
 /// # Errors
 /// If the named socket does not answer, or a private daemon cannot be started.
@@ -55,17 +56,28 @@ pub fn attach(
     always_private: bool,
     log: impl FnOnce() -> Stdio,
 ) -> Result<Attached, Failure> {
-    if !always_private && let Some(connection) = running(target)? {
-        if connection.hello.version == env!("CARGO_PKG_VERSION") {
-            return Ok(Attached { connection, private: None });
-        }
-        eprintln!(
-            "slmscope: the running daemon is version {}, this is {}: using a private one",
-            connection.hello.version,
-            env!("CARGO_PKG_VERSION")
-        );
+    if !always_private && let Some(connection) = usable(find(target))? {
+        return Ok(Attached { connection, private: None });
     }
     start_private(log())
+}
+
+/// The connection if the daemon is of this version and protocol. Says on standard error why it is not used if not.
+fn usable(found: anyhow::Result<Option<Connection>>) -> Result<Option<Connection>, Failure> {
+    let problem = match found {
+        Ok(Some(connection)) if connection.hello.version != env!("CARGO_PKG_VERSION") => {
+            format!(
+                "the running daemon is version {}, this is {}",
+                connection.hello.version,
+                env!("CARGO_PKG_VERSION")
+            )
+        }
+        Ok(found) => return Ok(found),
+        Err(error) if error.is::<OtherProtocol>() => format!("{error:#}"),
+        Err(error) => return Err(error.into()),
+    };
+    eprintln!("slmscope: {problem}: using a private one");
+    Ok(None)
 }
 
 /// A connection to the running daemon; `None` if none is running.
@@ -73,6 +85,10 @@ pub fn attach(
 /// # Errors
 /// If a socket was named and no daemon answers there, or what answers is no daemon of this protocol.
 pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
+    Ok(find(target)?)
+}
+
+fn find(target: &Target) -> anyhow::Result<Option<Connection>> {
     if let Some(path) = named(target) {
         if path.as_os_str() == "none" {
             return Ok(None);
@@ -154,5 +170,20 @@ mod tests {
         set(0o750);
         assert_eq!(problem(folder.path(), uid), Some(FolderProblem::OpenToOthers(0o750)));
         assert_eq!(problem(&folder.path().join("missing"), uid), None);
+    }
+
+    #[test]
+    fn a_daemon_of_another_protocol_gives_way_to_a_private_one() {
+        // A daemon of protocol 1 hangs up on first bytes that it does not know.
+        let (client, daemon) = UnixStream::pair().unwrap();
+        daemon.shutdown(Shutdown::Write).unwrap();
+        let hung_up = Connection::greet(client).map(Some).context("at /run/slmscope.sock");
+        assert!(usable(hung_up).is_ok_and(|found| found.is_none()));
+        let known = OtherProtocol::Known { low: 1, high: 1 };
+        assert!(usable(Err(known.into())).is_ok_and(|found| found.is_none()));
+        for text in [OtherProtocol::Unknown.to_string(), known.to_string()] {
+            assert!(text.contains("update") && text.contains("restart it"), "{text}");
+        }
+        assert!(usable(Err(anyhow::anyhow!("no daemon answers"))).is_err(), "a named socket has to answer");
     }
 }
