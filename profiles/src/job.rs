@@ -90,8 +90,8 @@ impl ModelRef {
     pub fn source(&self) -> ModelSource {
         match self {
             Self::Catalogue(_) => ModelSource::Synthetic,
-            Self::Descriptors(names) if names.len() > 1 => ModelSource::Hf,
-            Self::Descriptors(_) | Self::Path(_) => ModelSource::Gguf,
+            Self::Descriptors(names) => ModelSource::of_files(names.len()),
+            Self::Path(_) => ModelSource::of_files(1),
         }
     }
 }

@@ -13,3 +13,10 @@ pub enum ModelSource {
     /// A Hugging Face directory.
     Hf,
 }
+
+impl ModelSource {
+    /// Where a model of so many files comes from: one is a GGUF file, more are a directory.
+    pub fn of_files(count: usize) -> Self {
+        if count > 1 { Self::Hf } else { Self::Gguf }
+    }
+}

@@ -160,7 +160,7 @@ impl ModelFiles {
 
     /// Where the weights come from.
     pub fn source(&self) -> ModelSource {
-        if self.files.len() > 1 { ModelSource::Hf } else { ModelSource::Gguf }
+        ModelSource::of_files(self.files.len())
     }
 }
 

@@ -6,7 +6,7 @@ use slmscope_profiles::totals::SiteTotals;
 
 use crate::dashboard::totals::PhaseSum;
 
-/// The modules of the plan, then the time outside ops. Their sum is the wall time.
+/// The modules of the plan, then the time outside ops; the last is what nothing explains. Their sum is the wall time.
 pub fn parts(plan: Option<&PlanRecord>, sum: &PhaseSum) -> Vec<(&'static str, u64)> {
     let books = &sum.books;
     let mut modules = [0_u64; Module::ALL.len()];

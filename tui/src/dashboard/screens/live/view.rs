@@ -268,9 +268,10 @@ fn part_width(name: &str) -> usize {
 fn shares(phase: Phase, parts: &[(&'static str, u64)], wall_ns: u64, palette: Palette) -> Line<'static> {
     let label = fit(&format!(" {}", phase.as_str()), usize::from(LABEL), false);
     let mut spans = vec![Span::styled(label, Palette::strong())];
-    for &(name, ns) in parts {
+    for (index, &(name, ns)) in parts.iter().enumerate() {
         let share = (wall_ns > 0).then(|| ns as f64 / wall_ns as f64);
-        let broken = name == "unattributed" && share.is_some_and(|share| share > UNATTRIBUTED_LIMIT);
+        let is_unattributed = index + 1 == parts.len();
+        let broken = is_unattributed && share.is_some_and(|share| share > UNATTRIBUTED_LIMIT);
         let style = if broken { palette.bad() } else { Style::new() };
         spans.push(Span::styled(fit(&or_absent(share, display::share), part_width(name), false), style));
     }

@@ -24,6 +24,8 @@ pub enum Level {
     Layer,
     /// Time outside of ops.
     Other,
+    /// Time that nothing explains.
+    Unattributed,
     /// The whole phase.
     Total,
 }
@@ -272,13 +274,16 @@ impl Section<'_> {
         if unknown > 0 {
             parts.push(("ops without a name", unknown));
         }
-        parts.extend([("gap", books.gap_ns), ("unattributed", books.unattributed_ns)]);
-        let row = |(name, time_ns)| {
-            let mut row = self.row(Level::Other, name, name);
+        parts.push(("gap", books.gap_ns));
+        let row = |level, name, time_ns| {
+            let mut row = self.row(level, name, name);
             row.group.totals.time_ns = time_ns;
             row
         };
-        parts.into_iter().map(row).collect()
+        let mut rows: Vec<_> =
+            parts.into_iter().map(|(name, time_ns)| row(Level::Other, name, time_ns)).collect();
+        rows.push(row(Level::Unattributed, "unattributed", books.unattributed_ns));
+        rows
     }
 
     fn total(&self, filter: &str, shown_ns: u64) -> Row {

@@ -54,7 +54,7 @@ fn name(row: &Row) -> String {
     let mark = match (row.level, row.open) {
         (Level::Module | Level::Op, true) => "▾ ",
         (Level::Module | Level::Op, false) => "▸ ",
-        (Level::Layer | Level::Other | Level::Total, _) => "  ",
+        (Level::Layer | Level::Other | Level::Unattributed | Level::Total, _) => "  ",
     };
     format!("{}{mark}{}", "  ".repeat(row.depth), row.name)
 }
@@ -118,7 +118,7 @@ fn style(row: &Row, palette: Palette) -> Style {
     match row.level {
         Level::Total => Palette::strong(),
         Level::Layer => palette.dim(),
-        Level::Other if row.name == "unattributed" => {
+        Level::Unattributed => {
             let too_much = row.share().is_some_and(|share| share > UNATTRIBUTED_LIMIT);
             if too_much { palette.bad() } else { Style::new() }
         }
