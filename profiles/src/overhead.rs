@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::phase::Phase;
 use crate::profile::{OpRow, PhaseBooks};
-use crate::stats::{bootstrap_median, median};
+use crate::stats::{Estimate, median};
 use crate::totals::saturating_sum;
 
 /// What the measuring cost, as a share of the measured time.
@@ -21,6 +21,10 @@ pub struct Overhead {
     pub low: Option<f64>,
     /// Upper end of the sum.
     pub high: Option<f64>,
+    /// Level of the interval, which is that of the median of the comparisons with the recorder on and off: 0.95 (see
+    /// [`stats`](crate::stats)). There are 64 comparisons or more, or no figure at all.
+    #[serde(default)]
+    pub level: Option<f64>,
     /// Tokens that `recording` was found with.
     pub tokens: u64,
     /// Share of the measured tokens whose events were recorded: less than 1 where a budget left some out, or
@@ -113,7 +117,7 @@ pub fn overhead(
         })
         .collect();
     let scale = if decodes { recorded.unwrap_or(1.0) } else { per_token_to_share(phases, ops) };
-    let (Some(middle), Some((low, high))) = (median(&shares), bootstrap_median(&shares)) else {
+    let Some(Estimate { median: middle, low, high, level, .. }) = Estimate::of(&shares) else {
         return none(tokens, "too short");
     };
     let total = |share: f64| stolen.map(|stolen| share * scale + stolen);
@@ -123,6 +127,7 @@ pub fn overhead(
         fraction: total(middle),
         low: total(low),
         high: total(high),
+        level: level.filter(|_| stolen.is_some()),
         tokens: tokens as u64,
         recorded,
         reason: stolen.is_none().then(|| "the kernel does not report CPU times".to_owned()),

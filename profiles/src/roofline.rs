@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::WeightFormat;
 use crate::plan::site::{OpKind, OpSite};
-use crate::stats::{Estimate, median};
+use crate::stats::Estimate;
 
 /// Below this share of the nearer roof, neither of them explains an op's time.
 pub const OVERHEAD_SHARE: f64 = 0.1;
@@ -145,9 +145,7 @@ impl Roofs {
     pub fn of(samples: &[RoofSample], threads: u32, isa: &str, now_ns: u64) -> Self {
         let of = |value: fn(&RoofSample) -> f64| {
             let values: Vec<f64> = samples.iter().map(value).filter(|value| *value > 0.0).collect();
-            let low = values.iter().copied().reduce(f64::min);
-            let high = values.iter().copied().reduce(f64::max);
-            median(&values).map(|median| Estimate { median, low, high })
+            Estimate::range(&values)
         };
         Self {
             read_bytes_per_s: of(|sample| sample.read_bytes),
@@ -168,7 +166,7 @@ impl Roofs {
 
     /// The least time for `bytes` and `flops` at `site`; `None` without roofs, or if the plan counts neither.
     pub fn bound(&self, site: &OpSite, bytes: u64, flops: u64) -> Option<RoofBound> {
-        self.bound_at(site, bytes, flops, |roof| Some(roof.median))
+        self.bound_at(site, bytes, flops, |roof| roof.median)
     }
 
     fn bound_at(
@@ -176,11 +174,11 @@ impl Roofs {
         site: &OpSite,
         bytes: u64,
         flops: u64,
-        at: impl Fn(&Estimate) -> Option<f64>,
+        at: impl Fn(&Estimate) -> f64,
     ) -> Option<RoofBound> {
         let compute = if is_int8(site) { &self.int8_ops_per_s } else { &self.f32_flops_per_s };
         let time = |amount: u64, roof: &Option<Estimate>| {
-            let roof = at(roof.as_ref()?).filter(|roof| *roof > 0.0)?;
+            let roof = Some(at(roof.as_ref()?)).filter(|roof| *roof > 0.0)?;
             Some(amount as f64 / roof * 1e9)
         };
         let (memory_ns, compute_ns) = (time(bytes, &self.read_bytes_per_s)?, time(flops, compute)?);
@@ -192,7 +190,7 @@ impl Roofs {
     /// time.
     pub fn judge(&self, site: &OpSite, bytes: u64, flops: u64, time_ns: u64) -> Option<OpRoof> {
         let bound = self.bound(site, bytes, flops)?;
-        let share_at = |at: fn(&Estimate) -> Option<f64>| {
+        let share_at = |at: fn(&Estimate) -> f64| {
             self.bound_at(site, bytes, flops, at).and_then(|bound| bound.share(time_ns))
         };
         Some(OpRoof {
@@ -242,7 +240,7 @@ mod tests {
     #[test]
     fn roofs_are_medians_with_the_range_of_the_samples() {
         let roofs = roofs();
-        let read = Estimate { median: 20e9, low: Some(10e9), high: Some(30e9) };
+        let read = Estimate { median: 20e9, low: 10e9, high: 30e9, level: None, count: 3 };
         assert_eq!((roofs.read_bytes_per_s, roofs.samples, roofs.age_ns), (Some(read), 3, Some(2)));
         assert!(Roofs::of(&[], 2, "avx2", 0).reason.is_some());
     }

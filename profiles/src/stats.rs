@@ -1,38 +1,105 @@
-//! Medians, percentiles and bootstrap intervals. No wall clock, no global randomness: the same values give
-//! the same interval every time.
+//! Medians, percentiles and the interval of a median. No wall clock, no randomness: the same values give the same
+//! interval every time.
+//!
+//! The interval of a median needs no assumption about the distribution of the values. Of n values in order, each is
+//! below the true median with probability 1/2, so the number of values below it is Binomial(n, 1/2), and the r-th
+//! smallest and the r-th largest enclose it with probability 1 − 2 · P(Binomial(n, 1/2) < r) (David and Nagaraja, *Order
+//! Statistics*, 3rd ed. 2003, section 7.1). [`Estimate::of`] takes the largest r for which that is at least [`LEVEL`].
+//! Below [`MIN_VALUES`] values not even the smallest and the largest of them suffice: 5 values enclose the median in
+//! 93.75 % of cases, 3 in 75 %. What is stated then is their range, and no level.
 
 use serde::{Deserialize, Serialize};
 
-/// A median over repetitions with its 95 % interval.
+use crate::display;
+
+/// The level of the intervals.
+pub const LEVEL: f64 = 0.95;
+
+/// The least number of values of which an interval of level [`LEVEL`] exists: 1 − 2 · 2⁻⁶ = 96.9 %.
+pub const MIN_VALUES: u64 = 6;
+
+/// A median with what is known of its precision.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// Median of the repetitions.
+    /// Median of the values.
     pub median: f64,
-    /// Lower end; `None` below 3 repetitions.
-    pub low: Option<f64>,
-    /// Upper end; `None` below 3 repetitions.
-    pub high: Option<f64>,
+    /// Lower end: of the interval at `level`; the smallest value if that is null.
+    pub low: f64,
+    /// Upper end: of the interval at `level`; the largest value if that is null.
+    pub high: f64,
+    /// In which share of runs at the least the interval holds the true median, if the machine stays as it is while
+    /// the values are measured: 0.95. Null where `low` and `high` are the range of the values.
+    #[serde(default)]
+    pub level: Option<f64>,
+    /// Number of values.
+    #[serde(default)]
+    pub count: u64,
 }
 
 impl Estimate {
-    /// Of one value per repetition; `None` if there is none.
+    /// The median of `values` with its interval, or with their range if there are fewer than [`MIN_VALUES`]; `None`
+    /// if there is none.
     pub fn of(values: &[f64]) -> Option<Self> {
-        let median = median(values)?;
-        let interval = bootstrap_median(values);
-        Some(Self { median, low: interval.map(|i| i.0), high: interval.map(|i| i.1) })
+        let range = Self::range(values)?;
+        let Some(rank) = interval_rank(values.len()) else { return Some(range) };
+        let sorted = sorted(values);
+        let (low, high) = (sorted[rank - 1], sorted[sorted.len() - rank]);
+        Some(Self { low, high, level: Some(LEVEL), ..range })
     }
 
-    /// Half the interval's width as a share of the median; `None` without an interval.
-    pub fn relative_half_width(&self) -> Option<f64> {
-        (self.median != 0.0).then_some(())?;
-        Some((self.high? - self.low?) / 2.0 / self.median.abs())
+    /// The median of `values` with their range, however many there are; `None` if there is none.
+    pub fn range(values: &[f64]) -> Option<Self> {
+        let sorted = sorted(values);
+        let (&low, &high) = (sorted.first()?, sorted.last()?);
+        Some(Self { median: median(values)?, low, high, level: None, count: sorted.len() as u64 })
     }
+
+    /// Half the interval's width as a share of the median; `None` if it is no interval, or the median is 0.
+    pub fn relative_half_width(&self) -> Option<f64> {
+        let is_interval = self.level.is_some() && self.median != 0.0;
+        is_interval.then(|| (self.high - self.low) / 2.0 / self.median.abs())
+    }
+
+    /// How precise the median is, for people: `± 2.1 % within this run`, or `174 to 182, range of 3` with the ends as
+    /// `show` prints them. An interval holds for the machine as it was during the run; it says nothing about the
+    /// next one.
+    pub fn spread(&self, show: impl Fn(f64) -> String) -> String {
+        match (self.relative_half_width(), self.count) {
+            (Some(width), _) => format!("± {} within this run", display::share(width)),
+            (None, 1) => "a single value".to_owned(),
+            (None, count) => {
+                let kind = if self.level.is_some() { "interval" } else { "range" };
+                format!("{} to {}, {kind} of {count}", show(self.low), show(self.high))
+            }
+        }
+    }
+}
+
+/// The rank of the order statistic at the lower end of the interval of a median of `count` values, from 1; `None`
+/// below [`MIN_VALUES`].
+fn interval_rank(count: usize) -> Option<usize> {
+    // P(Binomial(count, 1/2) = k), as a logarithm: 2^-count is no f64 from 1075 values on.
+    let mut ln_probability = -(count as f64) * std::f64::consts::LN_2;
+    let mut below = 0.0;
+    for k in 0..count {
+        below += ln_probability.exp();
+        if 1.0 - 2.0 * below < LEVEL {
+            return (k > 0).then_some(k);
+        }
+        ln_probability += ((count - k) as f64 / (k + 1) as f64).ln();
+    }
+    None
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
 /// Middle value, or the mean of the two middle ones; `None` of nothing.
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
+    let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
     if sorted.len() % 2 == 1 {
         return Some(upper);
@@ -47,34 +114,7 @@ pub fn percentile<T: Copy + Ord>(values: &mut [T], q: f64) -> Option<T> {
     Some(*values.select_nth_unstable(rank).1)
 }
 
-/// Resamples that an interval is read from.
-const RESAMPLES: usize = 2000;
-
-/// 95 % percentile-bootstrap interval of the median (Efron 1979); `None` below 3 values.
-pub fn bootstrap_median(values: &[f64]) -> Option<(f64, f64)> {
-    bootstrap(values, |sample| median(sample).unwrap_or(f64::NAN))
-}
-
-/// 95 % percentile-bootstrap interval of any statistic; `None` below 3 values.
-pub fn bootstrap(values: &[f64], statistic: impl Fn(&[f64]) -> f64) -> Option<(f64, f64)> {
-    if values.len() < 3 {
-        return None;
-    }
-    let mut random = SplitMix(values.len() as u64);
-    let mut sample = vec![0.0; values.len()];
-    let mut found: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            for slot in &mut sample {
-                *slot = values[random.below(values.len())];
-            }
-            statistic(&sample)
-        })
-        .collect();
-    found.sort_by(f64::total_cmp);
-    Some((found[RESAMPLES * 25 / 1000], found[RESAMPLES * 975 / 1000 - 1]))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for resampling, and the same on every machine.
+/// SplitMix64 (Steele, Lea, Flood 2014): enough for prompts and simulations, and the same on every machine.
 #[derive(Debug, Clone)]
 pub struct SplitMix(pub u64);
 
@@ -111,13 +151,38 @@ mod tests {
     }
 
     #[test]
-    fn intervals_need_three_values_hold_the_median_and_repeat() {
-        assert_eq!(Estimate::of(&[1.0, 2.0]).unwrap().low, None);
+    fn ranks_are_those_of_the_published_table() {
+        // Ranks of 95 % intervals: Conover, Practical Nonparametric Statistics, 3rd ed. 1999, table A3.
+        let ranks = [(5, None), (6, Some(1)), (8, Some(1)), (9, Some(2)), (12, Some(3)), (20, Some(6))];
+        for (count, rank) in ranks {
+            assert_eq!(interval_rank(count), rank, "{count} values");
+        }
+        // 5000 − 1.96 · √10000 / 2.
+        assert!(interval_rank(10_000).unwrap().abs_diff(4902) <= 1);
+    }
+
+    #[test]
+    fn fewer_than_six_values_have_a_range_and_no_level() {
+        let three = Estimate::of(&[180.0, 174.0, 182.5]).unwrap();
+        assert_eq!((three.low, three.high, three.level, three.count), (174.0, 182.5, None, 3));
+        assert_eq!(three.relative_half_width(), None);
+        assert_eq!(three.spread(display::significant), "174 to 182, range of 3");
+        assert_eq!(Estimate::of(&[5.0]).unwrap().spread(display::significant), "a single value");
+        assert_eq!(Estimate::of(&[1.0; 5]).unwrap().level, None);
+        assert_eq!(Estimate::of(&[]), None);
+        assert!(serde_json::to_value(three).unwrap()["level"].is_null());
+    }
+
+    #[test]
+    fn intervals_hold_the_median_and_repeat() {
         let values = [10.0, 11.0, 9.0, 10.5, 9.5, 10.2, 9.8];
         let estimate = Estimate::of(&values).unwrap();
-        assert!(estimate.low.unwrap() <= estimate.median && estimate.median <= estimate.high.unwrap());
-        assert!(estimate.low.unwrap() >= 9.0 && estimate.high.unwrap() <= 11.0);
+        assert_eq!((estimate.low, estimate.median, estimate.high), (9.0, 10.0, 11.0));
+        assert_eq!((estimate.level, estimate.count), (Some(0.95), 7));
+        assert_eq!(estimate.spread(display::significant), "± 10.0 % within this run");
         assert_eq!(Estimate::of(&values), Some(estimate));
-        assert_eq!(Estimate::of(&[5.0; 5]).unwrap().relative_half_width(), Some(0.0));
+        assert_eq!(Estimate::of(&[5.0; 6]).unwrap().relative_half_width(), Some(0.0));
+        let zero = Estimate::of(&[-1.0, -1.0, 0.0, 0.0, 2.0, 2.0]).unwrap();
+        assert_eq!(zero.spread(display::significant), "-1.00 to 2.00, interval of 6");
     }
 }

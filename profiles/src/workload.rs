@@ -27,7 +27,7 @@ pub struct Workload {
     pub generate: u32,
     /// Tokens of context filled before anything is measured.
     pub depth: u32,
-    /// Measured repetitions; `None` for 5, then more until the interval is within ± 2 % or 60 s have passed.
+    /// Measured repetitions; `None` for 6, then more until the interval is within ± 2 % or 60 s have passed.
     pub repetitions: Option<u32>,
     /// Unmeasured repetitions before.
     pub warmup: u32,

@@ -122,20 +122,16 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
 }
 
 fn estimate(value: Option<Estimate>) -> [String; 2] {
-    let interval = value.and_then(|value| {
-        let width = value.relative_half_width()?;
-        Some(format!("± {}", display::share(width)))
-    });
     [
         or_absent(value, |value| display::significant(value.median)),
-        interval.unwrap_or_else(|| ABSENT.to_owned()),
+        or_absent(value, |value| value.spread(display::significant)),
     ]
 }
 
 fn summary(text: &mut String, result: &RunResult, style: Style) {
     section(text, "summary (medians over repetitions)", style);
     let figures = &result.summary;
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("95 %", Align::Right)]);
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("95 % or range", Align::Right)]);
     let rows = [
         ("prefill tokens/s", estimate(figures.prefill_tokens_per_s)),
         ("decode tokens/s", estimate(figures.decode_tokens_per_s)),

@@ -2,7 +2,8 @@
 //! [pairs=N] [seconds=S] [model=ID or FILE.gguf]`; ends with an error above 1 % of decode.
 //!
 //! Stretches of 5 s alternate, everything on and everything off, 20 pairs. A pair in which others had more than
-//! 2 % of the machine is left out and counted. The cost is the median of off / on − 1 with its 95 % interval.
+//! 2 % of the machine is left out and counted. The cost is the median of off / on − 1 with its 95 % interval
+//! (below 6 pairs, their range).
 
 #![allow(clippy::print_stdout, reason = "a program for developers")]
 
@@ -68,12 +69,11 @@ fn main() -> anyhow::Result<ExitCode> {
         if is_disturbed { dropped += 1 } else { costs.push(cost) }
     }
     let found = Estimate::of(&costs).context("every pair was disturbed")?;
-    let end = |end: Option<f64>| end.map_or_else(|| "—".to_owned(), |end| format!("{:.2}", end * 100.0));
     println!(
-        "everything on costs {:.2} % of decode ({} to {}), at most {:.0} %; {} pairs, {dropped} dropped; {model}",
+        "everything on costs {:.2} % of decode ({:.2} to {:.2}), at most {:.0} %; {} pairs, {dropped} dropped; {model}",
         found.median * 100.0,
-        end(found.low),
-        end(found.high),
+        found.low * 100.0,
+        found.high * 100.0,
         BAR * 100.0,
         costs.len()
     );

@@ -7,7 +7,7 @@
 //!
 //! The last two compare the same work with the recorder on and off, in turns on, off, off, on, so that a drift
 //! of the machine's speed falls on both alike. Of several such turns the medians are compared, so that what
-//! interrupts one of them counts little; shown are medians over these comparisons with 95 % bootstrap intervals.
+//! interrupts one of them counts little; shown are medians over these comparisons with their 95 % intervals.
 //! What lies between the processes, and around them, is the daemon's bench `own_cost`.
 
 #![allow(
@@ -95,8 +95,7 @@ fn missed(kept: bool) -> &'static str {
 }
 
 fn shown(value: Estimate, scale: f64, unit: &str) -> String {
-    let end = |end: Option<f64>| end.map_or(f64::NAN, |end| end * scale);
-    format!("{:.3}{unit} ({:.3} to {:.3})", value.median * scale, end(value.low), end(value.high))
+    format!("{:.3}{unit} ({:.3} to {:.3})", value.median * scale, value.low * scale, value.high * scale)
 }
 
 /// A clock that knows what a tick is.

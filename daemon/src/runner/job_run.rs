@@ -28,7 +28,7 @@ use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::setup::Setup;
-use slmscope_profiles::stats::Estimate;
+use slmscope_profiles::stats::{Estimate, MIN_VALUES};
 use slmscope_profiles::workload::{OverheadMode, Workload};
 
 use super::result_builder::ResultBuilder;
@@ -43,9 +43,9 @@ use crate::error::with_sources;
 const IDLE_BASELINE: Duration = Duration::from_secs(2);
 /// And for this long after the last repetition: its energy is known up to its end only by a reading from after it.
 const SETTLE: Duration = Duration::from_millis(300);
-/// Without a given number of repetitions: at least this many, until the interval of both rates is this narrow or the
+/// Without a given number of repetitions: at least as many as an interval needs, until the interval of both rates is this narrow or the
 /// time is up.
-const MIN_REPETITIONS: u32 = 5;
+const MIN_REPETITIONS: u32 = MIN_VALUES as u32;
 const TARGET_HALF_WIDTH: f64 = 0.02;
 const MAX_MEASURING: Duration = Duration::from_mins(1);
 /// Longest time to measure the recorder's cost, ns.

@@ -335,7 +335,7 @@ mod tests {
         result.bandwidth = vec![traffic(Some(60e9), Class::Modelled)];
         assert!(codes(&result).is_empty(), "a proxy proves nothing");
         result.bandwidth = vec![traffic(None, Class::Unavailable)];
-        result.roofs.read_bytes_per_s = Some(Estimate { median: 40e9, low: None, high: None });
+        result.roofs.read_bytes_per_s = Estimate::of(&[40e9]);
         assert_eq!(codes(&result), [FindingCode::BandwidthBound]);
     }
 
@@ -385,7 +385,7 @@ mod tests {
             class: Class::Unavailable,
             reason: None,
         }];
-        result.roofs.read_bytes_per_s = Some(Estimate { median: 40e9, low: None, high: None });
+        result.roofs.read_bytes_per_s = Estimate::of(&[40e9]);
         result.ops = vec![head(1, 0.1)];
         assert!(codes(&result).is_empty());
     }

@@ -72,7 +72,7 @@ struct Sizes {
     /// Tokens to fill the context with before measuring [default: 0]
     #[arg(long, value_name = "TOKENS")]
     depth: Option<u32>,
-    /// Measured repetitions [default: 5, then more until the 95 % interval is within ± 2 % or 60 s have passed]
+    /// Measured repetitions [default: 6, then more until the 95 % interval is within ± 2 % or 60 s have passed]
     #[arg(long, value_name = "N")]
     repetitions: Option<u32>,
     /// Unmeasured repetitions before the measured ones [default: 1]

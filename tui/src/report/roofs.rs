@@ -18,10 +18,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
         return;
     }
     let rate = |roof: Option<Estimate>, show: fn(f64) -> String| {
-        or_absent(roof, |roof| {
-            let end = |end: Option<f64>| or_absent(end, show);
-            format!("{} ({} to {})", show(roof.median), end(roof.low), end(roof.high))
-        })
+        or_absent(roof, |roof| format!("{} ({} to {})", show(roof.median), show(roof.low), show(roof.high)))
     };
     let _ = writeln!(text, "  read {}", rate(roofs.read_bytes_per_s, display::bytes_per_second));
     let _ = writeln!(text, "  f32  {}", rate(roofs.f32_flops_per_s, display::flops_per_second));
