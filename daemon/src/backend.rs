@@ -66,18 +66,12 @@ pub trait Backend: Send + Sync {
 
 /// A running engine.
 pub trait Engine: Send {
-    /// What it was started with.
-    fn setup(&self) -> Setup;
-
     /// The process whose memory and CPU time are the engine's own; `None` for an engine in no process of this machine.
     fn process(&self) -> Option<u32>;
 
     /// Whether a thread of that process computes, by its name. The others are helpers, and count as cost of the
     /// profiler.
     fn computes(&self, thread: &str) -> bool;
-
-    /// Whether it can take another command.
-    fn is_alive(&mut self) -> bool;
 
     /// Sends a command. `files` travel with [`Command::Load`].
     ///

@@ -16,7 +16,6 @@ mod usage;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
 use slmscope_probes::{Root, Sampler};
 use slmscope_profiles::job::{Job, JobId};
@@ -27,16 +26,13 @@ pub use request::{JobRequest, Submitter};
 pub use request_error::RequestError;
 pub use table::JobError;
 
-use crate::backend::{Backend, Engine};
+use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{ClientId, Hub};
 use crate::pace::PaceControl;
 use job_run::JobRun;
 use table::Table;
-
-/// An idle engine is kept for this long.
-const ENGINE_IDLE: Duration = Duration::from_secs(30);
 
 /// What the runner works with.
 pub struct Parts {
@@ -225,50 +221,24 @@ impl Shared {
         pids
     }
 
-    /// Waits for the next job, at most until `idle_ns`.
-    fn next(&self, idle_ns: Option<u64>) -> Next {
+    /// Waits for the next job; `None` once the daemon stops.
+    fn next(&self) -> Option<(JobId, JobRequest)> {
         loop {
             let (next, is_stopping) = self.change(|table| (table.take_next(), table.is_stopping()));
-            if let Some((job, request)) = next {
-                return Next::Job(job, Box::new(request));
+            if next.is_some() || is_stopping {
+                return next;
             }
-            if is_stopping {
-                return Next::Stop;
-            }
-            if idle_ns.is_some_and(|idle_ns| self.clock.now_ns() >= idle_ns) {
-                return Next::Idle;
-            }
-            self.clock.park(idle_ns);
+            self.clock.park(None);
         }
     }
 }
 
-enum Next {
-    Job(JobId, Box<JobRequest>),
-    Idle,
-    Stop,
-}
-
-/// The thread: takes jobs until the daemon stops, and keeps the last engine for a while.
+/// The thread: takes jobs until the daemon stops.
 fn run_jobs(shared: &Arc<Shared>) {
     shared.thread.get_or_init(std::thread::current);
-    let mut engine: Option<Box<dyn Engine>> = None;
-    loop {
-        let idle_ns = engine.as_ref().map(|_| shared.clock.now_ns() + ENGINE_IDLE.as_nanos() as u64);
-        match shared.next(idle_ns) {
-            Next::Job(job, request) => {
-                JobRun::new(shared, job, *request, &mut engine).run();
-                shared.change(Table::prune_finished);
-            }
-            Next::Idle | Next::Stop if engine.is_some() => {
-                shared.sampler.set_worker(None);
-                if let Some(engine) = engine.take() {
-                    engine.kill();
-                }
-            }
-            Next::Idle => {}
-            Next::Stop => return,
-        }
+    while let Some((job, request)) = shared.next() {
+        JobRun::new(shared, job, request).run();
+        shared.change(Table::prune_finished);
     }
 }
 

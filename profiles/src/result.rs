@@ -41,6 +41,9 @@ pub struct RunResult {
     pub model: ModelInfo,
     /// How it was computed.
     pub engine: EngineInfo,
+    /// The process that computed.
+    #[serde(default)]
+    pub worker: WorkerInfo,
     /// All options as they were used.
     pub workload: Workload,
     /// Whether the machine was fit to measure on.
@@ -122,6 +125,48 @@ pub struct EngineInfo {
     /// Whether steps of the plan were recorded, or tokens alone.
     #[serde(default)]
     pub granularity: Granularity,
+}
+
+/// The process that computed. Each job has one of its own, which ends with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// What was in its memory when the run began; null if none was started.
+    pub state: Option<WorkerState>,
+    /// The run that loaded the weights, of a worker that is warm; null for one that is fresh.
+    pub loaded_by: Option<String>,
+    /// Why the run has no time of loading; null if it has one.
+    pub reason: Option<String>,
+}
+
+/// What was in the memory of a worker when a run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Nothing: it was started for the run.
+    Fresh,
+    /// The same model, loaded by an earlier turn of the same loop.
+    Warm,
+}
+
+impl WorkerInfo {
+    /// Of a worker that was started for the run.
+    pub fn fresh() -> Self {
+        Self { state: Some(WorkerState::Fresh), ..Self::default() }
+    }
+
+    /// Of the worker of a loop whose first turn was run `loaded_by`.
+    pub fn warm(loaded_by: &str) -> Self {
+        Self {
+            state: Some(WorkerState::Warm),
+            loaded_by: Some(loaded_by.to_owned()),
+            reason: Some(format!("the weights were loaded by the loop's first turn, run {loaded_by}")),
+        }
+    }
+
+    /// None was started, and why.
+    pub fn absent(reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..Self::default() }
+    }
 }
 
 /// How fit a machine was to measure on.
@@ -211,6 +256,7 @@ impl RunResult {
                 isa: workload.isa.map(|isa| isa.to_string()),
                 granularity: Granularity::Op,
             },
+            worker: WorkerInfo::absent(error),
             workload: workload.clone(),
             hygiene: Hygiene::default(),
             roofs: Roofs::absent(error),

@@ -58,8 +58,6 @@ pub struct Workload {
     pub looped: bool,
     /// Seconds to wait between the turns of a loop.
     pub pause: u32,
-    /// A new worker process, so that nothing is left in memory from earlier jobs.
-    pub fresh: bool,
 }
 
 impl Default for Workload {
@@ -84,7 +82,6 @@ impl Default for Workload {
             timeout: None,
             looped: false,
             pause: 0,
-            fresh: false,
         }
     }
 }

@@ -164,17 +164,54 @@ fn a_first_repetition_that_is_interrupted_keeps_its_tokens() {
 }
 
 #[test]
-fn a_worker_that_dies_while_idle_is_replaced() {
+fn a_worker_ends_with_its_job_and_the_next_job_has_another() {
     let daemon = Daemon::start();
     let tiny = tiny_model();
     let mut watching = daemon.lines("{\"subscribe\":{\"channels\":[],\"ops\":\"off\"}}\n");
-    assert!(daemon.client(&short(&tiny, &[])).output().unwrap().status.success());
-    let worker =
-        std::iter::repeat_with(|| watching.frame("job")).find_map(|job| job["worker"].as_u64()).unwrap();
-    signal(worker as u32, "KILL");
-    wait_gone(worker);
-    let again = daemon.client(&short(&tiny, &[])).output().unwrap();
-    assert!(again.status.success(), "{}", text(&again.stderr));
+    let mut worker = || {
+        let run = daemon.client(&short(&tiny, &[])).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let worker = std::iter::repeat_with(|| watching.frame("job")).find_map(|job| job["worker"].as_u64());
+        std::iter::repeat_with(|| watching.frame("job")).find(|job| job["state"] == "done").unwrap();
+        worker.unwrap()
+    };
+    let first = worker();
+    wait_gone(first);
+    assert_ne!(worker(), first);
+}
+
+/// What a job before left in a warm worker used to be in the memory of the next: 147 MiB after q2_k weights.
+#[test]
+fn memory_is_that_of_the_run_alone_whatever_ran_before() {
+    let daemon = Daemon::start();
+    let tiny = tiny_model();
+    let memory = |model: &str, format: &str| {
+        let sizes =
+            ["--prompt", "8", "--generate", "4", "--repetitions", "1", "--warmup", "0", "--overhead", "off"];
+        let format = if format.is_empty() { vec![] } else { vec!["--format", format] };
+        let flags = [&["run", model], &sizes[..], &format, &["--json"]].concat();
+        let ended = daemon.client(&flags).output().unwrap();
+        let result: Value =
+            serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| panic!("{}", text(&ended.stderr)));
+        assert_eq!((&result["status"], &result["worker"]["state"]), (&"complete".into(), &"fresh".into()));
+        result["memory"].clone()
+    };
+    let runs = [("smollm2-135m", "q4_0"), ("smollm2-135m", "q2_k"), (&tiny, ""), ("smollm2-135m", "f16")];
+    let alone: Vec<_> = runs.iter().map(|(model, format)| memory(model, format)).collect();
+    // Once more in the other order: each after another one than before.
+    for ((model, format), alone) in runs.iter().zip(&alone).rev() {
+        let after = memory(model, format);
+        let bytes =
+            |memory: &Value, key: &str| memory[key].as_i64().unwrap_or_else(|| panic!("{key}: {memory}"));
+        for key in ["weights", "kv", "scratch"] {
+            assert_eq!(bytes(&after, key), bytes(alone, key), "{key} of {model} {format}");
+        }
+        // Pages of the program that were read, and of stacks that were touched, differ from start to start.
+        for key in ["unexplained", "rss", "rss_peak"] {
+            let apart = bytes(&after, key) - bytes(alone, key);
+            assert!(apart.abs() <= 512 * 4096, "{key} of {model} {format}: {apart} bytes apart");
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use slmscope_profiles::model_files::{CONFIG, ModelFiles, ModelFilesError, check_
 use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile};
 use crate::hash::identity_hash;
-use crate::map::{FileIdentity, MapError, MappedFile};
+use crate::map::{MapError, MappedFile};
 use crate::model::Model;
 use crate::tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
@@ -108,11 +108,6 @@ impl MappedModel {
             Self::Gguf(file) => ChatTemplate::from_gguf(&file.gguf()),
             Self::Directory(files) => ChatTemplate::from_directory(files),
         }
-    }
-
-    /// Which files these were when they were mapped, in their order.
-    pub fn identities(&self) -> Vec<FileIdentity> {
-        self.files().map(|file| file.identity()).collect()
     }
 
     /// Whether a file was written or truncated since it was mapped.

@@ -199,8 +199,6 @@ pub struct Loaded {
     pub tokenize_ns: u64,
     /// Time of loading.
     pub load: LoadTimes,
-    /// The weights were in memory from an earlier job.
-    pub reused: bool,
     /// Memory by the engine's own account; `None` if it keeps none.
     pub memory: Option<EngineMemory>,
     /// Memory that reading the tokenizer took, bytes; `None` without text, or if the kernel does not say.

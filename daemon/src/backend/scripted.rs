@@ -200,20 +200,12 @@ struct ScriptedEngine {
 }
 
 impl Engine for ScriptedEngine {
-    fn setup(&self) -> Setup {
-        self.setup
-    }
-
     fn process(&self) -> Option<u32> {
         None
     }
 
     fn computes(&self, _thread: &str) -> bool {
         true
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.died.is_none() && !self.is_ended()
     }
 
     fn send(&mut self, command: &Command, _files: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -455,7 +447,6 @@ pub(crate) fn loaded(setup: Setup) -> Loaded {
         prompt_ids: Vec::new(),
         tokenize_ns: 0,
         load: LoadTimes::default(),
-        reused: false,
         memory: None,
         tokenizer_bytes: None,
         runtime_rss: None,

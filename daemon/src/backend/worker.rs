@@ -52,7 +52,6 @@ pub struct WorkerProcess {
     control: UnixStream,
     receiver: Receiver,
     ring: Consumer,
-    setup: Setup,
     ring_sent: bool,
     /// Processes that the kernel had killed for want of memory when this one started.
     oom_kills: Option<u64>,
@@ -81,7 +80,7 @@ impl WorkerProcess {
             .process_group(0)
             .spawn()
             .map_err(StartError::Process)?;
-        Ok(Self { child, control: ours, receiver, ring, setup, ring_sent: false, oom_kills: oom_kills() })
+        Ok(Self { child, control: ours, receiver, ring, ring_sent: false, oom_kills: oom_kills() })
     }
 
     /// Its process.
@@ -91,20 +90,12 @@ impl WorkerProcess {
 }
 
 impl Engine for WorkerProcess {
-    fn setup(&self) -> Setup {
-        self.setup
-    }
-
     fn process(&self) -> Option<u32> {
         Some(self.pid())
     }
 
     fn computes(&self, thread: &str) -> bool {
         threads::is_engine_thread(thread)
-    }
-
-    fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
     }
 
     fn send(&mut self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<()> {

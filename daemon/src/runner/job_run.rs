@@ -3,7 +3,7 @@
 //! | state | what happens |
 //! |---|---|
 //! | preparing | power is measured while nothing runs |
-//! | loading | an engine is started, or the last one reused, and loads the model |
+//! | loading | an engine is started and loads the model |
 //! | warmup | the roofs are measured, then the unmeasured repetitions run |
 //! | measuring | the measured repetitions run, then the roofs are measured again |
 //! | overhead | the cost of recording is measured |
@@ -80,8 +80,8 @@ pub(super) struct JobRun<'a> {
     job: JobId,
     request: JobRequest,
     setup: Setup,
-    /// The engine of the last job, if it lives; this job's afterwards.
-    engine: &'a mut Option<Box<dyn Engine>>,
+    /// Started for this job, and ended with it: what is in its memory is this job's alone.
+    engine: Option<Box<dyn Engine>>,
     builder: ResultBuilder,
     /// Readings of this turn.
     samples: SampleLog,
@@ -94,14 +94,9 @@ pub(super) struct JobRun<'a> {
 }
 
 impl<'a> JobRun<'a> {
-    pub(super) fn new(
-        shared: &'a Arc<Shared>,
-        job: JobId,
-        request: JobRequest,
-        engine: &'a mut Option<Box<dyn Engine>>,
-    ) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared>, job: JobId, request: JobRequest) -> Self {
         let setup = request.setup(shared.backend.as_ref());
-        let builder = ResultBuilder::new(&request, setup, shared.hub.header().host);
+        let builder = ResultBuilder::new(job, &request, setup, shared.hub.header().host);
         let timeout = request.submit.workload.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let deadline_ns = timeout.map(|timeout| shared.clock.now_ns() + timeout.as_nanos() as u64);
         let samples = SampleLog::new();
@@ -110,7 +105,7 @@ impl<'a> JobRun<'a> {
             job,
             request,
             setup,
-            engine,
+            engine: None,
             builder,
             samples,
             deadline_ns,
@@ -134,13 +129,10 @@ impl<'a> JobRun<'a> {
             }
             Err(stop) => (JobState::Failed, RunStatus::Failed, Some(with_sources(&stop))),
         };
-        if state != JobState::Done || self.workload().fresh {
-            // An engine that failed or was interrupted is in an unknown state.
-            if let Some(engine) = self.engine.take() {
-                engine.kill();
-            }
-            self.shared.sampler.set_worker(None);
+        if let Some(engine) = self.engine.take() {
+            engine.kill();
         }
+        self.shared.sampler.set_worker(None);
         self.close_broken();
         // In the pause of a loop its last result has been sent.
         if !self.is_delivered {
@@ -166,7 +158,7 @@ impl<'a> JobRun<'a> {
             self.shared.update(self.job, |job| job.turns += 1);
             self.wait(Duration::from_secs(u64::from(self.workload().pause)))?;
             self.is_delivered = false;
-            self.builder.start_turn();
+            self.builder.start_turn(self.job);
             self.run_turn(false)?;
         }
         Ok(())
@@ -222,7 +214,7 @@ impl<'a> JobRun<'a> {
 
     fn load(&mut self) -> Result<(), Stop> {
         let setup = self.setup;
-        self.ensure_engine()?;
+        self.start_engine()?;
         let workload = self.workload();
         let load = Load {
             job: self.job,
@@ -249,23 +241,11 @@ impl<'a> JobRun<'a> {
         Ok(())
     }
 
-    /// Keeps the engine of the last job if it suits this one, or starts another.
-    fn ensure_engine(&mut self) -> Result<(), Stop> {
-        let setup = self.setup;
-        let fresh = self.workload().fresh;
-        // Thread pools are made once a process; the instruction set is chosen with each load.
-        let suits = |old: Setup| (old.threads, old.executor) == (setup.threads, setup.executor);
-        // One that died while it was idle is replaced as well.
-        if let Some(old) = self.engine.take_if(|old| fresh || !suits(old.setup()) || !old.is_alive()) {
-            old.kill();
-        }
-        let engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => self.shared.backend.start(setup)?,
-        };
+    fn start_engine(&mut self) -> Result<(), Stop> {
+        let engine = self.shared.backend.start(self.setup)?;
         let pid = engine.process();
         self.lost_before = engine.lost_batches();
-        *self.engine = Some(engine);
+        self.engine = Some(engine);
         self.shared.sampler.set_worker(pid);
         self.shared.update(self.job, |job| job.worker = pid);
         Ok(())

@@ -11,7 +11,7 @@ use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
-    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus,
+    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus, WorkerInfo,
 };
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode};
@@ -24,6 +24,10 @@ use crate::backend::protocol::Loaded;
 
 /// What a job has measured so far.
 pub(super) struct ResultBuilder {
+    /// Names the turn that runs.
+    run_id: String,
+    /// The loop's first turn, which loaded the weights; `None` in that turn.
+    loaded_by: Option<String>,
     host: Host,
     model: ModelInfo,
     engine: EngineInfo,
@@ -49,8 +53,8 @@ pub(super) struct ResultBuilder {
 }
 
 impl ResultBuilder {
-    /// Nothing is measured yet for `request`, which runs with `setup` on `host`.
-    pub(super) fn new(request: &JobRequest, setup: Setup, host: Host) -> Self {
+    /// Nothing is measured yet for `request`, which is job `job` and runs with `setup` on `host`.
+    pub(super) fn new(job: JobId, request: &JobRequest, setup: Setup, host: Host) -> Self {
         let mut workload = request.submit.workload.clone();
         workload.threads = Some(setup.threads.get() as u32);
         workload.kv = Some(request.kv());
@@ -61,6 +65,8 @@ impl ResultBuilder {
         }
         workload.ignore_eos = Some(!workload.stops_at_end());
         Self {
+            run_id: run_id(job),
+            loaded_by: None,
             host,
             model: ModelInfo {
                 id: request.model_id(),
@@ -95,8 +101,10 @@ impl ResultBuilder {
         }
     }
 
-    /// Drops what belongs to one turn of a loop.
-    pub(super) fn start_turn(&mut self) {
+    /// Drops what belongs to one turn of job `job`, a loop.
+    pub(super) fn start_turn(&mut self, job: JobId) {
+        let ended = std::mem::replace(&mut self.run_id, run_id(job));
+        self.loaded_by.get_or_insert(ended);
         self.profile.clear();
         (self.before, self.after, self.process) = (None, None, None);
     }
@@ -106,7 +114,6 @@ impl ResultBuilder {
         &self,
         status: RunStatus,
         error: Option<String>,
-        job: JobId,
         (samples, channels): (&[Sample], &[Channel]),
         now_ns: u64,
     ) -> RunResult {
@@ -129,20 +136,23 @@ impl ResultBuilder {
         let spans = self.profile.spans();
         let measured = bandwidth::Measured { spans, books: &phases, ops: &ops };
         let emits = self.workload.generate > 0;
+        // Loading is no part of a later turn of a loop.
+        let load = loaded.filter(|_| self.loaded_by.is_none()).map(|loaded| loaded.load);
         let tokenize_ns = loaded.map_or(0, |loaded| loaded.tokenize_ns);
         let mut result = RunResult {
             schema: RUN_SCHEMA.to_owned(),
             slmscope: crate::VERSION.to_owned(),
             status,
             error,
-            run_id: Some(run_id(job)),
+            run_id: Some(self.run_id.clone()),
             host: Some(self.host.clone()),
             model,
             engine,
+            worker: self.worker(),
             workload: self.workload.clone(),
             hygiene: self.hygiene(),
             roofs,
-            summary: self.profile.figures(tokenize_ns, emits, loaded.map(|loaded| loaded.load)),
+            summary: self.profile.figures(tokenize_ns, emits, load),
             memory: self.memory(),
             energy: self.with_baselines(energy::of_phases(spans, self.idle, samples, channels)),
             bandwidth: bandwidth::of_phases(measured, samples, channels),
@@ -182,6 +192,14 @@ impl ResultBuilder {
             row.above_baseline_joules = row.joules.map(|joules| joules - watts * ns as f64 / 1e9);
         }
         energy
+    }
+
+    fn worker(&self) -> WorkerInfo {
+        match &self.loaded_by {
+            Some(first) => WorkerInfo::warm(first),
+            None if self.loaded.is_some() => WorkerInfo::fresh(),
+            None => WorkerInfo::absent("the run ended before the weights were loaded"),
+        }
     }
 
     fn recording(&self) -> Recording<'_> {

@@ -250,19 +250,6 @@ fn a_loop_delivers_a_result_a_turn_and_pauses_between() {
 }
 
 #[test]
-fn an_engine_that_dies_while_it_is_idle_is_replaced() {
-    let daemon = TestDaemon::start();
-    let mut client = daemon.watch();
-    let job = client.submit(&json!({}));
-    client.job(job, "done");
-    daemon.engines.end_all();
-    client.submit(&json!({}));
-    assert_eq!(client.result()["status"], "complete");
-    let starts = daemon.engines.log().iter().filter(|entry| *entry == "start").count();
-    assert_eq!(starts, 6, "none was taken over");
-}
-
-#[test]
 fn an_engine_that_dies_in_the_pause_of_a_loop_fails_the_next_turn() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();
@@ -426,38 +413,42 @@ fn text_and_result_go_to_the_submitter_alone() {
     }
 }
 
+/// A warm engine used to carry memory and loading time of the job before into the next.
 #[test]
-fn the_next_job_takes_the_engine_over_if_it_suits() {
+fn each_job_has_an_engine_of_its_own_that_ends_with_it() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();
-    let starts = || daemon.engines.log().iter().filter(|entry| *entry == "start").count();
-    // Each job starts two more, which measure the roofs.
-    let expected = [
-        (json!({"threads": 1}), 3),
-        (json!({"threads": 1}), 5),
-        (json!({"threads": 2}), 8),
-        (json!({"threads": 2, "fresh": true}), 11),
-    ];
-    for (options, count) in expected {
-        client.submit(&options);
-        assert_eq!(client.result()["status"], "complete");
-        assert_eq!(starts(), count, "{options}");
+    let count = |word: &str| daemon.engines.log().iter().filter(|entry| *entry == word).count();
+    for jobs in 1..=3 {
+        let job = client.submit(&json!({"threads": 1}));
+        let result = client.result();
+        assert_eq!(result["status"], "complete");
+        assert_eq!(result["worker"], json!({"state": "fresh", "loaded_by": null, "reason": null}));
+        assert!(result["summary"]["load_ns"].is_u64());
+        client.job(job, "done");
+        // Two more measure the roofs.
+        assert_eq!((count("start"), count("load"), count("kill")), (3 * jobs, jobs, 3 * jobs));
     }
 }
 
 #[test]
-fn an_idle_engine_is_ended_after_half_a_minute() {
+fn later_turns_of_a_loop_say_who_loaded_their_weights() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();
-    let job = client.submit(&json!({}));
-    client.job(job, "done");
-    let now_ns = daemon.clock.now_ns();
-    assert_eq!(daemon.clock.next_wait(), now_ns + 30_000_000_000);
-    let kills = daemon.engines.log().iter().filter(|entry| *entry == "kill").count();
-    assert_eq!(kills, 2, "those that measured the roofs");
-    daemon.clock.pass_wait();
-    for _ in 0..=kills {
-        daemon.engines.wait_for("kill");
+    client.submit(&json!({"loop": true}));
+    let first = client.result();
+    let loaded_by = first["run_id"].as_str().unwrap();
+    assert_eq!(first["worker"]["state"], "fresh");
+    for _ in 0..2 {
+        let turn = client.result();
+        assert_eq!(
+            (&turn["worker"]["state"], &turn["worker"]["loaded_by"]),
+            (&json!("warm"), &json!(loaded_by))
+        );
+        assert!(turn["summary"]["load_ns"].is_null() && turn["summary"]["load"].is_null());
+        let reason = format!("the weights were loaded by the loop's first turn, run {loaded_by}");
+        assert_eq!(turn["worker"]["reason"], reason);
+        assert_ne!(turn["run_id"], first["run_id"]);
     }
 }
 

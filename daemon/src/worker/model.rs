@@ -29,8 +29,6 @@ pub(super) struct LoadedModel {
     /// `None` for synthetic weights.
     files: Option<MappedModel>,
     pub(super) request: Load,
-    /// Tokens that the cache has room for.
-    lengths: Lengths,
     pub(super) session: Session,
     pub(super) recorder: Recorder,
     pub(super) prompt: Vec<u32>,
@@ -56,33 +54,16 @@ impl LoadedModel {
             (None, Source::Files { .. }) => (String::new(), true),
         }
     }
-
-    /// Whether the weights in memory are those that `request` asks for, whose files are `files`.
-    fn serves(&self, request: &Load, files: Option<&MappedModel>) -> bool {
-        let same_weights = match (&self.request.source, &request.source) {
-            // The same files may have been sent under another name.
-            (Source::Files { format: held, .. }, Source::Files { format, .. }) => {
-                let identities = |files: Option<&MappedModel>| files.map(MappedModel::identities);
-                held == format && identities(self.files.as_ref()) == identities(files)
-            }
-            (held, asked) => held == asked,
-        };
-        same_weights && self.request.kv == request.kv && self.request.setup == request.setup
-    }
 }
 
-/// Loads the model of `request`, unless its weights are in memory already, and prepares its workload.
+/// Loads the model of `request`, and prepares its workload. A process loads one model: what it holds in memory is that
+/// model's alone.
 pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> Result<(), End> {
     let begin = Monotonic.now_ns();
     let opened = Opened::open(&request, files)?;
     let open_ns = Monotonic.now_ns() - begin;
     let prompt = prompt::begin(worker, &request, opened.files.clone(), opened.model.spec().vocab)?;
-    let held = worker.model.take().filter(|held| held.serves(&request, opened.files.as_ref()));
-    let reused = held.is_some();
-    let Prepared { session, ready, lengths, is_filled, is_concurrent } = match held {
-        Some(held) => opened.reuse(worker, &request, held, prompt)?,
-        None => opened.load(worker, &request, prompt)?,
-    };
+    let Prepared { session, ready, is_concurrent } = opened.load(worker, &request, prompt)?;
     if let Some(files) = &opened.files {
         files.release_headers();
     }
@@ -94,14 +75,13 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
     let mut model = LoadedModel {
         files: opened.files,
         request,
-        lengths,
         session,
         recorder: Recorder::new(plan.steps.len()),
         prompt: ready.ids,
         start_id: ready.start_id,
         tokenizer: ready.tokenizer,
     };
-    fill(worker, &mut model, is_filled)?;
+    fill(worker, &mut model)?;
     let loaded = Loaded {
         sites: plan.sites.clone(),
         granularity: Granularity::Op,
@@ -115,7 +95,6 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
         prompt_ids: model.prompt.clone(),
         tokenize_ns: ready.tokenize_ns,
         load: times,
-        reused,
         memory: Some(model.session.memory()),
         tokenizer_bytes: ready.tokenizer_bytes,
         runtime_rss: worker.runtime_rss,
@@ -138,9 +117,6 @@ struct Opened {
 struct Prepared {
     session: Session,
     ready: prompt::Ready,
-    lengths: Lengths,
-    /// The last job filled the context with the same tokens, and they are still there.
-    is_filled: bool,
     /// The weights were loaded while the tokenizer was built.
     is_concurrent: bool,
 }
@@ -162,24 +138,6 @@ impl Opened {
         }
     }
 
-    /// Prepares `request` on the weights of `held`.
-    fn reuse(
-        &self,
-        worker: &Worker,
-        request: &Load,
-        mut held: LoadedModel,
-        prompt: PendingPrompt,
-    ) -> Result<Prepared, End> {
-        let ready = prompt.wait(worker)?;
-        let lengths = self.lengths(request, &ready.ids)?;
-        let of = |request: &Load| (request.depth, request.seed);
-        let is_filled = held.lengths == lengths && of(&held.request) == of(request);
-        if !is_filled {
-            held.session.reserve(lengths)?;
-        }
-        Ok(Prepared { session: held.session, ready, lengths, is_filled, is_concurrent: false })
-    }
-
     /// Loads the weights, and prepares `request` on them.
     fn load(&self, worker: &Worker, request: &Load, prompt: PendingPrompt) -> Result<Prepared, End> {
         let is_mapped = matches!(self.files, Some(MappedModel::Gguf(_)));
@@ -188,7 +146,7 @@ impl Opened {
             let ready = prompt.wait(worker)?;
             let lengths = self.lengths(request, &ready.ids)?;
             let session = self.load_weights(worker, request, lengths)?;
-            return Ok(Prepared { session, ready, lengths, is_filled: false, is_concurrent });
+            return Ok(Prepared { session, ready, is_concurrent });
         }
         // Mapped weights are read while the tokenizer is built. The length of the prompt is known after that.
         let mut session = self.load_weights(worker, request, 1.into())?;
@@ -196,7 +154,7 @@ impl Opened {
         let lengths = self.lengths(request, &ready.ids)?;
         self.check_memory(request, lengths)?;
         session.reserve(lengths)?;
-        Ok(Prepared { session, ready, lengths, is_filled: false, is_concurrent })
+        Ok(Prepared { session, ready, is_concurrent })
     }
 
     fn load_weights(&self, worker: &Worker, request: &Load, lengths: Lengths) -> Result<Session, End> {
@@ -251,18 +209,13 @@ fn not_in(format: WeightFormat, model: &Model) -> Vec<String> {
     matrices.filter(|(_, stored)| *stored != format).map(|(tensor, _)| tensor.name.clone()).collect()
 }
 
-/// Fills the context to the requested depth, once. Repetitions rewind to it, and so do later jobs with the same depth
-/// and seed.
-fn fill(worker: &Worker, model: &mut LoadedModel, is_filled: bool) -> Result<(), End> {
+/// Fills the context to the requested depth. Repetitions rewind to it.
+fn fill(worker: &Worker, model: &mut LoadedModel) -> Result<(), End> {
     let vocab = model.session.plan().vocab;
     let ids = prompt::random_ids(model.request.seed ^ 0x5eed, model.request.depth, vocab);
     if let Some(&last) = ids.last() {
         model.start_id = last;
     }
-    if is_filled && model.session.rewind(model.request.depth) == model.request.depth {
-        return Ok(());
-    }
-    model.session.rewind(0);
     model.recorder.set_on(false);
     for chunk in ids.chunks(model.session.rows()) {
         model.session.forward(chunk, &mut model.recorder, &Monotonic, &worker.cancel)?;

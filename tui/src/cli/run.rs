@@ -123,9 +123,6 @@ struct EngineOptions {
     /// [default: every token is recorded]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     overhead_budget: Option<f64>,
-    /// Start a new worker process, so that nothing is left in memory from earlier jobs
-    #[arg(long)]
-    fresh: bool,
 }
 
 /// [`OverheadMode`] as a flag's value.
@@ -185,7 +182,6 @@ impl RunArgs {
             timeout: sizes.timeout,
             looped: sizes.looped,
             pause: sizes.pause.unwrap_or(default.pause),
-            fresh: engine.fresh,
         };
         workload.validate().map_err(|bad| Failure::usage(bad.to_string()))?;
         Ok(workload)

@@ -148,7 +148,7 @@ impl JobRun<'_> {
             }
         }
         let now_ns = self.shared.clock.now_ns();
-        let result = self.builder.build(status, error, self.job, (&samples, &channels), now_ns);
+        let result = self.builder.build(status, error, (&samples, &channels), now_ns);
         self.builder.keep_baseline(&result.energy);
         self.is_delivered = true;
         let talk = Talk::Result { job: self.job, result: Box::new(result) };
