@@ -21,6 +21,12 @@ pub use derive::{difference, rate};
 pub use reason::{Reason, ReasonCode};
 pub use scope::{Coverage, Scope, UnknownScope};
 
+/// The channel of what the whole board draws, W.
+pub const BOARD_POWER: &str = "power.board";
+
+/// The counter of what the whole board has drawn, J; it exists where [`BOARD_POWER`] comes from counters.
+pub const BOARD_ENERGY: &str = "energy.board";
+
 /// The channel of what all batteries give together, W, absent while anything else feeds the machine.
 pub const BATTERY_POWER: &str = "power.battery";
 
@@ -206,7 +212,7 @@ pub struct Channel {
     /// Nominal sampling period under a workload, ns. `None` if it is never sampled.
     pub period_ns: Option<u64>,
     /// Time between two values of the sensor behind it, ns: in a catalogue as its maker states it, afterwards as the
-    /// sampler found it ([`Sample::update_ns`]). `None` where it is not known. Reading more often shows nothing new.
+    /// sampler found it ([`Sample::update_ns_of`]). `None` where it is not known. Reading more often shows nothing new.
     #[serde(default)]
     pub update_ns: Option<u64>,
     /// Why it is unavailable; `None` for every other class.
@@ -225,7 +231,7 @@ impl Channel {
 
 /// Whether the channel of this id is the total of the board.
 pub fn is_board_total(id: &str) -> bool {
-    matches!(id, "power.board" | "energy.board")
+    matches!(id, BOARD_POWER | BOARD_ENERGY)
 }
 
 /// One value of a sample, or why there is none this time. On the wire a number or a reason's code.
@@ -263,8 +269,19 @@ pub struct Sample {
     /// changes are needed. What was seen cannot be shorter than the time between two readings.
     #[serde(default)]
     pub update_ns: Option<u64>,
+    /// The same of each channel for which it is another time than [`Sample::update_ns`], or is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_update_ns: Vec<(ChannelId, Option<u64>)>,
     /// Channel and value.
     pub values: Vec<(ChannelId, Value)>,
+}
+
+impl Sample {
+    /// Time between two values of one of its channels, ns; `None` while it is not known.
+    pub fn update_ns_of(&self, channel: ChannelId) -> Option<u64> {
+        let other = self.other_update_ns.iter().find(|(id, _)| *id == channel);
+        other.map_or(self.update_ns, |&(_, update_ns)| update_ns)
+    }
 }
 
 /// Turns any name from a driver into the last part of a channel id: other characters than letters,

@@ -133,6 +133,7 @@ fn frames_and_replies_survive_both_codecs() {
         cost_ns: 2,
         age_ns: 7,
         update_ns: Some(4),
+        other_update_ns: vec![(1, Some(5)), (2, None)],
         values: vec![(0, Value::Present(3.0)), (1, Value::Absent(ReasonCode::Offline))],
     };
     for codec in CODECS {

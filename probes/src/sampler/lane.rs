@@ -45,7 +45,8 @@ impl Slot {
     /// `stated_ns` returns what makers state of the time between two values of a channel, ns.
     pub(super) fn new(source: Box<dyn Source>, stated_ns: impl Fn(ChannelId) -> Option<u64>) -> Self {
         let channels = source.channels();
-        let tracks = channels.iter().map(|&channel| Track::new(channel, stated_ns(channel))).collect();
+        let tracks: Vec<_> =
+            channels.iter().map(|&channel| Track::new(channel, stated_ns(channel))).collect();
         Self {
             supports_khz: source.supports_khz(),
             channels,
@@ -55,7 +56,7 @@ impl Slot {
                 source,
                 pace: None,
                 readings: 0,
-                sample: Sample::default(),
+                sample: Sample { other_update_ns: Vec::with_capacity(tracks.len()), ..Sample::default() },
                 tracks,
             }),
         }
@@ -139,7 +140,7 @@ impl Slot {
             }
         }
         if readings.is_multiple_of(COST_EVERY) {
-            sample.update_ns = tracks.iter().filter_map(Track::update_ns).min();
+            state_updates(sample, tracks);
         }
         *readings = readings.wrapping_add(1);
         sample.age_ns = tracks.iter().map(|track| track.age_ns(sample.t_ns)).min().unwrap_or(0);
@@ -150,6 +151,16 @@ impl Slot {
             tracing::info!(lane, "The sensor answers again.");
         }
     }
+}
+
+/// Writes into the sample how often each of its channels has a new value. Allocates nothing: there is room for all.
+fn state_updates(sample: &mut Sample, tracks: &[Track]) {
+    let updates = &mut sample.other_update_ns;
+    updates.clear();
+    updates.extend(tracks.iter().map(|track| (track.channel, track.update_ns())));
+    let fastest_ns = updates.iter().filter_map(|&(_, update_ns)| update_ns).min();
+    updates.retain(|&(_, update_ns)| update_ns != fastest_ns);
+    sample.update_ns = fastest_ns;
 }
 
 /// Reads the lane's sources until the sampler stops or another thread takes the lane over.
@@ -211,7 +222,32 @@ fn next_due(due: u64, period: u64, now: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::next_due;
+    use slmscope_profiles::channel::{Sample, Value};
+
+    use super::{next_due, state_updates};
+    use crate::sampler::track::Track;
+
+    #[test]
+    fn each_channel_of_a_sample_has_its_own_period() {
+        let mut tracks =
+            [Track::new(4, None), Track::new(5, None), Track::new(6, None), Track::new(7, Some(7))];
+        for t_ns in 0..100_u64 {
+            for (track, every) in tracks.iter_mut().zip([1, 10, 1_000, 1]) {
+                track.see(t_ns, Value::Present((t_ns / every) as f64));
+            }
+        }
+        let mut sample = Sample { other_update_ns: Vec::with_capacity(4), ..Sample::default() };
+        let room = sample.other_update_ns.as_ptr();
+        for _ in 0..2 {
+            state_updates(&mut sample, &tracks);
+            let updates = [4, 5, 6, 7].map(|channel| sample.update_ns_of(channel));
+            assert_eq!(updates, [Some(1), Some(10), None, Some(7)]);
+            assert_eq!((sample.update_ns, sample.other_update_ns.len()), (Some(1), 3));
+        }
+        assert_eq!(sample.other_update_ns.as_ptr(), room, "nothing was allocated");
+        state_updates(&mut sample, &tracks[..1]);
+        assert!(sample.other_update_ns.is_empty(), "one period for all needs no list");
+    }
 
     #[test]
     fn late_ticks_are_skipped_and_the_grid_is_kept() {

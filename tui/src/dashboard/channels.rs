@@ -52,9 +52,10 @@ impl Track {
         self.history.iter().rev().map(move |&(t_ns, value)| (t_ns, value.map_or(absent, Value::Present)))
     }
 
-    fn see_source(&mut self, sample: &Sample) {
+    /// Notes what the sample says of the sensor behind this channel, or behind the counter that it is a rate of.
+    fn see_source(&mut self, sample: &Sample, sensor: ChannelId) {
         self.cost_ns = Some(sample.cost_ns).filter(|&ns| ns > 0);
-        self.channel.update_ns = sample.update_ns.or(self.channel.update_ns);
+        self.channel.update_ns = sample.update_ns_of(sensor).or(self.channel.update_ns);
     }
 
     fn gap(&mut self) {
@@ -138,13 +139,13 @@ impl Channels {
                 Value::Present(_) => None,
                 Value::Absent(code) => Some(code),
             };
-            track.see_source(sample);
+            track.see_source(sample, number);
             track.push(sample.t_ns, value.get().filter(|value| value.is_finite()));
             for &at in self.rates.get(&number).map_or(&[][..], Vec::as_slice) {
                 let rate = self.derive(at, sample.t_ns);
                 if let Some(track) = self.tracks.get_mut(at) {
                     track.derived(sample.t_ns, rate);
-                    track.see_source(sample);
+                    track.see_source(sample, number);
                 }
             }
             for &at in self.sums.get(&number).map_or(&[][..], Vec::as_slice) {

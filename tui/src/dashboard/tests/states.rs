@@ -184,12 +184,46 @@ fn the_total_of_the_board_is_the_power_that_is_shown() {
     channels.push(channel(7, "power.board", Quantity::Power, Unit::Watts, Scope::Battery));
     frame(&mut state, Record::Catalogue { channels });
     let values = vec![(7, Value::Present(21.0))];
-    let next =
-        Sample { t_ns: 20_000_000_000, cost_ns: 4_200, update_ns: Some(70_000_000), values, age_ns: 0 };
+    let next = Sample {
+        t_ns: 20_000_000_000,
+        cost_ns: 4_200,
+        update_ns: Some(70_000_000),
+        values,
+        ..Sample::default()
+    };
     frame(&mut state, Record::Sample(next));
     let power = state.shown().channels.power().unwrap();
     assert_eq!((power.channel.id.as_str(), power.value()), ("power.board", Some(21.0)));
     assert_eq!((power.cost_ns, power.channel.update_ns), (Some(4_200), Some(70_000_000)));
+}
+
+#[test]
+fn each_channel_of_a_sample_shows_the_period_of_its_own_sensor() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    let counter = Kind::Counter { range: None };
+    channels.push(channel(7, "power.fast", Quantity::Power, Unit::Watts, Scope::Machine));
+    channels.push(Channel {
+        kind: counter,
+        ..channel(8, "energy.slow", Quantity::Energy, Unit::Joules, Scope::Machine)
+    });
+    channels.push(Channel {
+        kind: Kind::Rate { of: 8 },
+        ..channel(9, "power.slow", Quantity::Power, Unit::Watts, Scope::Machine)
+    });
+    channels.push(channel(10, "power.constant", Quantity::Power, Unit::Watts, Scope::Machine));
+    frame(&mut state, Record::Catalogue { channels });
+    let sample = Sample {
+        t_ns: 20_000_000_000,
+        update_ns: Some(1_000_000),
+        other_update_ns: vec![(8, Some(70_000_000)), (10, None)],
+        values: [7, 8, 10].map(|id| (id, Value::Present(2.0))).to_vec(),
+        ..Sample::default()
+    };
+    frame(&mut state, Record::Sample(sample));
+    let of = |id| state.shown().channels.by_id(id).unwrap().channel.update_ns;
+    let ids = ["power.fast", "energy.slow", "power.slow", "power.constant"];
+    assert_eq!(ids.map(of), [Some(1_000_000), Some(70_000_000), Some(70_000_000), None]);
 }
 
 #[test]
