@@ -164,6 +164,7 @@ impl Hub {
                 _ => {
                     let mut part = sample.clone();
                     part.values.retain(|(id, _)| attached.wants.period_ns(*id).is_some());
+                    part.other_update_ns.retain(|(id, _)| attached.wants.period_ns(*id).is_some());
                     attached.sink.take(&Published::new(Content::Sample(&part)));
                 }
             }
@@ -266,7 +267,7 @@ impl State {
         let plan = self.plan.clone();
         let Some(Record::Plan(plan)) = plan.as_deref() else { return };
         let lane = batch.head.lane;
-        if lane != HOST_LANE && !plan.lanes.iter().any(|known| known.lane == lane) {
+        if lane != HOST_LANE && plan.lane(lane).is_none() {
             return;
         }
         match self.summaries.iter_mut().find(|summary| summary.lane == lane) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneId};
 use crate::op::Granularity;
 use crate::plan::site::OpSite;
 use crate::roofline::Roofs;
@@ -29,4 +29,11 @@ pub struct PlanRecord {
     pub roofs: Roofs,
     /// Indexed by site id; empty if the engine reports tokens alone.
     pub sites: Vec<OpSite>,
+}
+
+impl PlanRecord {
+    /// The lane of that number; `None` if the plan has none.
+    pub fn lane(&self, lane: LaneId) -> Option<&Lane> {
+        self.lanes.iter().find(|known| known.lane == lane)
+    }
 }

@@ -2,5 +2,6 @@
 
 mod agreement;
 mod fixture;
+mod lanes;
 mod screens;
 mod states;

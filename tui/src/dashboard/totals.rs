@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use slmscope_profiles::books::Books;
+use slmscope_profiles::lane::{HOST_LANE, LaneId};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::rate::{counted_per_second, per_second};
 use slmscope_profiles::stats;
@@ -96,7 +97,27 @@ impl PhaseSum {
     }
 }
 
-/// Totals of a job.
+/// Totals of a lane beside the host's. Its time is also time in which the host waits, so the two are never added up.
+#[derive(Debug, Clone)]
+pub(super) struct LaneTotals {
+    /// The lane.
+    pub(super) lane: LaneId,
+    prefill: PhaseSum,
+    decode: PhaseSum,
+}
+
+impl LaneTotals {
+    /// The totals of a phase; `None` for those that have none.
+    pub(super) fn phase(&self, phase: Phase) -> Option<&PhaseSum> {
+        match phase {
+            Phase::Prefill => Some(&self.prefill),
+            Phase::Decode => Some(&self.decode),
+            _ => None,
+        }
+    }
+}
+
+/// Totals of a job. Where a lane is not named, it is the host's.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Totals {
     /// The prompt.
@@ -109,11 +130,32 @@ pub(super) struct Totals {
     pub(super) context: Option<u64>,
     /// Wall time of the last decode steps, ns; `None` is a gap.
     tokens: VecDeque<Option<u64>>,
+    /// The lanes beside the host's that have summaries, in the order of their numbers.
+    lanes: Vec<LaneTotals>,
 }
 
 impl Totals {
-    /// Adds a summary; other phases than prefill and decode are in no total.
+    /// Adds a summary of any lane; other phases than prefill and decode are in no total.
     pub(super) fn add(&mut self, summary: &Summary) {
+        if summary.lane == HOST_LANE { self.add_host(summary) } else { self.add_lane(summary) }
+    }
+
+    fn add_lane(&mut self, summary: &Summary) {
+        let found = self.lanes.binary_search_by_key(&summary.lane, |totals| totals.lane);
+        let at = found.unwrap_or_else(|at| {
+            let (prefill, decode) = Default::default();
+            self.lanes.insert(at, LaneTotals { lane: summary.lane, prefill, decode });
+            at
+        });
+        let totals = &mut self.lanes[at];
+        match summary.phase {
+            Phase::Prefill => totals.prefill.add(summary),
+            Phase::Decode => totals.decode.add(summary),
+            _ => {}
+        }
+    }
+
+    fn add_host(&mut self, summary: &Summary) {
         self.last_phase = Some(summary.phase);
         self.context = Some(summary.context);
         match summary.phase {
@@ -140,13 +182,18 @@ impl Totals {
         self.tokens.push_back(token);
     }
 
-    /// The totals of a phase; `None` for those that have none.
+    /// The host's totals of a phase; `None` for those that have none.
     pub(super) fn phase(&self, phase: Phase) -> Option<&PhaseSum> {
         match phase {
             Phase::Prefill => Some(&self.prefill),
             Phase::Decode => Some(&self.decode),
             _ => None,
         }
+    }
+
+    /// The lanes beside the host's that have summaries, in the order of their numbers.
+    pub(super) fn lanes(&self) -> &[LaneTotals] {
+        &self.lanes
     }
 
     /// Wall time of the last decode steps, ns, oldest first; `None` is a gap.

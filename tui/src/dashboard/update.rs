@@ -2,7 +2,7 @@
 
 use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 use slmscope_profiles::lane::HOST_LANE;
-use slmscope_profiles::record::Record;
+use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Outcome, Reply, Request, Subscribe, Talk};
 
@@ -90,9 +90,11 @@ fn take_frame(state: &mut State, frame: Frame) {
         Frame::Record(record) => take_record(state, record),
         Frame::Summary(summary) => {
             let data = &mut state.live;
-            let is_of_plan = data.plan.as_ref().is_some_and(|plan| plan.plan == summary.plan);
-            // What a device computes is time that the host waits: only one of them is in the totals.
-            if is_of_plan && summary.lane == HOST_LANE {
+            let has = |plan: &PlanRecord| {
+                let is_known = summary.lane == HOST_LANE || plan.lane(summary.lane).is_some();
+                plan.plan == summary.plan && is_known
+            };
+            if data.plan.as_ref().is_some_and(has) {
                 data.totals.add(&summary);
             }
         }

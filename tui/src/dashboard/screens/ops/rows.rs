@@ -1,17 +1,18 @@
 //! The rows of the Ops screen: sites added up by op or by module, which open into layers, and below them the time outside
-//! ops.
+//! ops. What ran in a lane beside the host's, such as a device's queue, has rows of its own below those of the host.
 //!
-//! Shares are of the phase's wall time, whatever a filter hides. Without a filter, the rows of a phase add up to its wall
-//! time exactly.
+//! Shares are of the wall time that the phase took in the row's lane, whatever a filter hides. Without a filter, the rows
+//! of a phase and lane add up to that time exactly.
 
 use std::collections::BTreeMap;
 
 use slmscope_profiles::display;
+use slmscope_profiles::lane::LaneId;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpSite};
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, Roofs};
-use slmscope_profiles::totals::{GroupTotals, OpTotals};
+use slmscope_profiles::totals::{GroupTotals, OpTotals, SiteTotals};
 
 use super::state::{Column, OpsTable};
 use crate::dashboard::totals::{PhaseSum, Totals};
@@ -51,7 +52,7 @@ pub struct Row {
     /// Totals of its ops. Of time outside ops it is only the time; of the whole phase it is the wall time, bytes and
     /// FLOPs.
     group: GroupTotals,
-    /// Wall time of the phase, ns.
+    /// Wall time of the phase in its lane, ns.
     wall_ns: u64,
     /// Tokens of the phase.
     tokens: u64,
@@ -128,38 +129,53 @@ impl Row {
     }
 }
 
-/// Makes the rows of one phase.
+/// Makes the rows of one phase in one lane.
 struct Section<'a> {
     phase: Phase,
+    /// The lane; `None` for the host's.
+    lane: Option<LaneName<'a>>,
     sum: &'a PhaseSum,
     sites: Vec<(&'a OpSite, &'a OpTotals)>,
     roofs: Option<&'a Roofs>,
     table: &'a OpsTable,
 }
 
+/// A lane beside the host's, and what people call it.
+#[derive(Clone, Copy)]
+struct LaneName<'a> {
+    lane: LaneId,
+    name: &'a str,
+}
+
 /// The rows in the order of the screen.
 pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
     let mut rows = Vec::new();
+    let roofs = plan.map(|plan| &plan.roofs);
+    let all_sites = plan.map_or(&[][..], |plan| &plan.sites);
     for phase in [Phase::Prefill, Phase::Decode] {
-        let Some(sum) = totals.phase(phase).filter(|sum| sum.books.wall_ns > 0) else { continue };
         if table.phase.is_some_and(|only| only != phase) {
             continue;
         }
-        let sites = plan.map_or(&[][..], |plan| &plan.sites);
-        let sites = sum
-            .sites
-            .iter()
-            .filter_map(|sum| Some((sites.get(usize::from(sum.site))?, &sum.totals)))
-            .collect();
-        let roofs = plan.map(|plan| &plan.roofs);
-        Section { phase, sum, sites, roofs, table }.push_to(&mut rows);
+        let lanes = totals.lanes().iter().map(|totals| {
+            let name = plan.and_then(|plan| plan.lane(totals.lane)).map_or("", |lane| &lane.name);
+            (Some(LaneName { lane: totals.lane, name }), totals.phase(phase))
+        });
+        for (lane, sum) in std::iter::once((None, totals.phase(phase))).chain(lanes) {
+            let Some(sum) = sum.filter(|sum| sum.books.wall_ns > 0) else { continue };
+            let site = |sum: &'_ SiteTotals| all_sites.get(usize::from(sum.site));
+            let sites = sum.sites.iter().filter_map(|sum| Some((site(sum)?, &sum.totals))).collect();
+            Section { phase, lane, sum, sites, roofs, table }.push_to(&mut rows);
+        }
     }
     rows
 }
 
 impl Section<'_> {
     fn row(&self, level: Level, key: &str, name: &str) -> Row {
-        let key = format!("{}/{key}", self.phase.as_str());
+        let key = match self.lane {
+            None => format!("{}/{key}", self.phase.as_str()),
+            Some(LaneName { lane, .. }) => format!("{}/lane {lane}/{key}", self.phase.as_str()),
+        };
         Row {
             open: self.table.open.contains(&key),
             key,
@@ -184,22 +200,35 @@ impl Section<'_> {
         let mut others = self.others();
         others.retain(|row| row.matches(&filter));
         let shown: u64 = ops.iter().chain(&others).fold(0, |sum, row| row.time_ns().saturating_add(sum));
+        if self.lane.is_some() && ops.is_empty() && others.is_empty() {
+            return;
+        }
+        // A lane's total is its heading: the rows below it do not add up with those of the host.
+        let depth = usize::from(self.lane.is_some());
+        if self.lane.is_some() {
+            rows.push(self.total(&filter, shown));
+        }
         if self.table.by_module {
             for mut row in self.sorted(self.modules(&ops)) {
                 let name = row.name.clone();
-                row.depth = 0;
+                row.depth = depth;
                 let open = row.open;
                 rows.push(row);
                 if open {
                     let inner = ops.iter().filter(|op| op.module == name).cloned().collect();
-                    self.push_ops(inner, 1, rows);
+                    self.push_ops(inner, depth + 1, rows);
                 }
             }
         } else {
-            self.push_ops(ops, 0, rows);
+            self.push_ops(ops, depth, rows);
+        }
+        for row in &mut others {
+            row.depth = depth;
         }
         rows.append(&mut others);
-        rows.push(self.total(&filter, shown));
+        if self.lane.is_none() {
+            rows.push(self.total(&filter, shown));
+        }
     }
 
     fn push_ops(&self, ops: Vec<Row>, depth: usize, rows: &mut Vec<Row>) {
@@ -287,11 +316,15 @@ impl Section<'_> {
     }
 
     fn total(&self, filter: &str, shown_ns: u64) -> Row {
+        let whole = match self.lane {
+            None => self.phase.as_str().to_owned(),
+            Some(LaneName { lane, name }) => format!("lane {lane} {name}"),
+        };
         let name = if filter.is_empty() {
-            format!("{} in all", self.phase.as_str())
+            format!("{whole} in all")
         } else {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
-            format!("{} in all (shown: {})", self.phase.as_str(), display::share(share))
+            format!("{whole} in all (shown: {})", display::share(share))
         };
         let mut row = self.row(Level::Total, "total", &name);
         self.sites.iter().for_each(|(site, totals)| row.group.add_site(site, totals, self.roofs));
