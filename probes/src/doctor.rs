@@ -2,22 +2,23 @@
 //!
 //! Between the two, cheap sources are read repeatedly, to see how often they have a new value.
 
+mod rows;
+
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slmscope_profiles::channel::derive::{self, Cause};
-use slmscope_profiles::channel::{
-    BATTERY_POWER, Channel, ChannelId, Class, Kind, Reason, ReasonCode, Scope, Value,
-};
-use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
+use slmscope_profiles::channel::Sample;
+use slmscope_profiles::doctor::{DoctorReport, SCHEMA};
 
 use crate::inventory::discover;
 use crate::machine::clock::{monotonic_ns, thread_cpu_ns};
 use crate::machine::reader::user;
-use crate::machine::root::{Root, plain_reason};
+use crate::machine::root::Root;
 use crate::sampler::track::Track;
 use crate::source::{Lane, Pace, Source};
+
+pub use rows::rows;
 
 /// Time between the two readings.
 const APART: Duration = Duration::from_millis(250);
@@ -30,43 +31,25 @@ const BUDGET: Duration = Duration::from_millis(1900);
 const CHEAP: Duration = Duration::from_micros(200);
 const OFTEN: Duration = Duration::from_millis(2);
 
-/// The readings of a channel.
-#[derive(Default, Clone)]
-struct Seen {
-    /// When (CLOCK_MONOTONIC, ns) and what, oldest first; at most one for each round.
-    readings: Vec<(u64, Value)>,
-    cost_ns: Option<u64>,
-    update_ns: Option<u64>,
-}
-
-/// What a source's thread reports of one round.
-struct Round {
-    t_ns: u64,
-    cost_ns: u64,
-    values: Vec<(ChannelId, Value)>,
-    periods: Vec<(ChannelId, u64)>,
-}
-
 /// Reads every channel of the machine twice, 250 ms apart; under a tree, where nothing moves, once. `worker` is
 /// the process that the worker's channels are about, if one runs.
 pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
     let inventory = discover(root);
     inventory.worker.set(worker);
     let rounds = if root.is_live() { 2 } else { 1 };
-    let seen = read(inventory.lanes, inventory.channels.len(), rounds);
-    let now = monotonic_ns();
-    let row = |channel| row(channel, &inventory.channels, &seen, root.is_live().then_some(now));
+    let samples = read(inventory.lanes, rounds);
+    let now_ns = root.is_live().then(monotonic_ns);
     DoctorReport {
         schema: SCHEMA.to_owned(),
         root: root.path().display().to_string(),
         user: user(),
         board: inventory.board,
-        channels: inventory.channels.iter().map(row).collect(),
+        channels: rows(&inventory.channels, &samples, now_ns),
     }
 }
 
 /// Each source has a thread: if one hangs, only its own channels have no value.
-fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
+fn read(lanes: Vec<Lane>, rounds: u32) -> Vec<Sample> {
     let end = Instant::now() + BUDGET;
     let (sender, receiver) = mpsc::channel();
     for mut source in lanes.into_iter().flat_map(|lane| lane.sources) {
@@ -77,25 +60,14 @@ fn read(lanes: Vec<Lane>, channels: usize, rounds: u32) -> Vec<Seen> {
         }
     }
     drop(sender);
-    let mut seen = vec![Seen::default(); channels];
-    while let Ok(round) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        for (channel, value) in round.values {
-            if let Some(seen) = seen.get_mut(usize::from(channel)) {
-                seen.readings.push((round.t_ns, value));
-                // The cost of the last reading: the first one costs more than later ones.
-                seen.cost_ns = Some(round.cost_ns);
-            }
-        }
-        for (channel, period_ns) in round.periods {
-            if let Some(seen) = seen.get_mut(usize::from(channel)) {
-                seen.update_ns = Some(period_ns);
-            }
-        }
+    let mut samples = Vec::new();
+    while let Ok(sample) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        samples.push(sample);
     }
-    seen
+    samples
 }
 
-fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Round>) {
+fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Sample>) {
     source.set_pace(Pace::Workload);
     let mut tracks: Vec<Track> =
         source.channels().into_iter().map(|channel| Track::new(channel, None)).collect();
@@ -107,8 +79,10 @@ fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Round>) {
         source.read(&mut values);
         let (t_ns, cost_ns) = (monotonic_ns(), thread_cpu_ns().saturating_sub(cpu));
         let is_cheap = started.elapsed() <= CHEAP;
-        let periods = tracks.iter().filter_map(|track| Some((track.channel, track.update_ns()?))).collect();
-        if sender.send(Round { t_ns, cost_ns, values, periods }).is_err() {
+        let updates = tracks.iter().map(|track| (track.channel, track.update_ns()));
+        let sample =
+            Sample { t_ns, cost_ns, values, other_update_ns: updates.collect(), ..Sample::default() };
+        if sender.send(sample).is_err() {
             return;
         }
         if is_cheap && round + 1 < rounds {
@@ -130,178 +104,5 @@ fn watch(source: &mut dyn Source, tracks: &mut [Track], until: Instant) {
             }
         }
         thread::sleep(OFTEN);
-    }
-}
-
-/// `now` is given where readings have an age.
-fn row(channel: &Channel, all: &[Channel], seen: &[Seen], now: Option<u64>) -> DoctorRow {
-    // A rate costs what its counter costs, and is new when that is. A sum has no source of its own.
-    let behind = match channel.kind {
-        Kind::Rate { of } => Some(of),
-        Kind::Gauge | Kind::Counter { .. } => Some(channel.channel),
-        Kind::Sum { .. } => None,
-    };
-    let behind = behind.and_then(|behind| seen.get(usize::from(behind))).filter(|_| now.is_some());
-    let (time, value, reason) = match reading(channel, all, seen, now) {
-        Ok((time, value)) => (Some(time), Some(value), None),
-        Err(reason) => (None, None, Some(reason)),
-    };
-    // A channel that only needs a second reading is not unavailable.
-    let class = match &reason {
-        Some(reason) if reason.code != ReasonCode::NeedsTwoReadings => Class::Unavailable,
-        _ => channel.class,
-    };
-    DoctorRow {
-        id: channel.id.clone(),
-        quantity: channel.quantity,
-        unit: channel.unit,
-        scope: channel.scope.clone(),
-        class,
-        source: channel.source.clone(),
-        period_ns: channel.period_ns,
-        update_ns: behind.and_then(|seen| seen.update_ns),
-        cost_ns: behind.and_then(|seen| seen.cost_ns),
-        age_ns: now.and_then(|now| Some(now.saturating_sub(time?))),
-        value,
-        reason,
-        remedy: channel.remedy.clone(),
-    }
-}
-
-/// The value of a channel, and when it was read. `now` is given where readings have an age.
-fn reading(
-    channel: &Channel,
-    all: &[Channel],
-    seen: &[Seen],
-    now: Option<u64>,
-) -> Result<(u64, f64), Reason> {
-    if let Some(reason) = &channel.reason {
-        return Err(reason.clone());
-    }
-    let readings = |number: ChannelId| {
-        let readings = seen.get(usize::from(number)).map_or(&[][..], |seen| &seen.readings);
-        Some((all.get(usize::from(number))?, readings.iter().rev().copied()))
-    };
-    let derived = derive::value(channel, now, readings);
-    derived.map(|derived| (derived.t_ns, derived.value)).map_err(|missing| {
-        let read = all.get(usize::from(missing.channel)).unwrap_or(channel);
-        explain(missing.cause, read)
-    })
-}
-
-/// Why the channel that was read has no value, for a person.
-fn explain(cause: Cause, channel: &Channel) -> Reason {
-    match cause {
-        Cause::Absent(code @ ReasonCode::NoSuchInterface) if channel.scope == Scope::Process => {
-            Reason::new(code, "no worker process runs at the moment")
-        }
-        Cause::Absent(code @ ReasonCode::Vanished) if channel.id == BATTERY_POWER => {
-            Reason::new(code, "the batteries do not feed the machine, or not alone")
-        }
-        Cause::Absent(code @ ReasonCode::NotSupported) if channel.scope == Scope::Cgroup => {
-            Reason::new(code, "no limit is set for this group or above it")
-        }
-        Cause::WentBackwards => {
-            Reason::new(cause.code(), format!("{}: the counter went backwards", channel.source))
-        }
-        _ => plain_reason(cause.code(), &channel.source),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use slmscope_profiles::channel::{Quantity, Unit};
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn channel(channel: ChannelId, unit: Unit, kind: Kind) -> Channel {
-        Channel {
-            channel,
-            id: format!("part{channel}"),
-            quantity: if unit == Unit::Joules { Quantity::Energy } else { Quantity::Power },
-            unit,
-            scope: Scope::Package,
-            class: Class::Measured,
-            kind,
-            source: format!("file{channel}"),
-            period_ns: None,
-            update_ns: None,
-            reason: None,
-            remedy: None,
-        }
-    }
-
-    /// The clock of the readings is never set; a share would stay at most one even if it were.
-    #[test]
-    fn a_clock_that_steps_makes_no_wild_share() {
-        let mut busy = channel(0, Unit::Seconds, Kind::Counter { range: None });
-        busy.id = "cpu.machine.time".to_owned();
-        let share = Channel {
-            quantity: Quantity::Cpu,
-            unit: Unit::Ratio,
-            scope: Scope::Machine,
-            kind: Kind::Rate { of: 0 },
-            ..channel(1, Unit::Ratio, Kind::Gauge)
-        };
-        let all = [busy, share];
-        let over = |elapsed_ns: u64| {
-            let readings =
-                vec![(20 * SECOND, Value::Present(5.0)), (10 * SECOND + elapsed_ns, Value::Present(5.1))];
-            reading(&all[1], &all, &[Seen { readings, ..Seen::default() }], None)
-                .map_err(|reason| reason.code)
-        };
-        assert_eq!(over(10 * SECOND + SECOND / 100), Ok((20 * SECOND + SECOND / 100, 1.0)), "0.1 s in 10 ms");
-        assert_eq!(over(SECOND / 4), Err(ReasonCode::Implausible), "10 s back");
-        let (_, after) = over(20 * SECOND).unwrap();
-        assert!((after - 0.01).abs() < 1e-9, "10 s on: {after}");
-    }
-
-    /// The dashboard's tests have the same readings and the same answers.
-    #[test]
-    fn a_busy_cpu_is_not_reported_as_101_percent() {
-        let share = Channel {
-            quantity: Quantity::Cpu,
-            scope: Scope::Machine,
-            kind: Kind::Rate { of: 0 },
-            ..channel(1, Unit::Ratio, Kind::Gauge)
-        };
-        let all = [channel(0, Unit::Seconds, Kind::Counter { range: None }), share];
-        let readings =
-            vec![(20 * SECOND, Value::Present(5.0)), (20 * SECOND + SECOND / 4, Value::Present(5.253))];
-        let row = row(&all[1], &all, &[Seen { readings, ..Seen::default() }], None);
-        assert_eq!((row.value, row.reason), (Some(1.0), None));
-    }
-
-    /// The dashboard's tests have the same readings and the same answers.
-    #[test]
-    fn an_energy_counter_that_did_not_move_is_reported_as_stale_and_not_as_0_watts() {
-        let energy = channel(0, Unit::Joules, Kind::Counter { range: None });
-        let power = Channel { kind: Kind::Rate { of: 0 }, ..channel(1, Unit::Watts, Kind::Gauge) };
-        let all = [energy, power];
-        let readings = [20 * SECOND, 20 * SECOND + SECOND / 4].map(|t_ns| (t_ns, Value::Present(7.0)));
-        let row = row(&all[1], &all, &[Seen { readings: readings.to_vec(), ..Seen::default() }], None);
-        assert_eq!((row.value, row.reason.map(|reason| reason.code)), (None, Some(ReasonCode::Stale)));
-    }
-
-    #[test]
-    fn a_sum_adds_watts_of_counters_and_gauges_and_is_as_old_as_its_oldest_part() {
-        let all = [
-            channel(0, Unit::Joules, Kind::Counter { range: Some(100.0) }),
-            channel(1, Unit::Watts, Kind::Gauge),
-            channel(2, Unit::Watts, Kind::Sum { of: vec![0, 1] }),
-        ];
-        let second = SECOND;
-        let sum = |counter: [f64; 2], gauge: Value| {
-            let seen = |readings: Vec<(u64, Value)>| Seen { readings, ..Seen::default() };
-            let [older, newer] = counter.map(Value::Present);
-            let seen = [seen(vec![(0, older), (second, newer)]), seen(vec![(2 * second, gauge)])];
-            reading(&all[2], &all, &seen, None).map_err(|reason| (reason.code, reason.detail))
-        };
-        assert_eq!(sum([95.0, 5.0], Value::Present(36.0)), Ok((second, 46.0)));
-        let asleep = sum([1.0, 5.0], Value::Absent(ReasonCode::GatedOrAsleep)).unwrap_err();
-        assert_eq!(asleep.0, ReasonCode::GatedOrAsleep);
-        let stuck = sum([5.0, 5.0], Value::Present(36.0)).unwrap_err();
-        assert!(stuck.0 == ReasonCode::Stale && stuck.1.contains("file0"), "{stuck:?}");
     }
 }

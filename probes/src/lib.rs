@@ -27,7 +27,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use doctor::doctor;
+pub use doctor::{doctor, rows as doctor_rows};
 pub use inventory::{Board, Inventory, discover};
 pub use machine::host;
 pub use machine::root::{Handle, Root};

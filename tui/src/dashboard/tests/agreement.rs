@@ -4,11 +4,10 @@
 //! 1 s: 0.6 s and 0.3 s in two ops, 0.05 s in sampling and 0.05 s unattributed.
 
 use slmscope_profiles::bandwidth::{self, Measured};
-use slmscope_profiles::channel::derive;
-use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Reason, Sample, Scope, Unit, Value};
+use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::clock::ClockSource;
 use slmscope_profiles::display;
-use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
+use slmscope_profiles::doctor::{Board, DoctorReport};
 use slmscope_profiles::energy::{Energy, Stretch, Window, phase_energy};
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::job::{JobId, JobState};
@@ -96,44 +95,14 @@ fn batches() -> Vec<OpBatch> {
     (0..STEPS).map(batch).collect()
 }
 
-/// A row of the doctor, whose value is derived from all readings.
-fn doctor_row(channel: &Channel, channels: &[Channel], samples: &[Sample]) -> DoctorRow {
-    let readings = |number| {
-        let channel = channels.iter().find(|channel| channel.channel == number)?;
-        let values = samples.iter().rev().filter_map(move |sample| {
-            let (_, value) = sample.values.iter().find(|(id, _)| *id == number)?;
-            Some((sample.t_ns, *value))
-        });
-        Some((channel, values))
-    };
-    let derived = derive::value(channel, None, readings);
-    DoctorRow {
-        id: channel.id.clone(),
-        quantity: channel.quantity,
-        unit: channel.unit,
-        scope: channel.scope.clone(),
-        class: channel.class,
-        source: channel.source.clone(),
-        period_ns: channel.period_ns,
-        update_ns: None,
-        cost_ns: None,
-        age_ns: None,
-        value: derived.map(|derived| derived.value).ok(),
-        reason: derived.err().map(|missing| Reason::new(missing.cause.code(), "")),
-        remedy: None,
-    }
-}
-
 /// What `slmscope doctor` prints.
 fn doctor_text() -> String {
-    let (channels, samples) = (channels(), samples());
-    let rows = channels.iter().map(|channel| doctor_row(channel, &channels, &samples)).collect();
     let report = DoctorReport {
         schema: String::new(),
         root: "/".to_owned(),
         user: "me".to_owned(),
         board: Board::default(),
-        channels: rows,
+        channels: slmscope_probes::doctor_rows(&channels(), &samples(), None),
     };
     doctor::render(&report, Style::plain())
 }
