@@ -18,6 +18,12 @@ use crate::sources::perf;
 use crate::sources::power::{battery::Batteries, ipmi, pmic, powercap::Powercap, total};
 use crate::sources::sensors::{hwmon, thermal};
 
+/// The row of what packages draw, where nothing reports it.
+pub(crate) const PACKAGE_ENERGY: &str = "energy.package";
+
+/// The row of the processor's temperature, where nothing reports it.
+pub(crate) const CPU_TEMPERATURE: &str = "temp.cpu";
+
 /// The catalogue of one machine with the sources behind it.
 pub struct Inventory {
     /// All channels, those without a value included; the id of each is its index.
@@ -37,25 +43,9 @@ pub fn discover(root: &Root) -> Inventory {
     let mut catalogue = Catalogue::default();
     let worker = WorkerPid::default();
     let profile = board::profile(root);
-    let mut fast: Vec<Box<dyn Source>> = Vec::new();
-    let mut medium: Vec<Box<dyn Source>> = Vec::new();
-    let mut slow: Vec<Box<dyn Source>> = Vec::new();
     let mut bus: Vec<Box<dyn Source>> = Vec::new();
 
-    medium.extend(CpuTime::discover(root, &mut catalogue).map(boxed));
-    medium.extend(self_usage::discover(root, &mut catalogue, &worker));
-    medium.extend(threads::discover(root, &mut catalogue, &worker));
-    medium.extend(other_load::discover(root, &mut catalogue, &worker));
-    slow.extend(cgroup::discover(root, &mut catalogue));
-    if let Some((group, source)) = frequency::discover(root, &mut catalogue) {
-        match group {
-            Group::Fast => fast.push(source),
-            Group::Medium => medium.push(source),
-            Group::Slow | Group::Bus | Group::Gpu => slow.push(source),
-        }
-    }
-    medium.extend(perf::cycles::discover(root, &mut catalogue));
-    slow.extend(MemInfo::discover(root, &mut catalogue).map(boxed));
+    let Files { mut fast, mut medium, mut slow } = processor_and_memory(root, &mut catalogue, &worker);
     let traffic = membw::discover(root, &mut catalogue, &worker);
     fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
     let (nvidia, cards) = processors(root, &mut catalogue);
@@ -100,6 +90,35 @@ pub fn discover(root: &Root) -> Inventory {
     Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
 }
 
+/// Sources that read files of the kernel, which answer at once.
+#[derive(Default)]
+struct Files {
+    fast: Vec<Box<dyn Source>>,
+    medium: Vec<Box<dyn Source>>,
+    slow: Vec<Box<dyn Source>>,
+}
+
+/// What processors and memory do, and for whom.
+fn processor_and_memory(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Files {
+    let mut files = Files::default();
+    files.medium.extend(CpuTime::discover(root, catalogue).map(boxed));
+    files.medium.extend(self_usage::discover(root, catalogue, worker));
+    files.medium.extend(threads::discover(root, catalogue, worker));
+    files.medium.extend(other_load::discover(root, catalogue, worker));
+    files.slow.extend(cgroup::discover(root, catalogue));
+    if let Some((group, source)) = frequency::discover(root, catalogue) {
+        let list = match group {
+            Group::Fast => &mut files.fast,
+            Group::Medium => &mut files.medium,
+            Group::Slow | Group::Bus | Group::Gpu => &mut files.slow,
+        };
+        list.push(source);
+    }
+    files.medium.extend(perf::cycles::discover(root, catalogue));
+    files.slow.extend(MemInfo::discover(root, catalogue).map(boxed));
+    files
+}
+
 type Named = (&'static str, Group, Vec<Box<dyn Source>>);
 
 /// The lanes that have something to read. Sources of `apart` may hang, so each of their sensors is one of its own.
@@ -134,11 +153,12 @@ fn processors(root: &Root, catalogue: &mut Catalogue) -> (Optional, cards::Cards
         Ok((source, _)) => (Some(boxed(source)), cards),
         Err(reason) => {
             if !catalogue.has(Quantity::Gpu) || reason.code == ReasonCode::GatedOrAsleep {
-                let (id, number) =
-                    if catalogue.has_id("gpu0.busy") { ("gpu1.busy", 1) } else { ("gpu0.busy", 0) };
-                let channel = (id, Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
+                let busy = |number: u32| format!("gpu{number}.busy");
+                let number = u32::from(catalogue.has_id(&busy(0)));
                 let detail = format!("no kernel driver shows a GPU's load in sysfs, and {}", reason.detail);
-                let reason = if id == "gpu0.busy" { Reason::new(reason.code, detail) } else { reason };
+                let reason = if number == 0 { Reason::new(reason.code, detail) } else { reason };
+                let id = busy(number);
+                let channel = (id.as_str(), Quantity::Gpu, Unit::Ratio, Scope::GpuN(number));
                 catalogue.absent(channel, "libnvidia-ml.so.1", reason);
             }
             (None, cards)
@@ -162,12 +182,12 @@ fn fill(catalogue: &mut Catalogue) {
     };
     let no_temperature = !has(&is_cpu);
     if no_energy {
-        let channel = ("energy.package", Energy, Unit::Joules, Scope::Package);
+        let channel = (PACKAGE_ENERGY, Energy, Unit::Joules, Scope::Package);
         let reason = missing("no RAPL zone and no energy counter of a processor or the board in hwmon");
         catalogue.absent(channel, "/sys/class/powercap", reason);
     }
     if no_temperature {
-        let channel = ("temp.cpu", Temperature, Unit::Celsius, Scope::Package);
+        let channel = (CPU_TEMPERATURE, Temperature, Unit::Celsius, Scope::Package);
         let reason = missing("no thermal zone and no hwmon temperature of a processor");
         catalogue.absent(channel, "/sys/class/thermal", reason);
     }

@@ -7,6 +7,7 @@
 use slmscope_profiles::channel::{Channel, Class, Quantity, ReasonCode};
 
 use crate::catalogue::{Catalogue, Interface};
+use crate::inventory::{CPU_TEMPERATURE, PACKAGE_ENERGY};
 use crate::machine::reader::{Reader, SERVICE};
 use crate::machine::root::Root;
 use crate::machine::system::{Family, System, Vendor};
@@ -137,11 +138,11 @@ fn missing(channel: &Channel, system: &System, nvidia: bool) -> Option<String> {
     };
     match channel.quantity {
         // Only the row of the whole family.
-        Quantity::Energy if channel.id == "energy.package" => match system.vendor {
+        Quantity::Energy if channel.id == PACKAGE_ENERGY => match system.vendor {
             Some(_) if !system.virtual_machine => module("intel_rapl_msr"),
             _ => None,
         },
-        Quantity::Temperature if channel.id == "temp.cpu" => match system.vendor {
+        Quantity::Temperature if channel.id == CPU_TEMPERATURE => match system.vendor {
             Some(Vendor::Intel) if !system.virtual_machine => module("coretemp"),
             Some(Vendor::Amd) if !system.virtual_machine => module("k10temp"),
             _ => None,

@@ -7,16 +7,14 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fd::AsRawFd;
-use slmscope_profiles::channel::{
-    ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value, id_part,
-};
+use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
 
 use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::board::compatible;
 use crate::machine::deadline;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
-use crate::sources::power::total::PMIC_POWER;
+use crate::sources::power::total::{PMIC_POWER, rail_power};
 
 const DEVICE: &str = "/dev/vcio";
 
@@ -61,7 +59,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
     match first {
         Ok((file, text)) => {
             let entry = |name: &str, class| Entry {
-                id: format!("power.rail.{}", id_part(name)),
+                id: rail_power(name),
                 quantity: Quantity::Power,
                 unit: Unit::Watts,
                 scope: Scope::Rail(name.to_owned()),

@@ -24,7 +24,8 @@ use std::thread;
 use std::time::Duration;
 
 use slmscope_profiles::channel::{
-    Channel, ChannelId, Class, Coverage, Kind, Quantity, Reason, ReasonCode, Scope, Unit,
+    BOARD_ENERGY, BOARD_POWER, Channel, ChannelId, Class, Coverage, Kind, Quantity, Reason, ReasonCode,
+    Scope, Unit, id_part,
 };
 use slmscope_profiles::energy::{cards, kinds};
 
@@ -33,13 +34,24 @@ use crate::machine::board::Profile;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 
-use sum::{Part, WithTotal, value_of};
+use sum::{Addend, WithTotal, value_of};
 
 /// The channel of a management controller's reading.
 pub(crate) const NODE_POWER: &str = "power.node";
 
 /// The channel of the sum over a power-management chip's rails.
 pub(crate) const PMIC_POWER: &str = "power.rail.pmic";
+
+/// The channel of what flows through the rail of this label.
+pub(crate) fn rail_power(label: &str) -> String {
+    format!("power.rail.{}", id_part(label))
+}
+
+/// How the channels of ACPI's power meters begin: the chip is called `power_meter`.
+const METER_POWER: &str = "power.power_meter";
+
+/// How the counters of integrated graphics processors begin, after the name that RAPL has for them.
+const INTEGRATED_ENERGY: &str = "energy.uncore";
 
 /// How often a performance counter is read to see whether it moves, and the time between two readings. Its registers
 /// are updated about every millisecond, and it begins at zero when it is opened.
@@ -156,7 +168,7 @@ fn candidates(
 }
 
 fn is_meter(channel: &Channel) -> bool {
-    channel.id.starts_with("power.power_meter")
+    channel.id.starts_with(METER_POWER)
 }
 
 fn is_psys(channel: &Channel) -> bool {
@@ -165,7 +177,7 @@ fn is_psys(channel: &Channel) -> bool {
 
 /// Integrated graphics processors are not counted as cards.
 fn is_card(channel: &Channel) -> bool {
-    channel.scope == Scope::Gpu && !channel.id.starts_with("energy.uncore")
+    channel.scope == Scope::Gpu && !channel.id.starts_with(INTEGRATED_ENERGY)
 }
 
 /// Whether the channel's value is plausible. Some meters have no sensor and return all ones, and the platform counter
@@ -202,7 +214,7 @@ fn counts(channel: ChannelId, lists: &mut [&mut Sources], mut wait: impl FnMut()
 /// The rails of the board's description, if all of them are read.
 fn rails(channels: &[Channel], board: &Profile) -> Option<Choice> {
     let of = |label: &String| {
-        let id = format!("power.rail.{}", slmscope_profiles::channel::id_part(label));
+        let id = rail_power(label);
         channels.iter().find(|channel| channel.id == id && channel.reason.is_none())
     };
     let parts: Option<Vec<&Channel>> = board.input_rails.iter().map(of).collect();
@@ -235,7 +247,7 @@ fn enter_none(catalogue: &mut Catalogue) {
     let source =
         locked.and_then(|locked| catalogue.get(locked)).map_or(String::new(), |it| it.source.clone());
     let interface = locked.map_or(Interface::Other, |locked| catalogue.interface(locked).clone());
-    let channel = ("power.board", Quantity::Power, Unit::Watts, Scope::BoardInput);
+    let channel = (BOARD_POWER, Quantity::Power, Unit::Watts, Scope::BoardInput);
     let channel = catalogue.absent(channel, &source, reason);
     catalogue.set_interface(channel, interface);
 }
@@ -278,7 +290,7 @@ fn enter_sum(catalogue: &mut Catalogue, choice: &Choice) {
         choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
     parts.sort_by_key(|part| part.period_ns);
     let source = describe(&parts, choice);
-    let channel = ("power.board", Quantity::Power, Unit::Watts, choice.scope.clone());
+    let channel = (BOARD_POWER, Quantity::Power, Unit::Watts, choice.scope.clone());
     catalogue.sum(channel, parts.iter().map(|part| part.channel).collect(), source);
 }
 
@@ -286,9 +298,9 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
     let parts: Vec<Channel> = choice.parts.iter().filter_map(|&part| catalogue.get(part)).cloned().collect();
     let counter = matches!(parts.first().map(|part| &part.kind), Some(Kind::Counter { .. }));
     let (id, quantity, unit) = if counter {
-        ("energy.board", Quantity::Energy, Unit::Joules)
+        (BOARD_ENERGY, Quantity::Energy, Unit::Joules)
     } else {
-        ("power.board", Quantity::Power, Unit::Watts)
+        (BOARD_POWER, Quantity::Power, Unit::Watts)
     };
     let alone = parts.first().filter(|_| parts.len() == 1);
     let entry = Entry {
@@ -304,13 +316,13 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
     let to = if counter {
         let range = alone.and_then(range);
         let to = catalogue.counter_every(entry, range, parts.first().and_then(|part| part.period_ns));
-        catalogue.rate("power.board", to, Quantity::Power, Unit::Watts);
+        catalogue.rate(BOARD_POWER, to, Quantity::Power, Unit::Watts);
         to
     } else {
         catalogue.gauge_every(entry, parts.first().and_then(|part| part.period_ns))
     };
     let parts =
-        parts.iter().map(|part| Part { channel: part.channel, range: range(part), last: None }).collect();
+        parts.iter().map(|part| Addend { channel: part.channel, range: range(part), last: None }).collect();
     WithTotal { inner: Vec::new(), parts, to, sum: None, counter }
 }
 
@@ -355,7 +367,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let root = Root::tree(dir.path()).unwrap();
             discover(&root, &mut catalogue, None, None, &mut [&mut list]);
-            catalogue.channels().iter().find(|channel| channel.id == "power.board").unwrap().scope.clone()
+            catalogue.channels().iter().find(|channel| channel.id == BOARD_POWER).unwrap().scope.clone()
         };
         assert_eq!(scope_with(Value::Present(1.0)), Scope::Platform);
         assert_eq!(scope_with(Value::Absent(ReasonCode::ReadError)), Scope::Package);

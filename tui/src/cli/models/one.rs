@@ -54,12 +54,12 @@ pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
         if args.json {
             print_json(&json::one(Which::Row(row), &spec, &plan, Some(format), args.depth))?;
         } else {
-            let stored = format.to_string();
-            let memory = memory(&plan, &stored, Some(row.paper_memory()), style);
+            let stored = Stored::In(format);
+            let memory = memory(&plan, stored, Some(row.paper_memory()), style);
             let parts = [
                 facts(row, style),
                 memory,
-                modules(&plan, args.depth, &stored, style),
+                modules(&plan, args.depth, stored, style),
                 ops(&plan, args.depth, style),
             ];
             print(&parts.concat())?;
@@ -73,15 +73,33 @@ pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&json::one(Which::Files(&name, remark), &spec, &plan, args.format, args.depth))?;
     } else {
-        let stored = args.format.map_or_else(|| "as stored".to_owned(), |format| format.to_string());
-        let memory = memory(&plan, &stored, None, style);
+        let stored = args.format.map_or(Stored::AsInFile, Stored::In);
+        let memory = memory(&plan, stored, None, style);
         let facts = files::facts(&name, &spec, &plan, remark, style);
         print(
-            &[facts, memory, modules(&plan, args.depth, &stored, style), ops(&plan, args.depth, style)]
+            &[facts, memory, modules(&plan, args.depth, stored, style), ops(&plan, args.depth, style)]
                 .concat(),
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How weights are stored in memory.
+#[derive(Clone, Copy)]
+enum Stored {
+    /// Each tensor in the format of its file.
+    AsInFile,
+    /// All in this format, where a tensor's shape allows it.
+    In(WeightFormat),
+}
+
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AsInFile => f.write_str("as stored"),
+            Self::In(format) => write!(f, "{format}"),
+        }
+    }
 }
 
 fn facts(row: &Row, style: Style) -> String {
@@ -125,7 +143,7 @@ fn facts(row: &Row, style: Style) -> String {
 }
 
 /// Memory by the plan, beside the survey's figures where there are some. Both are computed, not measured.
-fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -> String {
+fn memory(plan: &Plan, stored: Stored, paper: Option<PaperMemory>, style: Style) -> String {
     let theirs = |part: fn(&PaperMemory) -> u64| paper.as_ref().map(part);
     let (kv, state, scratch) = (plan.kv_bytes(CONTEXT), plan.state_bytes(), plan.scratch_bytes(ROWS));
     let mut table = Table::new(&[
@@ -138,7 +156,7 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
         let [theirs, ours] = [theirs, ours].map(|bytes| display::or_absent(bytes, display::bytes));
         table.row([part.to_owned(), theirs, ours, note]);
     };
-    let weights = if paper.is_some() { format!("Q4_K_M; {stored}") } else { stored.to_owned() };
+    let weights = if paper.is_some() { format!("Q4_K_M; {stored}") } else { stored.to_string() };
     line("weights", theirs(|paper| paper.weights), Some(plan.weight_bytes()), weights);
     line("KV cache", theirs(|paper| paper.kv_cache), Some(kv), "f16".to_owned());
     if state > 0 {
@@ -160,7 +178,7 @@ fn memory(plan: &Plan, stored: &str, paper: Option<PaperMemory>, style: Style) -
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 
-fn modules(plan: &Plan, depth: u32, stored: &str, style: Style) -> String {
+fn modules(plan: &Plan, depth: u32, stored: Stored, style: Style) -> String {
     let depth = u64::from(depth);
     let mut table = Table::new(&[
         ("module", Align::Left),
@@ -185,10 +203,11 @@ fn modules(plan: &Plan, depth: u32, stored: &str, style: Style) -> String {
         }
     }
     line("all", &plan.sites.iter().collect::<Vec<_>>());
-    let title = format!(
-        "one token after {depth}, weights {}{stored}",
-        if stored == "as stored" { "" } else { "in " }
-    );
+    let weights = match stored {
+        Stored::AsInFile => stored.to_string(),
+        Stored::In(format) => format!("in {format}"),
+    };
+    let title = format!("one token after {depth}, weights {weights}");
     format!("\n{}\n{}", style.bold(&title), table.render(style))
 }
 

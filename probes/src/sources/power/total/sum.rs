@@ -5,7 +5,7 @@ use slmscope_profiles::channel::{ChannelId, ReasonCode, Value, difference};
 use crate::source::{Pace, Source};
 
 /// A channel that is added.
-pub(super) struct Part {
+pub(super) struct Addend {
     pub(super) channel: ChannelId,
     /// Of a counter that wraps.
     pub(super) range: Option<f64>,
@@ -15,7 +15,7 @@ pub(super) struct Part {
 /// Sources with one more channel: the sum of some of their own.
 pub(super) struct WithTotal {
     pub(super) inner: Vec<Box<dyn Source>>,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<Addend>,
     pub(super) to: ChannelId,
     /// Of several counters, which wrap each at its own range.
     pub(super) sum: Option<f64>,
@@ -111,7 +111,7 @@ pub(super) mod tests {
             _ => Value::Present(value),
         };
         let script = Script(rows.iter().map(|row| row.map(value).to_vec()).collect());
-        let part = |channel: ChannelId| Part { channel, range: ranges[usize::from(channel)], last: None };
+        let part = |channel: ChannelId| Addend { channel, range: ranges[usize::from(channel)], last: None };
         let mut total = WithTotal {
             inner: vec![Box::new(script)],
             parts: vec![part(0), part(1)],

@@ -22,6 +22,7 @@ use crate::machine::board::{Profile, has_device_tree};
 use crate::machine::root::Root;
 use crate::source::Group;
 use crate::sources::files::{Formula, Input, Kind, Limits, Slot, enter, scaled};
+use crate::sources::power::total::rail_power;
 
 /// Watts of anything that has a hwmon sensor. A rail may read slightly below zero, and a meter without a
 /// sensor answers 4.29 MW.
@@ -109,7 +110,7 @@ fn is_no_draw(chip: &Chip) -> bool {
 /// The channel of a rail's power, without its source.
 pub(super) fn rail_entry(name: &str, scope: Scope, class: Class) -> Entry {
     Entry {
-        id: format!("power.rail.{}", id_part(name)),
+        id: rail_power(name),
         quantity: Quantity::Power,
         unit: Unit::Watts,
         scope,
