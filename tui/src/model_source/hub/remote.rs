@@ -9,6 +9,7 @@ use std::time::Duration;
 use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{CacheRepo, Repo};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, Response};
@@ -17,57 +18,63 @@ use super::Settings;
 use super::reference::is_inside;
 use super::transfer::transfer;
 
-/// A server that says nothing for so long is gone.
+/// How long the hub may send nothing before the connection counts as lost.
 const SILENCE: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(15);
-/// Bytes of a list of files: one of ten thousand files has 1 MB.
-const MOST_INFO: u64 = 16 << 20;
-/// Within one server; downloads themselves are redirected elsewhere as well.
-const MOST_REDIRECTS: usize = 5;
+/// Limit of a list of files, bytes. The list of a model with ten thousand files has 1 MB.
+const MAX_INFO: u64 = 16 << 20;
+/// Limit of redirections within the hub. Those to other servers, where large files are stored, are not counted.
+const MAX_REDIRECTS: usize = 5;
+/// Characters of a file's name that are encoded in a URL: all but the unreserved ones of RFC 3986 and the slash.
+const IN_PATHS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// Why something cannot be had from the hub.
+/// Why a download failed.
 #[derive(Debug)]
 pub(super) enum RemoteError {
-    /// No answer.
+    /// The hub did not answer, or the connection broke.
     Unreachable(String),
-    /// An answer that is no success, to a question about this.
+    /// The hub answered with this HTTP status when it was asked for this.
     Status(u16, String),
-    /// An answer that makes no sense.
+    /// The hub's answer cannot be used.
     Answer(String),
     /// The cache cannot be written.
     Cache(PathBuf, io::Error),
 }
 
 impl RemoteError {
-    /// For a person, with the remedy; follows the model's name.
+    /// The error with its remedy, as a text that follows the model's name.
     pub(super) fn explain(&self, settings: &Settings) -> String {
         let credential = if settings.token.is_some() { "the token in HF_TOKEN" } else { "no token" };
         match self {
-            Self::Unreachable(why) => format!("cannot be fetched: {why}"),
+            Self::Unreachable(why) => format!("cannot be downloaded: {why}"),
             Self::Status(401, what) => format!(
-                "{what} is not given to {credential} (401): check the name; if it is right, the model is private or \
+                "{what} cannot be read with {credential} (401): check the name; if it is right, the model is private or \
                  gated: set HF_TOKEN to a token of an account that may read it"
             ),
             Self::Status(403, what) => format!(
-                "{what} is not given to {credential} (403): accept the model's terms on its page, and set HF_TOKEN \
+                "{what} cannot be read with {credential} (403): accept the model's terms on its page, and set HF_TOKEN \
                  to a token of that account"
             ),
             Self::Status(404, what) => format!("{what} does not exist on the hub (404): check the name"),
             Self::Status(429, what) => {
-                format!("{what} is refused for now (429, too many requests): try again later")
+                format!("{what} is refused at the moment (429, too many requests): try again later")
             }
             Self::Status(status, what) => {
-                format!("{what} cannot be had: the hub answers {status}; try again later")
+                format!("{what} cannot be downloaded: the hub answers {status}; try again later")
             }
-            Self::Answer(what) => format!("cannot be fetched: {what}; check HF_ENDPOINT"),
+            Self::Answer(what) => format!("cannot be downloaded: {what}; check HF_ENDPOINT"),
             Self::Cache(path, error) => {
-                format!("cannot be kept in {}: {error}; HF_HOME chooses another place", path.display())
+                format!(
+                    "cannot be stored in {}: {error}; set HF_HOME to use another directory",
+                    path.display()
+                )
             }
         }
     }
 }
 
-/// A model of the hub.
+/// A model on the hub.
 pub(super) struct Remote {
     urls: ApiRepo,
     agent: Agent,
@@ -75,7 +82,7 @@ pub(super) struct Remote {
     pause: Duration,
 }
 
-/// What the hub says of a file.
+/// What the hub reports of a file.
 struct Metadata {
     commit: String,
     etag: String,
@@ -105,9 +112,9 @@ impl Remote {
         Ok(Self { urls: api.repo(repo), agent, authorization, pause: settings.pause })
     }
 
-    /// Names of the files at the top of the model.
+    /// Names of the files in the top directory of the model.
     pub(super) fn names(&self) -> Result<BTreeSet<String>, RemoteError> {
-        // The library's own client waits for ever.
+        // The library's own client has no time limits.
         let request = self.urls.info_request().config().http_status_as_error(false);
         let request = request
             .timeout_connect(Some(CONNECT))
@@ -118,7 +125,7 @@ impl Remote {
         if !response.status().is_success() {
             return Err(RemoteError::Status(response.status().as_u16(), "the model".to_owned()));
         }
-        let bytes = response.body_mut().with_config().limit(MOST_INFO).read_to_vec().map_err(from_ureq)?;
+        let bytes = response.body_mut().with_config().limit(MAX_INFO).read_to_vec().map_err(from_ureq)?;
         let info: RepoInfo = serde_json::from_slice(&bytes).map_err(|error| {
             RemoteError::Answer(format!("the hub's list of its files cannot be read: {error}"))
         })?;
@@ -126,7 +133,7 @@ impl Remote {
         Ok(names.filter(|name| is_inside(name) && !name.contains('/')).collect())
     }
 
-    /// A file of the model: where it lies in the cache, fetched if it is not there.
+    /// The path of a file in the cache, downloaded if it is not there.
     pub(super) fn file(&self, cached: &CacheRepo, name: &str) -> Result<PathBuf, RemoteError> {
         let url = self.url(name);
         let metadata = self.metadata(&url, name)?;
@@ -146,23 +153,14 @@ impl Remote {
     }
 
     fn url(&self, name: &str) -> String {
-        let mut encoded = String::new();
-        for byte in name.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                    encoded.push(char::from(byte));
-                }
-                _ => encoded.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        self.urls.url(&encoded)
+        self.urls.url(&utf8_percent_encode(name, IN_PATHS).to_string())
     }
 
-    /// Asks what a file is. Large ones are kept elsewhere: the hub then answers with a redirection whose headers
-    /// describe the file, so that only redirections within the hub are followed.
+    /// Asks for a file's revision, identity and size. Large files are stored on other servers: the hub then answers with
+    /// a redirection whose headers describe the file, so only redirections within the hub are followed.
     fn metadata(&self, url: &str, name: &str) -> Result<Metadata, RemoteError> {
         let mut url = url.to_owned();
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut request = self.agent.head(&url).config().max_redirects(0).max_redirects_will_error(false);
             request = request.http_status_as_error(false);
             let mut request = request.build();
@@ -181,10 +179,10 @@ impl Remote {
                 None => return describe(headers, status.is_success(), name),
             }
         }
-        Err(RemoteError::Answer(format!("the hub sends requests for {name} around in a circle")))
+        Err(RemoteError::Answer(format!("the hub redirects requests for {name} in a circle")))
     }
 
-    /// Asks for a file from byte `from` on.
+    /// Requests a file from byte `from` on.
     fn get(&self, url: &str, from: u64) -> Result<Response<ureq::Body>, RemoteError> {
         let mut request = self.agent.get(url);
         if let Some(authorization) = &self.authorization {
@@ -210,13 +208,15 @@ fn origin(url: &str) -> &str {
 fn describe(headers: &HeaderMap, is_whole: bool, name: &str) -> Result<Metadata, RemoteError> {
     let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"));
     let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
-    // Both become names of files.
+    // Both become file names.
     let id = |value: Option<String>, what: &str| {
         let is_id = |text: &String| {
             (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
         value.filter(is_id).ok_or_else(|| {
-            RemoteError::Answer(format!("the answer for {name} has no {what}: it comes from no such hub"))
+            RemoteError::Answer(format!(
+                "the answer for {name} has no {what}, so the server is not a Hugging Face hub"
+            ))
         })
     };
     let size = header(headers, "x-linked-size")
@@ -233,16 +233,16 @@ fn from_ureq(error: ureq::Error) -> RemoteError {
     RemoteError::Unreachable(error.to_string())
 }
 
-/// Makes the name under which the snapshot has a blob.
+/// Links the snapshot's file name to the blob.
 fn link(blob: &Path, pointer: &Path, name: &str) -> io::Result<()> {
     fs::create_dir_all(pointer.parent().unwrap_or(pointer))?;
     if pointer.is_symlink() && !pointer.exists() {
-        fs::remove_file(pointer)?; // its blob was removed
+        fs::remove_file(pointer)?; // Its blob was removed.
     }
     let up = "../".repeat(2 + name.matches('/').count());
     let target = Path::new(&up).join("blobs").join(blob.file_name().unwrap_or_default());
     match std::os::unix::fs::symlink(target, pointer) {
-        // Another process was faster.
+        // Another process made it in the meantime.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
