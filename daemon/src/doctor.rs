@@ -16,6 +16,11 @@ pub enum DoctorError {
     /// A tree cannot be opened.
     #[error("cannot read the tree {}", .0.display())]
     Tree(PathBuf, #[source] io::Error),
+    /// A directory is no tree.
+    #[error(
+        "{} has neither proc nor sys: name a directory that is laid out like /, or a capture made with --bundle", .0.display()
+    )]
+    NoTree(PathBuf),
     /// A file is no capture.
     #[error("cannot read the capture {}", .0.display())]
     Unpack(PathBuf, #[source] io::Error),
@@ -55,7 +60,14 @@ pub fn capture(root: Option<&Path>, file: &Path) -> Result<Captured, DoctorError
 /// A tree, or this machine.
 fn open(path: Option<&Path>) -> Result<Root, DoctorError> {
     match path {
-        Some(path) => Root::tree(path).map_err(|error| DoctorError::Tree(path.to_owned(), error)),
+        Some(path) => {
+            let tree = Root::tree(path).map_err(|error| DoctorError::Tree(path.to_owned(), error))?;
+            if ["proc", "sys"].iter().any(|top| path.join(top).is_dir()) {
+                Ok(tree)
+            } else {
+                Err(DoctorError::NoTree(path.to_owned()))
+            }
+        }
         None => Root::live().map_err(DoctorError::Machine),
     }
 }

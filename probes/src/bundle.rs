@@ -117,7 +117,12 @@ pub fn unpack(file: &Path) -> io::Result<tempfile::TempDir> {
     archive.set_preserve_mtime(false);
     let mut count = 0;
     for entry in archive.entries()? {
-        let mut entry = entry.map_err(|error| wrong(format!("not a tar archive of a capture: {error}")))?;
+        // What the archive's reader says of another file holds a piece of it.
+        let is_of_system = |error: &io::Error| error.raw_os_error().is_some();
+        let mut entry = entry.map_err(|error| match error {
+            error if is_of_system(&error) => error,
+            _ => wrong("not a tar archive of a capture".to_owned()),
+        })?;
         let kind = entry.header().entry_type();
         if !matches!(kind, EntryType::Regular | EntryType::Directory | EntryType::Symlink) {
             return Err(wrong(format!("{} is neither file, folder nor link", entry.path()?.display())));

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slmscope_probes::{available_memory, process};
-use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::channel::Unit;
 use slmscope_profiles::job::{JobId, JobState, Span};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::overhead::MIN_OVERHEAD_TOKENS;
@@ -207,9 +207,9 @@ impl<'a> JobRun<'a> {
 
     fn measures_power(&self) -> bool {
         let channels = self.shared.hub.channels();
-        channels.iter().any(|channel| {
-            channel.reason.is_none() && matches!(channel.quantity, Quantity::Energy | Quantity::Power)
-        })
+        channels
+            .iter()
+            .any(|channel| channel.reason.is_none() && matches!(channel.unit, Unit::Joules | Unit::Watts))
     }
 
     fn load(&mut self) -> Result<(), Stop> {

@@ -406,9 +406,12 @@ fn a_battery_that_discharges_at_a_weak_charger_is_not_the_board() {
         (&supply("BAT0/type"), "Battery"),
         (&supply("BAT0/status"), "Discharging"),
         (&supply("BAT0/power_now"), "3000000"),
+        (&supply("BAT0/capacity"), "83"),
     ]);
     let mut machine = board.start();
-    assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(3.0));
+    let values = machine.read();
+    assert_eq!(values["power.battery.BAT0"], Value::Present(3.0));
+    assert_eq!(values["power.battery.BAT0.level"], Value::Present(0.83));
     assert!(machine.channel("power.board").reason.is_some());
     // Plugged in afterwards.
     board.set(&supply("ucsi/online"), "0");

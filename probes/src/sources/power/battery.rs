@@ -123,21 +123,29 @@ fn is_own(root: &Root, supply: &str) -> bool {
     root.in_time(&format!("{FOLDER}/{supply}"), own).unwrap_or(true)
 }
 
-/// The temperature, in tenths of a degree.
+/// The level in percent, and the temperature in tenths of a degree.
 fn others(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Vec<Slot> {
     let path = |name: &str| format!("{FOLDER}/{supply}/{name}");
     let mut slots = Vec::new();
-    let entry = |id: String, quantity, unit| Entry {
+    let entry = |id: String, quantity, unit, scope, class| Entry {
         id,
         quantity,
         unit,
-        scope: Scope::Machine,
-        class: Class::Measured,
+        scope,
+        class,
         source: String::new(),
         group: Group::Slow,
     };
+    if root.exists(&path("capacity")) {
+        let id = format!("{BATTERY_POWER}.{}.level", id_part(supply));
+        // The gauge's estimate.
+        let entry = entry(id, Quantity::Power, Unit::Ratio, Scope::Battery, Class::Reported);
+        let how = (scaled(0.01), Limits::new(0.0, 1.0));
+        slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path("capacity"), how, None));
+    }
     if root.exists(&path("temp")) {
-        let entry = entry(format!("temp.battery.{}", id_part(supply)), Quantity::Temperature, Unit::Celsius);
+        let id = format!("temp.battery.{}", id_part(supply));
+        let entry = entry(id, Quantity::Temperature, Unit::Celsius, Scope::Machine, Class::Measured);
         let how = (scaled(0.1), Limits::new(-40.0, 100.0));
         slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path("temp"), how, None));
     }

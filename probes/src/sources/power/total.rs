@@ -263,7 +263,8 @@ fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
         let detail = format!("{} would report it, but this user may not read it", channel.id);
         return (Some(channel.channel), Reason::new(ReasonCode::Permission, detail));
     }
-    let batteries = || channels.iter().filter(|channel| channel.scope == Scope::Battery);
+    let is_power = |channel: &&Channel| channel.scope == Scope::Battery && channel.unit == Unit::Watts;
+    let batteries = || channels.iter().filter(is_power);
     let reporting = batteries().filter(|battery| battery.reason.is_none()).count();
     let detail = if reporting == 0 {
         "no sensor of what the machine draws"
