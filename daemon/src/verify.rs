@@ -16,7 +16,7 @@ use slmscope_engine::verify::{Encode, Golden, GoldenError};
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::job::ModelRef;
-use slmscope_profiles::verify::VerifyReport;
+use slmscope_profiles::verify::{ComputedBy, VerifyReport};
 
 use crate::inspect::{self, InspectError};
 use crate::memory;
@@ -127,8 +127,9 @@ pub fn verify(
     let encode = ids.map(|ids| move |text: &str| ids.get(text).cloned().unwrap_or_default());
     let encode = encode.as_ref().map(|encode| encode as &Encode<'_>);
     let mut computed = |done, total| progress(VerifyStep::Computing(done, total));
-    slmscope_engine::verify::verify(&mut session, &golden, encode, &never, &mut computed)
-        .map_err(|cause| VerifyError::Compute { model: options.model.name().to_owned(), cause })
+    let report = slmscope_engine::verify::verify(&mut session, &golden, encode, &never, &mut computed)
+        .map_err(|cause| VerifyError::Compute { model: options.model.name().to_owned(), cause })?;
+    Ok(VerifyReport { computed_by: Some(ComputedBy { setup, kv: options.kv }), ..report })
 }
 
 /// The ids of the reference's texts, by the model's own tokenizer. `None` if there are no texts, or the model comes

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::KvFormat;
+use crate::setup::Setup;
+
 /// Schema name of [`VerifyReport`].
 pub const VERIFY_SCHEMA: &str = "slmscope.verify/1";
 
@@ -21,6 +24,19 @@ pub struct VerifyReport {
     pub top1: f64,
     /// One prompt each.
     pub cases: Vec<VerifyCase>,
+    /// What computed the logits; null where the caller of the engine did not say.
+    #[serde(default)]
+    pub computed_by: Option<ComputedBy>,
+}
+
+/// What computed logits that were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComputedBy {
+    /// Executor, threads and instruction set.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// Format of the KV cache.
+    pub kv: KvFormat,
 }
 
 /// One prompt of a reference.

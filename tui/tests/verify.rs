@@ -37,6 +37,19 @@ fn right_models_pass() {
 }
 
 #[test]
+fn what_computes_is_chosen_by_flags() {
+    let model = "gguf/llama-q4_0.gguf";
+    let (_, plain, _) = verify(model, "gguf/llama-q4_0.json", &["--threads", "1"]);
+    assert!(plain.contains("computed by cpu with 1 thread and a KV cache in f32"), "{plain}");
+    let flags = ["--executor", "candle", "--kv", "f16", "--threads", "2", "--json"];
+    let (code, out, error) = verify(model, "gguf/llama-q4_0.json", &flags);
+    assert!(matches!(code, Some(0 | 4)), "{error}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let by = &report["computed_by"];
+    assert_eq!((&by["executor"], &by["threads"], &by["kv"]), (&"candle".into(), &2.into(), &"f16".into()));
+}
+
+#[test]
 fn a_wrong_model_ends_with_exit_code_4() {
     let (code, out, error) = verify("gguf/llama-q4_0.gguf", "gguf/llama-q8_0.json", &[]);
     assert_eq!((code, error.as_str()), (Some(4), ""), "{out}");

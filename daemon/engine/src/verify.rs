@@ -81,6 +81,7 @@ pub fn verify(
         top1_least,
         top1,
         cases,
+        computed_by: None,
     })
 }
 

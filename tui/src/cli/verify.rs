@@ -8,6 +8,7 @@ use clap::Args;
 use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::workload::ExecutorKind;
 
+use super::number;
 use crate::failure::Failure;
 
 /// Options of `verify`.
@@ -31,7 +32,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     executor: ExecutorKind,
     /// Engine threads [default: the number of physical cores, with candle one less]
-    #[arg(long, value_name = "N")]
+    #[arg(short = 't', long, value_name = "N", value_parser = number::threads)]
     threads: Option<NonZeroUsize>,
     /// Print the result as one JSON object
     #[arg(long)]
@@ -128,6 +129,11 @@ mod present {
             "the best id agrees at {} of the positions{least}\n",
             display::share(report.top1)
         ));
+        if let Some(by) = &report.computed_by {
+            let threads = display::plural(by.setup.threads.get() as u64, "thread");
+            let executor = by.setup.executor.name();
+            text.push_str(&format!("computed by {executor} with {threads} and a KV cache in {}\n", by.kv));
+        }
         let end =
             if report.pass { style.bold("within the tolerances") } else { style.bad("out of tolerance") };
         text.push_str(&format!("{end}\n"));
