@@ -83,6 +83,11 @@ impl WeightFormat {
         }
     }
 
+    /// Whether it stores single numbers, which any row can hold.
+    pub fn is_plain(self) -> bool {
+        self.block_elements() == 1
+    }
+
     /// Whether a row of `columns` elements is a whole number of blocks.
     pub fn divides(self, columns: u64) -> bool {
         columns.is_multiple_of(self.block_elements())
@@ -122,9 +127,50 @@ impl fmt::Display for WeightFormat {
 impl FromStr for WeightFormat {
     type Err = UnknownWord;
 
+    /// Reads a name without regard to case, and other spellings of it: `Q4-0`, `q4k`, `Q8`, `fp16`.
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let found = Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| UnknownWord::new("weight format", text, Self::ALL.map(Self::name)))
+        let wanted = plain_spelling(text);
+        let found = Self::ALL.into_iter().find(|format| plain_spelling(format.name()) == wanted);
+        let unknown = || UnknownWord::new("weight format", text, Self::ALL.map(Self::name));
+        found.ok_or_else(|| near(&wanted).map_or_else(unknown, |hint| unknown().with_hint(hint)))
+    }
+}
+
+/// A format's name as it is compared: small letters and digits, with the usual other names of plain formats, and of
+/// quantized ones of which there is one with so many bits.
+fn plain_spelling(text: &str) -> String {
+    let text: String = text.to_ascii_lowercase().chars().filter(|c| !matches!(c, '_' | '-' | ' ')).collect();
+    match &*text {
+        "fp32" | "float32" | "float" => "f32".to_owned(),
+        "fp16" | "float16" | "half" => "f16".to_owned(),
+        "bfloat16" => "bf16".to_owned(),
+        "q8" | "int8" => "q80".to_owned(),
+        "q6" => "q6k".to_owned(),
+        "q3" => "q3k".to_owned(),
+        "q2" => "q2k".to_owned(),
+        _ => text,
+    }
+}
+
+/// What may be meant by a spelling that is no format's: one of llama.cpp's mixtures, or several formats.
+fn near(wanted: &str) -> Option<String> {
+    let bits: String = wanted.strip_prefix("iq").or(wanted.strip_prefix('q'))?.chars().take(1).collect();
+    let alike: Vec<_> = WeightFormat::ALL
+        .into_iter()
+        .map(WeightFormat::name)
+        .filter(|name| {
+            name.strip_prefix('q').is_some_and(|rest| !bits.is_empty() && rest.starts_with(&*bits))
+        })
+        .collect();
+    let k = alike.iter().find(|name| name.ends_with('k'));
+    let is_mixture = ["ks", "km", "kl", "kxl"].iter().any(|end| wanted.ends_with(end));
+    match k.filter(|_| is_mixture) {
+        Some(k) => Some(format!(
+            " (a mixture of formats that llama.cpp writes into files; here all matrices have one format, and {k} is \
+             the nearest)"
+        )),
+        None if alike.is_empty() => None,
+        None => Some(format!(" (did you mean {}?)", alike.join(" or "))),
     }
 }
 
@@ -173,7 +219,8 @@ impl FromStr for KvFormat {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let found = Self::ALL.into_iter().find(|format| format.name() == text);
+        let wanted = plain_spelling(text);
+        let found = Self::ALL.into_iter().find(|format| plain_spelling(format.name()) == wanted);
         found.ok_or_else(|| UnknownWord::new("KV cache format", text, Self::ALL.map(Self::name)))
     }
 }
@@ -187,6 +234,39 @@ mod tests {
         for format in WeightFormat::ALL {
             assert_eq!(format.name().parse(), Ok(format));
             assert_eq!(serde_json::to_string(&format).unwrap(), format!("\"{format}\""));
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_understood_or_the_nearest_format_is_named() {
+        use WeightFormat::{Bf16, F16, Q2K, Q4_0, Q4K, Q8_0};
+        for (text, format) in [
+            ("Q4_0", Q4_0),
+            ("q4-0", Q4_0),
+            ("Q4K", Q4K),
+            ("Q8", Q8_0),
+            ("fp16", F16),
+            ("BF16", Bf16),
+            ("q2", Q2K),
+        ] {
+            assert_eq!(text.parse(), Ok(format), "{text}");
+        }
+        assert_eq!("FP16".parse(), Ok(KvFormat::F16));
+        let told = |text: &str| text.parse::<WeightFormat>().unwrap_err().to_string();
+        for (text, says) in [
+            ("q4_k_m", "and q4_k is the nearest); known: f32"),
+            ("Q5_K_S", "and q5_k is the nearest"),
+            ("q4", "did you mean q4_1 or q4_0 or q4_k?)"),
+            ("iq3_xxs", "did you mean q3_k?)"),
+        ] {
+            assert!(told(text).contains(says), "{}", told(text));
+        }
+        for text in ["q9_9", "", "q", "é", "iq", "_"] {
+            assert!(
+                told(text).starts_with(&format!("unknown weight format `{text}`; known")),
+                "{}",
+                told(text)
+            );
         }
     }
 

@@ -5,18 +5,25 @@
 
 /// A word that is none of a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} `{word}`; known: {known}")]
+#[error("unknown {what} `{word}`{hint}; known: {known}")]
 pub struct UnknownWord {
     what: &'static str,
     word: String,
     known: String,
+    hint: String,
 }
 
 impl UnknownWord {
     /// `word` is no `what`; those are `known`.
     pub(crate) fn new(what: &'static str, word: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
         let known: Vec<_> = known.into_iter().collect();
-        Self { what, word: word.to_owned(), known: known.join(", ") }
+        Self { what, word: word.to_owned(), known: known.join(", "), hint: String::new() }
+    }
+
+    /// Adds what may have been meant, as it follows the word: ` (did you mean …?)`.
+    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+        self.hint = hint;
+        self
     }
 }
 
