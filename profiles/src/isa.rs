@@ -60,6 +60,21 @@ impl FromStr for Isa {
     }
 }
 
+/// The sets that this build was compiled for, joined by `+`: candle's kernels use these, whatever the processor has.
+/// `baseline` if there is none beyond what every processor of the architecture has.
+pub fn compiled() -> String {
+    let known = [
+        ("avx512vnni", cfg!(target_feature = "avx512vnni")),
+        ("avx512f", cfg!(target_feature = "avx512f")),
+        ("avx2", cfg!(target_feature = "avx2")),
+        ("i8mm", cfg!(target_feature = "i8mm")),
+        ("dotprod", cfg!(target_feature = "dotprod")),
+        ("neon", cfg!(target_feature = "neon")),
+    ];
+    let built: Vec<_> = known.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+    if built.is_empty() { "baseline".to_owned() } else { built.join("+") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::op::Granularity;
 use crate::roofline::Roofs;
 use crate::spec::tensors::ParamCounts;
-use crate::workload::Workload;
+use crate::workload::{ExecutorKind, Workload};
 
 /// Schema name of [`RunResult`].
 pub const RUN_SCHEMA: &str = "slmscope.run/1";
@@ -125,6 +125,21 @@ pub struct EngineInfo {
     /// Whether steps of the plan were recorded, or tokens alone.
     #[serde(default)]
     pub granularity: Granularity,
+    /// What is to be known about the executor's speed; `None` where there is nothing to say.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+impl EngineInfo {
+    /// Why candle is slower than the machine, where its kernels were compiled for `isa`; `None` for other executors.
+    pub fn note_on(executor: ExecutorKind, isa: &str) -> Option<String> {
+        (executor == ExecutorKind::Candle).then(|| {
+            format!(
+                "candle is a reference: its SIMD is chosen when it is compiled (here: {isa}; RUSTFLAGS=\"-C \
+                 target-cpu=native\" compiles it for this machine), and by default it leaves one core free"
+            )
+        })
+    }
 }
 
 /// The process that computed. Each job has one of its own, which ends with it.
@@ -255,9 +270,10 @@ impl RunResult {
                 threads: workload.threads,
                 isa: workload.isa.map(|isa| isa.to_string()),
                 granularity: Granularity::Op,
+                note: None,
             },
             worker: WorkerInfo::absent(error),
-            workload: workload.clone(),
+            workload: workload.shown(),
             hygiene: Hygiene::default(),
             roofs: Roofs::absent(error),
             phases: Vec::new(),
@@ -299,5 +315,12 @@ mod tests {
         let unasked = RunResult::failed("m", ModelSource::Gguf, &Workload::default(), "no such file");
         assert_eq!((unasked.engine.threads, unasked.engine.isa), (None, None));
         assert_eq!(unasked.error.as_deref(), Some("no such file"));
+    }
+
+    #[test]
+    fn candle_says_why_it_is_slow_and_cpu_has_nothing_to_say() {
+        let note = EngineInfo::note_on(ExecutorKind::Candle, "baseline").unwrap();
+        assert!(note.contains("here: baseline") && note.contains("target-cpu=native"), "{note}");
+        assert_eq!(EngineInfo::note_on(ExecutorKind::Cpu, "avx2"), None);
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{KvFormat, WeightFormat};
 use crate::isa::Isa;
+use crate::model::ModelSource;
 use crate::words::UnknownWord;
 
 /// All options of a workload, with their defaults.
@@ -139,6 +140,12 @@ pub struct WorkloadError {
     pub problem: String,
 }
 
+/// The longest text of a prompt, bytes. A request and the worker's message with one that long pass the sockets.
+pub const MAX_TEXT: usize = 16 << 20;
+
+/// What of a prompt's text is shown again, bytes: jobs and results go to every client, whose queues are bounded.
+const SHOWN_TEXT: usize = 64 << 10;
+
 /// The most tokens that any part of a workload may ask for: no model has a longer context.
 const MOST_TOKENS: u32 = 1 << 24;
 
@@ -152,11 +159,19 @@ impl Workload {
         if !self.has_text() && self.prompt == 0 && self.generate == 0 {
             return fail("generate", "prompt and generate are both 0: nothing would be measured");
         }
-        if self.prompt_text.as_deref() == Some("") {
-            return fail("prompt_text", "is empty; leave it out and set prompt to 0 to measure decode alone");
-        }
-        if self.chat.as_deref() == Some("") {
-            return fail("chat", "is empty: say something to the model");
+        for (field, text) in [("prompt_text", &self.prompt_text), ("chat", &self.chat)] {
+            match text.as_ref().map(String::len) {
+                Some(0) => {
+                    return fail(field, "is empty; leave it out, or ask for a random prompt of some length");
+                }
+                Some(length) if length > MAX_TEXT => {
+                    return Err(WorkloadError {
+                        field,
+                        problem: format!("has {length} bytes, and at most {MAX_TEXT} are accepted"),
+                    });
+                }
+                _ => {}
+            }
         }
         if self.chat.is_some() && self.prompt_text.is_some() {
             return fail("chat", "and prompt_text are both given, and only one can be the prompt");
@@ -178,6 +193,14 @@ impl Workload {
                 "is a share of the time above 0 and up to 1, like 0.005; leave it out to record all";
             return fail("overhead_budget", problem);
         }
+        if self.ignore_eos == Some(false) && !self.has_text() {
+            let problem =
+                "false has no effect on a random prompt, for which no tokenizer is read; leave it out";
+            return fail("ignore_eos", problem);
+        }
+        if self.pause > 0 && !self.looped {
+            return fail("pause", "is the time between the turns of a loop, and this is none; leave it out");
+        }
         if self.timeout == Some(0) {
             return fail("timeout", "0 s is over before anything starts");
         }
@@ -187,6 +210,34 @@ impl Workload {
             }
         }
         Ok(())
+    }
+
+    /// Checks what depends on where the weights come from.
+    ///
+    /// # Errors
+    /// Names the first option that has no effect on such weights.
+    pub fn validate_for(&self, source: ModelSource) -> Result<(), WorkloadError> {
+        if let (ModelSource::Gguf, Some(format)) = (source, self.format) {
+            let problem = format!(
+                "{format} has no effect on a GGUF file, which keeps the formats that its weights are stored in; \
+                 leave it out, or name a directory with safetensors"
+            );
+            return Err(WorkloadError { field: "format", problem });
+        }
+        Ok(())
+    }
+
+    /// As jobs and results show it: of a text that is longer than 64 KiB the beginning, and then `…`.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let cut = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            Some(match text.get(..text.floor_char_boundary(SHOWN_TEXT)) {
+                Some(begin) if begin.len() < text.len() => format!("{begin}…"),
+                _ => text.to_owned(),
+            })
+        };
+        Self { prompt_text: cut(&self.prompt_text), chat: cut(&self.chat), ..self.clone() }
     }
 
     /// Whether the prompt is text, whose number of tokens only the model's tokenizer knows.
@@ -241,12 +292,39 @@ mod tests {
         assert_eq!(check(both), Err("chat"));
         assert_eq!(check(|w| (w.chat, w.prompt, w.generate) = (Some("a".to_owned()), 0, 0)), Ok(()));
         assert_eq!(check(|w| w.depth = u32::MAX), Err("depth"));
+        assert_eq!(check(|w| w.chat = Some("a".repeat(MAX_TEXT))), Ok(()));
+        assert_eq!(check(|w| w.chat = Some("a".repeat(MAX_TEXT + 1))), Err("chat"));
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let text = Some("a".to_owned());
+        let check = |workload: Workload| workload.validate().map_err(|e| e.field);
+        let stops = Workload { ignore_eos: Some(false), ..Workload::default() };
+        assert_eq!(check(stops.clone()), Err("ignore_eos"));
+        assert_eq!(check(Workload { prompt_text: text, ..stops }), Ok(()));
+        assert_eq!(check(Workload { ignore_eos: Some(true), ..Workload::default() }), Ok(()));
+        let pauses = Workload { pause: 5, ..Workload::default() };
+        assert_eq!(check(pauses.clone()), Err("pause"));
+        assert_eq!(check(Workload { looped: true, ..pauses }), Ok(()));
+        let converted = Workload { format: Some(WeightFormat::Q8_0), ..Workload::default() };
+        let of = |source| converted.validate_for(source).map_err(|e| e.field);
+        use ModelSource::{Gguf, Hf, Synthetic};
+        assert_eq!([of(Gguf), of(Hf), of(Synthetic)], [Err("format"), Ok(()), Ok(())]);
     }
 
     #[test]
     fn a_context_is_needed_even_without_a_prompt() {
         let workload = Workload { generate: 1, ..Workload::default() };
         assert!(workload.context(0) >= 1);
+    }
+
+    #[test]
+    fn a_long_text_is_not_shown_to_every_client() {
+        let workload = |bytes| Workload { chat: Some("é".repeat(bytes / 2)), ..Workload::default() };
+        assert_eq!(workload(SHOWN_TEXT).shown(), workload(SHOWN_TEXT));
+        let shown = workload(SHOWN_TEXT + 2).shown().chat.unwrap();
+        assert_eq!((shown.len(), shown.ends_with("é…")), (SHOWN_TEXT + "…".len(), true));
     }
 
     #[test]

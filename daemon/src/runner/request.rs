@@ -65,6 +65,7 @@ impl JobRequest {
                 self.submit.model = files.to_ref();
             }
         }
+        self.submit.workload.validate_for(self.submit.model.source())?;
         Ok(self)
     }
 

@@ -55,7 +55,7 @@ pub(super) struct ResultBuilder {
 impl ResultBuilder {
     /// Nothing is measured yet for `request`, which is job `job` and runs with `setup` on `host`.
     pub(super) fn new(job: JobId, request: &JobRequest, setup: Setup, host: Host) -> Self {
-        let mut workload = request.submit.workload.clone();
+        let mut workload = request.submit.workload.shown();
         workload.threads = Some(setup.threads.get() as u32);
         workload.kv = Some(request.kv());
         match request.submit.model.source() {
@@ -82,6 +82,7 @@ impl ResultBuilder {
                 threads: Some(setup.threads.get() as u32),
                 isa: (setup.executor == ExecutorKind::Cpu).then(|| setup.isa.to_string()),
                 granularity: Granularity::Op,
+                note: None,
             },
             setup,
             workload,
@@ -127,6 +128,7 @@ impl ResultBuilder {
             model.not_in_format.clone_from(&loaded.not_in_format);
             engine.executor.clone_from(&loaded.executor);
             engine.isa = Some(loaded.isa.clone());
+            engine.note = EngineInfo::note_on(self.setup.executor, &loaded.isa);
             engine.granularity = loaded.granularity;
         }
         model.hash.clone_from(&self.hash);

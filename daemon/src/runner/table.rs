@@ -120,7 +120,7 @@ impl Table {
             model: request.submit.model.name().to_owned(),
             source: request.submit.model.source(),
             format: request.synthetic_format(),
-            workload: request.submit.workload.clone(),
+            workload: request.submit.workload.shown(),
             uid: request.submitter.uid,
             state: JobState::Queued,
             ahead: 0,

@@ -240,14 +240,5 @@ fn isa(setup: &Setup) -> String {
     if setup.executor == ExecutorKind::Cpu {
         return setup.isa.to_string();
     }
-    let known = [
-        ("avx512vnni", cfg!(target_feature = "avx512vnni")),
-        ("avx512f", cfg!(target_feature = "avx512f")),
-        ("avx2", cfg!(target_feature = "avx2")),
-        ("i8mm", cfg!(target_feature = "i8mm")),
-        ("dotprod", cfg!(target_feature = "dotprod")),
-        ("neon", cfg!(target_feature = "neon")),
-    ];
-    let built: Vec<_> = known.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
-    if built.is_empty() { "baseline".to_owned() } else { built.join("+") }
+    slmscope_profiles::isa::compiled()
 }

@@ -16,9 +16,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Frame, Reply, Request};
+use crate::workload::MAX_TEXT;
 
-/// Longest message that is accepted, bytes. Checked before memory is spent.
-pub const MAX_MESSAGE: usize = 16 << 20;
+/// Longest message that is accepted, bytes: a prompt of [`MAX_TEXT`] and what stands around it. In JSON an escaped
+/// character counts as it is written. Checked before memory is spent.
+pub const MAX_MESSAGE: usize = MAX_TEXT + (1 << 20);
 
 /// Which codec a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
