@@ -66,6 +66,11 @@ pub fn count(count: u64) -> String {
     scaled(count as f64, 1000.0, &["", "k", "M", "G", "T", "P", "E"])
 }
 
+/// A number of parameters, with the units that people and flags use: `135M`, `1.07B`.
+pub fn parameters(count: u64) -> String {
+    scaled(count as f64, 1000.0, &["", "K", "M", "B", "T"]).replace(' ', "")
+}
+
 /// A number of things: `1 thread`, `2 threads`.
 pub fn plural(count: u64, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
@@ -192,6 +197,8 @@ mod tests {
         assert_eq!(flops_per_second(45.1e9), "45.1 GFLOP/s");
         assert_eq!(count(99_999), "99999");
         assert_eq!(count(134_515_008), "135 M");
+        let sizes = [800, 134_515_008, 1_065_314_304].map(parameters);
+        assert_eq!(sizes, ["800", "135M", "1.07B"]);
     }
 
     #[test]

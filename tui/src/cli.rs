@@ -1,9 +1,15 @@
 //! The command line, with one file for each group of commands.
 
 pub mod doctor;
+pub mod first_word;
+pub mod help;
 pub mod models;
+pub mod number;
 pub mod run;
+pub mod shell;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 #[cfg(feature = "embedded-daemon")]
 pub mod weights;
@@ -13,13 +19,19 @@ use clap::{Parser, Subcommand};
 use crate::connect::Target;
 #[cfg(feature = "embedded-daemon")]
 use crate::embedded::{ServeArgs, WorkerArgs};
+use crate::failure::Failure;
 
 /// A profiler for small language models: where their time, memory and energy go.
 ///
 /// Without a command, the dashboard opens and attaches to the running daemon. If there is none, a private daemon is
 /// started, which runs a default workload in a loop (smollm2-135m with synthetic weights; nothing is downloaded).
 #[derive(Parser)]
-#[command(name = "slmscope", version, max_term_width = 100)]
+#[command(name = "slmscope", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    after_help = "`slmscope help TOPIC` explains in a screen: terms, roofs, energy, overhead, formats, environment.
+
+Exit codes: 0 done, 1 error, 2 wrong flags or not in this build, 4 a check failed, 130 interrupted."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,
@@ -32,7 +44,7 @@ pub enum Command {
     /// Run a workload now and report where its time went
     Run(run::RunArgs),
     /// Queue a workload on the running daemon, print the job's number and return
-    Submit(run::RunArgs),
+    Submit(run::SubmitArgs),
     /// List the models of the catalogue
     Models(models::ModelsArgs),
     /// Show one model: shape, parameters, bytes in each format, and the ops of one token
@@ -50,6 +62,13 @@ pub enum Command {
     Jobs(status::StatusArgs),
     /// Cancel a job of the daemon
     Cancel(status::CancelArgs),
+    /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment
+    Help(help::HelpArgs),
+    /// Print completions for bash, zsh or fish
+    Completions(shell::CompletionsArgs),
+    /// Write completions and man pages into the folder `share` of a package
+    #[command(hide = true)]
+    PackageFiles(shell::PackageFilesArgs),
     /// Run the daemon in the foreground
     #[cfg(feature = "embedded-daemon")]
     #[command(hide = true)]
@@ -58,4 +77,34 @@ pub enum Command {
     #[cfg(feature = "embedded-daemon")]
     #[command(hide = true)]
     Worker(WorkerArgs),
+}
+
+impl Cli {
+    /// Checks the flags that all commands share.
+    ///
+    /// # Errors
+    /// If one has no effect on this command.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.target.socket.is_some()
+            && self.command.as_ref().is_some_and(|command| !command.asks_a_daemon())
+        {
+            let problem = "this command asks no daemon, so it has no effect; leave it out";
+            return Err(Failure::usage(format!("--socket: {problem}")));
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    /// Whether the command talks to a daemon, as its flags are, so that `--socket` has an effect.
+    pub fn asks_a_daemon(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Submit(_) | Self::Status(_) | Self::Jobs(_) | Self::Cancel(_) => true,
+            Self::Doctor(args) => args.asks_a_daemon(),
+            // It has a flag of the same name for where it listens.
+            #[cfg(feature = "embedded-daemon")]
+            Self::Daemon(_) => true,
+            _ => false,
+        }
+    }
 }

@@ -24,6 +24,18 @@ pub struct Target {
     pub socket: Option<PathBuf>,
 }
 
+impl Target {
+    /// Whether the command line names a daemon's socket.
+    pub fn names_a_socket(&self) -> bool {
+        self.socket.is_some() && !self.is_none()
+    }
+
+    /// Whether the command line says to ignore running daemons.
+    pub fn is_none(&self) -> bool {
+        self.socket.as_ref().is_some_and(|path| path.as_os_str() == "none")
+    }
+}
+
 /// A daemon that serves this process alone and ends with it.
 pub struct Private {
     child: Child,

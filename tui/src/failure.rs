@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use slmscope_profiles::wire::WireError;
+use slmscope_profiles::wire::{ErrorCode, WireError};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -37,10 +37,21 @@ impl Failure {
 }
 
 impl From<WireError> for Failure {
-    /// A request that the daemon refused.
+    /// A request that the daemon refused. An option of a workload is named as the flag that it came from.
     fn from(refused: WireError) -> Self {
-        Self::error(refused.message)
+        match refused.field {
+            Some(field) if refused.code == ErrorCode::BadWorkload => {
+                let named = refused.message.strip_prefix(&*field).and_then(|rest| rest.strip_prefix(": "));
+                Self::usage(format!("{}: {}", flag(&field), named.unwrap_or(&refused.message)))
+            }
+            _ => Self::error(refused.message),
+        }
     }
+}
+
+/// The flag that sets the option `field` of a workload: `--prompt-text` for `prompt_text`.
+pub fn flag(field: &str) -> String {
+    format!("--{}", field.replace('_', "-"))
 }
 
 impl From<anyhow::Error> for Failure {
@@ -69,7 +80,14 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// As [`print()`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value)
-        .map_err(|error| Failure::error(format!("cannot write JSON: {error}")))?;
-    print(&format!("{text}\n"))
+    print(&json_line(value)?)
+}
+
+/// `value` as one JSON object on a line.
+///
+/// # Errors
+/// If it cannot be written as JSON.
+pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value);
+    text.map(|text| text + "\n").map_err(|error| Failure::error(format!("cannot write JSON: {error}")))
 }

@@ -18,13 +18,17 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::Error as ParseError;
 
 use cli::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let done = match Cli::try_parse() {
+        Ok(cli) => dispatch(cli),
+        Err(error) => refuse(&error),
+    };
+    match done {
         Ok(code) => code,
         Err(failure) => {
             if let Some(message) = &failure.message {
@@ -35,7 +39,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn refuse(error: &ParseError) -> Result<ExitCode, Failure> {
+    match cli::first_word::model(error) {
+        Some(failure) => Err(failure),
+        None => error.exit(),
+    }
+}
+
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    cli.check()?;
     let target = cli.target;
     match cli.command {
         None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => session::run(&target),
@@ -43,10 +56,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             eprintln!(
                 "slmscope: there is no terminal for the dashboard; running the default workload once, as `slmscope run` does"
             );
-            cli::run::run(cli::run::RunArgs::default(), &target)
+            cli::run::run(&cli::run::RunArgs::default(), &target)
         }
-        Some(Command::Run(args)) => cli::run::run(args, &target),
-        Some(Command::Submit(args)) => cli::run::submit(args, &target),
+        Some(Command::Run(args)) => cli::run::run(&args, &target),
+        Some(Command::Submit(args)) => cli::run::submit(&args, &target),
         Some(Command::Models(args)) => cli::models::list(&args),
         Some(Command::Model(args)) => cli::models::show(&args),
         #[cfg(feature = "embedded-daemon")]
@@ -56,6 +69,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Status(args)) => cli::status::status(&args, &target),
         Some(Command::Jobs(args)) => cli::status::jobs(&args, &target),
         Some(Command::Cancel(args)) => cli::status::cancel(&args, &target),
+        Some(Command::Help(args)) => cli::help::run(&args),
+        Some(Command::Completions(args)) => cli::shell::completions(&args),
+        Some(Command::PackageFiles(args)) => cli::shell::package_files(&args),
         #[cfg(feature = "embedded-daemon")]
         Some(Command::Daemon(args)) => embedded::serve(args),
         #[cfg(feature = "embedded-daemon")]

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::model_files::ModelFiles;
 
 use crate::failure::Failure;
@@ -40,12 +41,25 @@ pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
         Err(near) => near,
     };
     let path = Path::new(name);
-    let means_file =
-        path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) || name.contains('/');
+    let means_file = is_gguf(name) || name.contains('/');
     if !means_file && !path.exists() {
         return Err(unknown(name, &near, ", and no such file or directory"));
     }
     if path.is_dir() { directory::choose(path) } else { file(name, path) }
+}
+
+/// Where the model called `name` comes from, as far as the name says so: it saves a download or a search.
+pub fn source_by_name(name: &str) -> Option<ModelSource> {
+    if is_gguf(name) {
+        Some(ModelSource::Gguf)
+    } else {
+        catalogue::find(name).is_ok().then_some(ModelSource::Synthetic)
+    }
+}
+
+/// Whether `name` is that of a GGUF file.
+fn is_gguf(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
 /// The failure for a name that is not in the catalogue, with the ids that may have been meant.
@@ -70,15 +84,20 @@ fn file(name: &str, path: &Path) -> Result<ChosenModel, Failure> {
 
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub enum OpenError {
+    /// The kernel refuses.
     #[error("{0}")]
     System(#[from] io::Error),
+    /// It is a directory, a device, a pipe or a socket.
     #[error("it is no regular file")]
     NotRegular,
 }
 
 /// Opens a regular file for reading.
-fn open(path: &Path) -> Result<File, OpenError> {
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open(path: &Path) -> Result<File, OpenError> {
     // Without O_NONBLOCK a named pipe would wait for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

@@ -32,6 +32,11 @@ impl Style {
         Self { colours: wanted && is_terminal, columns }
     }
 
+    /// As wide as the terminal; where there is none, so many columns.
+    pub fn or_columns(self, columns: usize) -> Self {
+        Self { columns: self.columns.or(Some(columns)), ..self }
+    }
+
     /// No colours, and no terminal.
     #[cfg(test)]
     pub fn plain() -> Self {

@@ -48,7 +48,7 @@ fn a_models_files_are_shown_to_people_or_refused_with_the_reason() {
     assert!(out.contains("q4_k") && out.contains("q6_k") && out.contains("attn.qkv_proj"), "{out}");
     assert!(!out.contains('\x1b') && !out.contains("the survey's weights"), "{out}");
     let (code, _, error) = shown(&["model", &file, "--format", "q8_0"]);
-    assert!(code == Some(1) && error.contains("leave --format q8_0 out"), "{error}");
+    assert!(code == Some(2) && error.contains("leave --format q8_0 out"), "{error}");
     let (code, _, error) = shown(&["model", &golden("gguf/llama-q4_k_m.json")]);
     assert!(code == Some(1) && error.contains("llama-q4_k_m.json"), "{error}");
     let (code, _, error) = shown(&["model", "smollm2-135n"]);

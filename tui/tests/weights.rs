@@ -31,6 +31,18 @@ fn a_file_is_written_once_and_replaced_only_by_force() {
 }
 
 #[test]
+fn standard_output_gets_the_bytes_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    let file = output(&["weights", "pythia-160m", "--format", "q2_k", "--output", path.to_str().unwrap()]);
+    assert!(file.status.success(), "{}", text(&file.stderr));
+    let piped = output(&["weights", "pythia-160m", "--format", "q2_k", "--output", "-"]);
+    assert!(piped.status.success() && piped.stdout == fs::read(&path).unwrap(), "{}", text(&piped.stderr));
+    assert!(text(&piped.stderr).starts_with("standard output: pythia-160m as gptneox"));
+    assert!(!std::path::Path::new("-").exists());
+}
+
+#[test]
 fn what_cannot_be_written_is_refused() {
     for (arguments, code, says) in [
         (&["weights", "smolm2-135m", "--output", "m.gguf"][..], 1, "did you mean smollm2-135m"),
@@ -38,6 +50,7 @@ fn what_cannot_be_written_is_refused() {
         (&["weights", "smollm2-135m", "--output", "/nowhere/m.gguf"], 1, "/nowhere/m.gguf"),
         (&["weights", "smollm2-135m", "--output", "/dev/null"], 1, "is a device"),
         (&["weights", "smollm2-135m"], 2, "--output"),
+        (&["weights", "smollm2-135m", "--output", "-", "--force"], 2, "--force"),
         (&["weights", "smollm2-135m", "--output", "m.gguf", "--format", "q9_9"], 2, "q9_9"),
     ] {
         let ended = output(arguments);

@@ -248,4 +248,14 @@ impl DecoderSpec {
     pub fn weight_bytes(&self, format: WeightFormat) -> u64 {
         self.tensors().iter().map(|tensor| tensor.bytes(tensor.format_in(format))).sum()
     }
+
+    /// Bytes of the matrices that are kept in f16 in a model in `format`, whose blocks do not divide their rows; 0 for
+    /// plain formats.
+    pub fn f16_bytes(&self, format: WeightFormat) -> u64 {
+        let tensors = self.tensors();
+        let odd = tensors.iter().filter(|tensor| !tensor.role.is_small());
+        odd.filter(|tensor| tensor.format_in(format) != format)
+            .map(|tensor| tensor.bytes(tensor.format_in(format)))
+            .sum()
+    }
 }

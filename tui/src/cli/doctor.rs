@@ -1,34 +1,45 @@
 //! `slmscope doctor`.
 
+mod listing;
+mod require;
+mod summary;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::channel::{Quantity, ReasonCode, is_board_total};
-use slmscope_profiles::display;
-use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
+use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Method;
 
+use self::require::FAMILIES;
 use crate::connect::{self, Target};
 use crate::embedded;
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
-use crate::table::{Align, Table};
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "If a daemon is running, it makes the report, because its permissions decide what is recorded. \
+    after_help = "Without GROUP it says in one screen what can be measured here, what cannot and why, and which command gains \
+most. If a daemon is running, it makes the report, because its permissions decide what is recorded. \
 Otherwise, and with --root, this process reads the probes itself.
 
-Columns:
+Columns of a group:
   period     time between two readings during a workload
   new every  time between two new values of the sensor, as observed
   cost       CPU time of one reading of its source
 
+Examples:
+  slmscope doctor power temp            the channels of two groups
+  slmscope doctor --require power,temp  exit code 4 if one has no reading
+
 Exit codes: 0 success, 1 error, 2 wrong flags, 4 a family of --require has no reading."
 )]
 pub struct DoctorArgs {
+    /// List the channels of these groups: cpu freq mem membw energy power temp fan throttle psi gpu npu, or all
+    #[arg(value_name = "GROUP", value_parser = group, conflicts_with_all = ["json", "bundle"])]
+    groups: Vec<Group>,
     /// Read a directory that is laid out like /, or a capture made with --bundle, instead of this machine
     #[arg(long, value_name = "DIR|FILE")]
     root: Option<PathBuf>,
@@ -39,11 +50,45 @@ pub struct DoctorArgs {
     /// Exit with 4 if one of these families has no reading: cpu freq mem membw energy power temp fan throttle psi gpu
     /// npu. For temp, a processor's sensor is required; for energy and power, that of a whole processor or the board.
     /// Power from an energy counter counts, although it has no value before the second reading
-    #[arg(long, value_name = "FAMILIES", value_delimiter = ',')]
+    #[arg(long, value_name = "FAMILIES", value_delimiter = ',', value_parser = family)]
     require: Vec<String>,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    All,
+    One(Quantity),
+}
+
+/// A word is no family of channels.
+#[derive(Debug, thiserror::Error)]
+#[error("the families are {}", FAMILIES.join(" "))]
+struct NoFamily;
+
+fn group(text: &str) -> Result<Group, NoFamily> {
+    let wanted = text.to_ascii_lowercase();
+    if wanted == "all" {
+        return Ok(Group::All);
+    }
+    let title = |quantity: &Quantity| quantity.title().eq_ignore_ascii_case(text);
+    let place =
+        FAMILIES.iter().position(|family| *family == wanted).or_else(|| Quantity::ALL.iter().position(title));
+    place.map(|place| Group::One(Quantity::ALL[place])).ok_or(NoFamily)
+}
+
+fn family(text: &str) -> Result<String, NoFamily> {
+    FAMILIES.contains(&text).then(|| text.to_owned()).ok_or(NoFamily)
+}
+
+impl DoctorArgs {
+    /// Whether a running daemon makes the report.
+    pub fn asks_a_daemon(&self) -> bool {
+        self.root.is_none() && self.bundle.is_none()
+    }
 }
 
 /// Prints the report, or writes a capture.
@@ -51,14 +96,6 @@ pub struct DoctorArgs {
 /// # Errors
 /// If the probes cannot be read, or a required family has no reading.
 pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
-    const FAMILIES: [&str; 12] =
-        ["cpu", "freq", "mem", "membw", "energy", "power", "temp", "fan", "throttle", "psi", "gpu", "npu"];
-    if let Some(unknown) = args.require.iter().find(|family| !FAMILIES.contains(&family.as_str())) {
-        return Err(Failure::usage(format!(
-            "--require: there is no family `{unknown}`; the families are {}",
-            FAMILIES.join(" ")
-        )));
-    }
     if let Some(file) = &args.bundle {
         let (files, failed, redacted) = embedded::capture(args.root.as_deref(), file)?;
         let file = file.display();
@@ -72,29 +109,12 @@ pub fn run(args: &DoctorArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&render(&report, Style::of_stdout()))?;
+        print(&render(&report, args, Style::of_stdout().or_columns(80)))?;
     }
-    let is_missing = |family: &&String| !report.channels.iter().any(|row| satisfies(row, family));
-    let missing: Vec<_> = args.require.iter().filter(is_missing).map(String::as_str).collect();
-    if missing.is_empty() {
-        Ok(ExitCode::SUCCESS)
-    } else {
-        Err(Failure::check(format!("no reading of {}", missing.join(", "))))
+    match require::missing(&report, &args.require) {
+        missing if missing.is_empty() => Ok(ExitCode::SUCCESS),
+        missing => Err(Failure::check(format!("no reading of {}", missing.join(", ")))),
     }
-}
-
-/// Whether the row is a reading of the required family.
-fn satisfies(row: &DoctorRow, family: &str) -> bool {
-    let head = row.id.split('.').next().unwrap_or("").trim_end_matches(|c: char| c.is_ascii_digit());
-    // A tree is read once. The machine that it was taken from can be read again.
-    let has_reading = row.value.is_some()
-        || row.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NeedsTwoReadings);
-    let is_meant = match family {
-        "temp" => row.scope.computes(),
-        "energy" | "power" => row.scope.is_whole() || is_board_total(&row.id),
-        _ => true,
-    };
-    head == family && has_reading && is_meant
 }
 
 fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
@@ -108,107 +128,39 @@ fn report(args: &DoctorArgs, target: &Target) -> Result<DoctorReport, Failure> {
     embedded::doctor(args.root.as_deref())
 }
 
-const COLUMNS: [(&str, Align); 8] = [
-    ("channel", Align::Left),
-    ("reading", Align::Right),
-    ("class", Align::Left),
-    ("scope", Align::Left),
-    ("period", Align::Right),
-    ("new every", Align::Right),
-    ("cost", Align::Right),
-    ("source", Align::Left),
-];
-
-/// Columns that a narrow terminal leaves out, in this order.
-const SPARE: [&str; 4] = ["new every", "cost", "period", "scope"];
-
-/// The report as text.
-pub fn render(report: &DoctorReport, style: Style) -> String {
-    let board = report.board.name.as_deref().or(report.board.id.as_deref()).unwrap_or("unknown board");
-    let mut text = format!("{} — {}, read as {}\n", style.bold(board), report.root, report.user);
-    let facts = facts(&report.board);
-    if !facts.is_empty() {
-        text.push_str(&format!("{}\n", style.dim(&facts)));
+/// The report as text: the verdict on what is required, then the summary, then the groups that were asked for.
+fn render(report: &DoctorReport, args: &DoctorArgs, style: Style) -> String {
+    let mut text = String::new();
+    if !args.require.is_empty() {
+        text.push_str(&format!("{}\n", require::render(report, &args.require, style)));
     }
-    let mut is_narrow = false;
-    for quantity in Quantity::ALL {
-        let rows: Vec<_> = report.channels.iter().filter(|row| row.quantity == quantity).collect();
-        text.push_str(&format!("\n{}\n", style.bold(quantity.title())));
-        let mut table = Table::new(&COLUMNS);
-        for line in lines(&rows) {
-            table.row(line);
-        }
-        is_narrow |= !table.fit(style, &SPARE).is_empty();
-        text.push_str(&table.render(style));
-        let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();
-        remedies.dedup();
-        for remedy in remedies {
-            text.push_str(&format!("  {} {remedy}\n", style.warn("to enable it:")));
-        }
+    text.push_str(&summary::heading(report, style));
+    let is_all = args.groups.contains(&Group::All);
+    if args.groups.is_empty() || is_all {
+        text.push_str(&summary::render(report, style));
     }
-    if is_narrow {
-        let note = "a wider terminal, a pipe or --json also shows scope, period, new every and cost";
-        text.push_str(&format!("\n{}\n", style.dim(note)));
+    let is_wanted = |quantity: &Quantity| is_all || args.groups.contains(&Group::One(*quantity));
+    let groups: Vec<_> = Quantity::ALL.into_iter().filter(is_wanted).collect();
+    if !groups.is_empty() {
+        text.push_str(&listing::render(report, &groups, style));
     }
     text
 }
 
-/// What limits the board's speed, in one line; empty where nothing reports it.
-fn facts(board: &Board) -> String {
-    let named = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
-    let governors = (!board.governors.is_empty()).then(|| board.governors.join(", "));
-    let cores = board.cores.iter().map(|kind| format!("{} × {}", kind.cpus.len(), kind.name));
-    let cores = Some(cores.collect::<Vec<_>>().join(" + ")).filter(|cores| !cores.is_empty());
-    let parts =
-        [cores, board.release.clone(), named("power mode", &board.power_mode), named("governor", &governors)];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
-}
-
-/// A line for each row. Neighbouring channels that are missing for the same reason share one.
-fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
-    let alike = |a: &&DoctorRow, b: &&DoctorRow| {
-        a.value.is_none() && a.reason == b.reason && a.class == b.class && stem(&a.id) == stem(&b.id)
-    };
-    let groups = rows.chunk_by(alike);
-    groups
-        .filter_map(|group| {
-            let row = group.first()?;
-            let id = match group.len() {
-                1 => row.id.clone(),
-                count => format!("{}.* ({count})", stem(&row.id)),
-            };
-            Some([
-                id,
-                display::or_absent(row.value, |value| display::value(value, row.unit)),
-                row.class.as_str().to_owned(),
-                row.scope.to_string(),
-                display::or_absent(row.period_ns, display::duration),
-                display::or_absent(row.update_ns, display::duration),
-                display::or_absent(row.cost_ns, display::duration),
-                match &row.reason {
-                    Some(reason) if reason.code == ReasonCode::NeedsTwoReadings => {
-                        format!("{}: {}", reason.code, row.source)
-                    }
-                    Some(reason) => reason.to_string(),
-                    None => row.source.clone(),
-                },
-            ])
-        })
-        .collect()
-}
-
-/// The first two words of an id: `cpu.worker` of `cpu.worker.wait`.
-fn stem(id: &str) -> &str {
-    id.match_indices('.').nth(1).map_or(id, |(at, _)| id.get(..at).unwrap_or(id))
+/// The channels of every group.
+#[cfg(test)]
+pub fn every_group(report: &DoctorReport, style: Style) -> String {
+    listing::render(report, &Quantity::ALL, style)
 }
 
 #[cfg(test)]
 mod tests {
-    use slmscope_profiles::channel::{Class, Reason, Scope, Unit};
+    use slmscope_profiles::channel::{Class, Reason, ReasonCode, Scope, Unit};
+    use slmscope_profiles::doctor::{Board, DoctorRow};
 
     use super::*;
 
-    fn row(id: &str, value: Option<f64>, detail: &str) -> DoctorRow {
+    pub(super) fn row(id: &str, value: Option<f64>, detail: &str) -> DoctorRow {
         DoctorRow {
             id: id.to_owned(),
             quantity: Quantity::Cpu,
@@ -226,7 +178,7 @@ mod tests {
         }
     }
 
-    fn report() -> DoctorReport {
+    pub(super) fn report() -> DoctorReport {
         DoctorReport {
             schema: String::new(),
             root: "/".to_owned(),
@@ -242,40 +194,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_for_one_reason_takes_one_line() {
-        let text = render(&report(), Style::plain());
-        assert!(text.contains("cpu.worker.* (2)"), "{text}");
-        assert!(text.contains("cpu.worker.slices"), "{text}");
-        assert!(text.contains("100 ms") && text.contains("12.0 µs"), "{text}");
-        assert!(!text.contains("wider terminal"), "{text}");
-    }
-
-    #[test]
-    fn what_is_required_is_a_processor_s_heat_and_a_whole_processor_s_power() {
-        let row = |id: &str, scope: Scope, value| DoctorRow { scope, ..row(id, value, "") };
-        let told = |id: &str, scope: Scope| row(id, scope, Some(1.0));
-        assert!(!satisfies(&told("temp.nvme_Composite", Scope::Machine), "temp"));
-        assert!(satisfies(&told("temp.k10temp_Tctl", Scope::Package), "temp"));
-        assert!(!satisfies(&row("temp.cpu", Scope::Package, None), "temp"));
-        assert!(!satisfies(&told("power.amdgpu_PPT", Scope::Gpu), "power"));
-        assert!(satisfies(&told("power.board", Scope::Rail("A+B".to_owned())), "power"));
-        let mut counter = row("power.package-0", Scope::Package, None);
-        assert!(!satisfies(&counter, "power"));
-        counter.reason = Some(Reason::new(ReasonCode::NeedsTwoReadings, ""));
-        assert!(satisfies(&counter, "power"));
-        assert!(satisfies(&told("gpu0.busy", Scope::GpuN(0)), "gpu"));
-    }
-
-    #[test]
-    fn a_narrow_terminal_keeps_readings_and_reasons() {
-        for width in [0, 40, 60, 80, 100] {
-            let text = render(&report(), Style::narrow(width));
-            let readable = width.max(72);
-            assert!(text.lines().all(|line| line.chars().count() <= readable.max(81)), "{width}: {text}");
-            for word in ["50", "process", "moment", "/proc/stat", "measured"] {
-                assert!(text.contains(word), "{width}, {word}: {text}");
-            }
+    fn a_group_is_named_by_its_family_or_its_title() {
+        for (place, name) in FAMILIES.iter().enumerate() {
+            assert_eq!(group(name).ok(), Some(Group::One(Quantity::ALL[place])), "{name}");
         }
-        assert!(render(&report(), Style::narrow(80)).contains("wider terminal"));
+        let named = |text| group(text).ok();
+        assert_eq!(named("Memory bandwidth"), Some(Group::One(Quantity::MemoryBandwidth)));
+        assert_eq!([named("all"), named("mood")], [Some(Group::All), None]);
+        let titles = ["cpu", "power", "npu"].map(|name| group(name).ok());
+        let power = Some(Group::One(Quantity::Power));
+        assert_eq!(titles, [Some(Group::One(Quantity::Cpu)), power, Some(Group::One(Quantity::Npu))]);
+    }
+
+    #[test]
+    fn the_verdict_on_what_is_required_comes_first() {
+        let args = DoctorArgs {
+            groups: vec![Group::One(Quantity::Cpu)],
+            root: None,
+            bundle: None,
+            require: vec!["temp".to_owned()],
+            json: false,
+        };
+        let text = render(&report(), &args, Style::narrow(80));
+        let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
+        assert!(
+            at("temp      NO") < at("unknown board") && at("unknown board") < at("cpu.machine"),
+            "{text}"
+        );
+        assert!(!text.contains("cannot be measured"), "a group alone has no summary: {text}");
     }
 }

@@ -1,5 +1,6 @@
 //! `slmscope models` and `slmscope model`.
 
+mod columns;
 mod files;
 mod json;
 mod one;
@@ -11,11 +12,13 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use slmscope_profiles::catalogue::{self, AttentionKind, Row, SurveyList};
 use slmscope_profiles::display;
-use slmscope_profiles::format::{KvFormat, WeightFormat};
 
-use crate::failure::{Failure, print, print_json};
+use crate::failure::{Failure, json_line, print};
 use crate::style::Style;
-use crate::table::{Align, Table};
+use crate::table::Table;
+use columns::{Column, Listed, Order};
+#[cfg(test)]
+pub(super) use one::answer as answer_one;
 pub use one::{ModelArgs, show};
 use size::Sizes;
 
@@ -23,7 +26,7 @@ use size::Sizes;
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     /// Only models of this family
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     family: Option<String>,
     /// Only models with this many parameters: `100M..1B`, `..500M`, `2B..`
     #[arg(long, value_name = "MIN..MAX")]
@@ -34,6 +37,13 @@ pub struct ModelsArgs {
     /// Only models of the survey of small language models (arXiv 2409.15790), or of one of its lists
     #[arg(long, value_name = "LIST", num_args = 0..=1, default_missing_value = "any")]
     survey: Option<Survey>,
+    /// Columns to show: id family params layers hidden vocab attention context released kv notes, and the bytes in a
+    /// format, such as q4_0 [default: id,params,attention,context,q4_0,kv]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', conflicts_with = "json")]
+    columns: Vec<Column>,
+    /// Sort by one of these columns; with a minus before it, the largest first [default: by family and size]
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    sort: Option<Order>,
     /// Print the list as one JSON object
     #[arg(long)]
     json: bool,
@@ -69,7 +79,7 @@ impl Survey {
 
 impl ModelsArgs {
     fn matches(&self, row: &Row) -> bool {
-        self.family.as_ref().is_none_or(|family| *family == row.family)
+        self.family.as_ref().is_none_or(|family| family.eq_ignore_ascii_case(&row.family))
             && self.attention.is_none_or(|kind| kind == row.attention_kind())
             && self.survey.is_none_or(|survey| survey.has(row))
             && self.size.is_none_or(|sizes| sizes.holds(row.params().unique))
@@ -81,62 +91,127 @@ impl ModelsArgs {
 /// # Errors
 /// If the family does not exist, or no model passes the filters.
 pub fn list(args: &ModelsArgs) -> Result<ExitCode, Failure> {
+    print(&answer(args, Style::of_stdout().or_columns(80))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is printed.
+pub(super) fn answer(args: &ModelsArgs, style: Style) -> Result<String, Failure> {
+    let listed = select(args)?;
+    if args.json {
+        let rows: Vec<_> = listed.iter().map(|listed| listed.row).collect();
+        json_line(&json::list(&rows))
+    } else {
+        Ok(text(args, &listed, style))
+    }
+}
+
+/// The models that pass the filters, in the order that was asked for.
+fn select(args: &ModelsArgs) -> Result<Vec<Listed<'static>>, Failure> {
     let all = catalogue::rows();
-    if args.family.as_ref().is_some_and(|family| all.iter().all(|row| *family != row.family)) {
+    if let Some(family) = &args.family
+        && !all.iter().any(|row| family.eq_ignore_ascii_case(&row.family))
+    {
         let mut families: Vec<_> = all.iter().map(|row| row.family.as_str()).collect();
         families.dedup();
-        return Err(Failure::error(format!(
-            "there is no such family; the families are {}",
-            families.join(", ")
-        )));
+        let families = families.join(", ");
+        return Err(Failure::error(format!("there is no family `{family}`; the families are {families}")));
     }
-    let rows: Vec<_> = all.iter().filter(|row| args.matches(row)).collect();
-    if rows.is_empty() {
+    let rows = all.iter().filter(|row| args.matches(row));
+    let mut listed: Vec<_> = rows.map(|row| Listed { row, spec: row.spec() }).collect();
+    if listed.is_empty() {
         let all = format!("none of the {} models passes all of these filters", all.len());
         return Err(Failure::error(format!("{all}; `slmscope models` lists all")));
     }
-    if args.json {
-        print_json(&json::list(&rows))?;
-        return Ok(ExitCode::SUCCESS);
+    if let Some(order) = args.sort {
+        listed.sort_by(|a, b| order.compare(a, b));
     }
-    let mut table = Table::new(&[
-        ("id", Align::Left),
-        ("family", Align::Left),
-        ("params", Align::Right),
-        ("layers", Align::Right),
-        ("hidden", Align::Right),
-        ("attention", Align::Left),
-        ("context", Align::Right),
-        ("q4_0", Align::Right),
-        ("KV/token", Align::Right),
-        ("notes", Align::Left),
-    ]);
-    for row in &rows {
-        let spec = row.spec();
-        let notes = [
-            row.uncertain.as_ref().map(|_| "uncertain"),
-            row.paper_differs.as_ref().map(|_| "survey differs"),
-        ];
-        table.row([
-            row.id.clone(),
-            row.family.clone(),
-            display::count(spec.params().unique),
-            row.layers.to_string(),
-            row.hidden.to_string(),
-            words::heads(row),
-            row.max_context.to_string(),
-            display::bytes(spec.weight_bytes(WeightFormat::Q4_0)),
-            display::bytes(KvFormat::F16.bytes(spec.kv_elements_per_token())),
-            notes.into_iter().flatten().collect::<Vec<_>>().join(", "),
-        ]);
+    Ok(listed)
+}
+
+fn text(args: &ModelsArgs, listed: &[Listed<'_>], style: Style) -> String {
+    let columns = if args.columns.is_empty() { &columns::DEFAULT[..] } else { &args.columns };
+    let titles: Vec<_> = columns.iter().map(|column| column.title()).collect();
+    let mut table = Table::new(&titles);
+    for model in listed {
+        table.row(columns.iter().map(|column| column.cell(model)));
     }
-    let style = Style::of_stdout();
-    let left_out = table.fit(style, &["notes", "family", "hidden", "layers"]);
-    let mut text = format!("{}{}", table.render(style), display::plural(rows.len() as u64, "model"));
-    if !left_out.is_empty() {
-        text.push_str(&format!("; a wider terminal also shows {}", left_out.join(", ")));
+    let count = display::plural(listed.len() as u64, "model");
+    let mut notes = vec![match &args.columns[..] {
+        [] => format!(
+            "{count}; --columns also shows family, layers, hidden, vocab, released, notes and other formats"
+        ),
+        _ => count,
+    }];
+    let in_f16 = |column: &&Column| match column {
+        Column::Weights(format) => listed.iter().any(|model| model.spec.f16_bytes(*format) > 0),
+        _ => false,
+    };
+    let formats: Vec<_> = columns.iter().filter(in_f16).map(Column::to_string).collect();
+    if !formats.is_empty() {
+        notes.push(format!(
+            "* rows that blocks of {} do not divide are f16; `slmscope model ID` shows how much",
+            formats.join(", ")
+        ));
     }
-    text.push('\n');
-    print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    if columns.contains(&Column::Kv) {
+        notes.push("KV/token: keys and values of one token in f16".to_owned());
+    }
+    let notes: Vec<_> = notes.iter().map(|note| style.wrap(note, 0) + "\n").collect();
+    format!("{}{}", table.render(style), notes.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::width::columns as columns_of;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ModelsArgs,
+    }
+
+    fn args(words: &[&str]) -> ModelsArgs {
+        Line::parse_from([&["models"], words].concat()).args
+    }
+
+    fn ids(words: &[&str]) -> Vec<&'static str> {
+        select(&args(words)).unwrap().iter().map(|listed| listed.row.id.as_str()).collect()
+    }
+
+    #[test]
+    fn families_are_found_without_regard_to_case() {
+        assert_eq!(ids(&["--family", "SmolLM"]), ["smollm-135m", "smollm-360m", "smollm-1.7b"]);
+        let wrong = select(&args(&["--family", "SmalLM"])).err().and_then(|failure| failure.message).unwrap();
+        assert!(wrong.contains("`SmalLM`") && wrong.contains("smollm, smollm2"), "{wrong}");
+    }
+
+    #[test]
+    fn models_are_sorted_by_numbers_and_by_words() {
+        let smallest = ids(&["--sort", "params"]);
+        assert_eq!(smallest.first(), Some(&"cerebras-gpt-111m"));
+        assert_eq!(ids(&["--sort", "-params"]).first(), smallest.last());
+        assert_eq!(ids(&["--sort", "-released", "--family", "qwen2"]).first(), Some(&"qwen2.5-0.5b"));
+        assert!(ids(&["--sort", "id"]).is_sorted());
+    }
+
+    #[test]
+    fn formats_stand_side_by_side_and_rows_in_f16_are_explained() {
+        let words = ["--family", "smollm2", "--columns", "id,params,q8_0,q4_0,q2_k"];
+        let style = Style::narrow(80);
+        let shown = text(&args(&words), &select(&args(&words)).unwrap(), style);
+        assert!(shown.lines().all(|line| columns_of(line) <= 80), "{shown}");
+        assert!(shown.contains('*') && shown.contains("blocks of q2_k do not divide"), "{shown}");
+    }
+
+    #[test]
+    fn the_list_fits_80_columns() {
+        let all = args(&[]);
+        let shown = text(&all, &select(&all).unwrap(), Style::narrow(80));
+        assert!(shown.lines().all(|line| columns_of(line) <= 80), "{shown}");
+        assert!(shown.contains("1.07B"), "{shown}");
+    }
 }

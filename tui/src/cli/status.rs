@@ -9,6 +9,7 @@ use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::Method;
 
+use super::number;
 use crate::client::Connection;
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
@@ -27,6 +28,7 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// Number of the job, as `slmscope jobs` lists it
+    #[arg(value_parser = number::long)]
     job: JobId,
 }
 

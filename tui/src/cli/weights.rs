@@ -1,6 +1,8 @@
 //! `slmscope weights`: writes synthetic weights to a GGUF file.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,6 +14,7 @@ use slmscope_profiles::catalogue;
 use slmscope_profiles::display;
 use slmscope_profiles::format::WeightFormat;
 
+use super::number;
 use crate::embedded::{self, ExportOptions, Exported};
 use crate::failure::{Failure, print};
 use crate::model_source::unknown;
@@ -26,11 +29,11 @@ pub struct WeightsArgs {
     /// Format of embeddings and linear layers; norms and biases are f32
     #[arg(long, default_value = "q4_0")]
     format: WeightFormat,
-    /// The file to write
+    /// The file to write; `-` writes to standard output, by way of a file in $TMPDIR
     #[arg(long, value_name = "FILE.gguf")]
     output: PathBuf,
     /// Seed of the weights; the same seed gives the same file
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::long)]
     seed: u64,
     /// Replace the file if it exists
     #[arg(long)]
@@ -42,6 +45,10 @@ pub struct WeightsArgs {
 /// # Errors
 /// If the model is unknown or cannot be described by a GGUF file, or the file cannot be written.
 pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
+    let to_stdout = args.output.as_os_str() == "-";
+    if to_stdout {
+        check_stdout(args)?;
+    }
     let row = catalogue::find(&args.model).map_err(|near| unknown(&args.model, &near, ""))?;
     let cancel = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -49,12 +56,18 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::error(format!("cannot wait for signals: {error}")))?;
     }
     let spec = row.spec();
+    // A file is read back before it gets its name, which a pipe cannot be.
+    let folder = to_stdout.then(tempfile::tempdir).transpose();
+    let folder =
+        folder.map_err(|error| Failure::error(format!("cannot make a folder in $TMPDIR: {error}")))?;
+    let path =
+        folder.as_ref().map_or_else(|| args.output.clone(), |folder| folder.path().join("weights.gguf"));
     let options = ExportOptions {
         id: &row.id,
         spec: &spec,
         format: args.format,
         seed: args.seed,
-        path: &args.output,
+        path: &path,
         replace: args.force,
     };
     let begin = Instant::now();
@@ -67,14 +80,50 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
     });
     progress.clear();
     let written = written?;
-    print(&describe(args, &row.id, &written, begin.elapsed(), Style::of_stdout()))?;
+    let told = describe(args, &row.id, &written, begin.elapsed(), Style::of_stdout());
+    if to_stdout {
+        copy_to_stdout(&path)?;
+        eprint!("{told}");
+    } else {
+        print(&told)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a file may go to standard output.
+fn check_stdout(args: &WeightsArgs) -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        let problem =
+            "- is standard output, which is a terminal, and the file is binary; name a file, or redirect it";
+        return Err(Failure::usage(format!("--output: {problem}")));
+    }
+    if args.force {
+        return Err(Failure::usage(
+            "--force: standard output is no file that could be replaced; leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// A reader that ends early is no error.
+fn copy_to_stdout(path: &Path) -> Result<(), Failure> {
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::stdout().lock()));
+    match copied {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::error(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn describe(args: &WeightsArgs, id: &str, written: &Exported, took: Duration, style: Style) -> String {
     let mut lines = vec![format!(
         "{}: {id} as {}, {} tensors in {}, {}, seed {}, in {}",
-        args.output.display(),
+        if args.output.as_os_str() == "-" {
+            "standard output".into()
+        } else {
+            args.output.display().to_string()
+        },
         written.architecture,
         written.tensors,
         args.format,

@@ -56,8 +56,7 @@ pub fn facts(name: &str, spec: &DecoderSpec, plan: &Plan, remark: Option<&str>, 
     line("FFN", &format!("width {}", words::range(&figures.ffn)));
     let tied = if spec.head.tied { ", tied to the LM head" } else { "" };
     line("vocabulary", &format!("{}{tied}", spec.vocab));
-    let (stored, unique, multiplied) = (params.stored, params.unique, params.multiplied);
-    line("parameters", &format!("stored {stored}, unique {unique}, multiplied per token {multiplied}"));
+    line("parameters", &words::parameters(&params));
     let of = |format: WeightFormat| {
         let tensors = plan.tensors.iter().filter(|(_, stored)| *stored == format);
         tensors.map(|(tensor, stored)| tensor.bytes(*stored)).sum::<u64>()

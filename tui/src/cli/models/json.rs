@@ -68,7 +68,7 @@ pub struct One<'a> {
     schema: &'static str,
     #[serde(flatten)]
     model: Model<'a>,
-    formats: Vec<Format>,
+    formats: Vec<InFormat>,
     kv_bytes_per_token: Kv,
     state_bytes: u64,
     contexts: Vec<Context>,
@@ -83,9 +83,11 @@ pub struct One<'a> {
 }
 
 #[derive(Serialize)]
-struct Format {
+struct InFormat {
     format: WeightFormat,
     weight_bytes: u64,
+    /// What of these is f16, since the format's blocks do not divide its rows.
+    f16_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -211,7 +213,11 @@ pub fn one<'a>(
         kv_bytes_f16: kv(tokens, KvFormat::F16),
         kv_bytes_f32: kv(tokens, KvFormat::F32),
     };
-    let weights = |format| Format { format, weight_bytes: spec.weight_bytes(format) };
+    let weights = |format| InFormat {
+        format,
+        weight_bytes: spec.weight_bytes(format),
+        f16_bytes: spec.f16_bytes(format),
+    };
     One {
         schema: "slmscope.model/1",
         model: match which {

@@ -8,13 +8,16 @@ use slmscope_profiles::catalogue::{self, PaperMemory, Row};
 use slmscope_profiles::display::{self, ABSENT};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::plan::Plan;
 use slmscope_profiles::plan::site::{Module, OpSite, SiteWeight};
+use slmscope_profiles::spec::DecoderSpec;
 
 use super::json::Which;
 use super::{files, json, words};
+use crate::cli::number;
 use crate::embedded;
-use crate::failure::{Failure, print, print_json};
+use crate::failure::{Failure, json_line, print};
 use crate::model_source::{self, unknown};
 use crate::style::Style;
 use crate::table::{Align, Table};
@@ -29,11 +32,11 @@ const CONTEXT: u64 = 2048;
 pub struct ModelArgs {
     /// A catalogue id, a .gguf file, a directory with config.json and safetensors, hf:org/name or hf:org/name:file
     model: String,
-    /// Weight format to show the plan for [default: q4_0; for files, as stored]
-    #[arg(long)]
+    /// Weight format to show the plan for; a GGUF file has its own [default: q4_0; for files, as stored]
+    #[arg(long, value_name = "FORMAT")]
     format: Option<WeightFormat>,
     /// Tokens in the context before the token whose ops are shown
-    #[arg(long, default_value_t = 0)]
+    #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0, value_parser = number::count)]
     depth: u32,
     /// Print the model as one JSON object
     #[arg(long)]
@@ -45,43 +48,46 @@ pub struct ModelArgs {
 /// # Errors
 /// If there is no such model, or its files cannot be read.
 pub fn show(args: &ModelArgs) -> Result<ExitCode, Failure> {
+    print(&answer(args, Style::of_stdout().or_columns(80))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is printed.
+pub(in crate::cli) fn answer(args: &ModelArgs, style: Style) -> Result<String, Failure> {
     let chosen = model_source::choose(Some(&args.model))?;
-    let style = Style::of_stdout();
+    if let (ModelSource::Gguf, Some(format)) = (chosen.model.source(), args.format) {
+        let file = chosen.model.name();
+        return Err(Failure::usage(format!(
+            "--format: {file} keeps the formats that its weights are stored in: leave --format {format} out"
+        )));
+    }
     if let ModelRef::Catalogue(id) = &chosen.model {
         let row = catalogue::find(id).map_err(|near| unknown(id, &near, ""))?;
-        let (spec, format) = (row.spec(), args.format.unwrap_or(WeightFormat::Q4_0));
-        let plan = Plan::compile(&spec, KvFormat::F16, |tensor| tensor.format_in(format));
-        if args.json {
-            print_json(&json::one(Which::Row(row), &spec, &plan, Some(format), args.depth))?;
-        } else {
-            let stored = Stored::In(format);
-            let memory = memory(&plan, stored, Some(row.paper_memory()), style);
-            let parts = [
-                facts(row, style),
-                memory,
-                modules(&plan, args.depth, stored, style),
-                ops(&plan, args.depth, style),
-            ];
-            print(&parts.concat())?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return of_row(args, row, style);
     }
     let name = chosen.model.name().to_owned();
     let (spec, plan, notes) = embedded::inspect(chosen, args.format)?;
     let remark = (!notes.is_empty()).then(|| notes.join("; "));
     let remark = remark.as_deref();
     if args.json {
-        print_json(&json::one(Which::Files(&name, remark), &spec, &plan, args.format, args.depth))?;
-    } else {
-        let stored = args.format.map_or(Stored::AsInFile, Stored::In);
-        let memory = memory(&plan, stored, None, style);
-        let facts = files::facts(&name, &spec, &plan, remark, style);
-        print(
-            &[facts, memory, modules(&plan, args.depth, stored, style), ops(&plan, args.depth, style)]
-                .concat(),
-        )?;
+        return json_line(&json::one(Which::Files(&name, remark), &spec, &plan, args.format, args.depth));
     }
-    Ok(ExitCode::SUCCESS)
+    let stored = args.format.map_or(Stored::AsInFile, Stored::In);
+    let facts = files::facts(&name, &spec, &plan, remark, style);
+    let memory = memory(&plan, stored, None, style);
+    Ok([facts, memory, modules(&plan, args.depth, stored, style), ops(&plan, args.depth, style)].concat())
+}
+
+fn of_row(args: &ModelArgs, row: &Row, style: Style) -> Result<String, Failure> {
+    let (spec, format) = (row.spec(), args.format.unwrap_or(WeightFormat::Q4_0));
+    let plan = Plan::compile(&spec, KvFormat::F16, |tensor| tensor.format_in(format));
+    if args.json {
+        return json_line(&json::one(Which::Row(row), &spec, &plan, Some(format), args.depth));
+    }
+    let stored = Stored::In(format);
+    let memory = memory(&plan, stored, Some(row.paper_memory()), style);
+    Ok([facts(row, style), memory, modules(&plan, args.depth, stored, style), ops(&plan, args.depth, style)]
+        .concat())
 }
 
 /// How weights are stored in memory.
@@ -115,13 +121,19 @@ fn facts(row: &Row, style: Style) -> String {
     line("FFN", &words::ffn(row));
     line("norms", &words::norms(row));
     line("vocabulary", &words::vocabulary(row));
-    let (stored, unique, multiplied) = (params.stored, params.unique, params.multiplied);
-    line("parameters", &format!("stored {stored}, unique {unique}, multiplied per token {multiplied}"));
+    line("parameters", &words::parameters(&params));
     line("published", &row.published);
-    let size = |format: WeightFormat| format!("{format} {}", display::bytes(spec.weight_bytes(format)));
-    let (plain, quantized) = WeightFormat::ALL.split_at(6);
-    line("bytes", &plain.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
-    line("", &quantized.iter().map(|&format| size(format)).collect::<Vec<_>>().join(", "));
+    let size = |&format: &WeightFormat| {
+        let mark = if spec.f16_bytes(format) > 0 { '*' } else { ' ' };
+        format!("{:<4}{:>9}{mark}", format.name(), display::bytes(spec.weight_bytes(format)))
+    };
+    for (row, formats) in WeightFormat::ALL.chunks(4).enumerate() {
+        let sizes: Vec<_> = formats.iter().map(size).collect();
+        line(if row == 0 { "bytes" } else { "" }, sizes.join("  ").trim_end());
+    }
+    if let Some(note) = in_f16(&spec) {
+        line("* of it f16", &note);
+    }
     let per_token = KvFormat::F16.bytes(spec.kv_elements_per_token());
     line("KV cache f16", &words::caches(&spec, per_token));
     if spec.state_bytes() > 0 {
@@ -142,6 +154,22 @@ fn facts(row: &Row, style: Style) -> String {
     text
 }
 
+/// What of the bytes in a format is f16 after all; `None` if nothing is.
+fn in_f16(spec: &DecoderSpec) -> Option<String> {
+    let held = WeightFormat::ALL.map(|format| (format, spec.f16_bytes(format)));
+    let alike = |a: &(WeightFormat, u64), b: &(WeightFormat, u64)| {
+        (a.1, a.0.block_elements()) == (b.1, b.0.block_elements())
+    };
+    let mut held: Vec<_> = held.into_iter().filter(|&(_, bytes)| bytes > 0).collect();
+    held.sort_by_key(|&(format, bytes)| (format.block_elements(), bytes));
+    let groups = held.chunk_by(alike).map(|group| {
+        let names: Vec<_> = group.iter().map(|(format, _)| format.name()).collect();
+        let (bytes, block) = (display::bytes(group[0].1), group[0].0.block_elements());
+        format!("{bytes} in {}, whose blocks of {block} do not divide all rows", names.join(" "))
+    });
+    Some(groups.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
+}
+
 /// Memory by the plan, beside the survey's figures where there are some. Both are computed, not measured.
 fn memory(plan: &Plan, stored: Stored, paper: Option<PaperMemory>, style: Style) -> String {
     let theirs = |part: fn(&PaperMemory) -> u64| paper.as_ref().map(part);
@@ -160,7 +188,7 @@ fn memory(plan: &Plan, stored: Stored, paper: Option<PaperMemory>, style: Style)
     line("weights", theirs(|paper| paper.weights), Some(plan.weight_bytes()), weights);
     line("KV cache", theirs(|paper| paper.kv_cache), Some(kv), "f16".to_owned());
     if state > 0 {
-        line("recurrent state", None, Some(state), "f32".to_owned());
+        line("recurrent state", None, Some(state), "f32; the survey has no row for it".to_owned());
     }
     let note = "ours: one row of logits, no scores".to_owned();
     line("activations", theirs(|paper| paper.compute_buffer), Some(scratch), note);
@@ -240,6 +268,6 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
         ]);
     }
     table.fit(style, &["kind", "layer"]);
-    let title = "ops of the first layer of each kind, and those outside the layers";
+    let title = "ops of the first layer of each kind, and those outside the layers (—)";
     format!("\n{}\n{}", style.bold(title), table.render(style))
 }

@@ -2,6 +2,7 @@
 
 use slmscope_profiles::catalogue::{PerLayer, Row};
 use slmscope_profiles::display;
+use slmscope_profiles::spec::tensors::ParamCounts;
 use slmscope_profiles::spec::{DecoderSpec, NormKind, Residual, RopeScaling};
 
 /// One figure, or the smallest and the largest of all layers.
@@ -10,6 +11,13 @@ pub fn range(figures: &PerLayer) -> String {
         (least, most) if least == most => least.to_string(),
         (least, most) => format!("{least} to {most}"),
     }
+}
+
+/// How many parameters there are, counted three ways.
+pub fn parameters(params: &ParamCounts) -> String {
+    let short = display::parameters(params.unique);
+    let (stored, unique, multiplied) = (params.stored, params.unique, params.multiplied);
+    format!("{short}: stored {stored}, unique {unique}, multiplied per token {multiplied}")
 }
 
 /// Kind and heads, for a column: `GQA 9/3`.

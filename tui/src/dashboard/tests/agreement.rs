@@ -104,7 +104,7 @@ fn doctor_text() -> String {
         board: Board::default(),
         channels: slmscope_probes::doctor_rows(&channels(), &samples(), None),
     };
-    doctor::render(&report, Style::plain())
+    doctor::every_group(&report, Style::plain())
 }
 
 /// The dashboard after the run.

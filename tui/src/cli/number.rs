@@ -1,0 +1,56 @@
+//! Whole numbers as values of flags.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+/// The text is no whole number, or one that is out of range.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a whole number from {least} to {most}")]
+pub struct NotWhole {
+    least: u64,
+    most: u64,
+}
+
+fn parse<T: FromStr>(text: &str, least: u64, most: u64) -> Result<T, NotWhole> {
+    text.parse().map_err(|_| NotWhole { least, most })
+}
+
+/// A number of tokens, repetitions or seconds.
+///
+/// # Errors
+/// If it is none.
+pub fn count(text: &str) -> Result<u32, NotWhole> {
+    parse(text, 0, u32::MAX.into())
+}
+
+/// A seed or the number of a job.
+///
+/// # Errors
+/// If it is none.
+pub fn long(text: &str) -> Result<u64, NotWhole> {
+    parse(text, 0, u64::MAX)
+}
+
+/// A number of threads.
+///
+/// # Errors
+/// If it is none.
+pub fn threads(text: &str) -> Result<NonZeroUsize, NotWhole> {
+    parse(text, 1, usize::MAX as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_whole_number_is_told_the_range() {
+        assert_eq!(count("7"), Ok(7));
+        for wrong in ["0.1", "-1", "abc", "", "4294967296"] {
+            let told = count(wrong).map_err(|error| error.to_string());
+            assert_eq!(told, Err("write a whole number from 0 to 4294967295".to_owned()), "{wrong}");
+        }
+        assert_eq!(threads("0"), Err(NotWhole { least: 1, most: usize::MAX as u64 }));
+        assert!(long("18446744073709551615").is_ok() && long("abc").is_err());
+    }
+}
