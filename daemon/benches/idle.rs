@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_slmscoped"))
         .arg("--socket")
         .arg(dir.path().join("socket"))
+        .args(["--results", "none"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

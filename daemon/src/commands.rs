@@ -25,6 +25,7 @@ pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{InspectError, Inspected, inspect};
 use crate::pace::PaceControl;
+use crate::results::Results;
 use crate::runner::{Parts, Runner};
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
@@ -43,6 +44,10 @@ pub struct ServeArgs {
     /// Read settings from this file; without it, defaults hold
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Keep results of jobs in this folder; `none` keeps none [default: results_folder of the configuration, then
+    /// $STATE_DIRECTORY/results, $XDG_STATE_HOME/slmscope/results, ~/.local/state/slmscope/results]
+    #[arg(long, value_name = "FOLDER")]
+    pub results: Option<PathBuf>,
     /// Serve the one client at standard input, and end with it
     #[arg(long, hide = true)]
     pub private: bool,
@@ -93,7 +98,12 @@ pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
     init_log();
     // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
-    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    match args.results {
+        Some(word) if word.as_os_str() == "none" => config.results_count = 0,
+        Some(folder) => config.results_folder = folder,
+        None => {}
+    }
     let Opened { endpoint, socket, bound_here } = endpoint::open(args.private, args.socket)?;
     let root = Root::live().map_err(ServeError::Machine)?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
@@ -144,6 +154,7 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
         root: root.clone(),
         backend: Box::new(WorkerBackend),
         clock: Arc::new(SystemClock),
+        results: Results::open(&config),
     };
     let runner = Runner::start(parts).map_err(ServeError::Runner)?;
     Ok(Daemon { hub, runner, sampler, pace, config, socket, farewell: Duration::from_secs(1) })

@@ -15,6 +15,12 @@ pub struct Config {
     pub read_for_others: bool,
     /// How often energy counters that allow it are read while a job runs, 1 to 1000 Hz.
     pub energy_hz: u32,
+    /// Where results are kept; empty for the service's or the user's state folder.
+    pub results_folder: PathBuf,
+    /// Results that are kept at most; 0 keeps none.
+    pub results_count: u32,
+    /// MiB that they take at most, at least 4.
+    pub results_mib: u32,
 }
 
 /// Why a configuration cannot be used.
@@ -29,11 +35,29 @@ pub enum ConfigError {
     /// Energy counters cannot be read that often.
     #[error("the configuration {} is wrong: energy_hz is {}, and can be from 1 to 1000", .0.display(), .1)]
     EnergyHz(PathBuf, u32),
+    /// No result would fit.
+    #[error(
+        "the configuration {} is wrong: results_mib is {}, and at least {MIN_RESULTS_MIB} are needed; results_count = 0 \
+         keeps none",
+        .0.display(),
+        .1
+    )]
+    ResultsMib(PathBuf, u32),
 }
+
+/// The longest result that is kept fits.
+const MIN_RESULTS_MIB: u32 = 4;
 
 impl Default for Config {
     fn default() -> Self {
-        Self { model_folders: Vec::new(), read_for_others: false, energy_hz: 100 }
+        Self {
+            model_folders: Vec::new(),
+            read_for_others: false,
+            energy_hz: 100,
+            results_folder: PathBuf::new(),
+            results_count: 200,
+            results_mib: 64,
+        }
     }
 }
 
@@ -49,6 +73,9 @@ impl Config {
             toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))?;
         if !(1..=1000).contains(&config.energy_hz) {
             return Err(ConfigError::EnergyHz(path.to_owned(), config.energy_hz));
+        }
+        if config.results_mib < MIN_RESULTS_MIB {
+            return Err(ConfigError::ResultsMib(path.to_owned(), config.results_mib));
         }
         Ok(config)
     }
@@ -77,6 +104,16 @@ mod tests {
             assert!(example.contains(&format!("{field} =")), "{field} is missing from the example");
         }
         assert!(toml::from_str::<Config>("colour = 1").is_err());
+    }
+
+    #[test]
+    fn limits_that_no_result_fits_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "results_mib = 3").unwrap();
+        let refused = Config::read(file.path()).unwrap_err().to_string();
+        assert!(refused.contains("results_mib is 3, and at least 4 are needed"), "{refused}");
+        std::fs::write(file.path(), "results_mib = 4\nresults_count = 0").unwrap();
+        assert_eq!(Config::read(file.path()).unwrap().results_count, 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod job_run;
 mod request;
 mod request_error;
 mod result_builder;
+mod result_error;
 mod roofs;
 mod samples;
 mod table;
@@ -18,12 +19,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 use slmscope_probes::{Root, Sampler};
-use slmscope_profiles::job::{Job, JobId};
+use slmscope_profiles::job::{Job, JobId, Progress};
+use slmscope_profiles::kept::{KeptResult, KeptRun, Wanted};
 use slmscope_profiles::record::{Mark, Record};
 use slmscope_profiles::wire::Talk;
 
 pub use request::{JobRequest, Submitter};
 pub use request_error::RequestError;
+pub use result_error::ResultError;
 pub use table::JobError;
 
 use crate::backend::Backend;
@@ -31,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{ClientId, Hub};
 use crate::pace::PaceControl;
+use crate::results::{NoResult, Results};
 use job_run::JobRun;
 use table::Table;
 
@@ -48,6 +52,8 @@ pub struct Parts {
     pub backend: Box<dyn Backend>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Keeps results, and gives jobs their numbers.
+    pub results: Results,
 }
 
 /// The queue and the thread that works through it.
@@ -67,6 +73,9 @@ struct Shared {
     root: Root,
     backend: Box<dyn Backend>,
     clock: Arc<dyn Clock>,
+    results: Results,
+    /// How far the phase that runs is.
+    progress: Mutex<Option<Progress>>,
     /// Batches that engines lost.
     lost: AtomicU64,
     /// The runner's thread, to wake it.
@@ -79,7 +88,7 @@ impl Runner {
     /// # Errors
     /// If the kernel gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { hub, sampler, pace, root, backend, clock } = parts;
+        let Parts { hub, sampler, pace, root, backend, clock, results } = parts;
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new()),
             clients: Mutex::default(),
@@ -89,6 +98,8 @@ impl Runner {
             root,
             backend,
             clock,
+            results,
+            progress: Mutex::default(),
             lost: AtomicU64::new(0),
             thread: OnceLock::new(),
         });
@@ -105,12 +116,15 @@ impl Runner {
         request.check(config, self.shared.backend.as_ref())
     }
 
-    /// Queues a job that [`check`](Self::check) let pass.
+    /// Queues a job that [`check`](Self::check) let pass. Waits for the disk: its number is stored.
     ///
     /// # Errors
     /// If too many wait, or the daemon stops.
     pub fn submit(&self, request: JobRequest) -> Result<JobId, JobError> {
-        self.change(|table| table.submit(request))
+        let job = self.shared.results.next_job();
+        let now_ns = self.shared.clock.now_ns();
+        self.change(|table| table.submit(job, now_ns, request))?;
+        Ok(job)
     }
 
     /// Ends a job of the asking user; root may end any.
@@ -118,12 +132,44 @@ impl Runner {
     /// # Errors
     /// If there is no such job, or it is somebody else's.
     pub fn cancel(&self, job: JobId, uid: u32) -> Result<Job, JobError> {
-        self.change(|table| table.cancel(job, uid))
+        let now_ns = self.shared.clock.now_ns();
+        self.change(|table| table.cancel(job, uid, now_ns))
     }
 
     /// All jobs that are known, oldest first.
     pub fn jobs(&self) -> Vec<Job> {
-        self.shared.table().jobs().cloned().collect()
+        let mut jobs: Vec<Job> = self.shared.table().jobs().cloned().collect();
+        let progress = self.shared.progress().clone();
+        for job in jobs.iter_mut().filter(|job| !job.state.is_final()) {
+            job.progress = progress.clone().filter(|progress| progress.job == job.job).map(Box::new);
+        }
+        jobs
+    }
+
+    /// The results that are kept, oldest first. Lists a folder.
+    pub fn kept_results(&self) -> Vec<KeptResult> {
+        self.shared.results.list()
+    }
+
+    /// The result that user `uid` wants. Reads a file.
+    ///
+    /// # Errors
+    /// If there is none yet, none any more, or it is somebody else's.
+    pub fn result(&self, wanted: &Wanted, uid: u32) -> Result<KeptRun, ResultError> {
+        let found = self.shared.results.get(wanted, uid);
+        let (Err(NoResult::Job(job)), Wanted::Job(_)) = (&found, wanted) else { return Ok(found?) };
+        // The job itself says more than that it has no result.
+        let table = self.shared.table();
+        let known = table.jobs().find(|known| known.job == *job);
+        match known {
+            Some(known) if !known.state.is_final() => {
+                Err(ResultError::NotYet { job: *job, state: known.state })
+            }
+            Some(Job { error: Some(reason), .. }) => {
+                Err(ResultError::Unmeasured { job: *job, reason: reason.clone() })
+            }
+            _ => Ok(found?),
+        }
     }
 
     /// Calls `read` with all jobs that are known, oldest first. No job changes meanwhile, so a stream that begins in
@@ -154,12 +200,14 @@ impl Runner {
                 clients.swap_remove(at);
             }
         }
-        self.change(|table| table.client_left(client));
+        let now_ns = self.shared.clock.now_ns();
+        self.change(|table| table.client_left(client, now_ns));
     }
 
     /// Ends all jobs and the thread. May be called more than once.
     pub fn stop(&self) {
-        self.change(Table::stop);
+        let now_ns = self.shared.clock.now_ns();
+        self.change(|table| table.stop(now_ns));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -182,6 +230,10 @@ impl Runner {
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<u32>> {

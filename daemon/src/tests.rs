@@ -4,11 +4,13 @@
 mod clients;
 mod engines;
 mod jobs;
+mod results;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,11 +31,15 @@ use crate::clock::manual::ManualClock;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pace::PaceControl;
+use crate::results::{Limits, Results};
 use crate::runner::{Parts, Runner};
 use crate::server::{self, Daemon, Endpoint};
 
 /// What the clock shows at first, ns.
 const START_NS: u64 = 1_000_000_000_000;
+
+/// What test daemons keep.
+const LIMITS: Limits = Limits { count: 20, bytes: 1 << 20 };
 
 /// A channel of that number and quantity.
 pub(crate) fn channel(number: ChannelId, quantity: Quantity) -> Channel {
@@ -111,7 +117,20 @@ impl TestDaemon {
         Self::build(Vec::new(), Arc::new(script), Duration::ZERO)
     }
 
+    /// One that keeps its results in `folder`, and whose engines follow a script.
+    fn keeping(
+        folder: &Path,
+        script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
+    ) -> Self {
+        let results = Results::in_folder(folder.to_owned(), LIMITS).unwrap();
+        Self::assemble(Vec::new(), Arc::new(script), Duration::from_mins(1), results)
+    }
+
     fn build(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration) -> Self {
+        Self::assemble(channels, script, farewell, Results::in_memory(LIMITS))
+    }
+
+    fn assemble(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration, results: Results) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let root = Root::tree(&folder.path().join("root")).unwrap();
@@ -128,6 +147,7 @@ impl TestDaemon {
             root,
             backend: Box::new(engines.clone()),
             clock: clock.clone(),
+            results,
         };
         let runner = Runner::start(parts).unwrap();
         let daemon = Arc::new(Daemon {

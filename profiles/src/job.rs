@@ -125,6 +125,16 @@ pub struct Job {
     pub worker: Option<u32>,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
+    /// When it was queued, CLOCK_MONOTONIC ns.
+    #[serde(default)]
+    pub submitted_ns: Option<u64>,
+    /// When it ended, CLOCK_MONOTONIC ns; `None` before that.
+    #[serde(default)]
+    pub ended_ns: Option<u64>,
+    /// How far its phase was when it was asked for; `None` while nothing is counted. A stream carries it as a message of
+    /// its own.
+    #[serde(default)]
+    pub progress: Option<Box<Progress>>,
 }
 
 /// How far a stage is.

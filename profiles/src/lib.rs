@@ -20,6 +20,7 @@ pub mod format;
 pub mod host;
 pub mod isa;
 pub mod job;
+pub mod kept;
 pub mod lane;
 pub mod model;
 pub mod model_files;

@@ -3,8 +3,10 @@
 pub mod doctor;
 pub mod first_word;
 pub mod help;
+pub mod jobs;
 pub mod models;
 pub mod number;
+pub mod result;
 pub mod run;
 pub mod shell;
 pub mod status;
@@ -58,10 +60,12 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Show the daemon's version, its own CPU time and memory, and its jobs
     Status(status::StatusArgs),
-    /// List the daemon's jobs
+    /// List the daemon's jobs, how far they are, and the results that it keeps
     Jobs(status::StatusArgs),
+    /// Print the report of a job that has ended
+    Result(result::ResultArgs),
     /// Cancel a job of the daemon
-    Cancel(status::CancelArgs),
+    Cancel(jobs::CancelArgs),
     /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment
     Help(help::HelpArgs),
     /// Print completions for bash, zsh or fish
@@ -99,7 +103,12 @@ impl Command {
     /// Whether the command talks to a daemon, as its flags are, so that `--socket` has an effect.
     pub fn asks_a_daemon(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Submit(_) | Self::Status(_) | Self::Jobs(_) | Self::Cancel(_) => true,
+            Self::Run(_)
+            | Self::Submit(_)
+            | Self::Status(_)
+            | Self::Jobs(_)
+            | Self::Result(_)
+            | Self::Cancel(_) => true,
             Self::Doctor(args) => args.asks_a_daemon(),
             // It has a flag of the same name for where it listens.
             #[cfg(feature = "embedded-daemon")]

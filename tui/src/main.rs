@@ -12,6 +12,7 @@ mod report;
 mod session;
 mod style;
 mod table;
+mod user;
 mod width;
 
 use std::io::IsTerminal;
@@ -67,8 +68,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Verify(args)) => cli::verify::run(&args),
         Some(Command::Doctor(args)) => cli::doctor::run(&args, &target),
         Some(Command::Status(args)) => cli::status::status(&args, &target),
-        Some(Command::Jobs(args)) => cli::status::jobs(&args, &target),
-        Some(Command::Cancel(args)) => cli::status::cancel(&args, &target),
+        Some(Command::Jobs(args)) => cli::jobs::jobs(&args, &target),
+        Some(Command::Result(args)) => cli::result::run(&args, &target),
+        Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),
         Some(Command::PackageFiles(args)) => cli::shell::package_files(&args),

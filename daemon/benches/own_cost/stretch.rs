@@ -233,7 +233,9 @@ struct Observers {
 
 impl Observers {
     fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
-        let daemon = Arc::new(commands::assemble(&Root::live()?, Config::default(), None)?);
+        // The user's own results stay as they are.
+        let config = Config { results_count: 0, ..Config::default() };
+        let daemon = Arc::new(commands::assemble(&Root::live()?, config, None)?);
         let threads = threads::default_count(setup::native().executor).get() as u32;
         daemon.hub.record(Record::Plan(PlanRecord {
             plan: 1,

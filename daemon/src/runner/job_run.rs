@@ -138,11 +138,16 @@ impl<'a> JobRun<'a> {
         if !self.is_delivered {
             self.deliver(status, error.clone());
         }
+        // Kept before the job is known to have ended: whoever waits for that asks for the result next.
+        self.shared.results.keep(self.job, state);
+        let now_ns = self.shared.clock.now_ns();
+        self.shared.progress().take();
         self.shared.update(self.job, |job| {
             job.state = state;
             job.repetition = None;
             job.worker = None;
             job.error = error;
+            job.ended_ns = Some(now_ns);
         });
     }
 
@@ -189,6 +194,7 @@ impl<'a> JobRun<'a> {
     }
 
     fn set_state(&mut self, state: JobState) {
+        self.shared.progress().take();
         self.shared.update(self.job, |job| {
             job.state = state;
             job.repetition = None;

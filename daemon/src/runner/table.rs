@@ -48,7 +48,6 @@ impl From<JobError> for WireError {
 
 /// All jobs that are known. Changed jobs are noted, so that they can be published.
 pub(super) struct Table {
-    next: JobId,
     /// Oldest first.
     entries: VecDeque<Entry>,
     /// Changes since they were last taken.
@@ -82,11 +81,12 @@ impl Entry {
     }
 
     /// Ends the job if it was cancelled before it started; returns the change, if it did.
-    fn end_if_queued(&mut self) -> Option<Change> {
+    fn end_if_queued(&mut self, now_ns: u64) -> Option<Change> {
         if self.job.state != JobState::Queued || self.cancel.is_none() {
             return None;
         }
         self.job.state = JobState::Cancelled;
+        self.job.ended_ns = Some(now_ns);
         self.job.error.clone_from(&self.cancel);
         self.request = None;
         Some(self.change())
@@ -101,11 +101,11 @@ impl Entry {
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { next: 1, entries: VecDeque::new(), changed: Vec::new(), is_stopping: false }
+        Self { entries: VecDeque::new(), changed: Vec::new(), is_stopping: false }
     }
 
-    /// Queues a job.
-    pub(super) fn submit(&mut self, request: JobRequest) -> Result<JobId, JobError> {
+    /// Queues a job under a number of its own.
+    pub(super) fn submit(&mut self, id: JobId, now_ns: u64, request: JobRequest) -> Result<(), JobError> {
         if self.is_stopping {
             return Err(JobError::Stopping);
         }
@@ -113,8 +113,6 @@ impl Table {
         if self.entries.iter().filter(is_queued).count() >= MAX_QUEUED {
             return Err(JobError::QueueFull);
         }
-        let id = self.next;
-        self.next += 1;
         let job = Job {
             job: id,
             model: request.submit.model.name().to_owned(),
@@ -128,6 +126,9 @@ impl Table {
             turns: 0,
             worker: None,
             error: None,
+            submitted_ns: Some(now_ns),
+            ended_ns: None,
+            progress: None,
         };
         let (client, detached) = (request.submitter.client, request.submit.detach);
         self.entries.push_back(Entry {
@@ -139,19 +140,19 @@ impl Table {
             noted: None,
         });
         self.renumber();
-        Ok(id)
+        Ok(())
     }
 
     /// Requests the end of a job of user `uid`; root may end any. Returns the job: a queued one has ended, one that runs
     /// is still in its state.
-    pub(super) fn cancel(&mut self, job: JobId, uid: u32) -> Result<Job, JobError> {
+    pub(super) fn cancel(&mut self, job: JobId, uid: u32, now_ns: u64) -> Result<Job, JobError> {
         let entry = self.entries.iter_mut().find(|entry| entry.job.job == job);
         let entry = entry.ok_or(JobError::Unknown(job))?;
         if uid != 0 && uid != entry.job.uid {
             return Err(JobError::NotYours { job, uid: entry.job.uid });
         }
         entry.request_cancel("cancelled on request");
-        let change = entry.end_if_queued();
+        let change = entry.end_if_queued(now_ns);
         let job = entry.job.clone();
         self.changed.extend(change);
         self.prune_finished();
@@ -159,20 +160,20 @@ impl Table {
     }
 
     /// Requests the end of all jobs of a client that left, except detached ones.
-    pub(super) fn client_left(&mut self, client: ClientId) {
+    pub(super) fn client_left(&mut self, client: ClientId, now_ns: u64) {
         for entry in self.entries.iter_mut().filter(|entry| entry.client == client && !entry.detached) {
             entry.request_cancel("its client is gone");
         }
-        self.end_queued();
+        self.end_queued(now_ns);
     }
 
     /// Requests the end of all jobs, and accepts no more.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&mut self, now_ns: u64) {
         self.is_stopping = true;
         for entry in &mut self.entries {
             entry.request_cancel("the daemon stops");
         }
-        self.end_queued();
+        self.end_queued(now_ns);
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -227,8 +228,8 @@ impl Table {
     }
 
     /// Ends jobs that were cancelled before they started.
-    fn end_queued(&mut self) {
-        self.changed.extend(self.entries.iter_mut().filter_map(Entry::end_if_queued));
+    fn end_queued(&mut self, now_ns: u64) {
+        self.changed.extend(self.entries.iter_mut().filter_map(|entry| entry.end_if_queued(now_ns)));
         self.prune_finished();
     }
 

@@ -163,6 +163,7 @@ fn say_goodbye(queue: &Queue, codec: Codec, reason: String) {
 }
 
 fn bad_request(problem: &str) -> WireError {
-    let message = format!("{problem}; the requests are subscribe, submit, cancel, jobs, status and doctor");
+    let message =
+        format!("{problem}; the requests are subscribe, submit, cancel, jobs, result, status and doctor");
     WireError { code: ErrorCode::BadRequest, message, field: None }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use slmscope_profiles::job::JobId;
+use slmscope_profiles::kept::Wanted;
 use slmscope_profiles::wire::{
     Capability, ErrorCode, Hello, Method, Outcome, PROTOCOL, Submit, Talk, WireError,
 };
@@ -52,7 +54,8 @@ impl ClientSession {
                 daemon.watched_changed();
                 Ok(json!({}))
             }
-            Method::Jobs {} => Ok(json!({ "jobs": daemon.runner.jobs() })),
+            Method::Jobs {} => self.jobs().await,
+            Method::Result(wanted) => self.result(wanted).await,
             Method::Status {} => to_value(daemon.status()),
             Method::Doctor {} => self.doctor().await,
             Method::Submit(_) | Method::Cancel { .. } if !self.rights.submit => Err(WireError {
@@ -79,14 +82,32 @@ impl ClientSession {
         report.map_err(|error| internal(&with_sources(&error))).and_then(to_value)
     }
 
-    /// Checks a job and queues it. The check of a path lists a directory and reads an index of up to 64 MiB.
+    /// Checks a job and queues it. The check of a path lists a directory and reads an index of up to 64 MiB, and the job's
+    /// number is stored.
     async fn submit(&self, submit: Submit, files: Vec<OwnedFd>) -> Result<Value, WireError> {
         let submitter = Submitter { client: self.client, uid: self.rights.uid, files };
         let request = JobRequest { submit, submitter };
         let daemon = self.daemon.clone();
-        let check = tokio::task::spawn_blocking(move || daemon.runner.check(request, &daemon.config)).await;
-        let request = check.map_err(|error| internal(&error))??;
-        Ok(json!({ "job": self.daemon.runner.submit(request)? }))
+        let submit = move || -> Result<JobId, WireError> {
+            let request = daemon.runner.check(request, &daemon.config)?;
+            Ok(daemon.runner.submit(request)?)
+        };
+        let job = tokio::task::spawn_blocking(submit).await.map_err(|error| internal(&error))??;
+        Ok(json!({ "job": job }))
+    }
+
+    /// Lists jobs, and the folder of results.
+    async fn jobs(&self) -> Result<Value, WireError> {
+        let daemon = self.daemon.clone();
+        let list = move || json!({ "jobs": daemon.runner.jobs(), "results": daemon.runner.kept_results() });
+        tokio::task::spawn_blocking(list).await.map_err(|error| internal(&error))
+    }
+
+    /// Reads a result, of up to 3 MiB.
+    async fn result(&self, wanted: Wanted) -> Result<Value, WireError> {
+        let (daemon, uid) = (self.daemon.clone(), self.rights.uid);
+        let read = move || to_value(daemon.runner.result(&wanted, uid)?);
+        tokio::task::spawn_blocking(read).await.map_err(|error| internal(&error))?
     }
 }
 

@@ -6,6 +6,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::job::{JobId, ModelRef};
+use crate::kept::Wanted;
 use crate::words::open_words;
 use crate::workload::Workload;
 
@@ -44,8 +45,11 @@ pub enum Method {
         /// Which.
         job: JobId,
     },
-    /// Lists the jobs; `ok` is `{jobs: [Job]}`.
+    /// Lists the jobs, and the results that are kept; `ok` is `{jobs: [Job], results: [KeptResult]}`. See
+    /// [`crate::job::Job`] and [`crate::kept::KeptResult`].
     Jobs {},
+    /// A result that is kept; `ok` is a [`KeptRun`](crate::kept::KeptRun).
+    Result(Wanted),
     /// The daemon's own figures; `ok` is a [`crate::status::Status`].
     Status {},
     /// Every probe's reading; `ok` is a [`crate::doctor::DoctorReport`].
@@ -219,6 +223,8 @@ open_words! {
         BadWorkload = "bad_workload",
         /// There is no job of that number.
         NoSuchJob = "no_such_job",
+        /// No result is kept of that job or run, or not yet.
+        NoResult = "no_result",
         /// The queue is full.
         Busy = "busy",
         /// A fault of the daemon.

@@ -155,6 +155,7 @@ fn queue(asked: Asked, chosen: ChosenModel, target: &Target) -> Result<ExitCode,
         return Err(Failure::error("no daemon is running to queue the job on; start one with `slmscoped`"));
     };
     let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
+    let looped = asked.workload.looped;
     let submit = Submit { model: chosen.model, workload: asked.workload, detach: true };
     let answer = connection.call(Method::Submit(submit), &files)??;
     let Some(job) = answer["job"].as_u64() else {
@@ -164,6 +165,14 @@ fn queue(asked: Asked, chosen: ChosenModel, target: &Target) -> Result<ExitCode,
         print_json(&Submitted { schema: "slmscope.submitted/1", job })?;
     } else {
         print(&format!("job {job}\n"))?;
+        let then = if looped {
+            format!(
+                "`slmscope result {job}` prints the report of its last turn, `slmscope cancel {job}` ends it"
+            )
+        } else {
+            format!("`slmscope result {job} --wait` prints its report once it has ended")
+        };
+        eprintln!("slmscope: {then}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -82,7 +82,15 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
     ),
     ("status", &[("json", In("tests/runs.rs"))]),
     ("jobs", &[("json", In("tests/runs.rs"))]),
-    ("cancel", &[("job", In("tests/runs.rs"))]),
+    (
+        "result",
+        &[
+            ("which", In("tests/results.rs")),
+            ("wait", In("tests/results.rs")),
+            ("json", In("tests/results.rs")),
+        ],
+    ),
+    ("cancel", &[("job", In("tests/results.rs")), ("yes", In("src/cli/jobs.rs"))]),
     ("help", &[("about", In("src/cli/help.rs"))]),
     ("completions", &[("shell", In("src/cli/shell.rs"))]),
     ("package-files", &[("folder", In("src/cli/shell.rs"))]),

@@ -9,10 +9,16 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The program, which ignores running daemons unless a test sets its socket.
+/// The program, which ignores running daemons unless a test sets its socket, and keeps results apart from the user's.
 pub fn slmscope(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slmscope"));
-    command.args(arguments).env("SLMSCOPE_SOCKET", "none").env("SLMSCOPE_LOG", "warn").stdin(Stdio::null());
+    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("state-{}", std::process::id()));
+    command
+        .env("XDG_STATE_HOME", state)
+        .args(arguments)
+        .env("SLMSCOPE_SOCKET", "none")
+        .env("SLMSCOPE_LOG", "warn")
+        .stdin(Stdio::null());
     command
 }
 
@@ -47,20 +53,20 @@ impl Daemon {
     /// Starts one with more options.
     pub fn with(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let socket = folder.path().join("test.sock");
-        let mut child = slmscope(&["daemon", "--socket", &socket.display().to_string()])
-            .args(more)
-            .env("SLMSCOPE_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
-        // It logs when it listens.
-        let stderr = child.stderr.take().expect("piped");
-        let mut lines = BufReader::new(stderr).lines();
-        let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Listening"));
-        assert!(listening, "the daemon ended before it listened");
-        std::thread::spawn(move || lines.for_each(drop));
+        let child = serve(folder.path(), more);
         Self { folder, child }
+    }
+
+    /// Kills it, and starts another one in its place.
+    pub fn restart(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.child = serve(self.folder.path(), &[]);
+    }
+
+    /// The folder of the user's state.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -70,7 +76,7 @@ impl Daemon {
     /// A client of this daemon.
     pub fn client(&self, arguments: &[&str]) -> Command {
         let mut command = slmscope(arguments);
-        command.env("SLMSCOPE_SOCKET", self.socket());
+        command.env("SLMSCOPE_SOCKET", self.socket()).env("XDG_STATE_HOME", self.state());
         command
     }
 
@@ -90,6 +96,25 @@ impl Daemon {
             .find(|job| !matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled")))
             .expect("a job runs")
     }
+}
+
+/// Starts a daemon whose socket and state are in `folder`, and waits until it listens.
+fn serve(folder: &Path, more: &[&str]) -> Child {
+    let socket = folder.join("test.sock");
+    let mut child = slmscope(&["daemon", "--socket", &socket.display().to_string()])
+        .args(more)
+        .env("SLMSCOPE_LOG", "info")
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the daemon starts");
+    // It logs when it listens.
+    let stderr = child.stderr.take().expect("piped");
+    let mut lines = BufReader::new(stderr).lines();
+    let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Listening"));
+    assert!(listening, "the daemon ended before it listened");
+    std::thread::spawn(move || lines.for_each(drop));
+    child
 }
 
 impl Drop for Daemon {

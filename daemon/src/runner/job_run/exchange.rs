@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slmscope_profiles::job::{Progress, Span};
+use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::Record;
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::Talk;
@@ -40,6 +41,7 @@ impl JobRun<'_> {
                 None => {}
                 Some(Event::Progress { phase, done, total }) => {
                     let progress = Progress { job: self.job, phase, done, total };
+                    self.shared.progress().replace(progress.clone());
                     self.shared.hub.broadcast(&Talk::Progress(progress));
                 }
                 Some(Event::Span(span)) => {
@@ -74,11 +76,13 @@ impl JobRun<'_> {
     /// Takes all batches that are ready, and counts those that were lost.
     pub(super) fn drain_batches(&mut self) -> Result<(), Stop> {
         let Some(engine) = self.engine.as_mut() else { return Ok(()) };
+        let mut last = None;
         let drained = loop {
             match engine.next_batch() {
                 Ok(Some(batch)) => {
                     self.builder.profile.add_batch(&batch);
                     self.shared.hub.batch(&batch);
+                    last = Some((batch.head.phase, batch.head.context + batch.head.rows));
                 }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(Stop::Events(error)),
@@ -91,7 +95,26 @@ impl JobRun<'_> {
             self.shared.lost.fetch_add(batches, Ordering::Relaxed);
             self.shared.hub.record(Record::Loss { batches });
         }
+        if let Some((phase, context)) = last {
+            self.note_tokens(phase, context);
+        }
         drained
+    }
+
+    /// Notes how far prefill or decode is by the tokens in the context.
+    fn note_tokens(&self, phase: Phase, context: u32) {
+        let workload = &self.request.submit.workload;
+        let prompt = self.builder.loaded.as_ref().map_or(0, |loaded| loaded.prompt_ids.len() as u64);
+        let before = u64::from(workload.depth) + if phase == Phase::Decode { prompt } else { 0 };
+        let total = match phase {
+            Phase::Prefill => prompt,
+            // Prefill produces the first of them.
+            Phase::Decode => u64::from(workload.generate).saturating_sub(u64::from(prompt > 0)),
+            _ => return,
+        };
+        let done = u64::from(context).saturating_sub(before).min(total);
+        let progress = Progress { job: self.job, phase, done, total: Some(total) };
+        self.shared.progress().replace(progress);
     }
 
     /// Why the job is to end now; `None` if it is not.
@@ -151,6 +174,8 @@ impl JobRun<'_> {
         let result = self.builder.build(status, error, (&samples, &channels), now_ns);
         self.builder.keep_baseline(&result.energy);
         self.is_delivered = true;
+        // Held before it is told: whoever gets it may ask for it again.
+        self.shared.results.hold(self.job, self.request.submitter.uid, result.clone());
         let talk = Talk::Result { job: self.job, result: Box::new(result) };
         self.shared.hub.tell(self.request.submitter.client, &talk);
     }

@@ -61,6 +61,9 @@ pub(super) fn job(state: JobState) -> Job {
         turns: 1,
         worker: Some(4242),
         error: None,
+        submitted_ns: None,
+        ended_ns: None,
+        progress: None,
     }
 }
 

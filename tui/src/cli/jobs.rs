@@ -1,0 +1,345 @@
+//! `slmscope jobs` and `slmscope cancel`.
+
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use slmscope_profiles::display;
+use slmscope_profiles::job::{Job, JobId, JobState};
+use slmscope_profiles::kept::KeptResult;
+use slmscope_profiles::wire::Method;
+
+use super::number;
+use super::status::{StatusArgs, daemon};
+use crate::client::Connection;
+use crate::connect::Target;
+use crate::failure::{Failure, print, print_json};
+use crate::style::Style;
+use crate::table::{Align, Table};
+use crate::user;
+use crate::width::{columns, cut};
+
+/// Columns of a model's name in the table; longer ones, such as paths, are cut.
+const MODEL_COLUMNS: usize = 24;
+
+/// Options of `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// Number of the job, as `slmscope jobs` lists it
+    #[arg(value_parser = number::long)]
+    job: JobId,
+    /// Do not ask before another user's job is ended
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What the daemon answers to the request `jobs`.
+#[derive(Debug, Deserialize)]
+pub struct Listed {
+    /// Those that wait or run, and the last ones that ended.
+    pub jobs: Vec<Job>,
+    /// Results that are kept, also of earlier daemons.
+    #[serde(default)]
+    pub results: Vec<KeptResult>,
+}
+
+/// Asks the daemon for its jobs.
+///
+/// # Errors
+/// If it is gone, or its answer cannot be read.
+pub fn listed(connection: &mut Connection) -> Result<Listed, Failure> {
+    let answer = connection.call(Method::Jobs {}, &[])??;
+    serde_json::from_value(answer)
+        .map_err(|error| Failure::error(format!("the daemon's jobs cannot be read: {error}")))
+}
+
+/// Lists the daemon's jobs, and the results that it keeps.
+///
+/// # Errors
+/// If no daemon is running.
+pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
+    #[derive(Serialize)]
+    struct Document {
+        schema: &'static str,
+        jobs: Vec<Job>,
+        results: Vec<KeptResult>,
+    }
+    let Listed { jobs, results } = listed(&mut daemon(target)?)?;
+    if args.json() {
+        print_json(&Document { schema: "slmscope.jobs/1", jobs, results })?;
+    } else {
+        print(&table(&jobs, &results, Now::read(), Style::of_stdout()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cancels a job, and says which it was. Asks first if it is another user's.
+///
+/// # Errors
+/// If there is no such job, it belongs to another user, or the user does not want to.
+pub fn cancel(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
+    let mut connection = daemon(target)?;
+    let job = args.job;
+    let before = listed(&mut connection)?.jobs.into_iter().find(|known| known.job == job);
+    let uid = rustix::process::geteuid().as_raw();
+    if let Some(before) = before.as_ref().filter(|before| !args.yes && is_to_be_asked(before, uid)) {
+        confirm(&describe(before, Now::read()))?;
+    }
+    connection.call(Method::Cancel { job }, &[])??;
+    let text = match before {
+        Some(ended) if ended.state.is_final() => {
+            format!("job {job} ({}) had ended already: {}\n", plain(&ended.model), ended.state.as_str())
+        }
+        Some(before) => format!("cancelled {}\n", describe(&before, Now::read())),
+        None => format!("cancelled job {job}\n"),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether user `uid`, who cancels `job`, is asked first: root ends a job of somebody else. Others may not, and the daemon
+/// tells them.
+fn is_to_be_asked(job: &Job, uid: u32) -> bool {
+    uid == 0 && job.uid != 0 && !job.state.is_final()
+}
+
+/// Asks on the terminal whether another user's job is to end.
+fn confirm(job: &str) -> Result<(), Failure> {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Err(Failure::usage(format!("{job} is another user's: --yes cancels it without asking")));
+    }
+    eprint!("{job} is another user's. Cancel it? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    let is_yes = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+    if is_yes { Ok(()) } else { Err(Failure::error("nothing was cancelled")) }
+}
+
+/// A job in a few words: `job 3 (smollm2-135m, measuring, started by anna 12 s ago)`.
+fn describe(job: &Job, now: Now) -> String {
+    let verb = if job.state == JobState::Queued { "queued" } else { "started" };
+    let age = job.submitted_ns.map(|ns| format!(" {} ago", now.since(ns))).unwrap_or_default();
+    let (model, state) = (plain(&job.model), job.state.as_str());
+    format!("job {} ({model}, {state}, {verb} by {}{age})", job.job, user::name(job.uid))
+}
+
+/// The time by the clocks that jobs and files carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    monotonic_ns: u64,
+    unix_s: u64,
+}
+
+impl Now {
+    /// The time now.
+    pub fn read() -> Self {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        Self {
+            monotonic_ns: monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64,
+            unix_s: wall.tv_sec as u64,
+        }
+    }
+
+    /// Time since a moment of CLOCK_MONOTONIC, in whole seconds.
+    fn since(self, ns: u64) -> String {
+        age(self.monotonic_ns.saturating_sub(ns) / 1_000_000_000)
+    }
+}
+
+/// An age in its largest unit.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Text of a client or a file without control characters.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
+
+fn short_model(model: &str) -> String {
+    let model = plain(model);
+    if columns(&model) <= MODEL_COLUMNS { model } else { format!("{}…", cut(&model, MODEL_COLUMNS - 1)) }
+}
+
+/// Jobs, and below them kept results of which the daemon knows no job any more.
+pub fn table(jobs: &[Job], results: &[KeptResult], now: Now, style: Style) -> String {
+    let older = || results.iter().filter(|kept| jobs.iter().all(|job| job.job != kept.job));
+    if jobs.is_empty() && older().next().is_none() {
+        return "no jobs\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("job", Align::Right),
+        ("state", Align::Left),
+        ("model", Align::Left),
+        ("user", Align::Left),
+        ("age", Align::Right),
+        ("", Align::Left),
+    ]);
+    for kept in older() {
+        table.row([
+            kept.job.to_string(),
+            kept.state.as_str().to_owned(),
+            short_model(&kept.model),
+            user::name(kept.uid),
+            age(now.unix_s.saturating_sub(kept.unix_s)),
+            "result kept".to_owned(),
+        ]);
+    }
+    for job in jobs {
+        let begin = job.ended_ns.or(job.submitted_ns);
+        let is_kept = results.iter().any(|kept| kept.job == job.job);
+        table.row([
+            job.job.to_string(),
+            job.state.as_str().to_owned(),
+            short_model(&job.model),
+            user::name(job.uid),
+            display::or_absent(begin, |ns| now.since(ns)),
+            progress(job, is_kept),
+        ]);
+    }
+    table.render(style)
+}
+
+/// How far a job is, or how it ended.
+fn progress(job: &Job, is_kept: bool) -> String {
+    let mut parts = Vec::new();
+    if job.workload.looped {
+        parts.push(format!("loop, turn {}", job.turns + u32::from(!job.state.is_final())));
+    }
+    match job.state {
+        JobState::Queued => parts.push(format!("{} before it", display::plural(job.ahead.into(), "job"))),
+        state if state.is_final() => {
+            parts.extend(job.error.as_deref().map(plain));
+            parts.extend(is_kept.then(|| "result kept".to_owned()));
+        }
+        _ => {
+            if let Some(repetition) = job.repetition {
+                let of = job.workload.repetitions.map(|all| format!(" of {all}")).unwrap_or_default();
+                parts.push(format!("repetition {}{of}", repetition + 1));
+            }
+            parts.extend(job.progress.as_ref().map(|progress| {
+                let phase = progress.phase.as_str();
+                match progress.total.filter(|&total| total > 0) {
+                    Some(total) => {
+                        format!("{phase} {}", display::rough_share(progress.done as f64 / total as f64))
+                    }
+                    None => phase.to_owned(),
+                }
+            }));
+        }
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slmscope_profiles::job::Progress;
+    use slmscope_profiles::model::ModelSource;
+    use slmscope_profiles::phase::Phase;
+    use slmscope_profiles::workload::Workload;
+
+    const NOW: Now = Now { monotonic_ns: 100_000_000_000, unix_s: 1_000_000 };
+
+    fn job(job: JobId, state: JobState) -> Job {
+        Job {
+            job,
+            model: "smollm2-135m".to_owned(),
+            source: ModelSource::Synthetic,
+            format: None,
+            workload: Workload { repetitions: Some(5), ..Workload::default() },
+            // No user has this number.
+            uid: 4_294_967_294,
+            state,
+            ahead: 0,
+            repetition: None,
+            turns: 0,
+            worker: None,
+            error: None,
+            submitted_ns: Some(88_000_000_000),
+            ended_ns: None,
+            progress: None,
+        }
+    }
+
+    #[test]
+    fn jobs_show_how_far_they_are_and_results_of_earlier_daemons_too() {
+        let progress = Progress { job: 3, phase: Phase::Decode, done: 41, total: Some(100) };
+        let measuring =
+            Job { repetition: Some(1), progress: Some(Box::new(progress)), ..job(3, JobState::Measuring) };
+        let failed = Job {
+            model: "/home/anna/models/\u{1b}[31mSmolLM2-135M-Instruct.Q4_1.gguf".to_owned(),
+            error: Some("the worker was ended by signal 9".to_owned()),
+            ended_ns: Some(99_000_000_000),
+            ..job(2, JobState::Failed)
+        };
+        let looped = Workload { looped: true, repetitions: None, ..Workload::default() };
+        let looping = Job { workload: looped, turns: 4, ..job(4, JobState::Cooling) };
+        let queued = Job { ahead: 2, ..job(5, JobState::Queued) };
+        let kept = |job, state| KeptResult {
+            job,
+            run_id: format!("18f-{job}"),
+            model: "smollm2-135m".to_owned(),
+            uid: 4_294_967_294,
+            state,
+            unix_s: 1_000_000 - 3 * 3600,
+            bytes: 1,
+        };
+        let results = [kept(1, JobState::Done), kept(2, JobState::Failed)];
+        let text = table(&[failed, measuring, looping, queued], &results, NOW, Style::plain());
+        let lines: Vec<_> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "job state model user age",
+                "1 done smollm2-135m 4294967294 3 h result kept",
+                "2 failed /home/anna/models/[31mS… 4294967294 1 s the worker was ended by signal 9, result kept",
+                "3 measuring smollm2-135m 4294967294 12 s repetition 2 of 5, decode 41 %",
+                "4 cooling smollm2-135m 4294967294 12 s loop, turn 5",
+                "5 queued smollm2-135m 4294967294 12 s 2 jobs before it",
+            ]
+        );
+        let narrow = table(&[job(3, JobState::Measuring)], &results, NOW, Style::narrow(80));
+        assert!(narrow.lines().all(|line| columns(line) <= 80), "{narrow}");
+        assert_eq!(table(&[], &[], NOW, Style::plain()), "no jobs\n");
+    }
+
+    #[test]
+    fn a_cancelled_job_is_described_by_model_state_user_and_age() {
+        assert_eq!(
+            describe(&job(3, JobState::Measuring), NOW),
+            "job 3 (smollm2-135m, measuring, started by 4294967294 12 s ago)"
+        );
+        assert_eq!(
+            describe(&Job { submitted_ns: None, ..job(3, JobState::Queued) }, NOW),
+            "job 3 (smollm2-135m, queued, queued by 4294967294)"
+        );
+    }
+
+    #[test]
+    fn only_who_may_end_another_users_job_is_asked_and_only_while_it_runs() {
+        let running = job(3, JobState::Measuring);
+        assert!(is_to_be_asked(&running, 0));
+        assert!(!is_to_be_asked(&job(3, JobState::Done), 0));
+        assert!(!is_to_be_asked(&Job { uid: 0, ..running.clone() }, 0));
+        assert!(!is_to_be_asked(&running, 1000), "the daemon refuses");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        for (seconds, text) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (172_800, "2 days")]
+        {
+            assert_eq!(age(seconds), text);
+        }
+    }
+}

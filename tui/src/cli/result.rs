@@ -1,0 +1,155 @@
+//! `slmscope result`: the report of a job that has ended, as the daemon keeps it.
+
+use std::process::{ExitCode, Stdio};
+use std::str::FromStr;
+
+use clap::Args;
+use slmscope_profiles::job::{Job, JobId};
+use slmscope_profiles::kept::{KeptRun, Wanted};
+use slmscope_profiles::result::{RunResult, RunStatus};
+use slmscope_profiles::wire::codec::Incoming;
+use slmscope_profiles::wire::{Frame, Method, OpsDetails, Subscribe, Talk};
+
+use super::jobs::listed;
+use crate::client::Connection;
+use crate::connect::{self, Target};
+use crate::failure::{Failure, print, print_json};
+use crate::report;
+use crate::style::Style;
+
+/// Options of `result`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slmscope submit smollm2-135m                       prints the job's number, say 3
+  slmscope result 3 --wait                           its report, once it has ended
+  slmscope result latest --json | jq .summary
+
+The daemon keeps the newest results in files, so they outlive it; numbers of jobs go on where they were. Of a loop the
+last turn is kept. Without a running daemon, one is started to read them.
+
+Exit codes: 0 the run is complete, 1 it failed, was cancelled, or there is no result, 2 wrong flags.")]
+pub struct ResultArgs {
+    /// A job's number, a run's id (run_id in JSON), or `latest`, the newest of yours
+    #[arg(value_name = "JOB|RUN|latest", default_value = "latest")]
+    which: Which,
+    /// Wait until the job has ended
+    #[arg(long)]
+    wait: bool,
+    /// Print the result as one JSON object, as `run --json` does
+    #[arg(long)]
+    json: bool,
+}
+
+/// A result, as it is named on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Which {
+    Job(JobId),
+    Run(String),
+    Latest,
+}
+
+/// The word names no result.
+#[derive(Debug, thiserror::Error)]
+#[error("it is a job's number such as 3, a run's id such as 19abf3c4d5-1f2e-3, or latest")]
+struct NoSuchWord;
+
+impl FromStr for Which {
+    type Err = NoSuchWord;
+
+    fn from_str(word: &str) -> Result<Self, NoSuchWord> {
+        if word == "latest" {
+            return Ok(Self::Latest);
+        }
+        if let Ok(job) = word.parse() {
+            return Ok(Self::Job(job));
+        }
+        let is_run = word.contains('-') && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if is_run { Ok(Self::Run(word.to_owned())) } else { Err(NoSuchWord) }
+    }
+}
+
+/// Prints the report of a job that has ended.
+///
+/// # Errors
+/// If there is no result, or the run did not complete.
+pub fn run(args: &ResultArgs, target: &Target) -> Result<ExitCode, Failure> {
+    if args.wait && !matches!(args.which, Which::Job(_)) {
+        return Err(Failure::usage("--wait: needs a job's number: runs that have an id have ended"));
+    }
+    let mut attached = connect::attach(target, false, Stdio::inherit)?;
+    let wanted = match &args.which {
+        Which::Job(job) => {
+            if args.wait {
+                wait(&mut attached.connection, *job)?;
+            }
+            Wanted::Job(*job)
+        }
+        Which::Run(run) => Wanted::Run(run.clone()),
+        Which::Latest => Wanted::Latest {},
+    };
+    let answer = attached.connection.call(Method::Result(wanted), &[])??;
+    // A daemon that was started for this ends before anything is shown.
+    drop(attached);
+    let kept: KeptRun = serde_json::from_value(answer)
+        .map_err(|error| Failure::error(format!("the daemon's answer cannot be read: {error}")))?;
+    show(kept, args.json)
+}
+
+fn show(KeptRun { job, result }: KeptRun, json: bool) -> Result<ExitCode, Failure> {
+    let result: RunResult = *result;
+    if json {
+        print_json(&result)?;
+    } else if result.status == RunStatus::Complete || !result.ops.is_empty() {
+        print(&report::render(&result, Style::of_stdout()))?;
+    }
+    if result.status == RunStatus::Complete {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reason = result.error.unwrap_or_else(|| result.status.job_state().as_str().to_owned());
+    Err(Failure::error(format!("job {job}: {reason}")))
+}
+
+/// Waits until `job` has ended. A job that is not known may have a result that is kept.
+fn wait(connection: &mut Connection, job: JobId) -> Result<(), Failure> {
+    let states = Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() };
+    connection.call(Method::Subscribe(states), &[])??;
+    let known = listed(connection)?.jobs.into_iter().find(|known| known.job == job);
+    let Some(known) = known.filter(|known| !known.state.is_final()) else { return Ok(()) };
+    if known.workload.looped {
+        let problem = "runs in a loop until it is cancelled; without --wait its last turn is shown";
+        return Err(Failure::error(format!("job {job} {problem}")));
+    }
+    eprintln!("slmscope: waiting for job {job}, which is {}; Ctrl-C leaves it running", known.state.as_str());
+    loop {
+        let ended = match connection.next()? {
+            Some(Incoming::Frame(frame)) => match *frame {
+                Frame::Talk(Talk::Job(Job { job: changed, state, .. })) => changed == job && state.is_final(),
+                Frame::Talk(Talk::Bye { reason }) => {
+                    return Err(Failure::error(format!("the daemon ended the connection: {reason}")));
+                }
+                _ => false,
+            },
+            Some(_) => false,
+            None => return Err(Failure::error("the daemon is gone; start it again and ask for the result")),
+        };
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_named_by_job_run_or_age() {
+        assert_eq!("3".parse::<Which>().unwrap(), Which::Job(3));
+        assert_eq!("latest".parse::<Which>().unwrap(), Which::Latest);
+        assert_eq!("19a-1f-3".parse::<Which>().unwrap(), Which::Run("19a-1f-3".to_owned()));
+        for other in ["", "newest", "-3", "1.5", "../x-y", "99999999999999999999"] {
+            let named = other.parse::<Which>();
+            assert!(named.is_err() || other == "-3", "{other}: {named:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Results that are asked for after their jobs have ended, of a real daemon that is killed in between.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+use support::{Daemon, slmscope, text, tiny_model};
+
+const SHORT: [&str; 8] = ["--prompt", "8", "--generate", "5", "--repetitions", "3", "--overhead", "off"];
+
+/// Exit code, standard output and standard error of a client.
+fn ask(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let ended = daemon.client(arguments).output().expect("the client starts");
+    (ended.status.code(), text(&ended.stdout), text(&ended.stderr))
+}
+
+fn submit(daemon: &Daemon, model: &str, more: &[&str]) -> String {
+    let (code, out, err) = ask(daemon, &[&["submit", model][..], &SHORT, more].concat());
+    assert_eq!(code, Some(0), "{err}");
+    let job = out.strip_prefix("job ").expect("a number").trim().to_owned();
+    assert!(err.contains(&format!("slmscope result {job}")), "{err}");
+    job
+}
+
+#[test]
+fn the_result_of_a_submitted_job_is_printed_later_and_after_the_daemon_was_killed() {
+    let mut daemon = Daemon::start();
+    let job = submit(&daemon, &tiny_model(), &[]);
+    let (code, report, err) = ask(&daemon, &["result", &job, "--wait"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(report.contains("llama-q4_0.gguf") && report.contains("decode"), "{report}");
+    let (_, json, _) = ask(&daemon, &["result", &job, "--json"]);
+    let result: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&result["schema"], &result["status"]), (&"slmscope.run/1".into(), &"complete".into()));
+
+    let folder = daemon.state().join("slmscope/results");
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    daemon.restart();
+    let run = result["run_id"].as_str().unwrap();
+    for which in [job.as_str(), run, "latest"] {
+        assert_eq!(ask(&daemon, &["result", which, "--json"]).1, json, "{which}");
+    }
+    let (_, listed, _) = ask(&daemon, &["jobs"]);
+    assert!(listed.contains("done") && listed.contains("result kept"), "{listed}");
+    let next = submit(&daemon, &tiny_model(), &[]);
+    assert_eq!(next.parse::<u64>().unwrap(), job.parse::<u64>().unwrap() + 1);
+
+    // Without a daemon, one is started to read what is kept.
+    let mut alone = slmscope(&["result", &job, "--json"]);
+    let alone = alone.env("XDG_STATE_HOME", daemon.state()).output().unwrap();
+    assert_eq!(text(&alone.stdout), json, "{}", text(&alone.stderr));
+}
+
+#[test]
+fn the_result_of_a_failed_job_prints_its_error() {
+    let daemon = Daemon::start();
+    let broken = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    std::fs::write(broken.path(), "GGUF and nothing else").unwrap();
+    let model = broken.path().display().to_string();
+    // What cannot be read may be refused before it is queued.
+    let ended = daemon.client(&[&["submit", &model][..], &SHORT].concat()).output().unwrap();
+    if ended.status.success() {
+        let (code, out, err) = ask(&daemon, &["result", "1", "--wait"]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        assert!(err.contains("job 1: ") && err.contains("GGUF"), "{err}");
+    } else {
+        assert!(text(&ended.stderr).contains("GGUF"), "{}", text(&ended.stderr));
+    }
+}
+
+#[test]
+fn a_result_that_is_not_there_says_why_and_what_to_do() {
+    let daemon = Daemon::start();
+    let (code, _, err) = ask(&daemon, &["result", "7"]);
+    assert_eq!((code, err.contains("no result of job 7 is kept")), (Some(1), true), "{err}");
+    let (code, _, err) = ask(&daemon, &["result", "latest", "--wait"]);
+    assert_eq!((code, err.contains("--wait: needs a job's number")), (Some(2), true), "{err}");
+    assert_eq!(ask(&daemon, &["result", "newest"]).0, Some(2));
+    let job = submit(&daemon, &tiny_model(), &["--loop", "--pause", "3600"]);
+    let (code, _, err) = ask(&daemon, &["result", &job, "--wait"]);
+    assert_eq!((code, err.contains("runs in a loop until it is cancelled")), (Some(1), true), "{err}");
+    let (code, out, err) = ask(&daemon, &["cancel", &job]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with(&format!("cancelled job {job} (")) && out.contains("started by"), "{out}");
+    let (code, out, _) = ask(&daemon, &["cancel", &job]);
+    assert_eq!(
+        (code, out.contains("had ended already") || out.starts_with("cancelled")),
+        (Some(0), true),
+        "{out}"
+    );
+    assert_eq!(ask(&daemon, &["cancel", "99"]).0, Some(1));
+}
