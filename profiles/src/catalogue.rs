@@ -76,6 +76,23 @@ mod tests {
         }
     }
 
+    /// `bloom-1b1` and `bloom-560m` differ in the size alone, so they are of one family.
+    #[test]
+    fn models_that_differ_in_size_alone_are_of_one_family() {
+        let without_size = |id: &str| {
+            let is_size = |part: &&str| {
+                part.starts_with(|c: char| c.is_ascii_digit()) && part.ends_with(['m', 'b', '1'])
+            };
+            id.split('-').filter(|part| !is_size(part)).collect::<Vec<_>>().join("-")
+        };
+        let mut families = std::collections::HashMap::new();
+        for row in rows() {
+            let family = families.entry(without_size(&row.id)).or_insert(&row.family);
+            assert_eq!(*family, &row.family, "{}", row.id);
+        }
+        assert!(families.len() < rows().len() / 2, "sizes are recognised: {families:?}");
+    }
+
     #[test]
     fn every_row_is_a_valid_model_with_a_name_of_its_own() {
         let mut ids = HashSet::new();

@@ -83,6 +83,72 @@ fn unusable_models_files_and_sockets_end_with_exit_code_1() {
     }
 }
 
+/// The same kind of mistake has the same exit code, and every message says what would be right.
+#[test]
+fn a_wrong_value_is_told_what_would_be_right() {
+    for (arguments, says) in [
+        (
+            &["run", "--timeout", "0.1"][..],
+            "'--timeout <SECONDS>': write a whole number from 0 to 4294967295",
+        ),
+        (&["run", "--timeout", "0"], "--timeout: 0 s is over before anything starts"),
+        (&["run", "-t", "0"], "--threads: 0 threads"),
+        (&["run", "-t", "99999"], "--threads: 99999 are more than 4 for each"),
+        (&["run", "-t", "x"], "'--threads <N>': write a whole number"),
+        (&["run", "--reps", "0"], "--repetitions: 0 repetitions"),
+        (&["run", "-p", "-1"], "'-1'"),
+        (&["run", "--seed", "18446744073709551616"], "write a whole number from 0 to 18446744073709551615"),
+        (&["run", "--isa", "avx9"], "known: scalar, avx2"),
+        (&["run", "--format", "q4_k_m"], "q4_k is the nearest"),
+        (&["run", "--format", "q4"], "did you mean q4_1 or q4_0 or q4_k?"),
+        (&["run", "--overhead-budget", "little"], "write it like 0.5% or 0.005"),
+        (&["run", "--prompt-text", "a", "--executor", "candle", "--kv", "q8_0"], "--kv: candle keeps"),
+        (&["run", "model.gguf", "--format", "q4_0"], "--format: q4_0 has no effect on a GGUF file"),
+        (&["cancel", "abc"], "'<JOB>': write a whole number"),
+        (&["models", "--sort", "mood"], "there is no column `mood`"),
+        (&["doctor", "mood"], "the families are cpu"),
+        (&["help", "mood"], "the topics are terms, roofs"),
+        (&["model.gguf"], "`slmscope run model.gguf` measures it"),
+        (&["smollm2-135m"], "`slmscope model smollm2-135m` describes it"),
+        (&["hf:org/name"], "is a model and no command"),
+    ] {
+        let ended = output(arguments);
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(says) && !said.contains("invalid digit"), "{arguments:?}: {said}");
+        assert!(ended.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_longest_prompt_file_reaches_the_model_and_a_longer_one_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prompt.txt");
+    let prompt = path.to_str().unwrap();
+    let tiny = tiny_model();
+    let run = || {
+        let ended = output(&["run", &tiny, "--prompt-file", prompt]);
+        (ended.status.code(), text(&ended.stderr))
+    };
+    std::fs::write(&path, "a".repeat(16 << 20)).unwrap();
+    let (code, said) = run();
+    assert!(code == Some(1) && said.contains("tokenizer"), "{said}");
+    std::fs::write(&path, "a".repeat((16 << 20) + 1)).unwrap();
+    let (code, said) = run();
+    assert!(code == Some(1) && said.contains("prompt.txt is longer than 16 MiB"), "{said}");
+}
+
+#[test]
+fn a_prompt_is_read_from_standard_input() {
+    let mut command = slmscope(&["run", &tiny_model(), "--prompt-file", "-"]);
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdin(piped()).stderr(piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"hello\xff").unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = text(&ended.stderr);
+    assert!(said.contains("standard input is no text: byte 5 is not UTF-8"), "{said}");
+}
+
 #[test]
 fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     let ended = output(&["run", "llama-3.2-3b", "--format", "f32", "--prompt", "130000", "--generate", "0"]);
