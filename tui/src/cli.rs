@@ -28,12 +28,12 @@ use crate::failure::Failure;
 /// Without a command, the dashboard opens and attaches to the running daemon. If there is none, a private daemon is
 /// started, which runs a default workload in a loop (smollm2-135m with synthetic weights; nothing is downloaded).
 #[derive(Parser)]
-#[command(name = "slmscope", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(
-    after_help = "`slmscope help TOPIC` explains in a screen: terms, roofs, energy, overhead, formats, environment.
+#[command(name = "slmscope", version, max_term_width = 80, disable_help_subcommand = true)]
+#[command(after_help = "`slmscope help TOPIC` explains in a screen:
+terms, roofs, energy, overhead, formats, environment.
 
-Exit codes: 0 done, 1 error, 2 wrong flags or not in this build, 4 a check failed, 130 interrupted."
-)]
+Exit codes: 0 done, 1 error, 2 wrong flags or not in this build,
+4 a check failed, 130 interrupted.")]
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use slmscope_profiles::wire::{ErrorCode, WireError};
+use slmscope_profiles::workload::WorkloadError;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -33,6 +34,13 @@ impl Failure {
     /// An exit code without a message.
     pub fn silent(code: u8) -> Self {
         Self { message: None, code: ExitCode::from(code) }
+    }
+}
+
+impl Failure {
+    /// An option of a workload with an impossible value, named as its flag.
+    pub fn option(error: WorkloadError) -> Self {
+        Self::usage(format!("{}: {}", flag(error.field), error.problem))
     }
 }
 

@@ -104,6 +104,7 @@ fn a_wrong_value_is_told_what_would_be_right() {
         (&["run", "--overhead-budget", "little"], "write it like 0.5% or 0.005"),
         (&["run", "--prompt-text", "a", "--executor", "candle", "--kv", "q8_0"], "--kv: candle keeps"),
         (&["run", "model.gguf", "--format", "q4_0"], "--format: q4_0 has no effect on a GGUF file"),
+        (&["verify", "a", "--golden", "b", "--executor", "candle", "--kv", "q8_0"], "--kv: candle keeps"),
         (&["cancel", "abc"], "'<JOB>': write a whole number"),
         (&["models", "--sort", "mood"], "there is no column `mood`"),
         (&["doctor", "mood"], "the families are cpu"),

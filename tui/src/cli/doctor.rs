@@ -20,10 +20,10 @@ use crate::style::Style;
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Without GROUP it says in one screen what can be measured here, what cannot and why, and which command gains \
-most. If a daemon is running, it makes the report, because its permissions decide what is recorded. \
-Otherwise, and with --root, this process reads the probes itself.
+#[command(after_help = "Without GROUP it says in one screen what can be measured here, what cannot and
+why, and which command gains most. If a daemon is running, it makes the report,
+because its permissions decide what is recorded. Otherwise, and with --root,
+this process reads the probes itself.
 
 Columns of a group:
   period     time between two readings during a workload
@@ -34,8 +34,7 @@ Examples:
   slmscope doctor power temp            the channels of two groups
   slmscope doctor --require power,temp  exit code 4 if one has no reading
 
-Exit codes: 0 success, 1 error, 2 wrong flags, 4 a family of --require has no reading."
-)]
+Exit codes: 0 success, 1 error, 2 wrong flags, 4 a family of --require has no reading.")]
 pub struct DoctorArgs {
     /// List the channels of these groups: cpu freq mem membw energy power temp fan throttle psi gpu npu, or all
     #[arg(value_name = "GROUP", value_parser = group, conflicts_with_all = ["json", "bundle"])]

@@ -79,6 +79,55 @@ mod tests {
     }
 
     #[test]
+    fn help_fits_80_columns() {
+        let mut program = Cli::command();
+        program.build();
+        for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = text(Some(command.get_name())).unwrap();
+            let wide = help.lines().find(|line| crate::width::columns(line) > 80);
+            assert_eq!(wide, None, "{}", command.get_name());
+        }
+        let help = text(None).unwrap();
+        assert_eq!(help.lines().find(|line| crate::width::columns(line) > 80), None);
+    }
+
+    /// The names of environment variables that a source file reads.
+    fn variables(source: &str) -> Vec<&str> {
+        let reads = ["var(\"", "var_os(\"", "variable(\"", "try_from_env(\""];
+        let after = reads.iter().flat_map(|read| source.split(read).skip(1));
+        after.filter_map(|rest| rest.split_once('"').map(|(name, _)| name)).collect()
+    }
+
+    #[test]
+    fn every_variable_that_is_read_is_documented() {
+        // Read by tests, and described in .github/CONTRIBUTING.md.
+        let of_tests = ["SLMSCOPE_UPDATE_SNAPSHOTS", "SLMSCOPE_MODELS", "SLMSCOPE_BOARDS"];
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut folders = vec![root.join("tui/src"), root.join("daemon/src")];
+        let mut found = std::collections::BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|end| end == "rs") {
+                    let source = std::fs::read_to_string(&path).unwrap();
+                    found.extend(variables(&source).into_iter().map(str::to_owned));
+                }
+            }
+        }
+        assert!(found.contains("SLMSCOPE_SOCKET") && found.contains("HF_TOKEN"), "{found:?}");
+        let (_, environment) = TOPICS[5];
+        let undocumented: Vec<_> = found
+            .iter()
+            .filter(|name| {
+                !of_tests.contains(&&***name) && **name != "HOME" && !environment.contains(&***name)
+            })
+            .collect();
+        assert!(undocumented.is_empty(), "{undocumented:?}");
+    }
+
+    #[test]
     fn the_formats_of_the_topic_are_those_that_there_are() {
         let (_, text) = TOPICS[4];
         for format in slmscope_profiles::format::WeightFormat::ALL {

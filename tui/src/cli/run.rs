@@ -28,11 +28,12 @@ use crate::style::Style;
 #[command(after_help = "Examples:
   slmscope run                                       the default model and sizes
   slmscope run smollm2-135m --prompt 512 --generate 128
-  slmscope run model.gguf --prompt-text 'The capital of France is' --generate 24
+  slmscope run model.gguf --prompt-text 'The capital of France is' -n 24
   slmscope run hf:org/name:model.gguf --chat 'Why is the sky blue?'
-  slmscope run qwen2-0.5b -p 0 -n 64 -t 4            decode only; -m -p -n -d -t -r as in llama-bench
+  slmscope run qwen2-0.5b -p 0 -n 64 -t 4            decode only
   slmscope run --json | jq .summary
 
+-m -p -n -d -t -r mean the same as in llama-bench.
 Exit codes: 0 success, 1 error, 2 wrong flags, 130 interrupted.")]
 pub struct RunArgs {
     #[command(flatten)]

@@ -16,8 +16,9 @@ use crate::failure::{Failure, print};
 /// Options of `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  slmscope completions bash > ~/.local/share/bash-completion/completions/slmscope
-  slmscope completions zsh > ~/.zfunc/_slmscope          (a folder of $fpath)
+  D=~/.local/share/bash-completion/completions
+  mkdir -p $D && slmscope completions bash > $D/slmscope
+  slmscope completions zsh > ~/.zfunc/_slmscope    (a folder of $fpath)
   slmscope completions fish > ~/.config/fish/completions/slmscope.fish")]
 pub struct CompletionsArgs {
     /// The shell

@@ -14,11 +14,14 @@ use crate::failure::Failure;
 /// Options of `verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "Golden files:
-  golden.safetensors   input_ids, logits, greedy: from transformers, in f32 on the stored values
+  golden.safetensors   input_ids, logits, greedy: from transformers, in f32 on
+                       the stored values
   JSON                 ids, logits, greedy, optionally exact: from llama.cpp
-  JSON                 cases with text, ids, top, exact, greedy, greedy_margin: for real text
+  JSON                 cases with text, ids, top, exact, greedy, greedy_margin:
+                       for real text
 
-Exit codes: 0 within the tolerances, 1 error, 2 wrong flags, 4 out of tolerance.")]
+Exit codes: 0 within the tolerances, 1 error, 2 wrong flags,
+4 out of tolerance.")]
 pub struct VerifyArgs {
     /// A .gguf file, a directory with config.json and safetensors, hf:org/name or hf:org/name:file
     model: String,
@@ -59,6 +62,7 @@ mod present {
     use slmscope_profiles::display::{self, ABSENT, or_absent};
     use slmscope_profiles::job::ModelRef;
     use slmscope_profiles::verify::{VerifyCase, VerifyReport};
+    use slmscope_profiles::workload::Workload;
 
     use super::{ExitCode, Failure, VerifyArgs};
     use crate::embedded::{self, VerifyOptions, VerifyStep};
@@ -69,6 +73,8 @@ mod present {
     use crate::table::{Align, Table};
 
     pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+        let asked = Workload { executor: args.executor, kv: Some(args.kv), ..Workload::default() };
+        asked.validate().map_err(Failure::option)?;
         let chosen = model_source::choose(Some(&args.model))?;
         if let ModelRef::Catalogue(id) = &chosen.model {
             return Err(Failure::error(format!(
@@ -116,10 +122,14 @@ mod present {
             text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&printable(&case.name))));
             let columns = [("distance", Align::Left), ("found", Align::Right), ("limit", Align::Right)];
             let mut table = Table::new(&columns);
-            for row in distances(case) {
+            let rows = distances(case);
+            for row in rows.clone() {
                 table.row(row);
             }
             text.push_str(&table.render(style));
+            if rows.iter().any(|[_, found, limit]| [found, limit].contains(&&ABSENT.to_owned())) {
+                text.push_str("  —: no limit for this kind of reference, or no finite distance\n");
+            }
             text.push('\n');
         }
         let least = report

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use slmscope_profiles::channel::{Quantity, ReasonCode, Unit, is_board_total};
+use slmscope_profiles::channel::{Quantity, ReasonCode, Scope, Unit, is_board_total};
 use slmscope_profiles::display;
 use slmscope_profiles::doctor::{Board, DoctorReport, DoctorRow};
 
@@ -32,7 +32,11 @@ pub(super) fn heading(report: &DoctorReport, style: Style) -> String {
     let board = report.board.name.as_deref().or(report.board.id.as_deref()).unwrap_or("unknown board");
     let heading = style.wrap(&format!("{board} — {}, read as {}", report.root, report.user), 0);
     let mut text = format!("{}\n", style.bold(&heading));
-    let facts = facts(&report.board);
+    let batteries = report.channels.iter().filter(|row| is_level(row)).filter_map(|row| row.value);
+    let levels = batteries.map(|level| format!("battery {}", display::rough_share(level)));
+    let facts: Vec<_> =
+        [facts(&report.board)].into_iter().chain(levels).filter(|fact| !fact.is_empty()).collect();
+    let facts = facts.join(" · ");
     if !facts.is_empty() {
         text.push_str(&format!("{}\n", style.dim(&style.wrap(&facts, 0))));
     }
@@ -83,7 +87,6 @@ fn is_readable(row: &DoctorRow) -> bool {
 /// The reading that says most about its group: the one of the most, and no running total.
 pub(super) fn best<'a>(rows: impl Iterator<Item = &'a DoctorRow>) -> Option<&'a DoctorRow> {
     const FIRST: [&str; 5] = ["cpu.machine", "mem.available", "psi.cpu.some", "gpu0.busy", "npu0.busy"];
-    let is_level = |row: &DoctorRow| row.id.starts_with("power.battery.") && row.unit == Unit::Ratio;
     let rank = |row: &&DoctorRow| {
         let is_first = FIRST.contains(&&*row.id) || is_board_total(&row.id) && row.value.is_some();
         (
@@ -96,6 +99,11 @@ pub(super) fn best<'a>(rows: impl Iterator<Item = &'a DoctorRow>) -> Option<&'a 
         )
     };
     rows.filter(|row| is_readable(row)).min_by_key(rank)
+}
+
+/// Whether it is how full a battery is.
+fn is_level(row: &DoctorRow) -> bool {
+    row.scope == Scope::Battery && row.unit == Unit::Ratio
 }
 
 /// A reading with its name.
@@ -139,7 +147,7 @@ fn facts(board: &Board) -> String {
 
 #[cfg(test)]
 mod tests {
-    use slmscope_profiles::channel::{Reason as Why, Scope};
+    use slmscope_profiles::channel::Reason as Why;
 
     use super::super::tests::{report, row};
     use super::*;

@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::isa::{self, Isa};
 use slmscope_profiles::model::ModelSource;
-use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload, WorkloadError};
+use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use super::prompt_file;
 use crate::cli::number;
-use crate::failure::{Failure, flag};
+use crate::failure::Failure;
 
 /// A model and what to do with it.
 #[derive(Debug, Clone, Default, Args)]
@@ -173,7 +173,7 @@ impl JobOptions {
             looped: sizes.looped,
             pause: sizes.pause.unwrap_or(default.pause),
         };
-        workload.validate().map_err(usage)?;
+        workload.validate().map_err(Failure::option)?;
         if sizes.ignore_eos.is_some() && !workload.has_text() {
             let problem = "has no effect on a random prompt, after which the model always generates as many tokens as \
                            --generate says; leave it out, or give a text with --prompt-text or --chat";
@@ -187,7 +187,7 @@ impl JobOptions {
     /// # Errors
     /// Names the first flag that has none.
     pub fn check_source(&self, workload: &Workload, source: ModelSource) -> Result<(), Failure> {
-        workload.validate_for(source).map_err(usage)?;
+        workload.validate_for(source).map_err(Failure::option)?;
         let is_random = source == ModelSource::Synthetic || !workload.has_text() || workload.depth > 0;
         if self.sizes.seed.is_some() && !is_random {
             let problem = "has no effect: the weights are the file's and the prompt is a text; leave it out";
@@ -195,9 +195,4 @@ impl JobOptions {
         }
         Ok(())
     }
-}
-
-/// An impossible option, named as its flag.
-fn usage(error: WorkloadError) -> Failure {
-    Failure::usage(format!("{}: {}", flag(error.field), error.problem))
 }
