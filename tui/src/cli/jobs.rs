@@ -205,7 +205,13 @@ pub fn table(jobs: &[Job], results: &[KeptResult], now: Now, style: Style) -> St
             progress(job, is_kept),
         ]);
     }
-    table.render(style)
+    let is_unknown = |job: &Job| job.ended_ns.or(job.submitted_ns).is_none();
+    let note = if jobs.iter().any(is_unknown) {
+        "  —: the daemon, of an older version, does not tell it\n"
+    } else {
+        ""
+    };
+    table.render(style) + note
 }
 
 /// How far a job is, or how it ended.

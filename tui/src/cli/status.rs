@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use slmscope_profiles::display::{self, ABSENT, or_absent};
+use slmscope_profiles::display::{self, ABSENT};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::Method;
 
@@ -44,6 +44,11 @@ fn ask(target: &Target) -> Result<Status, Failure> {
         .map_err(|error| Failure::error(format!("the daemon's status cannot be read: {error}")))
 }
 
+/// A figure, or why there is none.
+fn told(figure: Option<String>, why_none: &str) -> String {
+    figure.unwrap_or_else(|| format!("{ABSENT} {why_none}"))
+}
+
 /// Prints the daemon's own figures and its jobs.
 ///
 /// # Errors
@@ -56,12 +61,14 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
     let style = Style::of_stdout();
     let share = status.cpu_ns.filter(|_| status.uptime_ns > 0).map(|ns| ns as f64 / status.uptime_ns as f64);
+    let of_one_core = |share| format!("{} of one core on average (measured)", display::share(share));
+    let resident = |bytes| format!("{} resident (measured)", display::bytes(bytes));
     let rows = [
         ("version", format!("{} (process {}, user {})", status.slmscope, status.pid, status.uid)),
-        ("socket", status.socket.clone().unwrap_or_else(|| ABSENT.to_owned())),
+        ("socket", told(status.socket.clone(), "it was handed to the daemon without a path")),
         ("uptime", display::duration(status.uptime_ns)),
-        ("CPU", format!("{} of one core on average (measured)", or_absent(share, display::share))),
-        ("memory", format!("{} resident (measured)", or_absent(status.rss, display::bytes))),
+        ("CPU", told(share.map(of_one_core), "the kernel does not tell the daemon's CPU time")),
+        ("memory", told(status.rss.map(resident), "the kernel does not tell the daemon's memory")),
         ("clients", status.clients.to_string()),
         ("channels", format!("{}, {} late readings", status.channels, status.late_ticks)),
         (
