@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::CoreKind;
+
 /// What identifies a machine's kind without naming its owner. `None` where the system does not report it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Host {
@@ -21,4 +23,7 @@ pub struct Host {
     pub memory_bytes: Option<u64>,
     /// Hypervisor, if the machine is virtual and reports one.
     pub virtualised: Option<String>,
+    /// Kinds of cores, the most capable first; empty where there is one kind, or the kernel does not tell them apart.
+    #[serde(default)]
+    pub core_kinds: Vec<CoreKind>,
 }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::energy::{Energy, PhaseEnergy};
+pub use crate::hygiene::{Grade, Hygiene};
 pub use crate::model::ModelSource;
 pub use crate::overhead::Overhead;
 pub use crate::profile::{Figures, LaneBooks, LoadTimes, OpRow, PhaseBooks, TokenTimes};
@@ -14,6 +15,7 @@ use crate::conditions::Conditions;
 use crate::finding::Finding;
 use crate::format::WeightFormat;
 use crate::host::Host;
+use crate::hygiene::ThreadTime;
 use crate::op::Granularity;
 use crate::roofline::Roofs;
 use crate::spec::tensors::ParamCounts;
@@ -33,6 +35,8 @@ pub struct RunResult {
     pub status: RunStatus,
     /// Why it failed or was cancelled.
     pub error: Option<String>,
+    /// What stands out, and what to do about it, the most useful first.
+    pub findings: Vec<Finding>,
     /// Unique among runs; null if the run never became a job.
     pub run_id: Option<String>,
     /// The machine; null if the run never became a job.
@@ -71,8 +75,9 @@ pub struct RunResult {
     pub conditions: Conditions,
     /// What the measuring cost.
     pub overhead: Overhead,
-    /// What stands out, and what to do about it.
-    pub findings: Vec<Finding>,
+    /// CPU time of each engine thread during the measured repetitions; empty where the kernel does not report it.
+    #[serde(default)]
+    pub threads: Vec<ThreadTime>,
     /// Token ids of the prompt.
     pub prompt_ids: Vec<u32>,
     /// Token ids that the first repetition emitted.
@@ -184,41 +189,6 @@ impl WorkerInfo {
     }
 }
 
-/// How fit a machine was to measure on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grade {
-    /// Nothing was found that makes the figures doubtful.
-    Clean,
-    /// Something was not as it should be; the figures may be off by a few percent.
-    Fair,
-    /// The figures are of this machine at this time, not of the model.
-    Poor,
-}
-
-impl Grade {
-    /// The grade as it is spelled in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Fair => "fair",
-            Self::Poor => "poor",
-        }
-    }
-}
-
-/// Whether the machine was fit to measure on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Hygiene {
-    /// Nothing was found that makes the figures doubtful; null if the run ended before that was known.
-    pub clean: Option<bool>,
-    /// The worst of the reasons; null as above.
-    #[serde(default)]
-    pub grade: Option<Grade>,
-    /// What makes the figures doubtful.
-    pub reasons: Vec<String>,
-}
-
 /// Where the worker's memory went, bytes. Null where it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Memory {
@@ -244,6 +214,12 @@ pub struct Memory {
     pub pss: Option<u64>,
     /// Pages of mapped files among the resident ones.
     pub mapped: Option<u64>,
+    /// What was left for programs at the end of the measured runs, of the machine or of the control group.
+    #[serde(default)]
+    pub available: Option<u64>,
+    /// How often the worker waited for a page from storage during the measured runs.
+    #[serde(default)]
+    pub major_faults: Option<u64>,
 }
 
 impl RunResult {
@@ -254,6 +230,7 @@ impl RunResult {
             slmscope: env!("CARGO_PKG_VERSION").to_owned(),
             status: RunStatus::Failed,
             error: Some(error.to_owned()),
+            findings: Vec::new(),
             run_id: None,
             host: None,
             model: ModelInfo {
@@ -285,7 +262,7 @@ impl RunResult {
             bandwidth: Vec::new(),
             conditions: Conditions::default(),
             overhead: Overhead { reason: Some(error.to_owned()), ..Overhead::default() },
-            findings: Vec::new(),
+            threads: Vec::new(),
             prompt_ids: Vec::new(),
             generated_ids: Vec::new(),
             text: None,

@@ -33,6 +33,40 @@ pub struct RoofSample {
     pub int8_ops: f64,
 }
 
+/// The roofs by the samples of one look, before or after the measured repetitions. All ranges are those of its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoofLook {
+    /// Reading memory, B/s.
+    pub read_bytes_per_s: Option<Estimate>,
+    /// f32 multiply-add, FLOP/s.
+    pub f32_flops_per_s: Option<Estimate>,
+    /// int8 dot products, op/s.
+    pub int8_ops_per_s: Option<Estimate>,
+    /// Clock of as many of the fastest CPUs as there are threads, while the samples were taken, Hz; null where the
+    /// system does not report it.
+    pub clock_hz: Option<Estimate>,
+    /// Time that the hypervisor gave to others meanwhile, divided by that of all CPUs, 0 to 1; null as above.
+    pub steal: Option<f64>,
+}
+
+impl RoofLook {
+    /// By these samples; the clock and what the hypervisor took are not known.
+    pub fn of(samples: &[RoofSample]) -> Self {
+        let of = |value: fn(&RoofSample) -> f64| {
+            let values: Vec<f64> = samples.iter().map(value).filter(|value| *value > 0.0).collect();
+            Estimate::range(&values)
+        };
+        Self {
+            read_bytes_per_s: of(|sample| sample.read_bytes),
+            f32_flops_per_s: of(|sample| sample.f32_flops),
+            int8_ops_per_s: of(|sample| sample.int8_ops),
+            clock_hz: None,
+            steal: None,
+        }
+    }
+}
+
 /// What the machine can do at most, with the run's threads and instruction set. `low` and `high` of each are
 /// the range of the samples.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,6 +88,10 @@ pub struct Roofs {
     /// From the last sample to the end of the measured repetitions, ns; 0 if the last sample came after it. The
     /// turns of a loop share the samples of the first.
     pub age_ns: Option<u64>,
+    /// Before the measured repetitions.
+    pub before: Option<RoofLook>,
+    /// After them; null until they are done.
+    pub after: Option<RoofLook>,
     /// Why there are none.
     pub reason: Option<String>,
 }
@@ -143,18 +181,17 @@ impl OpRoof {
 impl Roofs {
     /// The roofs by `samples`; `now_ns` is the end of what is compared with them.
     pub fn of(samples: &[RoofSample], threads: u32, isa: &str, now_ns: u64) -> Self {
-        let of = |value: fn(&RoofSample) -> f64| {
-            let values: Vec<f64> = samples.iter().map(value).filter(|value| *value > 0.0).collect();
-            Estimate::range(&values)
-        };
+        let all = RoofLook::of(samples);
         Self {
-            read_bytes_per_s: of(|sample| sample.read_bytes),
-            f32_flops_per_s: of(|sample| sample.f32_flops),
-            int8_ops_per_s: of(|sample| sample.int8_ops),
+            read_bytes_per_s: all.read_bytes_per_s,
+            f32_flops_per_s: all.f32_flops_per_s,
+            int8_ops_per_s: all.int8_ops_per_s,
             samples: samples.len() as u64,
             threads,
             isa: Some(isa.to_owned()),
             age_ns: samples.iter().map(|sample| sample.at_ns).max().map(|at| now_ns.saturating_sub(at)),
+            before: None,
+            after: None,
             reason: samples.is_empty().then(|| "the roofs were not measured".to_owned()),
         }
     }

@@ -1,0 +1,94 @@
+//! Engine threads against the cores there are.
+
+use super::{FindingCode, Found, Use};
+use crate::display;
+use crate::result::RunResult;
+use crate::stats::median;
+
+/// Share of the others' CPU time below which a thread is a straggler.
+const STRAGGLER_SHARE: f64 = 0.9;
+
+/// Threads and logical CPUs of a run, if both are known.
+fn threads(result: &RunResult) -> Option<(u32, u32)> {
+    let cpus = result.host.as_ref()?.logical_cpus;
+    result.engine.threads.filter(|_| cpus > 0).map(|threads| (threads, cpus))
+}
+
+/// Too many threads: more than there are CPUs, so some wait for a CPU while the others wait for them.
+pub(super) fn too_many(result: &RunResult) -> Option<Found> {
+    let (threads, cpus) = threads(result).filter(|(threads, cpus)| threads > cpus)?;
+    Some(
+        Found::new(FindingCode::TooManyThreads, Use::Gain, 1.0 - f64::from(cpus) / f64::from(threads))
+            .reason(format!("{threads} engine threads on {cpus} CPUs"))
+            .figure("engine threads", f64::from(threads), "")
+            .figure("CPUs", f64::from(cpus), "")
+            .advice("Threads wait for each other; use at most one a core."),
+    )
+}
+
+/// SMT siblings: more threads than cores, on enough CPUs, so that two of them share the arithmetic units of one core.
+pub(super) fn siblings(result: &RunResult) -> Option<Found> {
+    let (threads, _) = threads(result).filter(|(threads, cpus)| threads <= cpus)?;
+    let cores = result.host.as_ref()?.physical_cores.filter(|&cores| cores > 0 && threads > cores)?;
+    Some(
+        Found::new(FindingCode::SmtSiblings, Use::Gain, 0.05)
+            .reason(format!("{threads} engine threads on {cores} cores: some share the units of one core"))
+            .figure("engine threads", f64::from(threads), "")
+            .figure("cores", f64::from(cores), "")
+            .advice(format!("Compare with --threads {cores}.")),
+    )
+}
+
+/// Efficiency cores: more threads than cores of the fastest kind, so the fast ones wait for the slow ones at the end of
+/// every step.
+pub(super) fn efficiency_cores(result: &RunResult) -> Option<Found> {
+    let (threads, cpus) = threads(result)?;
+    let kinds = &result.host.as_ref()?.core_kinds;
+    let [fast, others @ ..] = kinds.as_slice() else { return None };
+    let is_slower = |capacity: Option<u32>| match (capacity, fast.capacity) {
+        (Some(capacity), Some(fastest)) => capacity < fastest,
+        (None, None) => fast.name == "P-core",
+        _ => false,
+    };
+    let slow = others.iter().find(|kind| is_slower(kind.capacity))?;
+    let fastest = fast.cpus.len() as u32;
+    if fastest == 0 || threads <= fastest || threads > cpus {
+        return None;
+    }
+    Some(
+        Found::new(FindingCode::EfficiencyCores, Use::Gain, 0.1)
+            .reason(format!(
+                "{threads} engine threads on {fastest} CPUs of {}: the others are {}, and every step waits for the slowest",
+                fast.name, slow.name
+            ))
+            .figure("engine threads", f64::from(threads), "")
+            .figure("CPUs of the fastest kind", f64::from(fastest), "")
+            .advice(format!("Compare with --threads {fastest}.")),
+    )
+}
+
+/// A straggler: one engine thread was on a CPU for less than 90 % of what the others were, who were on theirs all the
+/// time. Threads of a step spin until the last one is done, so all waited for it.
+pub(super) fn straggler(result: &RunResult) -> Option<Found> {
+    let shares: Option<Vec<f64>> = result.threads.iter().map(crate::hygiene::ThreadTime::share).collect();
+    let shares = shares.filter(|shares| shares.len() > 1)?;
+    let (slowest, &lowest) = shares.iter().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let others: Vec<f64> =
+        shares.iter().enumerate().filter(|(at, _)| *at != slowest).map(|(_, share)| *share).collect();
+    let usual =
+        median(&others).filter(|&usual| usual >= STRAGGLER_SHARE && lowest < STRAGGLER_SHARE * usual)?;
+    let name = &result.threads[slowest].name;
+    Some(
+        Found::new(FindingCode::Straggler, Use::Gain, usual - lowest)
+            .reason(format!(
+                "thread {name} was on a CPU {} of the time, the others {}: they waited for it",
+                display::rough_share(lowest),
+                display::rough_share(usual)
+            ))
+            .figure("its time on a CPU", lowest, "ratio")
+            .figure("median of the others", usual, "ratio")
+            .advice(
+                "Something else uses its CPU: leave a core free with one thread less, or end that program.",
+            ),
+    )
+}

@@ -1,0 +1,177 @@
+//! Memory traffic, arithmetic, single ops and formats.
+
+use slmscope_profiles::bandwidth::PhaseBandwidth;
+use slmscope_profiles::channel::Class;
+use slmscope_profiles::finding::FindingCode;
+use slmscope_profiles::finding::rules::findings;
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::model::ModelSource;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::plan::site::{Module, OpKind};
+use slmscope_profiles::profile::OpRow;
+use slmscope_profiles::result::RunResult;
+use slmscope_profiles::roofline::Bound;
+use slmscope_profiles::stats::Estimate;
+
+use super::{books, codes, figure, in_lane, only, op, result, roof};
+
+fn traffic(wall: f64, measured: Option<f64>, class: Class) -> PhaseBandwidth {
+    PhaseBandwidth {
+        phase: Phase::Decode,
+        derived_bytes_per_s: Some(wall * 1.1),
+        derived_wall_bytes_per_s: Some(wall),
+        derived_wall_flops_per_s: None,
+        measured_bytes_per_s: measured,
+        source: None,
+        scope: None,
+        class,
+        reason: None,
+    }
+}
+
+#[test]
+fn traffic_is_held_against_the_roof_and_against_the_model() {
+    let mut result = result();
+    result.bandwidth = vec![traffic(30e9, Some(60e9), Class::Measured)];
+    assert_eq!(codes(&result), [FindingCode::ExtraTraffic]);
+    result.bandwidth = vec![traffic(30e9, Some(60e9), Class::Modelled)];
+    assert!(codes(&result).is_empty(), "a proxy proves nothing");
+    result.bandwidth = vec![traffic(30e9, None, Class::Unavailable)];
+    result.roofs.read_bytes_per_s = Estimate::of(&[40e9]);
+    let found = only(&result);
+    assert_eq!(found.code, FindingCode::BandwidthBound);
+    assert_eq!(found.reason, "decode moves 30.0 GB/s of 40.0 GB/s that can be read");
+    assert!((figure(&found, "read roof, median") - 40e9).abs() < 1.0);
+}
+
+#[test]
+fn decode_is_not_bandwidth_bound_if_the_roofs_range_says_otherwise_or_a_cache_serves_it() {
+    let mut result = result();
+    result.bandwidth = vec![traffic(30e9, None, Class::Unavailable)];
+    result.roofs.read_bytes_per_s = Estimate::range(&[35e9, 40e9, 61e9]);
+    assert!(codes(&result).is_empty(), "half of the fastest sample is 30.5 GB/s");
+    result.roofs.read_bytes_per_s = Estimate::range(&[20e9, 22e9, 25e9]);
+    assert!(codes(&result).is_empty(), "more than can be read comes from a cache");
+    result.roofs.read_bytes_per_s = None;
+    assert!(codes(&result).is_empty());
+}
+
+#[test]
+fn what_binds_decode_is_answered_by_what_can_still_be_made_smaller() {
+    let mut result = result();
+    result.bandwidth = vec![traffic(30e9, None, Class::Unavailable)];
+    result.roofs.read_bytes_per_s = Estimate::of(&[40e9]);
+    result.model.format = Some(WeightFormat::F16);
+    assert!(only(&result).advice.contains("a smaller weight format"));
+    result.model.format = Some(WeightFormat::Q4_0);
+    assert!(only(&result).advice.contains("a smaller model"), "there is no smaller format to advise");
+}
+
+#[test]
+fn traffic_of_a_device_is_not_held_against_the_memory_of_the_host() {
+    let mut result = result();
+    result.bandwidth = vec![traffic(30e9, None, Class::Unavailable)];
+    result.roofs.read_bytes_per_s = Estimate::of(&[40e9]);
+    result.ops = vec![in_lane(1, op(Module::Ffn, OpKind::Matmul, 0.1))];
+    assert!(codes(&result).is_empty());
+}
+
+#[test]
+fn shares_of_several_lanes_are_not_added_up() {
+    let head = |lane, share| in_lane(lane, op(Module::LmHead, OpKind::Matmul, share));
+    let mut result = result();
+    result.ops = vec![head(0, 0.2), head(1, 0.2)];
+    assert!(codes(&result).is_empty());
+    result.ops = vec![head(0, 0.2), head(1, 0.2), head(1, 0.2)];
+    assert_eq!(findings(&result)[0].reason, "the LM head takes 40 % of decode's time in lane 1");
+    result.ops = vec![head(0, 0.3), head(1, 0.2)];
+    assert_eq!(findings(&result)[0].reason, "the LM head takes 30 % of decode");
+}
+
+fn prefill(reached: [f64; 3], bound: Bound) -> RunResult {
+    let mut result = result();
+    let attention = OpRow { phase: Phase::Prefill, ..op(Module::Attention, OpKind::Norm, 0.1) };
+    let product =
+        OpRow { phase: Phase::Prefill, time_ns: 9_000_000_000, ..op(Module::Ffn, OpKind::Matmul, 0.9) };
+    result.ops = vec![attention, OpRow { roof: roof(bound, reached), ..product }];
+    result
+}
+
+#[test]
+fn prefill_is_compute_bound_where_its_arithmetic_takes_half_its_time_also_at_the_highest_roof() {
+    let found = only(&prefill([0.8, 0.6, 0.9], Bound::Compute));
+    assert_eq!(found.code, FindingCode::ComputeBound);
+    assert_eq!(found.reason, "prefill computes at 72 % of what this machine can");
+    assert!((figure(&found, "the same at the fastest sample of the roof") - 0.54).abs() < 1e-9);
+    assert!(codes(&prefill([0.8, 0.5, 0.9], Bound::Compute)).is_empty());
+    assert!(codes(&prefill([0.8, 0.6, 0.9], Bound::Memory)).is_empty());
+    assert!(codes(&result()).is_empty());
+}
+
+#[test]
+fn an_op_far_below_its_roof_is_named_with_its_share() {
+    let named = |name: &str, share, reached| OpRow {
+        name: name.to_owned(),
+        roof: roof(Bound::Memory, reached),
+        ..op(Module::Ffn, OpKind::Matmul, share)
+    };
+    let mut result = result();
+    // Two layers of each; the first op is small, the second near its roof.
+    let layer = || {
+        [
+            named("attn.o_proj", 0.02, [0.1, 0.1, 0.1]),
+            named("ffn.up_proj", 0.2, [0.6, 0.5, 0.7]),
+            named("ffn.down_proj", 0.1, [0.2, 0.18, 0.22]),
+        ]
+    };
+    result.ops = layer().into_iter().chain(layer()).collect();
+    let found = only(&result);
+    assert_eq!(found.reason, "ffn.down_proj takes 20 % of decode and reaches 20 % of its roof");
+    assert_eq!(found.code, FindingCode::FarBelowRoof);
+    // At the slowest sample of the roof it may be near enough.
+    result.ops = vec![named("ffn.down_proj", 0.2, [0.2, 0.18, 0.3])];
+    assert!(codes(&result).is_empty());
+    result.ops = vec![OpRow { kind: OpKind::Norm, ..named("norm", 0.2, [0.1, 0.1, 0.1]) }];
+    assert!(codes(&result).is_empty());
+}
+
+/// Decode of 10 s at 20 tokens/s, 9 s of it in products that reached so much of the read roof.
+fn in_format(format: WeightFormat, reached: [f64; 3]) -> RunResult {
+    let mut result = result();
+    result.model.format = Some(format);
+    result.summary.decode_tokens_per_s = Estimate::of(&[20.0]);
+    let ns = 10_000_000_000;
+    let mut books = books(Phase::Decode, 10, 0);
+    (books.wall_ns, books.recorded_wall_ns, books.ops_ns) = (ns, ns, ns);
+    result.phases = vec![books];
+    let product = OpRow { time_ns: 9_000_000_000, ..op(Module::Ffn, OpKind::Matmul, 0.9) };
+    result.ops = vec![OpRow { roof: roof(Bound::Memory, reached), ..product }];
+    result
+}
+
+#[test]
+fn a_faster_format_is_named_with_a_band_and_how_to_get_it() {
+    let mut result = in_format(WeightFormat::Q8_0, [0.8, 0.7, 0.9]);
+    let found = only(&result);
+    assert_eq!(found.code, FindingCode::FasterFormat);
+    // 18 of 34 bytes: 16/34 of 9 s are saved at most, 70 % of that at least.
+    let (least, most) = (200.0 / (10.0 - 9.0 * 0.7 * 16.0 / 34.0), 200.0 / (10.0 - 9.0 * 16.0 / 34.0));
+    assert!((figure(&found, "decode then, at least") - least).abs() < 1e-9, "{found:?}");
+    assert!((figure(&found, "decode then, at most") - most).abs() < 1e-9, "{found:?}");
+    assert!(
+        found.reason.starts_with("in q4_0 decode would make about 28.4 to 34.7 tokens/s instead of 20.0")
+    );
+    assert!(found.advice.contains("--format q4_0"), "{found:?}");
+    result.model.source = ModelSource::Gguf;
+    assert!(only(&result).advice.contains("a q4_0 file"), "a file keeps its format");
+}
+
+#[test]
+fn no_format_is_proposed_that_is_not_smaller_or_may_gain_nothing() {
+    assert!(codes(&in_format(WeightFormat::Q4_0, [0.8, 0.7, 0.9])).is_empty());
+    assert!(codes(&in_format(WeightFormat::Q2K, [0.8, 0.7, 0.9])).is_empty());
+    assert!(codes(&in_format(WeightFormat::Q8_0, [0.4, 0.2, 0.5])).is_empty(), "9 % at the low end");
+    let mut busy = in_format(WeightFormat::Q8_0, [0.9, 0.9, 0.9]);
+    busy.ops[0].roof.as_mut().unwrap().compute_ns = 8_900_000_000;
+    assert!(codes(&busy).is_empty(), "its arithmetic takes as long");
+}
