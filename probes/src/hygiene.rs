@@ -22,6 +22,8 @@ use crate::sources::sensors::thermal;
 pub struct Readings {
     /// The different frequency governors in use, sorted; empty without cpufreq.
     pub governors: Vec<String>,
+    /// Driver that obeys them: `acpi-cpufreq`, `intel_pstate`.
+    pub cpufreq_driver: Option<String>,
     /// The firmware's platform profile: `balanced`, `low-power`, `performance`.
     pub platform_profile: Option<String>,
     /// Share of the last 10 s in which some task waited for a CPU, 0 to 1.
@@ -55,6 +57,7 @@ pub fn read(root: &Root) -> Readings {
         deadline::within(deadline::SENSOR, move || throttling(&limits)).unwrap_or_default();
     Readings {
         governors: governors(root),
+        cpufreq_driver: root.text(&format!("{CPUS}/cpu0/cpufreq/scaling_driver")).ok(),
         platform_profile: root.in_time("sys/firmware/acpi/platform_profile", Root::text).ok(),
         cpu_pressure: pressure("cpu"),
         memory_pressure: pressure("memory"),
@@ -67,10 +70,22 @@ pub fn read(root: &Root) -> Readings {
     }
 }
 
+/// Mean clock of the `threads` fastest CPUs at this moment, Hz, as the driver reports it. `None` where it does not.
+pub fn clock_hz(root: &Root, threads: usize) -> Option<f64> {
+    let clock = |cpu: u32| root.integer(&format!("{CPUS}/cpu{cpu}/cpufreq/scaling_cur_freq")).ok();
+    let mut khz: Vec<i64> =
+        topology::present(root).into_iter().filter_map(clock).filter(|&khz| khz > 0).collect();
+    khz.sort_unstable_by_key(|&khz| std::cmp::Reverse(khz));
+    khz.truncate(threads.max(1));
+    let sum: f64 = khz.iter().map(|&khz| khz as f64 * 1e3).sum();
+    (!khz.is_empty()).then(|| sum / khz.len() as f64)
+}
+
+const CPUS: &str = "sys/devices/system/cpu";
+
 fn governors(root: &Root) -> Vec<String> {
     let cpus = topology::present(root);
-    let governor =
-        |cpu: u32| root.text(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor")).ok();
+    let governor = |cpu: u32| root.text(&format!("{CPUS}/cpu{cpu}/cpufreq/scaling_governor")).ok();
     cpus.into_iter().filter_map(governor).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -182,6 +197,22 @@ mod tests {
         assert_eq!(newer.steal_share(&older), Some(0.05));
         assert_eq!(older.foreign_share(&newer, 0), None);
         assert_eq!(older.steal_share(&older), None);
+    }
+
+    #[test]
+    fn the_clock_is_that_of_the_fastest_cpus() {
+        let dir = tempfile::tempdir().unwrap();
+        for (cpu, khz) in [(0, "1000000"), (1, "3000000"), (2, "2000000"), (3, "what")] {
+            let folder = dir.path().join(format!("{CPUS}/cpu{cpu}/cpufreq"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("scaling_cur_freq"), format!("{khz}\n")).unwrap();
+        }
+        std::fs::write(dir.path().join(CPUS).join("present"), "0-4\n").unwrap();
+        let root = Root::tree(dir.path()).unwrap();
+        assert_eq!(clock_hz(&root, 2), Some(2.5e9));
+        assert_eq!(clock_hz(&root, 8), Some(2e9));
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(clock_hz(&Root::tree(empty.path()).unwrap(), 2), None);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Whether the machine was in a state to measure on, by readings from before and after a run.
 
+use std::collections::BTreeMap;
+
 use slmscope_probes::hygiene::Readings;
+use slmscope_probes::process::ProcessTime;
 use slmscope_profiles::display::rough_share;
-use slmscope_profiles::result::{Grade, Hygiene};
+use slmscope_profiles::hygiene::{Grade, Hygiene, Issue, IssueCode, OtherProcess};
+
+use super::usage::UsageSnapshot;
 
 /// Share of the machine's CPU time that other processes use: above the first the grade is fair, above the second poor.
 const OTHER_LOAD: [f64; 2] = [0.05, 0.15];
@@ -10,59 +15,105 @@ const OTHER_LOAD: [f64; 2] = [0.05, 0.15];
 const STEAL: [f64; 2] = [0.02, 0.1];
 /// Share of time in which tasks wait for memory, likewise.
 const MEMORY_PRESSURE: [f64; 2] = [0.01, 0.1];
+/// Change of a figure of the machine, as a share, above which the grade is poor; any change makes it fair.
+const LARGE_CHANGE: f64 = 0.25;
 /// Growth of used swap during a run above which the grade is poor, bytes.
 const SWAP: u64 = 16 << 20;
 /// Temperature at the begin of a run above which the grade is fair, °C: the machine may soon throttle.
 const HOT: f64 = 85.0;
+/// Other processes that are named, and the part of a core that each of them uses at the least.
+const NAMED: (usize, f64) = (3, 0.05);
 
-/// A condition that makes the figures of a run less reliable, and the grade that it leads to.
-pub(super) type Issue = (Grade, String);
+/// What makes the figures of a run less reliable, not yet graded. A reading that the machine does not offer leads to
+/// no issue.
+pub(super) fn assess(before: &UsageSnapshot, after: &UsageSnapshot) -> Hygiene {
+    let mut found =
+        by_readings(&before.readings, &after.readings, after.all_ns.saturating_sub(before.all_ns));
+    found.others = others(&before.others, &after.others, after.at_ns.saturating_sub(before.at_ns));
+    found
+}
 
-/// The conditions that make the figures of a run less reliable. `own_ns` is the CPU time that this tool used
-/// during the run. A reading that the machine does not offer leads to no issue.
-pub(super) fn assess(before: &Readings, after: &Readings, own_ns: u64) -> Vec<Issue> {
-    let mut found = Vec::new();
+/// `own_ns` is the CPU time that this tool used during the run.
+fn by_readings(before: &Readings, after: &Readings, own_ns: u64) -> Hygiene {
+    let mut found = Hygiene {
+        governors: after.governors.clone(),
+        cpufreq_driver: after.cpufreq_driver.clone(),
+        huge_pages: after.transparent_hugepages.clone(),
+        ..Hygiene::default()
+    };
     if let (Some(older), Some(newer)) = (&before.cpu, &after.cpu) {
-        if let Some((grade, share)) = above(newer.foreign_share(older, own_ns), OTHER_LOAD) {
-            found.push((grade, format!("other processes used {} of the machine", rough_share(share))));
-        }
-        if let Some((grade, share)) = above(newer.steal_share(older), STEAL) {
-            found.push((grade, format!("the host took {} of the machine away", rough_share(share))));
-        }
+        found.other_load = newer.foreign_share(older, own_ns);
+        found.steal = newer.steal_share(older);
+    }
+    let mut add = |code, grade, reason| found.issues.push(Issue { code, grade, reason });
+    if let Some((grade, share)) = above(found.other_load, OTHER_LOAD) {
+        add(
+            IssueCode::OtherLoad,
+            grade,
+            format!("other processes used {} of the machine", rough_share(share)),
+        );
+    }
+    if let Some((grade, share)) = above(found.steal, STEAL) {
+        add(IssueCode::Steal, grade, format!("the host took {} of the machine away", rough_share(share)));
     }
     if let Some((grade, share)) = above(after.memory_pressure, MEMORY_PRESSURE) {
-        found.push((grade, format!("tasks waited for memory {} of the time", rough_share(share))));
+        let reason = format!("tasks waited for memory {} of the time", rough_share(share));
+        add(IssueCode::MemoryPressure, grade, reason);
     }
     if let (Some(older), Some(newer)) = (before.swap_used, after.swap_used)
         && newer > older + SWAP
     {
-        found.push((Grade::Poor, format!("{} MiB were swapped out", (newer - older) >> 20)));
+        add(IssueCode::Swapped, Grade::Poor, format!("{} MiB were swapped out", (newer - older) >> 20));
     }
     let slow =
         after.governors.iter().find(|governor| matches!(governor.as_str(), "powersave" | "conservative"));
     // intel_pstate and amd-pstate call their dynamic mode powersave, which does not limit the clock by itself.
     if let Some(governor) = slow.filter(|_| after.platform_profile.as_deref() == Some("low-power")) {
-        found.push((Grade::Fair, format!("governor {governor} with the platform profile low-power")));
+        let reason = format!("governor {governor} with the platform profile low-power");
+        add(IssueCode::PowerSaving, Grade::Fair, reason);
     }
     if let Some(celsius) = before.max_celsius.filter(|&celsius| celsius >= HOT) {
-        found.push((Grade::Fair, format!("begun at {celsius:.0} °C")));
+        add(IssueCode::Hot, Grade::Fair, format!("begun at {celsius:.0} °C"));
     }
     if let (Some(older), Some(newer)) = (before.throttle_events, after.throttle_events)
         && newer > older
     {
-        found.push((Grade::Poor, format!("{} throttling events", newer - older)));
+        add(IssueCode::Throttling, Grade::Poor, format!("{} throttling events", newer - older));
     }
     if after.throttled_now == Some(true) {
-        found.push((Grade::Poor, "the firmware throttles at the moment".to_owned()));
+        add(IssueCode::Throttling, Grade::Poor, "the firmware throttles at the moment".to_owned());
     }
     found
 }
 
-/// The grade of a run with these issues: the worst of theirs.
-pub(super) fn grade(issues: Vec<Issue>) -> Hygiene {
-    let grade = issues.iter().map(|(grade, _)| *grade).max().unwrap_or(Grade::Clean);
-    let reasons = issues.into_iter().map(|(_, reason)| reason).collect();
-    Hygiene { clean: Some(grade == Grade::Clean), grade: Some(grade), reasons }
+/// The processes that used most CPU time in `wall_ns`, by name. One that began since has used all its time since.
+fn others(before: &[ProcessTime], after: &[ProcessTime], wall_ns: u64) -> Vec<OtherProcess> {
+    let older: BTreeMap<(u32, &str), u64> =
+        before.iter().map(|process| ((process.pid, process.name.as_str()), process.cpu_ns)).collect();
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for process in after {
+        let then = older.get(&(process.pid, process.name.as_str())).copied().unwrap_or(0);
+        let used = by_name.entry(&process.name).or_default();
+        *used = used.saturating_add(process.cpu_ns.saturating_sub(then));
+    }
+    let cores =
+        |(name, ns): (&str, u64)| OtherProcess { name: name.to_owned(), cores: ns as f64 / wall_ns as f64 };
+    let mut found: Vec<OtherProcess> = by_name.into_iter().map(cores).collect();
+    found.retain(|other| other.cores.is_finite() && other.cores >= NAMED.1);
+    found.sort_by(|a, b| b.cores.total_cmp(&a.cores));
+    found.truncate(NAMED.0);
+    found
+}
+
+/// Grades what was found: the worst of the issues.
+pub(super) fn grade(mut found: Hygiene) -> Hygiene {
+    for change in &found.changes {
+        let grade = if change.size() > LARGE_CHANGE { Grade::Poor } else { Grade::Fair };
+        found.issues.push(Issue { code: IssueCode::MachineChanged, grade, reason: change.to_string() });
+    }
+    let grade = found.issues.iter().map(|issue| issue.grade).max().unwrap_or(Grade::Clean);
+    let reasons = found.issues.iter().map(|issue| issue.reason.clone()).collect();
+    Hygiene { clean: Some(grade == Grade::Clean), grade: Some(grade), reasons, ..found }
 }
 
 /// The grade of a share that is above its limits; `None` below them.
@@ -75,40 +126,80 @@ fn above(share: Option<f64>, [fair, poor]: [f64; 2]) -> Option<(Grade, f64)> {
 mod tests {
     use super::*;
     use slmscope_probes::hygiene::CpuSnapshot;
+    use slmscope_profiles::drift::{Change, MachineFigure, Since};
 
     fn readings(t_s: u64, busy_s: f64) -> Readings {
         let cpu = CpuSnapshot { t_ns: t_s * 1_000_000_000, cpus: 2, busy_s, steal_s: 0.0 };
         Readings { cpu: Some(cpu), ..Readings::default() }
     }
 
+    fn issues(before: &Readings, after: &Readings, own_ns: u64) -> Vec<(Grade, String)> {
+        let found = by_readings(before, after, own_ns).issues;
+        found.into_iter().map(|issue| (issue.grade, issue.reason)).collect()
+    }
+
     #[test]
     fn own_work_is_clean_and_the_load_of_others_is_not() {
         let (before, after) = (readings(0, 0.0), readings(10, 12.0));
-        assert_eq!(grade(assess(&before, &after, 12_000_000_000)).grade, Some(Grade::Clean));
-        let found = assess(&before, &after, 6_000_000_000);
-        assert_eq!(found, [(Grade::Poor, "other processes used 30 % of the machine".to_owned())]);
-        let fair = grade(assess(&before, &after, 10_000_000_000));
+        assert_eq!(grade(by_readings(&before, &after, 12_000_000_000)).grade, Some(Grade::Clean));
+        let found = by_readings(&before, &after, 6_000_000_000);
+        assert_eq!(found.other_load, Some(0.3));
+        assert_eq!(
+            issues(&before, &after, 6_000_000_000),
+            [(Grade::Poor, "other processes used 30 % of the machine".to_owned())]
+        );
+        let fair = grade(by_readings(&before, &after, 10_000_000_000));
         assert_eq!((fair.grade, fair.clean), (Some(Grade::Fair), Some(false)));
         assert_eq!(fair.reasons, ["other processes used 10 % of the machine"]);
+        assert_eq!(fair.issues[0].code, IssueCode::OtherLoad);
     }
 
     #[test]
     fn a_machine_that_reports_nothing_has_no_issues() {
-        assert!(assess(&Readings::default(), &Readings::default(), 0).is_empty());
+        let none = by_readings(&Readings::default(), &Readings::default(), 0);
+        assert_eq!((none.issues.len(), none.other_load, none.steal), (0, None, None));
     }
 
     #[test]
     fn throttling_counts_only_when_it_happened_during_the_run() {
         let with = |events| Readings { throttle_events: Some(events), ..Readings::default() };
-        assert!(assess(&with(7), &with(7), 0).is_empty());
-        assert_eq!(assess(&with(7), &with(9), 0), [(Grade::Poor, "2 throttling events".to_owned())]);
+        assert!(issues(&with(7), &with(7), 0).is_empty());
+        assert_eq!(issues(&with(7), &with(9), 0), [(Grade::Poor, "2 throttling events".to_owned())]);
     }
 
     #[test]
     fn a_run_that_begins_hot_is_not_clean() {
         let with = |celsius| Readings { max_celsius: Some(celsius), ..Readings::default() };
-        assert!(assess(&with(60.0), &with(95.0), 0).is_empty());
-        let found = assess(&with(90.0), &with(95.0), 0);
-        assert_eq!(found, [(Grade::Fair, "begun at 90 °C".to_owned())]);
+        assert!(issues(&with(60.0), &with(95.0), 0).is_empty());
+        assert_eq!(issues(&with(90.0), &with(95.0), 0), [(Grade::Fair, "begun at 90 °C".to_owned())]);
+    }
+
+    #[test]
+    fn the_busiest_other_processes_are_named() {
+        let of = |pid, name: &str, seconds: u64| ProcessTime {
+            pid,
+            name: name.to_owned(),
+            cpu_ns: seconds * 1_000_000_000,
+        };
+        let before = [of(1, "init", 100), of(7, "rustc", 50), of(9, "bash", 3)];
+        // Another rustc began, and 9 is another program now.
+        let after =
+            [of(1, "init", 100), of(7, "rustc", 54), of(8, "rustc", 2), of(9, "cc", 1), of(10, "ld", 3)];
+        let found = others(&before, &after, 10_000_000_000);
+        let shown: Vec<(&str, f64)> = found.iter().map(|other| (other.name.as_str(), other.cores)).collect();
+        assert_eq!(shown, [("rustc", 0.6), ("ld", 0.3), ("cc", 0.1)]);
+        assert!(others(&before, &after, 0).is_empty(), "no time passed");
+    }
+
+    #[test]
+    fn a_machine_that_changed_is_not_clean() {
+        let change =
+            |to| Change { figure: MachineFigure::ReadBandwidth, since: Since::BeginOfRun, from: 40e9, to };
+        let graded = |to| grade(Hygiene { changes: vec![change(to)], ..Hygiene::default() });
+        assert_eq!(graded(35e9).grade, Some(Grade::Fair));
+        let poor = graded(25e9);
+        assert_eq!((poor.grade, poor.clean), (Some(Grade::Poor), Some(false)));
+        assert_eq!(poor.reasons, ["reading memory fell from 40.0 GB/s to 25.0 GB/s during the run"]);
+        assert_eq!(poor.issues[0].code, IssueCode::MachineChanged);
     }
 }

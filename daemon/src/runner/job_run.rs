@@ -261,9 +261,8 @@ impl<'a> JobRun<'a> {
     fn measure_roofs(&mut self) -> Result<(), Stop> {
         let setup = self.setup;
         let mut roofs = std::mem::take(&mut self.builder.roofs);
-        let free = available_memory(&self.shared.root);
         let (backend, clock) = (self.shared.backend.as_ref(), self.shared.clock.as_ref());
-        roofs.measure(backend, clock, setup, free, || self.stop_reason().is_some());
+        roofs.measure(backend, clock, setup, &self.shared.root, || self.stop_reason().is_some());
         self.builder.roofs = roofs;
         self.stop_reason().map_or(Ok(()), Err)
     }

@@ -3,9 +3,11 @@
 use slmscope_probes::process::ProcessMemory;
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
+use slmscope_profiles::drift::changes;
 use slmscope_profiles::energy::Energy;
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::host::Host;
+use slmscope_profiles::hygiene::{Issue, IssueCode, ThreadTime};
 use slmscope_profiles::job::{JobId, Span};
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
@@ -13,6 +15,7 @@ use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
     EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus, WorkerInfo,
 };
+use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode};
 use slmscope_profiles::{bandwidth, energy};
@@ -146,13 +149,14 @@ impl ResultBuilder {
             slmscope: crate::VERSION.to_owned(),
             status,
             error,
+            findings: Vec::new(),
             run_id: Some(self.run_id.clone()),
             host: Some(self.host.clone()),
             model,
             engine,
             worker: self.worker(),
             workload: self.workload.clone(),
-            hygiene: self.hygiene(),
+            hygiene: self.hygiene(&roofs),
             roofs,
             summary: self.profile.figures(tokenize_ns, emits, load),
             memory: self.memory(),
@@ -160,10 +164,10 @@ impl ResultBuilder {
             bandwidth: bandwidth::of_phases(measured, samples, channels),
             conditions: Conditions::of(spans, self.setup.threads.get() as u32, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
+            threads: self.threads(),
             phases,
             lanes: self.profile.lanes(),
             ops,
-            findings: Vec::new(),
             prompt_ids: loaded.map(|loaded| loaded.prompt_ids.clone()).unwrap_or_default(),
             generated_ids: self.generated_ids.clone(),
             text: self.text.clone(),
@@ -240,17 +244,41 @@ impl ResultBuilder {
             rss_peak: process.rss_peak,
             pss: process.pss,
             mapped: process.file,
+            available: self.after.as_ref().and_then(|after| after.available),
+            major_faults: self
+                .before
+                .as_ref()
+                .zip(self.after.as_ref())
+                .and_then(|(older, newer)| newer.major_faults?.checked_sub(older.major_faults?)),
         }
     }
 
-    fn hygiene(&self) -> Hygiene {
+    /// CPU time of the engine threads during the measured repetitions, by thread.
+    fn threads(&self) -> Vec<ThreadTime> {
+        let (Some(older), Some(newer)) = (&self.before, &self.after) else { return Vec::new() };
+        let wall_ns = newer.at_ns.saturating_sub(older.at_ns);
+        let time = |(tid, name, ns): &(u32, String, u64)| {
+            let (_, _, before) = older.computing.iter().find(|(older, _, _)| older == tid)?;
+            Some(ThreadTime { name: name.clone(), cpu_ns: ns.checked_sub(*before)?, wall_ns })
+        };
+        newer.computing.iter().filter_map(time).collect()
+    }
+
+    fn hygiene(&self, roofs: &Roofs) -> Hygiene {
         let (Some(before), Some(after)) = (&self.before, &self.after) else { return Hygiene::default() };
-        let own_ns = after.all_ns.saturating_sub(before.all_ns);
-        let mut issues = hygiene::assess(&before.readings, &after.readings, own_ns);
+        let mut found = hygiene::assess(before, after);
         if self.file_changed {
-            issues.push((Grade::Poor, "the model file was changed while it was in use".to_owned()));
+            found.issues.push(Issue {
+                code: IssueCode::FileChanged,
+                grade: Grade::Poor,
+                reason: "the model file was changed while it was in use".to_owned(),
+            });
         }
-        hygiene::grade(issues)
+        // The turns of a loop share the roofs of the first.
+        if self.loaded_by.is_none() {
+            found.changes = changes(roofs, &[]);
+        }
+        hygiene::grade(found)
     }
 }
 

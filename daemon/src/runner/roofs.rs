@@ -3,8 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use slmscope_profiles::roofline::{RoofSample, Roofs};
+use slmscope_probes::hygiene::{CpuSnapshot, clock_hz};
+use slmscope_probes::{Root, available_memory};
+use slmscope_profiles::roofline::{RoofLook, RoofSample, Roofs};
 use slmscope_profiles::setup::Setup;
+use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::workload::ExecutorKind;
 
 use crate::backend::protocol::MeasureRoofs;
@@ -23,6 +26,8 @@ const MIN_BUFFER_BYTES: u64 = 32 << 20;
 /// Time after which the measurement is given up.
 const DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(25);
+/// Polls between two readings of the clock of the CPUs, which interrupts some of them.
+const CLOCK_EVERY: u32 = 8;
 
 /// Why there are no samples.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,8 @@ enum RoofsError {
 #[derive(Default)]
 pub(super) struct RoofSamples {
     samples: Vec<RoofSample>,
+    /// The same by look: before the measured repetitions, and after them.
+    looks: Vec<RoofLook>,
     /// What they were taken with; `None` before the first attempt.
     setup: Option<Setup>,
     /// Why some are missing.
@@ -52,20 +59,28 @@ pub(super) struct RoofSamples {
 }
 
 impl RoofSamples {
-    /// Takes samples with the threads and instruction set of `setup`, until `should_stop`, on a machine with `free` bytes of
-    /// memory, `None` if unknown. Where that fails, there are no roofs, with the reason.
+    /// Takes samples with the threads and instruction set of `setup`, until `should_stop`, on the machine under
+    /// `root`. Where that fails, there are no roofs, with the reason.
     pub(super) fn measure(
         &mut self,
         backend: &dyn Backend,
         clock: &dyn Clock,
         setup: Setup,
-        free: Option<u64>,
+        root: &Root,
         should_stop: impl FnMut() -> bool,
     ) {
         let setup = machine_setup(backend, setup);
         self.setup = Some(setup);
-        match measure(backend, clock, setup, free, should_stop) {
-            Ok(samples) => self.samples.extend(samples),
+        let (begin, mut clocks) = (CpuSnapshot::take(root), Vec::new());
+        let mut read_clock = || clocks.extend(clock_hz(root, setup.threads.get()));
+        match measure(backend, clock, setup, available_memory(root), &mut read_clock, should_stop) {
+            Ok(samples) => {
+                let steal =
+                    begin.zip(CpuSnapshot::take(root)).and_then(|(begin, end)| end.steal_share(&begin));
+                let clock_hz = Estimate::range(&clocks);
+                self.looks.push(RoofLook { clock_hz, steal, ..RoofLook::of(&samples) });
+                self.samples.extend(samples);
+            }
             Err(error) => self.problem = Some(with_sources(&error)),
         }
     }
@@ -75,7 +90,10 @@ impl RoofSamples {
         match (&self.problem, self.setup) {
             (Some(problem), _) => Roofs::absent(problem),
             (None, Some(setup)) if !self.samples.is_empty() => {
-                Roofs::of(&self.samples, setup.threads.get() as u32, setup.isa.name(), now_ns)
+                let mut looks = self.looks.iter().copied();
+                let (before, after) = (looks.next(), looks.next());
+                let threads = setup.threads.get() as u32;
+                Roofs { before, after, ..Roofs::of(&self.samples, threads, setup.isa.name(), now_ns) }
             }
             (None, _) => Roofs::absent(&RoofsError::Stopped.to_string()),
         }
@@ -93,6 +111,7 @@ fn measure(
     clock: &dyn Clock,
     setup: Setup,
     free: Option<u64>,
+    read_clock: &mut dyn FnMut(),
     should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let buffer_bytes = free.map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
@@ -102,7 +121,7 @@ fn measure(
     // A process of its own: the buffer would count as the model's memory otherwise.
     let mut engine = backend.start(setup)?;
     let request = MeasureRoofs { setup, buffer_bytes, samples: SAMPLES, sample_ns: SAMPLE_NS };
-    let samples = await_samples(engine.as_mut(), clock, request, should_stop);
+    let samples = await_samples(engine.as_mut(), clock, request, read_clock, should_stop);
     engine.kill();
     samples
 }
@@ -111,11 +130,12 @@ fn await_samples(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
     request: MeasureRoofs,
+    read_clock: &mut dyn FnMut(),
     mut should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let deadline_ns = clock.now_ns() + DEADLINE.as_nanos() as u64;
     engine.send(&Command::MeasureRoofs(request), &[])?;
-    loop {
+    for poll in 1_u32.. {
         if should_stop() {
             return Err(RoofsError::Stopped);
         }
@@ -127,7 +147,11 @@ fn await_samples(
             Some(Event::Failed { message }) => return Err(RoofsError::Failed(message)),
             _ => {}
         }
+        if poll.is_multiple_of(CLOCK_EVERY) {
+            read_clock();
+        }
     }
+    Err(RoofsError::Deadline)
 }
 
 #[cfg(test)]
@@ -139,8 +163,10 @@ mod tests {
     fn a_machine_that_was_not_measured_completely_has_no_roofs() {
         let sample = RoofSample { at_ns: 1, read_bytes: 1.0, f32_flops: 1.0, int8_ops: 1.0 };
         let setup = scripted::token().load.setup;
-        let mut samples = RoofSamples { samples: vec![sample], setup: Some(setup), problem: None };
+        let looks = vec![RoofLook::of(&[sample])];
+        let mut samples = RoofSamples { samples: vec![sample], looks, setup: Some(setup), problem: None };
         let roofs = samples.roofs(3);
+        assert!(roofs.before.is_some() && roofs.after.is_none());
         assert_eq!((roofs.samples, roofs.threads, roofs.age_ns, roofs.reason), (1, 1, Some(2), None));
         samples.problem = Some("gone".to_owned());
         assert_eq!(samples.roofs(3), Roofs::absent("gone"));

@@ -1,8 +1,9 @@
 //! CPU time of the machine and of this tool, at one moment.
 
 use slmscope_probes::Root;
+use slmscope_probes::available_memory;
 use slmscope_probes::hygiene::{self, Readings};
-use slmscope_probes::process;
+use slmscope_probes::process::{self, ProcessTime};
 
 use crate::backend::Engine;
 use crate::clock::Clock;
@@ -18,6 +19,14 @@ pub(super) struct UsageSnapshot {
     pub(super) helpers_ns: Option<u64>,
     /// CPU time of daemon, clients and the engine's whole process, ns.
     pub(super) all_ns: u64,
+    /// Number, name and CPU time of the engine threads, ns.
+    pub(super) computing: Vec<(u32, String, u64)>,
+    /// Page faults of the engine's process that waited for storage. `None` as above.
+    pub(super) major_faults: Option<u64>,
+    /// What is left for programs, bytes.
+    pub(super) available: Option<u64>,
+    /// All other processes.
+    pub(super) others: Vec<ProcessTime>,
 }
 
 impl UsageSnapshot {
@@ -25,17 +34,28 @@ impl UsageSnapshot {
     pub(super) fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
         let readings = hygiene::read(root);
         let daemon = process::cpu_ns(std::process::id());
-        let clients: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
+        let clients_ns: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
         let pid = engine.and_then(Engine::process);
         let threads = pid.map(process::threads_cpu_ns).unwrap_or_default();
-        let is_helper = |name: &str| engine.is_some_and(|engine| !engine.computes(name));
-        let helpers: u64 = threads.iter().filter(|(_, name, _)| is_helper(name)).map(|(_, _, ns)| ns).sum();
+        let computes = |name: &str| engine.is_none_or(|engine| engine.computes(name));
+        let (computing, helpers): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|(_, name, _)| computes(name));
+        let helpers: u64 = helpers.iter().map(|(_, _, ns)| ns).sum();
         let process = pid.and_then(process::cpu_ns).unwrap_or(0);
+        let is_ours = |other: &ProcessTime| {
+            other.pid == std::process::id() || Some(other.pid) == pid || clients.contains(&other.pid)
+        };
+        let mut others = process::all();
+        others.retain(|other| !is_ours(other));
         Self {
             readings,
             at_ns: clock.now_ns(),
-            helpers_ns: daemon.map(|daemon| daemon + clients + helpers),
-            all_ns: daemon.unwrap_or(0) + clients + process,
+            helpers_ns: daemon.map(|daemon| daemon + clients_ns + helpers),
+            all_ns: daemon.unwrap_or(0) + clients_ns + process,
+            computing,
+            major_faults: pid.and_then(process::major_faults),
+            available: available_memory(root),
+            others,
         }
     }
 }

@@ -3,6 +3,7 @@
 use slmscope_profiles::host::Host;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
+use crate::machine::cores;
 use crate::machine::root::Root;
 use crate::machine::topology;
 
@@ -25,6 +26,8 @@ pub fn describe(root: &Root) -> Host {
         physical_cores: (cores > 0).then_some(cores as u32),
         memory_bytes: system.as_ref().map(System::total_memory).filter(|&bytes| bytes > 0),
         virtualised: hypervisor(root),
+        // One kind is no kind.
+        core_kinds: Some(cores::kinds(root)).filter(|kinds| kinds.len() > 1).unwrap_or_default(),
     }
 }
 

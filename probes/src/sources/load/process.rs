@@ -3,11 +3,16 @@
 use std::fs;
 use std::io::Read;
 
+use crate::sources::cpu::ticks;
+
 /// Longest `/proc` file that is read here, bytes.
 const CAP: u64 = 64 * 1024;
 
 /// The kernel's limit. Larger numbers do not fit the clock's id and would name another process.
 const MAX_PID: libc::pid_t = 1 << 22;
+
+/// Processes that are listed.
+const MAX_PROCESSES: usize = 32_768;
 
 /// Threads of one process that are listed.
 const MAX_THREADS: usize = 4096;
@@ -55,6 +60,58 @@ pub fn rss(pid: u32) -> Option<u64> {
 /// CPU time of a process with all its threads, also those that ended, ns. `None` if it is gone.
 pub fn cpu_ns(pid: u32) -> Option<u64> {
     CpuClock::of(pid)?.now_ns()
+}
+
+/// Page faults of a process for which the kernel had to read from storage, so far. `None` if it is gone.
+pub fn major_faults(pid: u32) -> Option<u64> {
+    Some(Stat::parse(&text(&format!("/proc/{pid}/stat"))?)?.major_faults)
+}
+
+/// CPU time of one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessTime {
+    /// Its number.
+    pub pid: u32,
+    /// Its name as the kernel keeps it, without control characters.
+    pub name: String,
+    /// CPU time so far, in steps of the kernel's clock tick, ns.
+    pub cpu_ns: u64,
+}
+
+/// CPU times of all processes that we may see; about 10 µs each: not for every tick.
+pub fn all() -> Vec<ProcessTime> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let tick_ns = 1e9 / ticks::per_second(true);
+    let time = |pid: u32| {
+        let stat = Stat::parse(&text(&format!("/proc/{pid}/stat"))?)?;
+        Some(ProcessTime { pid, name: stat.name, cpu_ns: (stat.cpu_ticks as f64 * tick_ns) as u64 })
+    };
+    pids.take(MAX_PROCESSES).filter_map(time).collect()
+}
+
+/// What is used of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    name: String,
+    major_faults: u64,
+    /// In user and in kernel mode.
+    cpu_ticks: u64,
+}
+
+impl Stat {
+    /// The name is in brackets and may hold brackets itself; numbers follow it.
+    fn parse(text: &str) -> Option<Self> {
+        let (begin, rest) = text.rsplit_once(')')?;
+        let (_, name) = begin.split_once('(')?;
+        let mut fields = rest.split_ascii_whitespace();
+        // Fields 12, 14 and 15 of the line; the first after the name is the third.
+        let major_faults = fields.nth(9)?.parse().ok()?;
+        let user: u64 = fields.nth(1)?.parse().ok()?;
+        let kernel: u64 = fields.next()?.parse().ok()?;
+        let name = name.chars().filter(|c| !c.is_control()).collect();
+        Some(Self { name, major_faults, cpu_ticks: user.checked_add(kernel)? })
+    }
 }
 
 /// Thread id, name and CPU time in ns of each thread of a process. Empty if it is gone; a thread whose time is
@@ -139,11 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_name_faults_and_time_behind_any_name() {
+        let line = "7 (a) b\u{1b}) S 1 7 7 0 -1 4194304 150 0 12 3 50 25 0 0 20 0 1 0 999";
+        let expected = Stat { name: "a) b".to_owned(), major_faults: 12, cpu_ticks: 75 };
+        assert_eq!(Stat::parse(line), Some(expected));
+        for cut in 0..line.len() - 26 {
+            assert!(line.get(..cut).is_none_or(|line| Stat::parse(line).is_none()), "{cut}");
+        }
+        let ours = all().into_iter().find(|process| process.pid == std::process::id()).unwrap();
+        assert!(!ours.name.is_empty() && major_faults(ours.pid).is_some());
+    }
+
+    #[test]
     fn a_process_that_is_gone_has_nothing() {
         for gone in [0, 1 << 22, u32::MAX >> 1, u32::MAX] {
             assert_eq!(cpu_ns(gone), None);
             assert_eq!((memory(gone), rss(gone)), (ProcessMemory::default(), None));
-            assert!(threads_cpu_ns(gone).is_empty());
+            assert!(threads_cpu_ns(gone).is_empty() && major_faults(gone).is_none());
         }
     }
 
