@@ -47,7 +47,7 @@ pub(crate) fn channel(number: ChannelId, quantity: Quantity) -> Channel {
         channel: number,
         id: format!("test.{number}"),
         quantity,
-        unit: Unit::Count,
+        unit: if quantity == Quantity::Power { Unit::Watts } else { Unit::Count },
         scope: Scope::Machine,
         class: Class::Measured,
         kind: Kind::Gauge,

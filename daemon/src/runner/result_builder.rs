@@ -47,6 +47,8 @@ pub(super) struct ResultBuilder {
     baselines: Vec<(String, f64)>,
     pub(super) process: Option<ProcessMemory>,
     pub(super) roofs: RoofSamples,
+    /// Roofs of earlier runs on this machine, the newest first.
+    pub(super) earlier: Vec<Roofs>,
     /// Wall times of tokens with the recorder on and off, ns.
     pub(super) recording: Option<(Vec<u32>, Vec<u32>)>,
     pub(super) hash: Option<String>,
@@ -97,6 +99,7 @@ impl ResultBuilder {
             baselines: Vec::new(),
             process: None,
             roofs: RoofSamples::default(),
+            earlier: Vec::new(),
             recording: None,
             hash: None,
             file_changed: false,
@@ -276,7 +279,7 @@ impl ResultBuilder {
         }
         // The turns of a loop share the roofs of the first.
         if self.loaded_by.is_none() {
-            found.changes = changes(roofs, &[]);
+            found.changes = changes(roofs, &self.earlier);
         }
         hygiene::grade(found)
     }

@@ -4,6 +4,7 @@ use super::{FindingCode, Found, Use};
 use crate::display;
 use crate::result::RunResult;
 use crate::stats::median;
+use crate::workload::ExecutorKind;
 
 /// Share of the others' CPU time below which a thread is a straggler.
 const STRAGGLER_SHARE: f64 = 0.9;
@@ -68,8 +69,12 @@ pub(super) fn efficiency_cores(result: &RunResult) -> Option<Found> {
 }
 
 /// A straggler: one engine thread was on a CPU for less than 90 % of what the others were, who were on theirs all the
-/// time. Threads of a step spin until the last one is done, so all waited for it.
+/// time. Threads of our own executor spin between the steps of a token, so one that ran less was kept from running; those
+/// of candle sleep between steps, and their times say nothing.
 pub(super) fn straggler(result: &RunResult) -> Option<Found> {
+    if result.engine.executor != ExecutorKind::Cpu.name() {
+        return None;
+    }
     let shares: Option<Vec<f64>> = result.threads.iter().map(crate::hygiene::ThreadTime::share).collect();
     let shares = shares.filter(|shares| shares.len() > 1)?;
     let (slowest, &lowest) = shares.iter().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))?;
@@ -81,7 +86,7 @@ pub(super) fn straggler(result: &RunResult) -> Option<Found> {
     Some(
         Found::new(FindingCode::Straggler, Use::Gain, usual - lowest)
             .reason(format!(
-                "thread {name} was on a CPU {} of the time, the others {}: they waited for it",
+                "thread {name} was on a CPU {} of the time, the others {}: they did its part or waited for it",
                 display::rough_share(lowest),
                 display::rough_share(usual)
             ))

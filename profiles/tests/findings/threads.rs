@@ -60,6 +60,9 @@ fn a_thread_that_was_kept_off_its_cpu_is_a_straggler() {
     let found = only(&result);
     assert_eq!(found.code, FindingCode::Straggler);
     assert!(found.reason.starts_with("thread engine-1 was on a CPU 82 % of the time"), "{found:?}");
+    result.engine.executor = "candle".to_owned();
+    assert!(codes(&result).is_empty(), "its threads sleep between steps");
+    result.engine.executor = "cpu".to_owned();
     result.threads = vec![time("engine-main", 99), time("engine-1", 95)];
     assert!(codes(&result).is_empty());
     result.threads = vec![time("engine-main", 40), time("engine-1", 20)];

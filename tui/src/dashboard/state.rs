@@ -1,5 +1,6 @@
 //! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
+use slmscope_profiles::finding::Finding;
 use slmscope_profiles::job::{Job, JobState, Progress};
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::Overhead;
@@ -52,6 +53,8 @@ pub(super) struct Data {
     pub(super) dropped: u64,
     /// What measuring cost, from the last result.
     pub(super) overhead: Option<Overhead>,
+    /// What stands out in the last result, the most useful first.
+    pub(super) findings: Vec<Finding>,
     /// The daemon's own figures.
     pub(super) status: Option<Status>,
 }
@@ -95,6 +98,7 @@ impl Data {
         if !same {
             self.totals = Totals::default();
             self.overhead = None;
+            self.findings.clear();
             self.lost = 0;
             self.dropped = 0;
         }

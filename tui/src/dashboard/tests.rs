@@ -1,6 +1,7 @@
 //! The dashboard as a whole: constructed data in, state and screens out.
 
 mod agreement;
+mod findings;
 mod fixture;
 mod lanes;
 mod screens;

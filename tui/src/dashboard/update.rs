@@ -133,7 +133,10 @@ fn take_talk(state: &mut State, talk: Talk) {
             data.dropped = data.dropped.saturating_add(batches);
             data.totals.gap();
         }
-        Talk::Result { result, .. } => data.overhead = Some(result.overhead),
+        Talk::Result { result, .. } => {
+            data.overhead = Some(result.overhead);
+            data.findings = result.findings;
+        }
         Talk::Bye { reason } => state.notice = Some(format!("the daemon ends the connection: {reason}")),
         Talk::Hello(_) | Talk::Text { .. } => {}
     }

@@ -10,8 +10,8 @@ use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 
-use super::machine;
 use super::parts::parts;
+use super::{findings, machine};
 use crate::dashboard::palette::Palette;
 use crate::dashboard::screens::ops::rows::{Level, rows};
 use crate::dashboard::screens::ops::state::OpsTable;
@@ -43,6 +43,8 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     if let Some(problem) = problem {
         put(Line::styled(format!(" {problem}"), palette.bad()), 0, take_top(&mut rest, 1), buf);
     }
+    let height = findings::height(&data.findings, area);
+    findings::draw(&data.findings, palette, take_top(&mut rest, height), buf);
     figures(data, palette, take_top(&mut rest, 3), buf);
     let machine_height = machine::height(data.channels.cores().len(), area);
     let spare = rest.height.saturating_sub(machine_height + TIME);
