@@ -43,7 +43,13 @@ pub(super) fn other_load(result: &RunResult) -> Option<Found> {
         .iter()
         .map(|other| format!("{} ({})", display_name(&other.name), display::rough_share(other.cores)))
         .collect();
-    let most = if names.is_empty() { String::new() } else { format!(", most of it {}", names.join(", ")) };
+    let named: f64 = others.iter().map(|other| other.cores).sum();
+    let part = if cpus.is_some_and(|cpus| named >= share * f64::from(cpus) / 2.0) {
+        "most of it"
+    } else {
+        "among them"
+    };
+    let most = if names.is_empty() { String::new() } else { format!(", {part} {}", names.join(", ")) };
     let mut found = Found::new(FindingCode::ForeignLoad, Use::Doubt, share)
         .reason(format!("other processes used {used}{most}"))
         .figure("CPU time of others, of all CPUs", share, "ratio");
