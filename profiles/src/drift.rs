@@ -161,17 +161,22 @@ fn during(before: &RoofLook, after: &RoofLook) -> Vec<Change> {
 }
 
 fn since_earlier(roofs: &Roofs, earlier: &[&Roofs]) -> Vec<Change> {
-    let figures: [(MachineFigure, fn(&Roofs) -> Option<Estimate>); 3] = [
-        (MachineFigure::ReadBandwidth, |roofs| roofs.read_bytes_per_s),
-        (MachineFigure::F32, |roofs| roofs.f32_flops_per_s),
-        (MachineFigure::Int8, |roofs| roofs.int8_ops_per_s),
-    ];
-    let change = |(figure, of): (MachineFigure, fn(&Roofs) -> Option<Estimate>)| {
-        let (now, before) = (of(roofs)?, union(earlier.iter().filter_map(|roofs| of(roofs)))?);
+    let of = |roofs: &Roofs, figure| match figure {
+        MachineFigure::ReadBandwidth => roofs.read_bytes_per_s,
+        MachineFigure::F32 => roofs.f32_flops_per_s,
+        MachineFigure::Int8 => roofs.int8_ops_per_s,
+        MachineFigure::Clock | MachineFigure::Steal | MachineFigure::Other => None,
+    };
+    let change = |figure| {
+        let before = union(earlier.iter().filter_map(|roofs| of(roofs, figure)))?;
+        let now = of(roofs, figure)?;
         let (since, from, to) = (Since::EarlierRuns, before.median, now.median);
         is_other(&before, &now).then_some(Change { figure, since, from, to })
     };
-    figures.into_iter().filter_map(change).collect()
+    [MachineFigure::ReadBandwidth, MachineFigure::F32, MachineFigure::Int8]
+        .into_iter()
+        .filter_map(change)
+        .collect()
 }
 
 /// The range of all samples of earlier runs, and the median of their medians.

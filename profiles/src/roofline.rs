@@ -89,9 +89,9 @@ pub struct Roofs {
     /// turns of a loop share the samples of the first.
     pub age_ns: Option<u64>,
     /// Before the measured repetitions.
-    pub before: Option<RoofLook>,
+    pub before: Option<Box<RoofLook>>,
     /// After them; null until they are done.
-    pub after: Option<RoofLook>,
+    pub after: Option<Box<RoofLook>>,
     /// Why there are none.
     pub reason: Option<String>,
 }

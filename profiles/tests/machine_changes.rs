@@ -41,7 +41,7 @@ fn roofs(random: &mut SplitMix, noise: Noise, [before, after]: [f64; 2]) -> Roof
     };
     let (begin, end) = (look(before), look(after));
     let all: Vec<RoofSample> = begin.iter().chain(&end).copied().collect();
-    let (before, after) = (Some(RoofLook::of(&begin)), Some(RoofLook::of(&end)));
+    let (before, after) = (Some(Box::new(RoofLook::of(&begin))), Some(Box::new(RoofLook::of(&end))));
     Roofs { before, after, ..Roofs::of(&all, 2, "avx2", 0) }
 }
 
@@ -124,7 +124,7 @@ fn steady() -> RoofLook {
 
 fn of_looks(before: RoofLook, after: RoofLook) -> Roofs {
     let read_bytes_per_s = before.read_bytes_per_s;
-    let (before, after) = (Some(before), Some(after));
+    let (before, after) = (Some(Box::new(before)), Some(Box::new(after)));
     Roofs { read_bytes_per_s, threads: 2, isa: Some("avx2".to_owned()), before, after, ..Roofs::default() }
 }
 

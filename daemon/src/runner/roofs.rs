@@ -90,7 +90,7 @@ impl RoofSamples {
         match (&self.problem, self.setup) {
             (Some(problem), _) => Roofs::absent(problem),
             (None, Some(setup)) if !self.samples.is_empty() => {
-                let mut looks = self.looks.iter().copied();
+                let mut looks = self.looks.iter().map(|look| Box::new(*look));
                 let (before, after) = (looks.next(), looks.next());
                 let threads = setup.threads.get() as u32;
                 Roofs { before, after, ..Roofs::of(&self.samples, threads, setup.isa.name(), now_ns) }

@@ -6,6 +6,9 @@ use crate::result::RunResult;
 use crate::stats::median;
 use crate::workload::ExecutorKind;
 
+/// Share of the time below which a thread took no part in the work, such as one that waits for signals.
+const TOOK_PART: f64 = 0.01;
+
 /// Share of the others' CPU time below which a thread is a straggler.
 const STRAGGLER_SHARE: f64 = 0.9;
 
@@ -75,14 +78,13 @@ pub(super) fn straggler(result: &RunResult) -> Option<Found> {
     if result.engine.executor != ExecutorKind::Cpu.name() {
         return None;
     }
-    let shares: Option<Vec<f64>> = result.threads.iter().map(crate::hygiene::ThreadTime::share).collect();
-    let shares = shares.filter(|shares| shares.len() > 1)?;
-    let (slowest, &lowest) = shares.iter().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-    let others: Vec<f64> =
-        shares.iter().enumerate().filter(|(at, _)| *at != slowest).map(|(_, share)| *share).collect();
+    let shares = result.threads.iter().filter_map(|thread| Some((thread.share()?, thread.name.as_str())));
+    let mut shares: Vec<(f64, &str)> = shares.filter(|(share, _)| *share >= TOOK_PART).collect();
+    shares.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let [(lowest, name), others @ ..] = shares.as_slice() else { return None };
+    let (lowest, others): (f64, Vec<f64>) = (*lowest, others.iter().map(|(share, _)| *share).collect());
     let usual =
         median(&others).filter(|&usual| usual >= STRAGGLER_SHARE && lowest < STRAGGLER_SHARE * usual)?;
-    let name = &result.threads[slowest].name;
     Some(
         Found::new(FindingCode::Straggler, Use::Gain, usual - lowest)
             .reason(format!(

@@ -93,7 +93,7 @@ fn prefill(reached: [f64; 3], bound: Bound) -> RunResult {
     let attention = OpRow { phase: Phase::Prefill, ..op(Module::Attention, OpKind::Norm, 0.1) };
     let product =
         OpRow { phase: Phase::Prefill, time_ns: 9_000_000_000, ..op(Module::Ffn, OpKind::Matmul, 0.9) };
-    result.ops = vec![attention, OpRow { roof: roof(bound, reached), ..product }];
+    result.ops = vec![attention, OpRow { roof: Some(roof(bound, reached)), ..product }];
     result
 }
 
@@ -112,7 +112,7 @@ fn prefill_is_compute_bound_where_its_arithmetic_takes_half_its_time_also_at_the
 fn an_op_far_below_its_roof_is_named_with_its_share() {
     let named = |name: &str, share, reached| OpRow {
         name: name.to_owned(),
-        roof: roof(Bound::Memory, reached),
+        roof: Some(roof(Bound::Memory, reached)),
         ..op(Module::Ffn, OpKind::Matmul, share)
     };
     let mut result = result();
@@ -145,7 +145,7 @@ fn in_format(format: WeightFormat, reached: [f64; 3]) -> RunResult {
     (books.wall_ns, books.recorded_wall_ns, books.ops_ns) = (ns, ns, ns);
     result.phases = vec![books];
     let product = OpRow { time_ns: 9_000_000_000, ..op(Module::Ffn, OpKind::Matmul, 0.9) };
-    result.ops = vec![OpRow { roof: roof(Bound::Memory, reached), ..product }];
+    result.ops = vec![OpRow { roof: Some(roof(Bound::Memory, reached)), ..product }];
     result
 }
 

@@ -72,8 +72,8 @@ fn in_lane(lane: LaneId, op: OpRow) -> OpRow {
 }
 
 /// What an op reached: at the median, at the fastest and at the slowest sample of the roof.
-fn roof(bound: Bound, [share, low, high]: [f64; 3]) -> Option<OpRoof> {
-    Some(OpRoof { memory_ns: 1, compute_ns: 1, share, low, high, bound })
+fn roof(bound: Bound, [share, low, high]: [f64; 3]) -> OpRoof {
+    OpRoof { memory_ns: 1, compute_ns: 1, share, low, high, bound }
 }
 
 /// Books of a repetition of 10 tokens, of which so many are recorded and so much is unattributed of 100 ns.

@@ -56,7 +56,8 @@ fn fast_cores_wait_for_slow_ones() {
 fn a_thread_that_was_kept_off_its_cpu_is_a_straggler() {
     let time = |name: &str, percent: u64| ThreadTime { name: name.to_owned(), cpu_ns: percent, wall_ns: 100 };
     let mut result = result();
-    result.threads = vec![time("engine-main", 99), time("engine-1", 82), time("engine-2", 98)];
+    result.threads =
+        vec![time("engine-main", 99), time("engine-1", 82), time("engine-2", 98), time("idle", 0)];
     let found = only(&result);
     assert_eq!(found.code, FindingCode::Straggler);
     assert!(found.reason.starts_with("thread engine-1 was on a CPU 82 % of the time"), "{found:?}");
