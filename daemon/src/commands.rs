@@ -15,6 +15,7 @@ use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
+use slmscope_profiles::host::Host;
 use slmscope_profiles::record::Header;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -138,7 +139,7 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
             .ok()
             .map(|id| id.trim().to_owned()),
         version: crate::VERSION.to_owned(),
-        host: host::describe(root),
+        host: Host { name: host::name(root), ..host::describe(root) },
     };
     let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
     let publish = hub.clone();

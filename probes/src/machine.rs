@@ -2,6 +2,7 @@
 //! its system.
 
 pub(crate) mod board;
+pub(crate) mod caches;
 pub(crate) mod clock;
 pub(crate) mod control_group;
 pub(crate) mod cores;

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{Channel, Class, Kind, Quantity, Reason, Sample, Scope, Unit};
+use crate::channel::{Channel, Class, Kind, Quantity, Reason, ReasonCode, Sample, Scope, Unit};
 use crate::energy::{NoTotal, Window, total};
 use crate::job::Span;
 use crate::phase::Phase;
@@ -142,9 +142,9 @@ impl Direction {
 /// Why the traffic of a phase was not measured.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 enum NoTraffic {
-    #[error("nothing counts memory traffic here; see `slmscope doctor`")]
+    #[error("this machine counts no memory traffic: see `slmscope doctor`")]
     NoCounter,
-    #[error("nothing counts memory traffic here: {0}; see `slmscope doctor`")]
+    #[error("the counters of memory traffic cannot be read ({0}): see `slmscope doctor`")]
     Unavailable(Reason),
     #[error("no time passed")]
     NoTime,
@@ -156,6 +156,7 @@ impl NoTraffic {
     fn no_counter(channels: &[Channel]) -> Self {
         let family = channels.iter().filter(|channel| channel.quantity == Quantity::MemoryBandwidth);
         let reason = family.into_iter().find_map(|channel| channel.reason.clone());
+        let reason = reason.filter(|reason| reason.code != ReasonCode::NoSuchInterface);
         reason.map_or(Self::NoCounter, Self::Unavailable)
     }
 }
@@ -163,7 +164,7 @@ impl NoTraffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{ReasonCode, Value};
+    use crate::channel::Value;
     use crate::lane::LaneId;
     use crate::plan::site::{Module, OpKind};
 
@@ -234,7 +235,7 @@ mod tests {
         none.reason = Some(Reason::new(ReasonCode::Permission, "perf"));
         let found = &of_phases(of_decode(&[decode()]), &samples(), &[none])[0];
         assert_eq!((found.measured_bytes_per_s, found.derived_bytes_per_s), (None, None));
-        assert!(found.reason.as_ref().unwrap().contains("permission: perf"));
+        assert!(found.reason.as_ref().unwrap().contains("(this user may not read it: perf)"));
     }
 
     fn op(lane: LaneId) -> OpRow {
@@ -251,6 +252,7 @@ mod tests {
             count: 1,
             time_ns: 1_000_000_000,
             max_ns: 1_000_000_000,
+            max_at: None,
             bytes: 8_000_000_000,
             flops: 4_000_000_000,
             share: 0.5,

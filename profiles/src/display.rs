@@ -106,6 +106,11 @@ fn percent(ratio: f64, decimals: usize) -> String {
     }
 }
 
+/// CPU time divided by time, of one core, which is the basis of all shares of CPUs: `104.2 % of one core`.
+pub fn of_one_core(ratio: f64) -> String {
+    format!("{} of one core", share(ratio))
+}
+
 /// A channel's value in its unit: `45.2 °C`, `2.40 GHz`.
 pub fn value(value: f64, unit: Unit) -> String {
     let si = |units: &[&str]| scaled(value, 1000.0, units);

@@ -218,6 +218,7 @@ pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]
         updates,
         coverage,
         reason: found.err().map(|none| none.to_string()),
+        reason_code: None,
     }
 }
 

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::doctor::CoreKind;
 
-/// What identifies a machine's kind without naming its owner. `None` where the system does not report it.
+/// What identifies a machine. `None` where the system does not report it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Host {
+    /// Name on its network.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Name and version of the distribution.
     pub os: Option<String>,
     /// Kernel release.
@@ -26,4 +29,18 @@ pub struct Host {
     /// Kinds of cores, the most capable first; empty where there is one kind, or the kernel does not tell them apart.
     #[serde(default)]
     pub core_kinds: Vec<CoreKind>,
+    /// Caches of data, nearest to the cores first; empty where the kernel does not list them.
+    #[serde(default)]
+    pub caches: Vec<Cache>,
+}
+
+/// The caches of one level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// 1 is nearest to a core.
+    pub level: u32,
+    /// Size of the largest, bytes.
+    pub bytes: u64,
+    /// How many there are.
+    pub instances: u32,
 }

@@ -4,12 +4,14 @@
 //! Everything here is data and pure functions. This crate opens no file and no socket and reads no clock; the model
 //! descriptions that it ships are embedded in the binary.
 
+pub mod above_roof;
 pub mod bandwidth;
 pub mod board;
 pub mod books;
 pub mod catalogue;
 pub mod channel;
 pub mod clock;
+pub mod command;
 pub mod conditions;
 pub mod display;
 pub mod doctor;

@@ -248,7 +248,7 @@ impl Profile {
                 saturating_sum(alike.map(|(_, recorded)| recorded.books.wall_ns))
             });
             let row = |sum: &SiteTotals| {
-                let (site, OpTotals { count, time_ns, max_ns, bytes, flops }) =
+                let (site, OpTotals { count, time_ns, max_ns, max_at, bytes, flops }) =
                     (self.sites.get(usize::from(sum.site))?, sum.totals);
                 Some(OpRow {
                     id: site.id,
@@ -263,6 +263,7 @@ impl Profile {
                     count,
                     time_ns,
                     max_ns,
+                    max_at,
                     bytes,
                     flops,
                     share: if wall > 0 { time_ns as f64 / wall as f64 } else { 0.0 },

@@ -39,6 +39,12 @@ pub struct RunResult {
     pub findings: Vec<Finding>,
     /// Unique among runs; null if the run never became a job.
     pub run_id: Option<String>,
+    /// When it began, or for the turn of a loop when that began: RFC 3339, UTC; null if the run never became a job.
+    #[serde(default)]
+    pub date: Option<String>,
+    /// The command line that repeats it; null if the run never became a job.
+    #[serde(default)]
+    pub command: Option<String>,
     /// The machine; null if the run never became a job.
     pub host: Option<Host>,
     /// The model.
@@ -232,6 +238,8 @@ impl RunResult {
             error: Some(error.to_owned()),
             findings: Vec::new(),
             run_id: None,
+            date: None,
+            command: None,
             host: None,
             model: ModelInfo {
                 id: model.to_owned(),

@@ -17,6 +17,16 @@ pub fn saturating_sum(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().fold(0, u64::saturating_add)
 }
 
+/// When an event ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventPlace {
+    /// Repetition, from 0.
+    #[serde(rename = "run")]
+    pub repetition: u32,
+    /// Token of decode or chunk of prefill, from 0.
+    pub token: u32,
+}
+
 /// What events add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpTotals {
@@ -26,6 +36,8 @@ pub struct OpTotals {
     pub time_ns: u64,
     /// The longest, ns.
     pub max_ns: u64,
+    /// When that one ran, the first of several; `None` if it is not known.
+    pub max_at: Option<EventPlace>,
     /// Bytes by the plan's rules.
     pub bytes: u64,
     /// FLOPs by the plan's rules.
@@ -37,7 +49,9 @@ impl OpTotals {
     pub fn add(&mut self, more: &Self) {
         self.count = self.count.saturating_add(more.count);
         self.time_ns = self.time_ns.saturating_add(more.time_ns);
-        self.max_ns = self.max_ns.max(more.max_ns);
+        if more.max_ns > self.max_ns {
+            (self.max_ns, self.max_at) = (more.max_ns, more.max_at);
+        }
         self.bytes = self.bytes.saturating_add(more.bytes);
         self.flops = self.flops.saturating_add(more.flops);
     }
@@ -75,21 +89,23 @@ struct Flat {
     count: u64,
     time_ns: u64,
     max_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_at: Option<EventPlace>,
     bytes: u64,
     flops: u64,
 }
 
 impl From<Flat> for SiteTotals {
     fn from(flat: Flat) -> Self {
-        let Flat { site, count, time_ns, max_ns, bytes, flops } = flat;
-        Self { site, totals: OpTotals { count, time_ns, max_ns, bytes, flops } }
+        let Flat { site, count, time_ns, max_ns, max_at, bytes, flops } = flat;
+        Self { site, totals: OpTotals { count, time_ns, max_ns, max_at, bytes, flops } }
     }
 }
 
 impl From<SiteTotals> for Flat {
     fn from(SiteTotals { site, totals }: SiteTotals) -> Self {
-        let OpTotals { count, time_ns, max_ns, bytes, flops } = totals;
-        Self { site, count, time_ns, max_ns, bytes, flops }
+        let OpTotals { count, time_ns, max_ns, max_at, bytes, flops } = totals;
+        Self { site, count, time_ns, max_ns, max_at, bytes, flops }
     }
 }
 
@@ -98,13 +114,14 @@ impl From<SiteTotals> for Flat {
 pub fn add_batch(sums: &mut Vec<SiteTotals>, batch: &OpBatch, sites: &[OpSite]) -> OpTotals {
     let head = &batch.head;
     let (rows, context) = (u64::from(head.rows), u64::from(head.context));
+    let max_at = Some(EventPlace { repetition: head.repetition, token: head.token });
     let mut all = OpTotals::default();
     let mut next = 0;
     for event in &batch.events {
         let Some(site) = sites.get(usize::from(event.site)) else { continue };
         let time_ns = u64::from(event.duration) * u64::from(head.tick_ns);
         let (bytes, flops) = (site.cost.bytes(rows, context), site.cost.flops(rows, context));
-        let event_totals = OpTotals { count: 1, time_ns, max_ns: time_ns, bytes, flops };
+        let event_totals = OpTotals { count: 1, time_ns, max_ns: time_ns, max_at, bytes, flops };
         let at = place(sums, event.site, next);
         sums[at].totals.add(&event_totals);
         all.add(&event_totals);
@@ -139,11 +156,14 @@ pub struct GroupTotals {
     pub totals: OpTotals,
     /// What the roofs allow; nothing without roofs.
     pub bound: RoofBound,
+    /// Layer of the longest event; `None` if that one was in none.
+    pub max_layer: Option<u32>,
 }
 
 impl GroupTotals {
     /// Adds a site with its bound at `roofs`.
     pub fn add_site(&mut self, site: &OpSite, totals: &OpTotals, roofs: Option<&Roofs>) {
+        self.note_max(totals.max_ns, site.layer);
         self.totals.add(totals);
         if let Some(bound) = roofs.and_then(|roofs| roofs.bound(site, totals.bytes, totals.flops)) {
             self.bound.add(bound);
@@ -152,8 +172,16 @@ impl GroupTotals {
 
     /// Adds another group.
     pub fn add(&mut self, more: &Self) {
+        self.note_max(more.totals.max_ns, more.max_layer);
         self.totals.add(&more.totals);
         self.bound.add(more.bound);
+    }
+
+    /// Takes the layer of the longest event of totals that are about to be added.
+    fn note_max(&mut self, max_ns: u64, layer: Option<u32>) {
+        if max_ns > self.totals.max_ns {
+            self.max_layer = layer;
+        }
     }
 
     /// Share of the nearer roof, and which that is; `None` without roofs, or where the plan counts nothing.
@@ -168,7 +196,7 @@ mod tests {
     use super::*;
 
     fn totals(time_ns: u64, bytes: u64) -> OpTotals {
-        OpTotals { count: 2, time_ns, max_ns: time_ns, bytes, flops: 0 }
+        OpTotals { count: 2, time_ns, max_ns: time_ns, max_at: None, bytes, flops: 0 }
     }
 
     #[test]
@@ -194,6 +222,21 @@ mod tests {
         let mut sum = totals(u64::MAX, u64::MAX);
         sum.add(&totals(u64::MAX, 1));
         assert_eq!((sum.time_ns, sum.bytes, sum.count), (u64::MAX, u64::MAX, 4));
+    }
+
+    #[test]
+    fn the_longest_event_keeps_when_it_ran_and_in_which_layer() {
+        let row = |max_ns, token, layer| {
+            let max_at = Some(EventPlace { repetition: 2, token });
+            let totals = OpTotals { count: 1, time_ns: max_ns, max_ns, max_at, bytes: 0, flops: 0 };
+            GroupTotals { totals, max_layer: layer, ..GroupTotals::default() }
+        };
+        let mut sum = GroupTotals::default();
+        for more in [row(5, 1, Some(0)), row(9, 2, Some(7)), row(9, 3, Some(8)), row(4, 4, None)] {
+            sum.add(&more);
+        }
+        assert_eq!(sum.totals.max_at.map(|at| (at.repetition, at.token)), Some((2, 2)), "the first of two");
+        assert_eq!((sum.totals.max_ns, sum.max_layer), (9, Some(7)));
     }
 
     #[test]

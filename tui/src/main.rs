@@ -7,6 +7,8 @@ mod dashboard;
 mod embedded;
 mod failure;
 mod model_source;
+#[cfg(test)]
+mod pinned;
 mod progress;
 mod report;
 mod session;

@@ -57,9 +57,18 @@ impl Style {
     /// `text`, which begins after `indent` columns, broken at blanks and after slashes into lines that fit the
     /// terminal; further lines begin below the first.
     pub fn wrap(self, text: &str, indent: usize) -> String {
+        self.broken_after(text, indent, &[' ', '/'])
+    }
+
+    /// The same, broken at blanks alone: sentences, where `tokens/s` is a word.
+    pub fn wrap_words(self, text: &str, indent: usize) -> String {
+        self.broken_after(text, indent, &[' '])
+    }
+
+    fn broken_after(self, text: &str, indent: usize, ends: &[char]) -> String {
         let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_ROOM));
         let (mut wrapped, mut used) = (String::new(), 0);
-        for word in text.split_inclusive([' ', '/']) {
+        for word in text.split_inclusive(ends) {
             if used > 0 && used + columns(word.trim_end()) > room {
                 wrapped.truncate(wrapped.trim_end().len());
                 wrapped.push('\n');
@@ -100,6 +109,16 @@ impl Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_break_at_blanks_and_paths_after_slashes() {
+        let text = "it decodes 12345 tokens/s on average";
+        assert_eq!(Style::narrow(24).wrap_words(text, 2), "it decodes 12345\n  tokens/s on average");
+        assert_eq!(
+            Style::narrow(24).wrap("/sys/class/thermal/zone0/temp", 0),
+            "/sys/class/thermal/\nzone0/temp"
+        );
+    }
 
     #[test]
     fn colours_are_for_terminals_that_know_them_and_people_who_want_them() {

@@ -30,6 +30,8 @@ fn the_result_of_a_submitted_job_is_printed_later_and_after_the_daemon_was_kille
     let (code, report, err) = ask(&daemon, &["result", &job, "--wait"]);
     assert_eq!(code, Some(0), "{err}");
     assert!(report.contains("llama-q4_0.gguf") && report.contains("decode"), "{report}");
+    let (_, full, _) = ask(&daemon, &["result", &job, "--full"]);
+    assert!(full.contains("decode by module") && !report.contains("decode by module"), "{full}");
     let (_, json, _) = ask(&daemon, &["result", &job, "--json"]);
     let result: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&result["schema"], &result["status"]), (&"slmscope.run/1".into(), &"complete".into()));

@@ -64,7 +64,7 @@ fn a_run_without_a_daemon_reports_every_part() {
     assert!(product["roof"]["share"].as_f64().unwrap() > 0.0 && product["roof"]["bound"].is_string());
     assert!(result["overhead"]["recording"].is_null() && result["overhead"]["reason"].is_string());
     assert!(result["text"].is_null());
-    let report = text(&output(&short(&tiny, &[])).stdout);
+    let report = text(&output(&short(&tiny, &["--full"])).stdout);
     for heading in ["summary", "phases", "decode by module", "decode by op", "memory", "energy", "findings"] {
         assert!(report.contains(heading), "{heading}");
     }

@@ -18,7 +18,7 @@ use slmscope_profiles::result::{
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::workload::{ExecutorKind, OverheadMode};
-use slmscope_profiles::{bandwidth, energy};
+use slmscope_profiles::{bandwidth, command, energy};
 
 use super::roofs::RoofSamples;
 use super::usage::UsageSnapshot;
@@ -31,6 +31,9 @@ pub(super) struct ResultBuilder {
     run_id: String,
     /// The loop's first turn, which loaded the weights; `None` in that turn.
     loaded_by: Option<String>,
+    /// When the run, or this turn of a loop, began: wall clock, ns since 1970.
+    began_ns: u64,
+    command: String,
     host: Host,
     model: ModelInfo,
     engine: EngineInfo,
@@ -72,6 +75,8 @@ impl ResultBuilder {
         Self {
             run_id: run_id(job),
             loaded_by: None,
+            began_ns: crate::clock::wall_ns(),
+            command: command::line(request.submit.model.name(), &request.submit.workload),
             host,
             model: ModelInfo {
                 id: request.model_id(),
@@ -113,6 +118,7 @@ impl ResultBuilder {
         let ended = std::mem::replace(&mut self.run_id, run_id(job));
         self.loaded_by.get_or_insert(ended);
         self.profile.clear();
+        self.began_ns = crate::clock::wall_ns();
         (self.before, self.after, self.process) = (None, None, None);
     }
 
@@ -154,6 +160,8 @@ impl ResultBuilder {
             error,
             findings: Vec::new(),
             run_id: Some(self.run_id.clone()),
+            date: date(self.began_ns),
+            command: Some(self.command.clone()),
             host: Some(self.host.clone()),
             model,
             engine,
@@ -285,7 +293,24 @@ impl ResultBuilder {
     }
 }
 
+/// RFC 3339 in UTC, to the second; `None` beyond the year 9999.
+fn date(wall_ns: u64) -> Option<String> {
+    let seconds = i64::try_from(wall_ns / 1_000_000_000).ok()?;
+    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+}
+
 /// Unique among the runs of a machine: wall clock, process and job.
 fn run_id(job: JobId) -> String {
     format!("{:x}-{:x}-{job}", crate::clock::wall_ns() / 1_000_000, std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_utc_to_the_second() {
+        assert_eq!(date(1_790_000_007_999_999_999).as_deref(), Some("2026-09-21T14:13:27Z"));
+        assert_eq!(date(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+    }
 }

@@ -5,9 +5,9 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use crate::machine::cores;
 use crate::machine::root::Root;
-use crate::machine::topology;
+use crate::machine::{caches, topology};
 
-/// Describes the machine we run on, without its name.
+/// Describes the machine we run on, without its name: this is part of what people send to others.
 pub fn describe(root: &Root) -> Host {
     let wanted = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())
@@ -18,6 +18,7 @@ pub fn describe(root: &Root) -> Host {
     let online = root.text("sys/devices/system/cpu/online").map(|text| topology::parse_list(&text).len());
     let cores = topology::first_threads(root).len();
     Host {
+        name: None,
         os: System::long_os_version().ok(),
         kernel: System::kernel_version().ok(),
         arch: std::env::consts::ARCH.to_owned(),
@@ -28,7 +29,14 @@ pub fn describe(root: &Root) -> Host {
         virtualised: hypervisor(root),
         // One kind is no kind.
         core_kinds: Some(cores::kinds(root)).filter(|kinds| kinds.len() > 1).unwrap_or_default(),
+        caches: caches::read(root),
     }
+}
+
+/// The machine's name on its network; `None` where it has none.
+pub fn name(root: &Root) -> Option<String> {
+    let name = root.text("proc/sys/kernel/hostname").ok()?;
+    (!name.is_empty() && name != "(none)").then_some(name)
 }
 
 /// The hypervisor's name, where the CPU or the firmware reports one.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a value is absent. A closed list, so that machines can act on it.
+/// Why a value is absent. A closed list, so that machines can act on it. JSON has the code, text the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
@@ -55,11 +55,30 @@ impl ReasonCode {
             Self::NeedsTwoReadings => "needs_two_readings",
         }
     }
+
+    /// What it means, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NoSuchInterface => "this machine has none",
+            Self::Permission => "this user may not read it",
+            Self::ReadError => "reading it failed",
+            Self::GatedOrAsleep => "it is powered down",
+            Self::NotWired => "its input is not connected",
+            Self::NotSupported => "the driver or the kernel does not offer it",
+            Self::Implausible => "what it reports cannot be true",
+            Self::Stale => "its value has not changed for too long",
+            Self::Vanished => "it is no longer there",
+            Self::Offline => "its CPU is offline",
+            Self::NotAFile => "what stands at its place is no file",
+            Self::Deadline => "reading it took too long",
+            Self::NeedsTwoReadings => "it is the difference of two readings, and there is only one",
+        }
+    }
 }
 
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.words())
     }
 }
 

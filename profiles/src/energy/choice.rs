@@ -13,7 +13,9 @@ use std::collections::HashSet;
 
 use super::parts::{cards, kinds};
 use super::{Energy, PhaseEnergy, Stretch, Window, phase_energy};
-use crate::channel::{BATTERY_POWER, Channel, ChannelId, Class, Quantity, Sample, Scope, Unit};
+use crate::channel::{
+    BATTERY_POWER, Channel, ChannelId, Class, Quantity, Reason, ReasonCode, Sample, Scope, Unit,
+};
 use crate::job::Span;
 use crate::phase::Phase;
 
@@ -48,12 +50,13 @@ pub fn of_phases(
                 .filter_map(|group| of_group(&stretch, group, samples)),
         );
         if phases.len() == told {
-            let reason = if sources.is_empty() {
-                why_none(channels)
+            phases.push(if sources.is_empty() {
+                let Reason { code, detail } = why_none(channels);
+                none(&stretch, detail, Some(code))
             } else {
-                "no sensor but the battery, which was not discharged throughout the phase".to_owned()
-            };
-            phases.push(none(&stretch, reason));
+                let text = "no sensor but the battery, which was not discharged throughout the phase";
+                none(&stretch, text.to_owned(), None)
+            });
         }
     }
     Energy { phases }
@@ -179,10 +182,11 @@ fn add(a: PhaseEnergy, b: PhaseEnergy) -> PhaseEnergy {
         updates: a.updates.min(b.updates),
         coverage: a.coverage.zip(b.coverage).map(|(a, b)| a.min(b)),
         reason: a.reason.or(b.reason),
+        reason_code: a.reason_code.or(b.reason_code),
     }
 }
 
-fn none(stretch: &Stretch<'_>, reason: String) -> PhaseEnergy {
+fn none(stretch: &Stretch<'_>, reason: String, reason_code: Option<ReasonCode>) -> PhaseEnergy {
     PhaseEnergy {
         phase: stretch.phase,
         joules: None,
@@ -198,19 +202,21 @@ fn none(stretch: &Stretch<'_>, reason: String) -> PhaseEnergy {
         updates: 0,
         coverage: None,
         reason: Some(reason),
+        reason_code,
     }
 }
 
 /// The reason that the machine's channels give for having no power sensor.
-fn why_none(channels: &[Channel]) -> String {
+fn why_none(channels: &[Channel]) -> Reason {
     let missing = channels
         .iter()
         .filter(|channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power))
         .find_map(|channel| channel.reason.as_ref());
-    match missing {
-        Some(reason) => format!("no power sensor: {reason}; see `slmscope doctor`"),
-        None => "no sensor of the board, platform, battery or package; see `slmscope doctor`".to_owned(),
-    }
+    let text = match missing.filter(|reason| reason.code != ReasonCode::NoSuchInterface) {
+        Some(reason) => format!("no power sensor can be read ({reason}): see `slmscope doctor power`"),
+        None => "this machine has no power sensor: see `slmscope doctor power`".to_owned(),
+    };
+    Reason::new(missing.map_or(ReasonCode::NoSuchInterface, |reason| reason.code), text)
 }
 
 #[cfg(test)]

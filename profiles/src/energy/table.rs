@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{Class, Scope};
+use crate::channel::{Class, ReasonCode, Scope};
 use crate::phase::Phase;
 
 /// Energy of the measured phases.
@@ -46,4 +46,7 @@ pub struct PhaseEnergy {
     pub coverage: Option<f64>,
     /// Why there is no figure.
     pub reason: Option<String>,
+    /// The kind of that reason, if the machine has no sensor that could be read.
+    #[serde(default)]
+    pub reason_code: Option<ReasonCode>,
 }

@@ -8,7 +8,7 @@ use crate::plan::SiteId;
 use crate::plan::site::{Module, OpKind};
 use crate::roofline::{OpRoof, RoofBound};
 use crate::span::NamedSpan;
-use crate::totals::{GroupTotals, OpTotals};
+use crate::totals::{EventPlace, GroupTotals, OpTotals};
 
 /// The books of one phase of one repetition. ops + gap + Σ other + unattributed = recorded wall.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +94,9 @@ pub struct OpRow {
     /// The longest, ns.
     #[serde(default)]
     pub max_ns: u64,
+    /// When that one ran; null if it is not known.
+    #[serde(default)]
+    pub max_at: Option<EventPlace>,
     /// Bytes by the plan's rule.
     pub bytes: u64,
     /// FLOPs by the plan's rule.
@@ -108,8 +111,9 @@ pub struct OpRow {
 impl OpRow {
     /// What its events add up to, with the least time that the roofs allow for them.
     pub fn totals(&self) -> GroupTotals {
-        let &Self { count, time_ns, max_ns, bytes, flops, .. } = self;
+        let &Self { count, time_ns, max_ns, max_at, bytes, flops, layer, .. } = self;
         let bound = self.roof.map_or_else(RoofBound::default, |roof| roof.at_median());
-        GroupTotals { totals: OpTotals { count, time_ns, max_ns, bytes, flops }, bound }
+        let totals = OpTotals { count, time_ns, max_ns, max_at, bytes, flops };
+        GroupTotals { totals, bound, max_layer: layer }
     }
 }

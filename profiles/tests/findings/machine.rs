@@ -139,6 +139,7 @@ fn energy(joules: Option<f64>, updates: u64) -> PhaseEnergy {
         updates,
         coverage: Some(1.0),
         reason: None,
+        reason_code: None,
     }
 }
 

@@ -14,7 +14,7 @@ use super::jobs::listed;
 use crate::client::Connection;
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
-use crate::report;
+use crate::report::{self, Form};
 use crate::style::Style;
 
 /// Options of `result`.
@@ -35,6 +35,9 @@ pub struct ResultArgs {
     /// Wait until the job has ended
     #[arg(long)]
     wait: bool,
+    /// Print every table, not only what matters
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
     /// Print the result as one JSON object, as `run --json` does
     #[arg(long)]
     json: bool,
@@ -92,15 +95,16 @@ pub fn run(args: &ResultArgs, target: &Target) -> Result<ExitCode, Failure> {
     drop(attached);
     let kept: KeptRun = serde_json::from_value(answer)
         .map_err(|error| Failure::error(format!("the daemon's answer cannot be read: {error}")))?;
-    show(kept, args.json)
+    show(kept, args)
 }
 
-fn show(KeptRun { job, result }: KeptRun, json: bool) -> Result<ExitCode, Failure> {
+fn show(KeptRun { job, result }: KeptRun, args: &ResultArgs) -> Result<ExitCode, Failure> {
     let result: RunResult = *result;
-    if json {
+    if args.json {
         print_json(&result)?;
     } else if result.status == RunStatus::Complete || !result.ops.is_empty() {
-        print(&report::render(&result, Style::of_stdout()))?;
+        let form = if args.full { Form::Full } else { Form::Short };
+        print(&report::with_text(&result, form, Style::of_stdout()))?;
     }
     if result.status == RunStatus::Complete {
         return Ok(ExitCode::SUCCESS);

@@ -20,7 +20,7 @@ use self::options::JobOptions;
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::model_source::{self, ChosenModel};
-use crate::report;
+use crate::report::{self, Form};
 use crate::style::Style;
 
 /// Options of `run`.
@@ -44,6 +44,16 @@ pub struct RunArgs {
     /// Queue the job on the running daemon, print its number and return
     #[arg(long, conflicts_with = "private")]
     detach: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// How the result is printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+struct Shown {
+    /// Print every table, not only what matters
+    #[arg(long, conflicts_with_all = ["detach", "json"])]
+    full: bool,
     /// Print the result as one JSON object; with --detach, the job's number
     #[arg(long)]
     json: bool,
@@ -68,6 +78,8 @@ struct Asked {
     /// The job's number is all that is shown.
     detach: bool,
     json: bool,
+    /// Of the report.
+    form: Form,
 }
 
 /// The model that `options` name, on which each of their flags has an effect.
@@ -102,7 +114,10 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         }
         // A run that measured nothing has only its error to report.
         let is_void = result.status != RunStatus::Complete && result.ops.is_empty();
-        if is_void { Ok(()) } else { print(&report::render(result, Style::of_stdout())) }
+        if is_void {
+            return Ok(());
+        }
+        print(&report::with_text(result, asked.form, Style::of_stdout()))
     })
 }
 
@@ -118,13 +133,15 @@ impl RunArgs {
             return Err(Failure::usage(format!("--detach: {problem}")));
         }
         let workload = self.job.workload()?;
-        Ok(Asked { workload, private: self.private, detach: self.detach, json: self.json })
+        let form = if self.shown.full { Form::Full } else { Form::Short };
+        Ok(Asked { workload, private: self.private, detach: self.detach, json: self.shown.json, form })
     }
 }
 
 impl SubmitArgs {
     fn asked(&self) -> Result<Asked, Failure> {
-        Ok(Asked { workload: self.job.workload()?, private: false, detach: true, json: self.json })
+        let workload = self.job.workload()?;
+        Ok(Asked { workload, private: false, detach: true, json: self.json, form: Form::Short })
     }
 }
 

@@ -25,7 +25,15 @@ use Proof::{In, Job, Prints};
 /// Commands, flags by clap's ids, and their proofs.
 const ROWS: &[(&str, &[(&str, Proof)])] = &[
     ("run", JOB),
-    ("run", &[("private", Job(&["--private"])), ("detach", Job(&["--detach"])), ("json", Job(&["--json"]))]),
+    (
+        "run",
+        &[
+            ("private", Job(&["--private"])),
+            ("detach", Job(&["--detach"])),
+            ("json", Job(&["--json"])),
+            ("full", Job(&["--full"])),
+        ],
+    ),
     ("submit", JOB),
     ("submit", &[("json", Job(&["--json"]))]),
     (
@@ -87,6 +95,7 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
         &[
             ("which", In("tests/results.rs")),
             ("wait", In("tests/results.rs")),
+            ("full", In("tests/results.rs")),
             ("json", In("tests/results.rs")),
         ],
     ),

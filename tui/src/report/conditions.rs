@@ -28,12 +28,9 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
                 )
             }
         };
-        let _ = writeln!(
-            text,
-            "  {}: {}; {counted}",
-            traffic.phase.as_str(),
-            rate(traffic.derived_wall_bytes_per_s)
-        );
+        let derived = rate(traffic.derived_wall_bytes_per_s);
+        let line = format!("{}: {derived}; {counted}", traffic.phase.as_str());
+        let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
     }
     section(text, "conditions of decode", style);
     let conditions = &result.conditions;
@@ -41,28 +38,32 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
         let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
             Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
         });
-        or_absent(ends, |(low, high)| {
-            format!("{} to {}", display::value(low, unit), display::value(high, unit))
-        })
+        ends.map(|(low, high)| format!("{} to {}", display::value(low, unit), display::value(high, unit)))
     };
     let stamps = || conditions.tokens.iter();
-    let _ = writeln!(
-        text,
-        "  clock {}; temperature {}",
-        range(&mut stamps().filter_map(|stamp| stamp.frequency_hz), Unit::Hertz),
-        range(&mut stamps().filter_map(|stamp| stamp.celsius), Unit::Celsius)
-    );
-    let split = |split: Option<Split>| {
-        or_absent(split, |split| {
-            format!("{} tokens/s over {} tokens", display::significant(split.tokens_per_s), split.tokens)
-        })
+    let clock = range(&mut stamps().filter_map(|stamp| stamp.frequency_hz), Unit::Hertz);
+    let heat = range(&mut stamps().filter_map(|stamp| stamp.celsius), Unit::Celsius);
+    let none = |why: &str| format!("{ABSENT} ({why})");
+    let clock = clock.unwrap_or_else(|| none("nothing reported it"));
+    let heat = heat.unwrap_or_else(|| none("no sensor of what computes"));
+    let _ = writeln!(text, "  clock {clock}; temperature {heat}");
+    let split = |split: Option<Split>, why: &str| {
+        split.map_or_else(
+            || none(why),
+            |split| {
+                format!("{} tokens/s over {} tokens", display::significant(split.tokens_per_s), split.tokens)
+            },
+        )
     };
-    if let Some(reason) = &conditions.reason {
-        let _ = writeln!(text, "  throttling {ABSENT} ({reason})");
+    let line = if let Some(reason) = &conditions.reason {
+        format!("throttling {ABSENT} ({reason})")
     } else {
-        let (clean, throttled) = (split(conditions.clean), split(conditions.throttled));
-        let _ = writeln!(text, "  clean {clean}; throttled {throttled}");
-    }
-    let (burst, sustained) = (split(conditions.burst), split(conditions.sustained));
-    let _ = writeln!(text, "  first 10 s {burst}; after 60 s {sustained}");
+        let clean = split(conditions.clean, "no token was");
+        format!("not throttled {clean}; throttled {}", split(conditions.throttled, "no token was"))
+    };
+    let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
+    let burst = split(conditions.burst, "nothing was decoded");
+    let sustained = split(conditions.sustained, "decode took less than 60 s");
+    let _ =
+        writeln!(text, "  {}", style.wrap_words(&format!("first 10 s {burst}; after 60 s {sustained}"), 4));
 }

@@ -58,6 +58,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
             or_absent(errors.and_then(|errors| errors.into_iter().max()), display::duration),
         ]);
     }
+    table.fit(style, &["runs", "tokens"]);
     text.push_str(&table.render(style));
 }
 
@@ -95,7 +96,8 @@ mod tests {
     #[test]
     fn a_device_lane_has_a_row_of_its_own_and_one_unplaced_repetition_leaves_it_unplaced() {
         let mut result = RunResult::failed("m", ModelSource::Gguf, &Workload::default(), "why");
-        let shown = |result: &RunResult| crate::report::render(result, Style::plain());
+        let shown =
+            |result: &RunResult| crate::report::render(result, crate::report::Form::Full, Style::narrow(120));
         assert!(!shown(&result).contains("placed within"), "where the host computes alone there is no table");
         result.lanes = vec![queue(0, Some(1_200)), queue(1, Some(900))];
         let text = shown(&result);
@@ -112,8 +114,14 @@ mod tests {
     #[test]
     fn a_report_of_tokens_alone_says_so() {
         let mut result = RunResult::failed("m", ModelSource::Gguf, &Workload::default(), "why");
-        assert!(!crate::report::render(&result, Style::plain()).contains("tokens alone"));
+        assert!(
+            !crate::report::render(&result, crate::report::Form::Full, Style::plain())
+                .contains("tokens alone")
+        );
         result.engine.granularity = Granularity::Token;
-        assert!(crate::report::render(&result, Style::plain()).contains("tokens alone"));
+        assert!(
+            crate::report::render(&result, crate::report::Form::Full, Style::plain())
+                .contains("tokens alone")
+        );
     }
 }

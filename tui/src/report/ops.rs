@@ -2,151 +2,294 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
-use slmscope_profiles::display::{self, or_absent};
+use slmscope_profiles::above_roof::AboveRoof;
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::lane::{HOST_LANE, LaneId};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::plan::site::OpKind;
 use slmscope_profiles::result::{OpRow, RunResult};
 use slmscope_profiles::span::NamedSpan;
-use slmscope_profiles::totals::{GroupTotals, saturating_sum};
+use slmscope_profiles::totals::{EventPlace, GroupTotals, saturating_sum};
 
-use super::{giga, printable, section};
+use super::{giga, note, printable, section};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
+/// Ops of the short report.
+const MATTER: usize = 5;
+/// Rows of the longest calls.
+const LONGEST: usize = 5;
+
 /// Rows with the same module or name, added up.
 #[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     order: usize,
-    kind: &'static str,
-    group: GroupTotals,
-    share: f64,
+    /// Kind of its ops; `None` for several.
+    kind: Option<OpKind>,
+    pub(super) group: GroupTotals,
+    pub(super) share: f64,
 }
 
 impl Sum {
     fn add(&mut self, op: &OpRow) {
-        self.kind = op.kind.as_str();
+        let is_first = self.group.totals.count == 0;
+        self.kind = self.kind.filter(|kind| *kind == op.kind).or(is_first.then_some(op.kind));
         self.group.add(&op.totals());
         self.share += op.share;
-    }
-
-    /// Share of the roof that bounds them, and which one that is.
-    fn roof(&self) -> [String; 2] {
-        let roof = self.group.roof();
-        [
-            or_absent(roof, |(share, _)| display::share(share)),
-            or_absent(roof, |(_, bound)| bound.as_str().to_owned()),
-        ]
     }
 
     /// GB/s and GFLOP/s, by the time of the ops.
     fn rates(&self) -> [String; 2] {
         [self.group.totals.bytes_per_second(), self.group.totals.flops_per_second()].map(giga)
     }
-}
 
-/// Phases and the lanes in which their ops ran: shares are of the time of one lane in one phase.
-fn parts(result: &RunResult) -> Vec<(Phase, LaneId)> {
-    let mut parts: Vec<_> = result.ops.iter().map(|op| (op.phase, op.lane)).collect();
-    parts.sort_unstable();
-    parts.dedup();
-    parts
-}
-
-/// `decode`; `decode in lane 1, queue 0 of a card` for lanes beside the host's.
-fn title(result: &RunResult, phase: Phase, lane: LaneId) -> String {
-    if lane == HOST_LANE {
-        return phase.as_str().to_owned();
+    /// When and in which layer the longest call ran: `layer 7, repetition 2, token 14`, counted from 1 but for layers.
+    fn longest(&self, phase: Phase) -> String {
+        let step = if phase == Phase::Prefill { "chunk" } else { "token" };
+        let layer = self.group.max_layer.map(|layer| format!("layer {layer}"));
+        let at = self.group.totals.max_at.map(|EventPlace { repetition, token }| {
+            format!("repetition {}, {step} {}", u64::from(repetition) + 1, u64::from(token) + 1)
+        });
+        let parts: Vec<_> = layer.into_iter().chain(at).collect();
+        if parts.is_empty() { ABSENT.to_owned() } else { parts.join(", ") }
     }
-    let name = result.lanes.iter().find(|books| books.lane.lane == lane).map(|books| &books.lane.name);
-    let name = name.map_or_else(String::new, |name| format!(", {}", printable(name)));
-    format!("{} in lane {lane}{name}", phase.as_str())
+}
+
+/// The ops of one lane in one phase: shares are of its time.
+pub(super) struct Part<'a> {
+    result: &'a RunResult,
+    pub(super) phase: Phase,
+    lane: LaneId,
+    /// What its ops read for one token or chunk.
+    token_bytes: Option<f64>,
+}
+
+impl<'a> Part<'a> {
+    fn new(result: &'a RunResult, phase: Phase, lane: LaneId) -> Self {
+        let of_part = || result.ops.iter().filter(|op| (op.phase, op.lane) == (phase, lane));
+        let tokens = of_part().map(|op| op.count).max().unwrap_or(0);
+        let bytes = saturating_sum(of_part().map(|op| op.bytes));
+        let token_bytes = (tokens > 0).then(|| bytes as f64 / tokens as f64);
+        Self { result, phase, lane, token_bytes }
+    }
+
+    /// All phases and the lanes in which their ops ran.
+    pub(super) fn all(result: &'a RunResult) -> Vec<Self> {
+        let mut parts: Vec<_> = result.ops.iter().map(|op| (op.phase, op.lane)).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts.into_iter().map(|(phase, lane)| Self::new(result, phase, lane)).collect()
+    }
+
+    /// What most people look at: decode on the host; prefill if nothing was decoded.
+    pub(super) fn main(result: &'a RunResult) -> Option<Self> {
+        let mut parts = Self::all(result);
+        parts.sort_by_key(|part| (part.lane != HOST_LANE, part.phase != Phase::Decode));
+        parts.into_iter().next()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &'a OpRow> {
+        let part = (self.phase, self.lane);
+        self.result.ops.iter().filter(move |op| (op.phase, op.lane) == part)
+    }
+
+    /// Its rows by a key, in the order of the plan.
+    fn grouped(&self, key: impl Fn(&OpRow) -> String) -> Vec<(String, Sum)> {
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        for (order, op) in self.rows().enumerate() {
+            sums.entry(key(op)).or_insert_with(|| Sum { order, ..Sum::default() }).add(op);
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(_, sum)| sum.order);
+        sums
+    }
+
+    /// Layers added up, the op that takes most first.
+    pub(super) fn by_op(&self) -> Vec<(String, Sum)> {
+        let mut sums = self.grouped(|op| op.name.clone());
+        sums.sort_by_key(|(_, sum)| (Reverse(sum.group.totals.time_ns), sum.order));
+        sums
+    }
+
+    /// In the order of the plan.
+    pub(super) fn by_module(&self) -> Vec<(String, Sum)> {
+        self.grouped(|op| op.module.as_str().to_owned())
+    }
+
+    /// Everything together.
+    pub(super) fn whole(&self) -> Sum {
+        let mut whole = Sum::default();
+        self.rows().for_each(|op| whole.add(op));
+        whole
+    }
+
+    /// Why `sum` is above its roof; `None` where it is not.
+    pub(super) fn above_roof(&self, sum: &Sum) -> Option<AboveRoof> {
+        let caches = self.result.host.as_ref().map_or(&[][..], |host| &host.caches);
+        AboveRoof::of(&sum.group, sum.kind, self.token_bytes, caches)
+    }
+
+    /// Share of the nearer roof with the roof's name, or with the reason if it is above it.
+    pub(super) fn roof(&self, sum: &Sum) -> String {
+        or_absent(sum.group.roof(), |(share, bound)| {
+            let why = self.above_roof(sum).map_or_else(|| bound.as_str().to_owned(), |why| why.short());
+            format!("{:>7} {why}", display::share(share))
+        })
+    }
+
+    /// A note for each reason for which some of `sums` are above their roofs.
+    fn notes(&self, text: &mut String, sums: &[(String, Sum)], style: Style) {
+        let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+        for (name, sum) in sums {
+            let Some(why) = self.above_roof(sum).map(|why| why.to_string()) else { continue };
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, names)) => names.push(name),
+                None => reasons.push((why, vec![name])),
+            }
+        }
+        for (why, names) in reasons {
+            note(text, &format!("above 100 % of the roof: {}: {why}", names.join(", ")), style);
+        }
+    }
+
+    /// `decode`; `decode in lane 1, queue 0 of a card` for lanes beside the host's.
+    fn title(&self) -> String {
+        if self.lane == HOST_LANE {
+            return self.phase.as_str().to_owned();
+        }
+        let name = self.result.lanes.iter().find(|books| books.lane.lane == self.lane);
+        let name = name.map_or_else(String::new, |books| format!(", {}", printable(&books.lane.name)));
+        format!("{} in lane {}{name}", self.phase.as_str(), self.lane)
+    }
 }
 
 /// Time by module, and the time outside modules, of each phase and lane.
 pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
-    for (phase, lane) in parts(result) {
-        let sums = grouped(result, (phase, lane), |op| op.module.as_str().to_owned());
-        section(text, &format!("{} by module", title(result, phase, lane)), style);
+    for part in Part::all(result) {
+        let sums = part.by_module();
+        section(text, &format!("{} by module (totals of the repetitions)", part.title()), style);
         let mut table = Table::new(&[
             ("module", Align::Left),
             ("share", Align::Right),
-            ("time", Align::Right),
+            ("total time", Align::Right),
             ("GB/s", Align::Right),
             ("GFLOP/s", Align::Right),
-            ("of roof", Align::Right),
-            ("bound", Align::Left),
+            ("of roof", Align::Left),
         ]);
         for (name, sum) in &sums {
-            let ([roof, bound], [bytes, flops]) = (sum.roof(), sum.rates());
+            let [bytes, flops] = sum.rates();
             table.row([
                 name.clone(),
                 display::share(sum.share),
                 display::duration(sum.group.totals.time_ns),
                 bytes,
                 flops,
-                roof,
-                bound,
+                part.roof(sum),
             ]);
         }
-        for (name, ns, share) in rest(result, phase, lane) {
+        for (name, ns, share) in rest(result, part.phase, part.lane) {
             table.row([name, display::share(share), display::duration(ns)]);
         }
         text.push_str(&table.render(style));
+        part.notes(text, &sums, style);
     }
 }
 
 /// Time by op, layers added up, of each phase and lane.
 pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
-    for (phase, lane) in parts(result) {
-        let mut sums = grouped(result, (phase, lane), |op| op.name.clone());
-        sums.sort_by_key(|(_, sum)| (Reverse(sum.group.totals.time_ns), sum.order));
-        section(text, &format!("{} by op (layers added up)", title(result, phase, lane)), style);
+    for part in Part::all(result) {
+        let sums = part.by_op();
+        section(
+            text,
+            &format!("{} by op (layers added up; mean and max of single calls)", part.title()),
+            style,
+        );
         let mut table = Table::new(&[
             ("op", Align::Left),
             ("kind", Align::Left),
             ("count", Align::Right),
             ("share", Align::Right),
             ("mean", Align::Right),
+            ("max", Align::Right),
             ("GB/s", Align::Right),
             ("GFLOP/s", Align::Right),
-            ("of roof", Align::Right),
-            ("bound", Align::Left),
+            ("of roof", Align::Left),
         ]);
         for (name, sum) in &sums {
-            let ([roof, bound], [bytes, flops]) = (sum.roof(), sum.rates());
+            let [bytes, flops] = sum.rates();
             table.row([
-                name.clone(),
-                sum.kind.to_owned(),
+                printable(name),
+                sum.kind.map_or_else(|| "several".to_owned(), |kind| kind.as_str().to_owned()),
                 sum.group.totals.count.to_string(),
                 display::share(sum.share),
                 or_absent(sum.group.totals.mean_ns(), display::duration),
+                display::duration(sum.group.totals.max_ns),
                 bytes,
                 flops,
-                roof,
-                bound,
+                part.roof(sum),
             ]);
         }
+        table.fit(style, &["kind", "count", "GFLOP/s"]);
         text.push_str(&table.render(style));
-        let path = result
-            .ops
-            .iter()
-            .find(|op| (op.phase, op.lane) == (phase, lane))
-            .map_or("", |op| op.path.as_str());
-        let _ = writeln!(text, "  {}", style.dim(&format!("kernels: {path}; GB/s and GFLOP/s are derived: the plan's bytes and FLOPs divided by the op's own time")));
+        let path = part.rows().next().map_or("", |op| op.path.as_str());
+        let remark = format!(
+            "kernels: {path}; GB/s and GFLOP/s are derived: the plan's bytes and FLOPs divided by the op's own time"
+        );
+        note(text, &remark, style);
+        part.notes(text, &sums, style);
+        longest(text, &part, &sums, style);
     }
 }
 
-/// Rows of a lane in a phase by a key, in the order of the plan.
-fn grouped(result: &RunResult, part: (Phase, LaneId), key: impl Fn(&OpRow) -> String) -> Vec<(String, Sum)> {
-    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-    for (order, op) in result.ops.iter().filter(|op| (op.phase, op.lane) == part).enumerate() {
-        sums.entry(key(op)).or_insert_with(|| Sum { order, ..Sum::default() }).add(op);
+/// The calls that stand out most: those that took the largest multiple of their op's mean.
+fn longest(text: &mut String, part: &Part<'_>, sums: &[(String, Sum)], style: Style) {
+    let times = |sum: &Sum| {
+        let mean = sum.group.totals.mean_ns().filter(|&mean| mean > 0)?;
+        Some(sum.group.totals.max_ns as f64 / mean as f64)
+    };
+    let mut sums: Vec<_> = sums.iter().filter_map(|(name, sum)| Some((name, sum, times(sum)?))).collect();
+    sums.sort_by(|a, b| b.2.total_cmp(&a.2));
+    section(text, &format!("{}: the longest calls", part.title()), style);
+    let mut table = Table::new(&[
+        ("op", Align::Left),
+        ("max", Align::Right),
+        ("times the mean", Align::Right),
+        ("at", Align::Left),
+    ]);
+    for (name, sum, times) in sums.into_iter().take(LONGEST) {
+        table.row([
+            printable(name),
+            display::duration(sum.group.totals.max_ns),
+            display::significant(times),
+            sum.longest(part.phase),
+        ]);
     }
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, sum)| sum.order);
-    sums
+    text.push_str(&table.render(style));
+}
+
+/// The ops that matter: those that take most of the time.
+pub(super) fn short(text: &mut String, part: &Part<'_>, style: Style) {
+    let title = if part.phase == Phase::Prefill { "prefill by op" } else { "decode by op" };
+    let mut table = Table::new(&[
+        (title, Align::Left),
+        ("share", Align::Right),
+        ("mean call", Align::Right),
+        ("longest call", Align::Right),
+        ("GB/s", Align::Right),
+        ("of roof", Align::Left),
+    ]);
+    for (name, sum) in part.by_op().into_iter().take(MATTER) {
+        table.row([
+            printable(&name),
+            display::share(sum.share),
+            or_absent(sum.group.totals.mean_ns(), display::duration),
+            display::duration(sum.group.totals.max_ns),
+            giga(sum.group.totals.bytes_per_second()),
+            part.roof(&sum),
+        ]);
+    }
+    text.push_str(&table.render(style));
 }
 
 /// Time outside ops of a lane in a repetition.

@@ -14,7 +14,7 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     section(text, "roofs of this machine (measured: median and range of the samples)", style);
     let roofs = &result.roofs;
     if let Some(reason) = &roofs.reason {
-        let _ = writeln!(text, "  {ABSENT} ({reason})");
+        let _ = writeln!(text, "  {}", style.wrap_words(&format!("{ABSENT} ({reason})"), 4));
         return;
     }
     let rate = |roof: Option<Estimate>, show: fn(f64) -> String| {
@@ -33,5 +33,5 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
         display::plural(u64::from(roofs.threads), "thread"),
         roofs.isa.as_deref().unwrap_or(ABSENT)
     );
-    let _ = writeln!(text, "  {}", style.dim(&how));
+    super::note(text, &how, style);
 }

@@ -223,4 +223,5 @@ fn without_a_sensor_there_is_a_reason_and_no_number() {
     let energy = of_phases(&[span()], None, &samples(), &cores);
     assert_eq!((energy.phases[0].joules, energy.phases[0].class), (None, Class::Unavailable));
     assert!(energy.phases[0].reason.is_some());
+    assert_eq!(energy.phases[0].reason_code, Some(ReasonCode::NoSuchInterface));
 }

@@ -161,7 +161,10 @@ fn doctor_dashboard_and_result_agree_on_power() {
     let seconds = (RUN.end_ns - RUN.begin_ns) as f64 / 1e9;
     let energy = &result().energy.phases[0];
     assert_eq!(display::value(energy.joules.unwrap() / seconds, Unit::Watts), text);
-    assert!(line(&report::render(&result(), Style::plain()), "J/token").contains("decode: 75.0 J"));
+    assert!(
+        line(&report::render(&result(), report::Form::Full, Style::plain()), "J/token")
+            .contains("decode: 75.0 J")
+    );
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn dashboard_and_result_agree_on_ops_and_their_rates() {
         assert_eq!(row.bytes_per_second(), op.totals().totals.bytes_per_second());
         assert_eq!(row.bytes_per_second(), Some(10e9), "bytes divided by the op's own time");
     }
-    let report = report::render(&result, Style::plain());
+    let report = report::render(&result, report::Form::Full, Style::plain());
     for (name, share) in [("attn.qkv_proj", "60.0 %"), ("ffn.gate_up_proj", "30.0 %")] {
         let line = line(&report, name);
         assert!(line.contains(share) && line.contains(" 10.0 "), "{line}");
@@ -204,7 +207,7 @@ fn dashboard_and_result_agree_on_the_phase_and_its_rates() {
     assert_eq!(decode.whole().bytes_per_second(), traffic.derived_wall_bytes_per_s);
     assert_eq!(traffic.derived_wall_bytes_per_s, Some(9e9), "bytes divided by the wall time");
     assert_eq!(traffic.derived_bytes_per_s, Some(10e9), "bytes divided by the time of the ops");
-    let report = report::render(&result, Style::plain());
+    let report = report::render(&result, report::Form::Full, Style::plain());
     assert!(line(&report, "  decode  ").contains(" 9.00 "), "{report}");
     assert!(line(&picture(&state, 120, 40), " decode   ").contains("9.00 GB/s"));
     let books = &result.phases[0];

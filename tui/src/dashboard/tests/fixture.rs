@@ -16,7 +16,7 @@ use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::roofline::{RoofSample, Roofs};
 use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::Summary;
-use slmscope_profiles::totals::{OpTotals, SiteTotals};
+use slmscope_profiles::totals::{EventPlace, OpTotals, SiteTotals};
 use slmscope_profiles::wire::{Capability, Frame, Hello, Submit, Talk};
 use slmscope_profiles::workload::Workload;
 
@@ -124,6 +124,7 @@ pub(super) fn summary(phase: Phase) -> Summary {
             count: tokens,
             time_ns: time * tokens,
             max_ns: time * 2,
+            max_at: Some(EventPlace { repetition: 2, token: 4 }),
             bytes: 400_000 * tokens,
             flops: 800_000 * tokens,
         },

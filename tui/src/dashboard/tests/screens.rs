@@ -28,6 +28,7 @@ use super::super::terminal::Screen;
 use super::super::update::update;
 use super::super::view::view;
 use super::fixture::{busy, channel, connected, frame, job, letters, press, sample, summary};
+use crate::pinned;
 
 const COLOURED: (bool, bool) = (true, false);
 
@@ -72,12 +73,7 @@ pub(super) fn draw_every_size(state: &mut State) {
 }
 
 fn compare(name: &str, picture: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dashboard/snapshots").join(name);
-    if std::env::var_os("SLMSCOPE_UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, picture).unwrap();
-    }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(stored, picture, "{name} differs; look at it, then set SLMSCOPE_UPDATE_SNAPSHOTS=1");
+    pinned::compare(&Path::new("src/dashboard/snapshots").join(name), picture);
 }
 
 #[test]
@@ -132,7 +128,7 @@ fn ops_and_hardware_show_their_columns() {
     letters(&mut state, "3");
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let picture = picture(&state, width, height);
-        for part in ["power.package-0", "12.5 W", "derived", "no_such_interface: no hwmon fan"] {
+        for part in ["power.package-0", "12.5 W", "derived", "this machine has none: no hwmon fan"] {
             assert!(picture.contains(part), "{part} at {width}×{height}:\n{picture}");
         }
     }

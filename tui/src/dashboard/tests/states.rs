@@ -323,7 +323,8 @@ fn unknown_sites_and_hostile_numbers_are_survived() {
     let mut state = busy();
     let mut wild = summary(Phase::Decode);
     let most = u64::MAX;
-    let totals = OpTotals { count: most, time_ns: most, max_ns: most, bytes: most, flops: most };
+    let totals =
+        OpTotals { count: most, time_ns: most, max_ns: most, max_at: None, bytes: most, flops: most };
     wild.sites.extend([999, 1].map(|site| SiteTotals { site, totals }));
     wild.books.wall_ns = u64::MAX;
     wild.books.other =
