@@ -192,6 +192,53 @@ mod tests {
         }
     }
 
+    /// A laptop on its battery, as a tree.
+    #[cfg(feature = "embedded-daemon")]
+    fn laptop() -> DoctorReport {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, content) in [
+            ("proc/stat", "cpu  100 0 50 800 0 0 0 0\ncpu0 50 0 25 400 0 0 0 0\ncpu1 50 0 25 400 0 0 0 0\n"),
+            (
+                "proc/meminfo",
+                "MemTotal: 16000000 kB\nMemAvailable: 12000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
+            ),
+            ("sys/class/dmi/id/product_name", "Laptop 14\n"),
+            ("sys/class/dmi/id/sys_vendor", "Example\n"),
+            ("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "2400000\n"),
+            ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"),
+            ("sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "1200000\n"),
+            ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n"),
+            ("sys/class/thermal/thermal_zone0/type", "x86_pkg_temp\n"),
+            ("sys/class/thermal/thermal_zone0/temp", "46500\n"),
+            ("sys/class/power_supply/BAT0/type", "Battery\n"),
+            ("sys/class/power_supply/BAT0/status", "Discharging\n"),
+            ("sys/class/power_supply/BAT0/power_now", "9500000\n"),
+            ("sys/class/power_supply/BAT0/capacity", "83\n"),
+        ] {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let report = embedded::doctor(Some(folder.path())).unwrap();
+        DoctorReport { root: "/board".to_owned(), user: "anna".to_owned(), ..report }
+    }
+
+    #[test]
+    #[cfg(feature = "embedded-daemon")]
+    fn outputs_are_pinned_at_80_columns() {
+        let report = laptop();
+        let shown = |groups: &[Group], require: &[&str]| {
+            let require = require.iter().map(|&family| family.to_owned()).collect();
+            let args = DoctorArgs { groups: groups.to_vec(), root: None, bundle: None, require, json: false };
+            render(&report, &args, crate::pinned::terminal())
+        };
+        let summary = shown(&[], &[]);
+        crate::pinned::check("doctor.txt", &summary);
+        assert!(summary.lines().count() <= 24, "it fits a screen");
+        crate::pinned::check("doctor-power.txt", &shown(&[Group::One(Quantity::Power)], &["power", "gpu"]));
+        crate::pinned::check("doctor-all.txt", &shown(&[Group::All], &[]));
+    }
+
     #[test]
     fn a_group_is_named_by_its_family_or_its_title() {
         for (place, name) in FAMILIES.iter().enumerate() {

@@ -4,6 +4,7 @@ use slmscope_profiles::channel::{Quantity, ReasonCode};
 use slmscope_profiles::display;
 use slmscope_profiles::doctor::{DoctorReport, DoctorRow};
 
+use super::summary::why;
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -47,8 +48,11 @@ pub(super) fn render(report: &DoctorReport, groups: &[Quantity], style: Style) -
     }
     let mut notes = Vec::new();
     let has = |column: &str| !left_out.contains(&column);
-    if has("period") && has("cost") && has("new every") {
-        notes.push("—: not sampled (period), no new value was seen (new every), not read (cost)".to_owned());
+    let reasons = [("period", "not sampled"), ("new every", "no new value was seen"), ("cost", "not read")];
+    let reasons = reasons.iter().filter(|(column, _)| has(column));
+    let reasons: Vec<_> = reasons.map(|(column, reason)| format!("{reason} ({column})")).collect();
+    if !reasons.is_empty() {
+        notes.push(format!("—: {}", reasons.join(", ")));
     }
     if !left_out.is_empty() {
         notes.push(format!("a wider terminal or --json also shows {}", left_out.join(", ")));
@@ -82,9 +86,9 @@ fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
                 display::or_absent(row.cost_ns, display::duration),
                 match &row.reason {
                     Some(reason) if reason.code == ReasonCode::NeedsTwoReadings => {
-                        format!("{}: {}", reason.code, row.source)
+                        format!("needs a second reading: {}", row.source)
                     }
-                    Some(reason) => reason.to_string(),
+                    Some(reason) => why(reason),
                     None => row.source.clone(),
                 },
             ])

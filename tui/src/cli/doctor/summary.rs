@@ -17,7 +17,7 @@ impl Reason {
         let mut absent: Vec<_> = rows.filter(|row| row.reason.is_some()).collect();
         absent.sort_by_key(|row| row.remedy.is_none());
         let reason = absent.first().and_then(|row| row.reason.as_ref());
-        Self(reason.map_or_else(|| otherwise.to_owned(), ToString::to_string))
+        Self(reason.map_or_else(|| otherwise.to_owned(), why))
     }
 }
 
@@ -25,6 +25,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A reason in words: its detail says more than the kind of absence.
+pub(super) fn why(reason: &slmscope_profiles::channel::Reason) -> String {
+    if reason.detail.is_empty() { reason.to_string() } else { reason.detail.clone() }
 }
 
 /// The machine in a line or two.
@@ -69,9 +74,9 @@ pub(super) fn render(report: &DoctorReport, style: Style) -> String {
         Some((remedy, gained)) => {
             let gained = display::plural(gained as u64, "channel");
             let told = format!("what gains most ({gained}): {remedy}");
-            text.push_str(&format!("\n{}\n", style.warn(&style.wrap(&told, 0))));
+            text.push_str(&format!("{}\n", style.warn(&style.wrap(&told, 0))));
         }
-        None => text.push_str("\nno command would make more of it readable\n"),
+        None => text.push_str("no command would make more of it readable\n"),
     }
     let hint = "`slmscope doctor power` lists the channels of a group, `doctor all` all of them";
     text.push_str(&format!("{}\n", style.dim(&style.wrap(hint, 0))));

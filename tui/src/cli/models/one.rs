@@ -248,9 +248,9 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
         ("layer", Align::Right),
         ("op", Align::Left),
         ("kind", Align::Left),
-        ("weights", Align::Left),
         ("bytes", Align::Right),
         ("FLOPs", Align::Right),
+        ("weights", Align::Left),
     ]);
     for site in plan.sites.iter().filter(|site| site.layer.is_none() || shown.contains(&site.layer)) {
         let same = |a: &SiteWeight, b: &SiteWeight| (a.shape[1], a.format) == (b.shape[1], b.format);
@@ -262,12 +262,48 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
             site.layer.map_or_else(|| ABSENT.to_owned(), |layer| layer.to_string()),
             site.name.clone(),
             site.kind.as_str().to_owned(),
-            weights.collect::<Vec<_>>().join(", "),
             display::traffic(site.cost.bytes(1, depth) as f64),
             display::count(site.cost.flops(1, depth)),
+            weights.collect::<Vec<_>>().join(", "),
         ]);
     }
     table.fit(style, &["kind", "layer"]);
     let title = "ops of the first layer of each kind, and those outside the layers (—)";
     format!("\n{}\n{}", style.bold(title), table.render(style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::width::columns;
+
+    fn shown(row: &Row, format: Option<WeightFormat>, depth: u32) -> String {
+        let args = ModelArgs { model: row.id.clone(), format, depth, json: false };
+        of_row(&args, row, Style::narrow(80)).unwrap()
+    }
+
+    #[test]
+    fn every_model_fits_80_columns() {
+        for row in catalogue::rows() {
+            let text = shown(row, None, 0);
+            let wide = text.lines().find(|line| columns(line) > 80);
+            assert_eq!(wide, None, "{}", row.id);
+        }
+    }
+
+    #[test]
+    fn outputs_are_pinned_at_80_columns() {
+        let shown = |id| shown(catalogue::find(id).unwrap(), None, 64);
+        crate::pinned::check("model.txt", &shown("smollm2-135m"));
+        crate::pinned::check("model-recurrent.txt", &shown("recurrentgemma-2b"));
+    }
+
+    #[test]
+    fn what_of_a_format_is_f16_is_told() {
+        let row = catalogue::find("smollm2-135m").unwrap();
+        let text = shown(row, None, 0);
+        assert!(text.contains("q2_k  214 MiB*\n") && text.contains("q4_0 72.3 MiB   q4_k"), "{text}");
+        assert!(text.contains("* of it f16 ") && text.contains("blocks of 256 do not"), "{text}");
+        assert!(!shown(catalogue::find("smollm2-1.7b").unwrap(), None, 0).contains("* of it f16"));
+    }
 }

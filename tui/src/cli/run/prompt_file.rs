@@ -11,8 +11,10 @@ use crate::model_source::{OpenError, open};
 /// Why a file is no prompt. Messages follow its name.
 #[derive(Debug, thiserror::Error)]
 enum PromptFileError {
+    #[error("is no regular file; to use what a program writes, pipe it into `--prompt-file -`")]
+    NotRegular,
     #[error("cannot be opened: {0}")]
-    Open(#[from] OpenError),
+    Open(OpenError),
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
     #[error("is longer than {} MiB, the longest prompt that can be sent to the daemon", MAX_TEXT >> 20)]
@@ -31,7 +33,10 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let (name, text) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), text(io::stdin().lock()))
     } else {
-        let opened = open(path).map_err(PromptFileError::from);
+        let opened = open(path).map_err(|error| match error {
+            OpenError::NotRegular => PromptFileError::NotRegular,
+            error @ OpenError::System(_) => PromptFileError::Open(error),
+        });
         (path.display().to_string(), opened.and_then(text))
     };
     text.map_err(|error| Failure::error(format!("--prompt-file: {name} {error}")))
