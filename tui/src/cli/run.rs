@@ -213,6 +213,11 @@ pub(super) mod tests {
         Ok(format!("{:?} {asked:?}", args.job.model()))
     }
 
+    /// The workload that the flags describe.
+    pub fn workload(args: &RunArgs) -> Workload {
+        args.job.workload().unwrap()
+    }
+
     /// The same of `submit`.
     pub fn asked_by_submit(args: &SubmitArgs, source: ModelSource) -> Result<String, Failure> {
         let asked = args.asked()?;

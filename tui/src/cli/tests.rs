@@ -230,6 +230,30 @@ fn every_row_is_of_a_flag_that_there_is() {
 }
 
 #[test]
+fn the_command_that_a_result_names_repeats_its_workload() {
+    let workload = |words: &[&str]| match Cli::try_parse_from(words).map(|cli| cli.command) {
+        Ok(Some(Command::Run(args))) => run::tests::workload(&args),
+        Ok(_) => panic!("{words:?} is no run"),
+        Err(error) => panic!("{words:?}: {error}"),
+    };
+    for (id, proof) in JOB {
+        // A file's content is not repeated, and a pause needs a loop.
+        let Job(flag) = proof else { continue };
+        let line = match *id {
+            "prompt_file" => continue,
+            "pause" => vec!["--loop", "--pause", "7"],
+            "ignore_eos" => vec!["--chat", "hi", "--ignore-eos"],
+            _ => flag.to_vec(),
+        };
+        let asked = workload(&[&["slmscope", "run"], &line[..]].concat());
+        let named = slmscope_profiles::command::line("smollm2-135m", &asked);
+        let words: Vec<_> = named.split(' ').collect();
+        assert_eq!(workload(&words), asked, "{named}");
+    }
+    assert_eq!(workload(&["slmscope", "run", "--chat", "-x"]).chat.as_deref(), Some("-x"));
+}
+
+#[test]
 fn a_socket_is_named_only_where_a_daemon_is_asked() {
     let refused = |words: &[&str]| {
         let line = [&["slmscope", "--socket", "/run/slmscope.sock"], words].concat();

@@ -35,13 +35,13 @@ struct Sizes {
     #[arg(short = 'p', long, value_name = "TOKENS", value_parser = number::count)]
     prompt: Option<u32>,
     /// Use this text as the prompt; the model must have a tokenizer
-    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt", allow_hyphen_values = true)]
     prompt_text: Option<String>,
     /// Use the text in this file as the prompt, at most 16 MiB; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_text"])]
     prompt_file: Option<PathBuf>,
     /// Use this message as the prompt, formatted by the model's chat template
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompt", "prompt_text", "prompt_file"])]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["prompt", "prompt_text", "prompt_file"])]
     chat: Option<String>,
     /// Tokens to generate; prefill produces the first of them [default: 128]
     #[arg(short = 'n', long, value_name = "TOKENS", value_parser = number::count)]
