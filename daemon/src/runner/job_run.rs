@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slmscope_probes::{available_memory, process};
+use slmscope_probes::{Root, available_memory, process};
 use slmscope_profiles::channel::Unit;
 use slmscope_profiles::job::{JobId, JobState, Span};
 use slmscope_profiles::op::Phase;
@@ -37,6 +37,7 @@ use super::usage::UsageSnapshot;
 use super::{JobRequest, Shared};
 use crate::backend::protocol::{Load, Loaded};
 use crate::backend::{Command, Engine, Event, StartError};
+use crate::clock::Clock;
 use crate::error::with_sources;
 
 /// Power is measured for this long before anything runs, on machines that measure it at all.
@@ -52,6 +53,9 @@ const MAX_MEASURING: Duration = Duration::from_mins(1);
 const MAX_OVERHEAD_NS: u64 = 6_000_000_000;
 /// Tokens to measure it with if all of it was asked for.
 const FULL_OVERHEAD_TOKENS: u32 = 1024;
+
+/// Takes a snapshot of the machine, the engine and these clients.
+type TakeUsage = fn(&Root, Option<&dyn Engine>, &[u32], &dyn Clock) -> UsageSnapshot;
 
 /// Why a job ends before it is done.
 #[derive(Debug, thiserror::Error)]
@@ -285,7 +289,7 @@ impl<'a> JobRun<'a> {
     /// The measured repetitions: as many as were asked for, or until the rates are known well enough.
     fn measure(&mut self) -> Result<(), Stop> {
         let end_ns = self.shared.clock.now_ns() + MAX_MEASURING.as_nanos() as u64;
-        self.builder.before = Some(self.usage());
+        self.builder.before = Some(self.usage(UsageSnapshot::at_begin));
         let requested = self.workload().repetitions;
         let mut repetition = 0;
         loop {
@@ -300,7 +304,7 @@ impl<'a> JobRun<'a> {
                 break;
             }
         }
-        self.builder.after = Some(self.usage());
+        self.builder.after = Some(self.usage(UsageSnapshot::at_end));
         let pid = self.engine.as_ref().and_then(|engine| engine.process());
         self.builder.process = pid.map(process::memory);
         if self.measures_power() {
@@ -309,9 +313,10 @@ impl<'a> JobRun<'a> {
         Ok(())
     }
 
-    fn usage(&self) -> UsageSnapshot {
+    /// By [`UsageSnapshot::at_begin`] or [`UsageSnapshot::at_end`].
+    fn usage(&self, take: TakeUsage) -> UsageSnapshot {
         let clients = self.shared.client_pids();
-        UsageSnapshot::take(&self.shared.root, self.engine.as_deref(), &clients, self.shared.clock.as_ref())
+        take(&self.shared.root, self.engine.as_deref(), &clients, self.shared.clock.as_ref())
     }
 
     /// Whether the intervals of both rates are narrow enough.

@@ -30,8 +30,30 @@ pub(super) struct UsageSnapshot {
 }
 
 impl UsageSnapshot {
-    /// Takes a snapshot of the machine under `root`.
-    pub(super) fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
+    /// Taken when the measured repetitions begin, on the machine under `root`. Listing processes takes some ms of CPU
+    /// time, which is used before the snapshot here, and after it at the end, so that it is no cost of the run.
+    pub(super) fn at_begin(
+        root: &Root,
+        engine: Option<&dyn Engine>,
+        clients: &[u32],
+        clock: &dyn Clock,
+    ) -> Self {
+        let others = others(engine, clients);
+        Self { others, ..Self::take(root, engine, clients, clock) }
+    }
+
+    /// Taken when they end.
+    pub(super) fn at_end(
+        root: &Root,
+        engine: Option<&dyn Engine>,
+        clients: &[u32],
+        clock: &dyn Clock,
+    ) -> Self {
+        let snapshot = Self::take(root, engine, clients, clock);
+        Self { others: others(engine, clients), ..snapshot }
+    }
+
+    fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
         let readings = hygiene::read(root);
         let daemon = process::cpu_ns(std::process::id());
         let clients_ns: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
@@ -42,11 +64,6 @@ impl UsageSnapshot {
             threads.into_iter().partition(|(_, name, _)| computes(name));
         let helpers: u64 = helpers.iter().map(|(_, _, ns)| ns).sum();
         let process = pid.and_then(process::cpu_ns).unwrap_or(0);
-        let is_ours = |other: &ProcessTime| {
-            other.pid == std::process::id() || Some(other.pid) == pid || clients.contains(&other.pid)
-        };
-        let mut others = process::all();
-        others.retain(|other| !is_ours(other));
         Self {
             readings,
             at_ns: clock.now_ns(),
@@ -55,7 +72,18 @@ impl UsageSnapshot {
             computing,
             major_faults: pid.and_then(process::major_faults),
             available: available_memory(root),
-            others,
+            others: Vec::new(),
         }
     }
+}
+
+/// CPU times of all processes that are not ours.
+fn others(engine: Option<&dyn Engine>, clients: &[u32]) -> Vec<ProcessTime> {
+    let pid = engine.and_then(Engine::process);
+    let is_ours = |other: &ProcessTime| {
+        other.pid == std::process::id() || Some(other.pid) == pid || clients.contains(&other.pid)
+    };
+    let mut others = process::all();
+    others.retain(|other| !is_ours(other));
+    others
 }
