@@ -105,7 +105,7 @@ pub enum IssueCode {
 /// A process beside this tool's own, and what it used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OtherProcess {
-    /// Its name, as the kernel keeps it: 15 bytes at most, without control characters.
+    /// Its name, as the kernel keeps it, without control characters.
     pub name: String,
     /// CPU time of all processes of that name divided by the time that passed: 1 is one core, busy all the time.
     pub cores: f64,

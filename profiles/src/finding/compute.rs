@@ -50,7 +50,7 @@ pub(super) fn prefill_bound(result: &RunResult) -> Option<Found> {
 
 /// An op far below its roof: a product or attention that takes 5 % of its phase or more and reaches less than a quarter
 /// of the nearer roof, also at the lowest sample of that roof. Of several the one with the most time above its roof.
-pub(super) fn far_below_roof(result: &RunResult, phase: Phase) -> Option<Found> {
+pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
     #[derive(Default)]
     struct Sum {
         share: f64,
@@ -58,11 +58,12 @@ pub(super) fn far_below_roof(result: &RunResult, phase: Phase) -> Option<Found> 
         reached_ns: f64,
         at_most_ns: f64,
     }
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    let mut sums: BTreeMap<(&str, &str), Sum> = BTreeMap::new();
     let heavy = |op: &&OpRow| matches!(op.kind, OpKind::Matmul | OpKind::Attention);
-    for op in host_ops(result, phase).filter(heavy) {
+    let both = [Phase::Prefill, Phase::Decode].into_iter().flat_map(|phase| host_ops(result, phase));
+    for op in both.filter(heavy) {
         let Some(roof) = op.roof else { continue };
-        let (sum, time_ns) = (sums.entry(&op.name).or_default(), op.time_ns as f64);
+        let (sum, time_ns) = (sums.entry((op.phase.as_str(), &op.name)).or_default(), op.time_ns as f64);
         sum.share += op.share;
         sum.time_ns += time_ns;
         sum.reached_ns += roof.share * time_ns;
@@ -72,14 +73,14 @@ pub(super) fn far_below_roof(result: &RunResult, phase: Phase) -> Option<Found> 
         sum.share >= LARGE_OP && sum.time_ns > 0.0 && sum.at_most_ns < FAR_SHARE * sum.time_ns
     });
     let lost = |sum: &Sum| sum.share * (1.0 - sum.at_most_ns / sum.time_ns);
-    let (name, sum) = far.max_by(|(_, a), (_, b)| lost(a).total_cmp(&lost(b)))?;
+    let ((phase, name), sum) = far.max_by(|(_, a), (_, b)| lost(a).total_cmp(&lost(b)))?;
     let (reached, at_most) = (sum.reached_ns / sum.time_ns, sum.at_most_ns / sum.time_ns);
     Some(
         Found::new(FindingCode::FarBelowRoof, Use::Explanation, lost(&sum))
             .reason(format!(
                 "{name} takes {} of {} and reaches {} of its roof",
                 display::rough_share(sum.share),
-                phase.as_str(),
+                phase,
                 display::rough_share(reached)
             ))
             .figure("share of the phase", sum.share, "ratio")

@@ -9,15 +9,14 @@ use crate::result::RunResult;
 /// Looks for one thing; `None` if it is not there or not known.
 type Rule = fn(&RunResult) -> Option<Found>;
 
-const RULES: [Rule; 36] = [
+const RULES: [Rule; 34] = [
     machine::changed,
     machine::other_load,
     machine::issues,
     machine::governor,
     heat::throttled,
     heat::sustained,
-    |result| stability::noisy(result, Phase::Prefill),
-    |result| stability::noisy(result, Phase::Decode),
+    stability::noisy,
     stability::tail,
     |result| stability::unattributed(result, Phase::Prefill),
     |result| stability::unattributed(result, Phase::Decode),
@@ -38,8 +37,7 @@ const RULES: [Rule; 36] = [
     |result| bandwidth::extra_traffic(result, Phase::Prefill),
     |result| bandwidth::extra_traffic(result, Phase::Decode),
     compute::prefill_bound,
-    |result| compute::far_below_roof(result, Phase::Prefill),
-    |result| compute::far_below_roof(result, Phase::Decode),
+    compute::far_below_roof,
     compute::lm_head,
     energy::too_slow,
     |result| energy::uncertain(result, Phase::Prefill),

@@ -31,28 +31,34 @@ fn rate(result: &RunResult, phase: Phase) -> Option<Estimate> {
     }
 }
 
-/// Repetition not stable: the 95 % interval of the median is wider than ± 5 %.
-pub(super) fn noisy(result: &RunResult, phase: Phase) -> Option<Found> {
-    let rate = rate(result, phase)?;
-    let width = rate.relative_half_width().filter(|&width| width > NOISY_SHARE)?;
-    let advice = if rate.count >= MANY {
+/// Repetition not stable: the 95 % interval of the median is wider than ± 5 %, in one phase or in both.
+pub(super) fn noisy(result: &RunResult) -> Option<Found> {
+    let wide = |phase: Phase| {
+        let rate = rate(result, phase)?;
+        let width = rate.relative_half_width().filter(|&width| width > NOISY_SHARE)?;
+        Some((phase.as_str(), rate, width))
+    };
+    let phases: Vec<_> = [Phase::Prefill, Phase::Decode].into_iter().filter_map(wide).collect();
+    let widest = phases.iter().map(|&(_, _, width)| width).reduce(f64::max)?;
+    let told: Vec<String> = phases
+        .iter()
+        .map(|(phase, _, width)| format!("{phase} varies by ± {}", display::rough_share(*width)))
+        .collect();
+    let mut found = Found::new(FindingCode::Noisy, Use::Doubt, widest)
+        .reason(format!("{} between repetitions", told.join(", ")));
+    for (phase, rate, _) in &phases {
+        found = found
+            .figure(&format!("{phase}, median"), rate.median, "tokens/s")
+            .figure(&format!("{phase}, lower end of the interval"), rate.low, "tokens/s")
+            .figure(&format!("{phase}, upper end of the interval"), rate.high, "tokens/s")
+            .figure(&format!("{phase}, repetitions"), rate.count as f64, "");
+    }
+    let advice = if phases.iter().all(|(_, rate, _)| rate.count >= MANY) {
         "More repetitions will hardly help: find what else runs, or what changes the clock."
     } else {
         "Ask for more repetitions, or find what else runs."
     };
-    Some(
-        Found::new(FindingCode::Noisy, Use::Doubt, width)
-            .reason(format!(
-                "{} varies by ± {} between repetitions",
-                phase.as_str(),
-                display::rough_share(width)
-            ))
-            .figure("median", rate.median, "tokens/s")
-            .figure("lower end of the interval", rate.low, "tokens/s")
-            .figure("upper end of the interval", rate.high, "tokens/s")
-            .figure("repetitions", rate.count as f64, "")
-            .advice(advice),
-    )
+    Some(found.advice(advice))
 }
 
 /// The same where there are too few repetitions for an interval: the fastest is 10 % above the slowest or more. Of the

@@ -45,6 +45,9 @@ fn repetitions_that_differ_are_noisy_and_more_of_them_are_advised_only_where_the
     let found = only(&result);
     assert_eq!(found.reason, "decode varies by ± 20 % between repetitions");
     assert!(found.advice.starts_with("Ask for more repetitions"));
+    result.summary.prefill_tokens_per_s = rates(8);
+    assert_eq!(only(&result).reason, "prefill varies by ± 20 %, decode varies by ± 20 % between repetitions");
+    result.summary.prefill_tokens_per_s = None;
     result.summary.decode_tokens_per_s = rates(22);
     assert!(!only(&result).advice.contains("Ask for more"), "there were 22");
     result.summary.decode_tokens_per_s = Estimate::of(&[100.0, 101.0, 99.0, 100.0, 100.5, 99.5]);
