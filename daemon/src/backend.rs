@@ -22,12 +22,15 @@ use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use slmscope_profiles::engine_memory::EngineMemory;
+use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::op::OpBatch;
 use slmscope_profiles::setup::Setup;
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::workload::ExecutorKind;
 
-pub use protocol::{Command, Event};
+pub use protocol::{Command, Event, Source};
 
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,10 @@ pub trait Backend: Send + Sync {
 
     /// Threads that suit the executor here.
     fn default_threads(&self, executor: ExecutorKind) -> NonZeroUsize;
+
+    /// Memory that a run on weights from `source` needs, with room for `lengths`; `None` if only the engine itself can tell,
+    /// once it has opened their files.
+    fn memory(&self, source: &Source, kv: KvFormat, lengths: Lengths, setup: Setup) -> Option<EngineMemory>;
 
     /// Starts an engine that is ready for its first command.
     ///

@@ -24,7 +24,7 @@ use crate::clock::{self, SystemClock};
 use crate::config::Config;
 pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
-pub use crate::inspect::{InspectError, Inspected, inspect};
+pub use crate::inspect::{InspectError, Inspected, facts, inspect};
 use crate::pace::PaceControl;
 use crate::results::Results;
 use crate::runner::{Parts, Runner};

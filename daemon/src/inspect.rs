@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use slmscope_engine::error::LoadError;
 use slmscope_engine::mapped_model::{MappedModel, OpenError};
+use slmscope_profiles::admission::ModelFacts;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::model_files::{ModelFiles, ModelFilesError};
@@ -68,6 +69,25 @@ pub fn inspect(
         spec: model.spec().clone(),
         plan: Arc::clone(model.plan()),
         notes: model.notes().to_vec(),
+    })
+}
+
+/// What of the model in `files`, which `model` names in their order, decides which workloads it can run.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn facts(
+    model: &ModelRef,
+    files: Vec<File>,
+    format: Option<WeightFormat>,
+) -> Result<ModelFacts, InspectError> {
+    let files = map(model, files)?;
+    let read = files.model(format, KvFormat::F16)?;
+    Ok(ModelFacts {
+        name: model.name().to_owned(),
+        max_context: read.spec().max_context,
+        has_tokenizer: files.has_tokenizer(),
+        has_template: files.has_chat_template(),
     })
 }
 

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
-use slmscope_probes::{Root, Sampler};
+use slmscope_probes::{Root, Sampler, available_memory};
+use slmscope_profiles::admission::MemoryLimit;
 use slmscope_profiles::job::{Job, JobId, Progress};
 use slmscope_profiles::kept::{KeptResult, KeptRun, Wanted};
 use slmscope_profiles::record::{Mark, Record};
@@ -113,7 +114,21 @@ impl Runner {
     /// # Errors
     /// Names what is at fault and the remedy.
     pub fn check(&self, request: JobRequest, config: &Config) -> Result<JobRequest, RequestError> {
-        request.check(config, self.shared.backend.as_ref())
+        let backend = self.shared.backend.as_ref();
+        let request = request.check(config, backend)?;
+        if let Some((needed, limit)) = request.memory(backend).zip(self.memory_limit()) {
+            limit.check(needed)?;
+        }
+        Ok(request)
+    }
+
+    /// Memory that a job which is queued now may need; `None` if the kernel does not say. What other jobs use is free when
+    /// its turn comes: the worker looks again then.
+    fn memory_limit(&self) -> Option<MemoryLimit> {
+        if self.shared.table().is_busy() {
+            return self.shared.hub.header().host.memory_bytes.map(MemoryLimit::Installed);
+        }
+        available_memory(&self.shared.root).map(MemoryLimit::Available)
     }
 
     /// Queues a job that [`check`](Self::check) let pass. Waits for the disk: its number is stored.

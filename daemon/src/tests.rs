@@ -1,6 +1,7 @@
 //! Tests at the daemon's border: real connections in front, a scripted engine and a clock that tests move behind. They
 //! sleep nowhere; what has to happen first is waited for.
 
+mod admission;
 mod clients;
 mod engines;
 mod jobs;

@@ -5,6 +5,7 @@
 //! descriptions that it ships are embedded in the binary.
 
 pub mod above_roof;
+pub mod admission;
 pub mod bandwidth;
 pub mod board;
 pub mod books;

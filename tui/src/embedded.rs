@@ -25,6 +25,7 @@ mod present {
         ExportOptions, Exported, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs,
     };
     use slmscope_daemon::commands::{Inspected, inspect as inspect_files};
+    use slmscope_profiles::admission::ModelFacts;
     use slmscope_profiles::format::WeightFormat;
     use slmscope_profiles::plan::Plan;
     use slmscope_profiles::spec::DecoderSpec;
@@ -74,6 +75,13 @@ mod present {
         let inspected = inspect_files(&chosen.model, chosen.files, format).map_err(anyhow::Error::from)?;
         let Inspected { spec, plan, notes } = inspected;
         Ok((spec, plan, notes))
+    }
+
+    /// What of a model decides which workloads it can run, by the headers of its files; `None` if they cannot be read: the
+    /// worker says why.
+    pub fn facts(chosen: &ChosenModel, format: Option<WeightFormat>) -> Option<ModelFacts> {
+        let files: Option<Vec<_>> = chosen.files.iter().map(|file| file.try_clone().ok()).collect();
+        slmscope_daemon::commands::facts(&chosen.model, files?, format).ok()
     }
 
     /// Compares a model with reference logits, in this process.
@@ -133,6 +141,15 @@ pub fn inspect(
     Failure,
 > {
     absent("reading model files")
+}
+
+/// Not known: this build has no engine. The worker checks the same.
+#[cfg(not(feature = "embedded-daemon"))]
+pub fn facts(
+    _chosen: &crate::model_source::ChosenModel,
+    _format: Option<slmscope_profiles::format::WeightFormat>,
+) -> Option<slmscope_profiles::admission::ModelFacts> {
+    None
 }
 
 /// Refused: this build has no daemon.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{output, slmscope, text, tiny_model};
+use support::{Daemon, output, slmscope, text, tiny_model};
 
 #[test]
 fn every_command_has_help_and_help_lists_no_other() {
@@ -58,7 +58,6 @@ fn unusable_models_files_and_sockets_end_with_exit_code_1() {
     let whole = std::fs::read(tiny_model()).unwrap();
     let (empty, other) = (file("empty.gguf", b""), file("other.gguf", b"PK\x03\x04 not a model"));
     let cut = file("cut.gguf", &whole[..whole.len() / 2]);
-    let tiny = tiny_model();
     for (arguments, word) in [
         (&["run", "smolm2-135m"][..], "did you mean smollm2-135m"),
         (&["run", "gone.gguf"], "gone.gguf"),
@@ -66,9 +65,6 @@ fn unusable_models_files_and_sockets_end_with_exit_code_1() {
         (&["run", &empty], "empty"),
         (&["run", &other], "GGUF"),
         (&["run", &cut], "truncated"),
-        (&["run", &tiny, "--prompt-text", "hi"], "tokenizer"),
-        (&["run", "--prompt-text", "hi"], "tokenizer"),
-        (&["run", "--prompt", "8000", "--generate", "500"], "8192"),
         (&["run", "tinyllama-1.1b", "--format", "f32", "--prompt", "8", "--timeout", "1"], "1 s"),
         (&["model", "nonesuch"], "nonesuch"),
         (&["models", "--family", "nonesuch"], "smollm2"),
@@ -122,21 +118,14 @@ fn a_wrong_value_is_told_what_would_be_right() {
 }
 
 #[test]
-fn the_longest_prompt_file_reaches_the_model_and_a_longer_one_is_refused_at_once() {
+fn a_prompt_file_that_is_too_long_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("prompt.txt");
-    let prompt = path.to_str().unwrap();
-    let tiny = tiny_model();
-    let run = || {
-        let ended = output(&["run", &tiny, "--prompt-file", prompt]);
-        (ended.status.code(), text(&ended.stderr))
-    };
-    std::fs::write(&path, "a".repeat(16 << 20)).unwrap();
-    let (code, said) = run();
-    assert!(code == Some(1) && said.contains("tokenizer"), "{said}");
     std::fs::write(&path, "a".repeat((16 << 20) + 1)).unwrap();
-    let (code, said) = run();
-    assert!(code == Some(1) && said.contains("prompt.txt is longer than 16 MiB"), "{said}");
+    let ended = output(&["run", &tiny_model(), "--prompt-file", path.to_str().unwrap()]);
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("prompt.txt is longer than 16 MiB"), "{said}");
 }
 
 #[test]
@@ -150,22 +139,52 @@ fn a_prompt_is_read_from_standard_input() {
     assert!(said.contains("standard input is no text: byte 5 is not UTF-8"), "{said}");
 }
 
+/// They used to be queued, and were refused after the weights were loaded.
+#[test]
+fn what_a_model_cannot_run_is_refused_by_its_flag_before_it_is_queued() {
+    let daemon = Daemon::start();
+    let tiny = tiny_model();
+    for (arguments, word) in [
+        (
+            &["smollm2-135m", "--prompt", "999999"][..],
+            "--prompt: depth 0 + prompt 999999 + generate 128 are longer",
+        ),
+        (&["smollm2-135m", "--prompt", "8000", "--generate", "500"], "8192"),
+        (&["smollm2-135m", "--generate", "9000"], "--generate: "),
+        (&["smollm2-135m", "--depth", "8192"], "--depth: "),
+        (&["smollm2-135m", "--prompt-text", "hi"], "--prompt-text: smollm2-135m has no tokenizer"),
+        (&["smollm2-135m", "--chat", "hi"], "--chat: smollm2-135m has no tokenizer"),
+        (&[&tiny, "--prompt", "999999"], "--prompt: "),
+        (&[&tiny, "--prompt-text", "hi"], "--prompt-text: "),
+        (&[&tiny, "--chat", "hi"], "has no tokenizer"),
+    ] {
+        for command in ["run", "submit"] {
+            let ended = daemon.client(&[&[command], arguments].concat()).output().unwrap();
+            let said = text(&ended.stderr);
+            assert_eq!((ended.status.code(), said.contains(word)), (Some(2), true), "{arguments:?}: {said}");
+        }
+    }
+    assert_eq!(text(&daemon.client(&["jobs"]).output().unwrap().stdout), "no jobs\n");
+}
+
 #[test]
 fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     let ended = output(&["run", "llama-3.2-3b", "--format", "f32", "--prompt", "130000", "--generate", "0"]);
     // A machine with more than 40 GiB can run it; this test assumes less.
     let said = text(&ended.stderr);
-    assert!(said.contains("MiB of memory are available"), "{said}");
+    assert!(said.contains("of memory are available"), "{said}");
 }
 
 #[test]
 fn a_refused_run_prints_no_object_and_an_accepted_one_always_does() {
     let refused = output(&["run", "gone.gguf", "--json"]);
     assert!(refused.stdout.is_empty());
-    let failed = output(&["run", "--prompt-text", "hi", "--json"]);
+    let broken = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    std::fs::write(broken.path(), "GGUF and nothing else").unwrap();
+    let failed = output(&["run", &broken.path().display().to_string(), "--json"]);
     let result: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
     assert_eq!((failed.status.code(), result["status"].as_str()), (Some(1), Some("failed")));
-    assert!(result["error"].as_str().unwrap().contains("tokenizer"));
+    assert!(result["error"].as_str().unwrap().contains("GGUF"));
 }
 
 #[test]

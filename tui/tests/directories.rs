@@ -103,9 +103,26 @@ fn text_that_cannot_become_a_prompt_ends_the_job_with_the_reason() {
     model.write("tokenizer.json", &json!({"model": 5}));
     failed(&["--prompt-text", "hi"], "tokenizer.json: is no tokenizer that can be used");
     std::fs::remove_file(model.path().join("tokenizer.json")).expect("it is there");
-    failed(&["--prompt-text", "hi"], "has no tokenizer");
+    let (_, said, code) = model.run(&["--prompt-text", "hi"]);
+    assert!(
+        code == Some(2) && said.contains("--prompt-text: ") && said.contains("has no tokenizer"),
+        "{said}"
+    );
     // What no text needs still runs.
     assert_eq!(model.run(&["--prompt", "4"]).2, Some(0));
+}
+
+#[test]
+fn the_longest_prompt_file_reaches_the_model() {
+    let model = Model::new();
+    // It is read after the prompt has passed both sockets.
+    model.write("tokenizer.json", &json!({"model": 5}));
+    let path = model.path().join("prompt.txt");
+    std::fs::write(&path, "a".repeat(16 << 20)).expect("there is room");
+    let (result, said, code) = model.run(&["--prompt-file", path.to_str().expect("it is text")]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("tokenizer.json: is no tokenizer that can be used"), "{said}");
+    assert!(result["run_id"].is_string());
 }
 
 #[test]

@@ -93,3 +93,30 @@ fn a_result_that_is_not_there_says_why_and_what_to_do() {
     );
     assert_eq!(ask(&daemon, &["cancel", "99"]).0, Some(1));
 }
+
+/// A client that is not ours passes a path and checks nothing.
+#[test]
+fn what_only_a_header_tells_is_refused_before_weights_are_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny_model();
+    let models = std::path::Path::new(&tiny).parent().unwrap();
+    let config = folder.path().join("slmscope.toml");
+    std::fs::write(&config, format!("model_folders = [{:?}]", models.display().to_string())).unwrap();
+    let daemon = Daemon::with(&["--config", &config.display().to_string()]);
+    for (job, workload, problem) in [
+        ("1", "{\"chat\":\"hi\"}", "has no tokenizer"),
+        ("2", "{\"prompt\":999999}", "longer than the context"),
+        ("3", "{\"prompt_text\":\"hi\",\"depth\":999999}", "has no tokenizer"),
+    ] {
+        let model = format!("{{\"path\":{tiny:?}}}");
+        let request =
+            format!("{{\"submit\":{{\"model\":{model},\"workload\":{workload},\"detach\":true}}}}\n");
+        let queued = daemon.lines(&request).find(|line| line.get("re").is_some()).unwrap();
+        assert!(queued["ok"]["job"].is_u64(), "{queued}");
+        let (code, json, err) = ask(&daemon, &["result", job, "--wait", "--json"]);
+        assert_eq!(code, Some(1), "{err}");
+        let result: Value = serde_json::from_str(&json).unwrap();
+        assert!(result["error"].as_str().unwrap().contains(problem), "{json}");
+        assert!(result["model"]["weight_bytes"].is_null() && result["worker"]["state"].is_null());
+    }
+}

@@ -99,6 +99,19 @@ impl MappedModel {
         }
     }
 
+    /// Whether a tokenizer comes with the model. Whether it can be used shows when it is read.
+    pub fn has_tokenizer(&self) -> bool {
+        match self {
+            Self::Gguf(file) => Tokenizer::is_in_gguf(&file.gguf()),
+            Self::Directory(files) => Tokenizer::is_in_directory(files),
+        }
+    }
+
+    /// Whether a chat template comes with the model, likewise.
+    pub fn has_chat_template(&self) -> bool {
+        !matches!(self.chat_template(), Err(TokenizerError::NoTemplate { .. }))
+    }
+
     /// The model's chat template.
     ///
     /// # Errors

@@ -48,6 +48,16 @@ impl Tokenizer {
         Ok(Self(Implementation::Embedded(Box::new(Embedded::from_gguf(gguf)?))))
     }
 
+    /// Whether a GGUF file holds a tokenizer, of whichever kind.
+    pub fn is_in_gguf(gguf: &Gguf<'_>) -> bool {
+        !matches!(embedded::kind(gguf), Err(TokenizerError::Missing { .. }))
+    }
+
+    /// Whether a model's directory holds the files of a tokenizer.
+    pub fn is_in_directory(files: &Files) -> bool {
+        directory::is_there(files)
+    }
+
     /// Builds the tokenizer that a model's directory holds, from `tokenizer.json` or, where there is none,
     /// from `tokenizer.model`, from `qwen.tiktoken`, or from `vocab.json` and `merges.txt`.
     ///

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use slmscope_profiles::catalogue;
 use slmscope_profiles::clock::ClockSource;
+use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::job::Span;
@@ -20,6 +21,7 @@ use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::roofline::RoofSample;
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::span::{NamedSpan, SpanName};
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::workload::ExecutorKind;
 
 use super::protocol::{Load, Loaded, Prompt, Source};
@@ -131,6 +133,10 @@ impl ScriptedBackend {
     }
 }
 
+/// Memory that scripted engines need for weights, and for a token of the context, bytes.
+pub(crate) const WEIGHTS: u64 = 1 << 20;
+pub(crate) const KV_TOKEN: u64 = 1 << 10;
+
 /// How an engine ended that did not end by itself.
 pub(crate) const ENDED: &str = "it was ended";
 
@@ -152,6 +158,11 @@ impl Backend for ScriptedBackend {
 
     fn default_threads(&self, _executor: ExecutorKind) -> NonZeroUsize {
         NonZeroUsize::MIN
+    }
+
+    fn memory(&self, _: &Source, _: KvFormat, lengths: Lengths, _: Setup) -> Option<EngineMemory> {
+        let kv = u64::from(lengths.total) * KV_TOKEN;
+        Some(EngineMemory { weights: WEIGHTS, kv, ..EngineMemory::default() })
     }
 
     fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {
@@ -441,7 +452,7 @@ pub(crate) fn loaded(setup: Setup) -> Loaded {
         executor: "scripted".to_owned(),
         isa: "none".to_owned(),
         params: None,
-        weight_bytes: Some(1 << 20),
+        weight_bytes: Some(WEIGHTS),
         format: Some(WeightFormat::Q4_0),
         not_in_format: Vec::new(),
         prompt_ids: Vec::new(),

@@ -9,15 +9,19 @@ use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use slmscope_engine::model::Model;
 use slmscope_engine::setup::executor_is_available;
 use slmscope_engine::{kernels, threads};
+use slmscope_profiles::engine_memory::EngineMemory;
+use slmscope_profiles::format::KvFormat;
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::op::OpBatch;
 use slmscope_profiles::setup::Setup;
+use slmscope_profiles::spec::Lengths;
 use slmscope_profiles::workload::ExecutorKind;
 
 use super::channel::{self, Receiver};
-use super::{Backend, Command, Engine, Event, StartError};
+use super::{Backend, Command, Engine, Event, Source, StartError};
 use crate::ring::Consumer;
 
 /// Starts worker processes.
@@ -39,6 +43,12 @@ impl Backend for WorkerBackend {
 
     fn default_threads(&self, executor: ExecutorKind) -> NonZeroUsize {
         threads::default_count(executor)
+    }
+
+    fn memory(&self, source: &Source, kv: KvFormat, lengths: Lengths, setup: Setup) -> Option<EngineMemory> {
+        let Source::Synthetic { spec, format, seed } = source else { return None };
+        let model = Model::synthetic((**spec).clone(), *format, *seed, kv).ok()?;
+        Some(model.requirements(lengths, &setup))
     }
 
     fn start(&self, setup: Setup) -> Result<Box<dyn Engine>, StartError> {

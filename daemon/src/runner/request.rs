@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use slmscope_profiles::admission::{ModelFacts, Tokens};
 use slmscope_profiles::catalogue;
+use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::model::ModelSource;
@@ -51,7 +53,8 @@ impl JobRequest {
         check_workload(&self.submit.workload, backend)?;
         match &self.submit.model {
             ModelRef::Catalogue(id) => {
-                catalogue::find(id).map_err(|near| RequestError::unknown_model(id, &near))?;
+                let row = catalogue::find(id).map_err(|near| RequestError::unknown_model(id, &near))?;
+                ModelFacts::of_catalogue(row).check(&self.submit.workload)?;
             }
             ModelRef::Descriptors(names) => {
                 let files = self.submitter.files.len();
@@ -67,6 +70,15 @@ impl JobRequest {
         }
         self.submit.workload.validate_for(self.submit.model.source())?;
         Ok(self)
+    }
+
+    /// Memory that it needs; `None` for weights from files, whose headers only the worker reads.
+    pub(super) fn memory(&self, backend: &dyn Backend) -> Option<EngineMemory> {
+        let ModelRef::Catalogue(id) = &self.submit.model else { return None };
+        let (facts, workload) = (ModelFacts::of_catalogue(catalogue::find(id).ok()?), &self.submit.workload);
+        let &Workload { depth, generate, prompt, .. } = workload;
+        let lengths = facts.lengths(Tokens { depth, prompt: prompt.into(), generate }).ok()?;
+        backend.memory(&self.weights(), self.kv(), lengths, self.setup(backend))
     }
 
     /// Where the worker takes the weights from.

@@ -1,5 +1,6 @@
 //! Why a job is refused before it is queued.
 
+use slmscope_profiles::admission::TooLarge;
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::wire::{ErrorCode, WireError};
@@ -13,6 +14,9 @@ pub enum RequestError {
     /// An option cannot be.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// It needs more memory than there is.
+    #[error(transparent)]
+    Memory(#[from] TooLarge),
     /// Far more threads than CPUs.
     #[error("threads: {threads} are more than 4 for each of {cores} CPUs: ask for fewer")]
     Threads {
@@ -74,6 +78,7 @@ impl From<RequestError> for WireError {
     fn from(error: RequestError) -> Self {
         let (code, field) = match &error {
             RequestError::Workload(bad) => (ErrorCode::BadWorkload, bad.field),
+            RequestError::Memory(_) => (ErrorCode::NoMemory, "model"),
             RequestError::Threads { .. } => (ErrorCode::BadWorkload, "threads"),
             RequestError::Isa { .. } => (ErrorCode::BadWorkload, "isa"),
             RequestError::Executor(_) => (ErrorCode::BadWorkload, "executor"),

@@ -12,7 +12,7 @@ pub enum ResultError {
     #[error(transparent)]
     NotKept(#[from] NoResult),
     /// Its job has not ended.
-    #[error("job {job} has no result yet, it is {}: `slmscope result {job} --wait` waits for it", state.as_str())]
+    #[error("job {job} has no result yet (state {}): `slmscope result {job} --wait` waits for it", state.as_str())]
     NotYet {
         /// The job.
         job: JobId,

@@ -75,7 +75,7 @@ fn a_job_that_has_no_result_says_why() {
     };
     for (job, state) in [(running, "loading"), (waiting, "queued")] {
         let expected = format!(
-            "job {job} has no result yet, it is {state}: `slmscope result {job} --wait` waits for it"
+            "job {job} has no result yet (state {state}): `slmscope result {job} --wait` waits for it"
         );
         assert_eq!(refusal(&mut client, &json!({"job": job}), "job"), expected);
     }

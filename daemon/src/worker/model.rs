@@ -1,5 +1,6 @@
 //! Opens or generates a model, and prepares the workload that runs on it.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
@@ -13,6 +14,7 @@ use slmscope_engine::setup::{ExecutorKind, Setup};
 use slmscope_engine::synthetic::GENERATOR_VERSION;
 use slmscope_engine::tokenizer::Tokenizer;
 use slmscope_engine::weights::Loading;
+use slmscope_profiles::admission::{MemoryLimit, ModelFacts, Tokens};
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::lane::Lane;
 use slmscope_profiles::op::{Granularity, Phase};
@@ -21,7 +23,7 @@ use slmscope_profiles::result::LoadTimes;
 use slmscope_profiles::spec::Lengths;
 
 use super::prompt::{self, PendingPrompt};
-use super::protocol::{Event, Load, Loaded, Source};
+use super::protocol::{Event, Load, Loaded, Prompt, Source};
 use super::{End, Worker};
 
 /// A loaded model, and the workload that it is prepared for.
@@ -62,6 +64,7 @@ pub(super) fn load(worker: &mut Worker, request: Load, files: Vec<OwnedFd>) -> R
     let begin = Monotonic.now_ns();
     let opened = Opened::open(&request, files)?;
     let open_ns = Monotonic.now_ns() - begin;
+    opened.admit(&request)?;
     let prompt = prompt::begin(worker, &request, opened.files.clone(), opened.model.spec().vocab)?;
     let Prepared { session, ready, is_concurrent } = opened.load(worker, &request, prompt)?;
     if let Some(files) = &opened.files {
@@ -173,32 +176,45 @@ impl Opened {
         Ok(self.model.load(lengths, &request.setup, &mut Loading::new(&worker.cancel, &mut report))?)
     }
 
-    fn check_memory(&self, request: &Load, lengths: Lengths) -> Result<(), End> {
-        let needed = self.model.requirements(lengths, &request.setup).total();
-        match request.memory_limit.filter(|&limit| needed > limit) {
-            None => Ok(()),
-            Some(limit) => Err(End::Failed(format!(
-                "weights, cache and scratch need {} MiB, and {} MiB of memory are available: choose a smaller \
-                 model or format, or a shorter context",
-                needed >> 20,
-                limit >> 20
-            ))),
-        }
+    /// Refuses what the model cannot run, before any weights are loaded. A text counts as one token until it is tokenized.
+    fn admit(&self, request: &Load) -> Result<(), End> {
+        let facts = self.facts(request);
+        let refuse = |refused: &dyn Display| End::Failed(refused.to_string());
+        let prompt = match &request.prompt {
+            Prompt::Random(prompt) => u64::from(*prompt),
+            Prompt::Text(_) => facts.check_text(false).map(|()| 1).map_err(|refused| refuse(&refused))?,
+            Prompt::Chat(_) => facts.check_text(true).map(|()| 1).map_err(|refused| refuse(&refused))?,
+        };
+        let &Load { depth, generate, .. } = request;
+        let lengths = facts.lengths(Tokens { depth, prompt, generate });
+        self.check_memory(request, lengths.map_err(|refused| refuse(&refused))?)
     }
 
-    /// Tokens that the cache must hold. Those that fill the context before the run count as prompt.
+    fn check_memory(&self, request: &Load, lengths: Lengths) -> Result<(), End> {
+        let needed = self.model.requirements(lengths, &request.setup);
+        let limit = request.memory_limit.map(MemoryLimit::Available);
+        limit.map_or(Ok(()), |limit| limit.check(needed)).map_err(|refused| End::Failed(refused.to_string()))
+    }
+
+    /// Tokens that the cache must hold for `request` with a prompt of these ids.
     fn lengths(&self, request: &Load, prompt: &[u32]) -> Result<Lengths, End> {
-        let max_context = self.model.spec().max_context;
-        let prompt = prompt.len() as u64;
-        let fed = u64::from(prompt == 0 && request.depth == 0);
-        let needed = u64::from(request.depth) + prompt + u64::from(request.generate) + fed;
-        match u32::try_from(needed).ok().filter(|&needed| needed <= max_context) {
-            Some(needed) => Ok(Lengths { prompt: needed - request.generate, total: needed.max(1) }),
-            None => Err(End::Failed(format!(
-                "depth {} + prompt {prompt} + generate {} are longer than the model's context of {max_context} tokens: \
-                 ask for fewer",
-                request.depth, request.generate
-            ))),
+        let &Load { depth, generate, .. } = request;
+        let tokens = Tokens { depth, prompt: prompt.len() as u64, generate };
+        self.facts(request).lengths(tokens).map_err(|refused| End::Failed(refused.to_string()))
+    }
+
+    /// What of the model decides which workloads it can run.
+    fn facts(&self, request: &Load) -> ModelFacts {
+        let name = match &request.source {
+            Source::Synthetic { .. } => "the model".to_owned(),
+            Source::Files { files, .. } => files.name(),
+        };
+        let has = |what: fn(&MappedModel) -> bool| self.files.as_ref().is_some_and(what);
+        ModelFacts {
+            name,
+            max_context: self.model.spec().max_context,
+            has_tokenizer: has(MappedModel::has_tokenizer),
+            has_template: has(MappedModel::has_chat_template),
         }
     }
 }

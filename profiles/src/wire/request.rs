@@ -221,6 +221,8 @@ open_words! {
         UnknownModel = "unknown_model",
         /// An option cannot be; the field says which.
         BadWorkload = "bad_workload",
+        /// The machine has too little memory for the job.
+        NoMemory = "no_memory",
         /// There is no job of that number.
         NoSuchJob = "no_such_job",
         /// No result is kept of that job or run, or not yet.

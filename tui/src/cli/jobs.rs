@@ -89,7 +89,8 @@ pub fn cancel(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
     connection.call(Method::Cancel { job }, &[])??;
     let text = match before {
         Some(ended) if ended.state.is_final() => {
-            format!("job {job} ({}) had ended already: {}\n", plain(&ended.model), ended.state.as_str())
+            let (model, state) = (short_model(&ended.model), ended.state.as_str());
+            format!("job {job} ({model}) had ended already: {state}\n")
         }
         Some(before) => format!("cancelled {}\n", describe(&before, Now::read())),
         None => format!("cancelled job {job}\n"),
@@ -119,10 +120,12 @@ fn confirm(job: &str) -> Result<(), Failure> {
 
 /// A job in a few words: `job 3 (smollm2-135m, measuring, started by anna 12 s ago)`.
 fn describe(job: &Job, now: Now) -> String {
-    let verb = if job.state == JobState::Queued { "queued" } else { "started" };
+    let state = match job.state {
+        JobState::Queued => "queued".to_owned(),
+        state => format!("{}, started", state.as_str()),
+    };
     let age = job.submitted_ns.map(|ns| format!(" {} ago", now.since(ns))).unwrap_or_default();
-    let (model, state) = (plain(&job.model), job.state.as_str());
-    format!("job {} ({model}, {state}, {verb} by {}{age})", job.job, user::name(job.uid))
+    format!("job {} ({}, {state} by {}{age})", job.job, short_model(&job.model), user::name(job.uid))
 }
 
 /// The time by the clocks that jobs and files carry.
@@ -164,8 +167,9 @@ fn plain(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
+/// The last part of a path, as far as it fits.
 fn short_model(model: &str) -> String {
-    let model = plain(model);
+    let model = plain(model.trim_end_matches('/').rsplit('/').next().unwrap_or(model));
     if columns(&model) <= MODEL_COLUMNS { model } else { format!("{}…", cut(&model, MODEL_COLUMNS - 1)) }
 }
 
@@ -218,7 +222,11 @@ pub fn table(jobs: &[Job], results: &[KeptResult], now: Now, style: Style) -> St
 fn progress(job: &Job, is_kept: bool) -> String {
     let mut parts = Vec::new();
     if job.workload.looped {
-        parts.push(format!("loop, turn {}", job.turns + u32::from(!job.state.is_final())));
+        parts.push(match job.state {
+            JobState::Queued => "loop".to_owned(),
+            state if state.is_final() => format!("loop, {}", display::plural(job.turns.into(), "turn")),
+            _ => format!("loop, turn {}", job.turns + 1),
+        });
     }
     match job.state {
         JobState::Queued => parts.push(format!("{} before it", display::plural(job.ahead.into(), "job"))),
@@ -308,7 +316,7 @@ mod tests {
             [
                 "job state model user age",
                 "1 done smollm2-135m 4294967294 3 h result kept",
-                "2 failed /home/anna/models/[31mS… 4294967294 1 s the worker was ended by signal 9, result kept",
+                "2 failed [31mSmolLM2-135M-Instru… 4294967294 1 s the worker was ended by signal 9, result kept",
                 "3 measuring smollm2-135m 4294967294 12 s repetition 2 of 5, decode 41 %",
                 "4 cooling smollm2-135m 4294967294 12 s loop, turn 5",
                 "5 queued smollm2-135m 4294967294 12 s 2 jobs before it",
@@ -327,7 +335,7 @@ mod tests {
         );
         assert_eq!(
             describe(&Job { submitted_ns: None, ..job(3, JobState::Queued) }, NOW),
-            "job 3 (smollm2-135m, queued, queued by 4294967294)"
+            "job 3 (smollm2-135m, queued by 4294967294)"
         );
     }
 

@@ -11,14 +11,17 @@ use std::process::{ExitCode, Stdio};
 
 use clap::Args;
 use serde::Serialize;
-use slmscope_profiles::job::JobId;
+use slmscope_profiles::admission::ModelFacts;
+use slmscope_profiles::catalogue;
+use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe};
 use slmscope_profiles::workload::Workload;
 
 use self::options::JobOptions;
 use crate::connect::{self, Target};
-use crate::failure::{Failure, print, print_json};
+use crate::embedded;
+use crate::failure::{Failure, flag, print, print_json};
 use crate::model_source::{self, ChosenModel};
 use crate::report::{self, Form};
 use crate::style::Style;
@@ -91,7 +94,19 @@ fn choose(options: &JobOptions, workload: &Workload) -> Result<ChosenModel, Fail
     }
     let chosen = model_source::choose(name)?;
     options.check_source(workload, chosen.model.source())?;
+    check_model(&chosen, workload)?;
     Ok(chosen)
+}
+
+/// Checks that the model can run the workload, so that a job which cannot run is never queued.
+fn check_model(chosen: &ChosenModel, workload: &Workload) -> Result<(), Failure> {
+    let facts = match &chosen.model {
+        ModelRef::Catalogue(id) => catalogue::find(id).ok().map(ModelFacts::of_catalogue),
+        _ => embedded::facts(chosen, workload.format),
+    };
+    let Some(facts) = facts else { return Ok(()) };
+    let refused = facts.check(workload);
+    refused.map_err(|refused| Failure::usage(format!("{}: {}", flag(refused.field), refused.problem)))
 }
 
 /// Runs one workload and prints its report.

@@ -1,7 +1,7 @@
 //! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
 use slmscope_profiles::finding::Finding;
-use slmscope_profiles::job::{Job, JobState, Progress};
+use slmscope_profiles::job::{Job, JobId, JobState, Progress};
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::Overhead;
 use slmscope_profiles::status::Status;
@@ -126,6 +126,11 @@ pub(super) struct State {
     pub(super) ops: OpsTable,
     /// The Hardware screen.
     pub(super) hardware: List,
+    /// A job of another client that `c` was pressed on, and the question whether to cancel it.
+    pub(super) confirm: Option<(JobId, String)>,
+    /// Numbers of requests for jobs, and of the jobs that came of them.
+    pub(super) submitted: Vec<u64>,
+    pub(super) own_jobs: Vec<JobId>,
     /// One line for the user, such as the refusal of a request.
     pub(super) notice: Option<String>,
     /// CLOCK_MONOTONIC at the last tick, ns; does not advance while paused.
@@ -152,6 +157,9 @@ impl State {
             typing: false,
             ops: OpsTable::default(),
             hardware: List::default(),
+            confirm: None,
+            submitted: Vec::new(),
+            own_jobs: Vec::new(),
             notice: None,
             now_ns: 0,
             height: 24,

@@ -1,6 +1,7 @@
 //! The only code that changes the [`State`].
 
-use crossterm::event::{Event, KeyEventKind, MouseEventKind};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
+use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::lane::HOST_LANE;
 use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::status::Status;
@@ -13,6 +14,7 @@ use super::state::{Link, State};
 use super::tab::Tab;
 use super::totals::Totals;
 use super::{Effect, Msg};
+use crate::user;
 
 /// Time between two requests for the daemon's own figures, ns.
 const STATUS_PERIOD_NS: u64 = 2_000_000_000;
@@ -57,6 +59,8 @@ fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
     state.live.totals.gap();
     state.link = Link::Up { version: hello.version, may_submit };
     state.notice = None;
+    // The next daemon has other jobs.
+    (state.confirm, state.submitted, state.own_jobs) = (None, Vec::new(), Vec::new());
     state.dirty = true;
     vec![ask(state, Method::Subscribe(Subscribe::default())), ask_status(state)]
 }
@@ -154,13 +158,20 @@ fn take_reply(state: &mut State, reply: Reply) {
             state.live.enter_status(status);
             state.dirty |= !state.is_paused();
         }
-        Outcome::Ok(_) => {}
+        Outcome::Ok(value) => {
+            let is_submit = reply.re.is_some_and(|re| state.submitted.contains(&re));
+            state.own_jobs.extend(value["job"].as_u64().filter(|_| is_submit));
+        }
     }
 }
 
 fn input(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
+            if let Some((job, _)) = state.confirm.take_if(|_| !key.modifiers.contains(KeyModifiers::CONTROL))
+            {
+                return answer(state, job, key);
+            }
             if state.typing
                 && let Some(list) = screens::list_mut(state)
             {
@@ -238,6 +249,7 @@ fn run(state: &mut State) -> Vec<Effect> {
         Link::Up { may_submit: true, .. } => {
             let submit = state.options.submit.clone();
             state.notice = Some(format!("requested a run of {}", submit.model.name()));
+            state.submitted.push(state.next_id);
             return vec![ask(state, Method::Submit(submit))];
         }
         Link::Up { .. } => "this daemon lets you watch only; join its group to run jobs",
@@ -248,12 +260,38 @@ fn run(state: &mut State) -> Vec<Effect> {
 }
 
 fn cancel(state: &mut State) -> Vec<Effect> {
-    let Some(job) = state.live.job.as_ref().filter(|job| !job.state.is_final()).map(|job| job.job) else {
+    let Some(Job { job, model, uid, .. }) = state.live.job.as_ref().filter(|job| !job.state.is_final())
+    else {
         state.notice = Some("no job is running".to_owned());
         return Vec::new();
     };
+    let job = *job;
+    if !state.options.private && !state.own_jobs.contains(&job) {
+        let (model, user) = (plain(model), user::name(*uid));
+        state.confirm =
+            Some((job, format!("job {job} ({model}) is another client's, of {user}: cancel it? y/n")));
+        return Vec::new();
+    }
+    cancel_job(state, job)
+}
+
+fn cancel_job(state: &mut State, job: JobId) -> Vec<Effect> {
     state.notice = Some(format!("requested cancelling job {job}"));
     vec![ask(state, Method::Cancel { job })]
+}
+
+/// Answers the question whether a job of another client is to end: any key but `y` leaves it running.
+fn answer(state: &mut State, job: JobId, key: KeyEvent) -> Vec<Effect> {
+    if key.code == KeyCode::Char('y') && key.modifiers.is_empty() {
+        return cancel_job(state, job);
+    }
+    state.notice = Some(format!("job {job} goes on"));
+    Vec::new()
+}
+
+/// Text of other clients without control characters.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 /// Rows of a page: those of the screen, less one for context.

@@ -60,6 +60,9 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
     if let Link::Down { reason } = &state.link {
         return Line::styled(format!(" disconnected: {reason}; trying to reconnect"), palette.bad());
     }
+    if let Some((_, question)) = &state.confirm {
+        return Line::styled(format!(" {question}"), palette.warning());
+    }
     if let Some(notice) = &state.notice {
         return Line::styled(format!(" {notice}"), palette.warning());
     }

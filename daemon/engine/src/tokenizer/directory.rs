@@ -46,6 +46,12 @@ pub(super) fn read(files: &Files) -> Result<Implementation, TokenizerError> {
     Ok(Implementation::Library(Box::new(library)))
 }
 
+/// Whether the files of one of these are there.
+pub(super) fn is_there(files: &Files) -> bool {
+    let has = |name: &str| files.iter().any(|(found, _)| found == name);
+    [TOKENIZER, SENTENCE_PIECE, TIKTOKEN].into_iter().any(has) || (has(VOCABULARY) && has(MERGES))
+}
+
 /// GPT-2's tokenizer as it was published: its own way of cutting words, a vocabulary and a list of merges.
 fn from_vocabulary(files: &Files, config: &TokenizerConfig) -> Result<Library, TokenizerError> {
     let missing = || TokenizerError::Missing { file: directory_name(files) };

@@ -55,15 +55,7 @@ impl Embedded {
     /// [`TokenizerError::Missing`] if it describes none; the others for kinds that are not supported and for
     /// files that contradict themselves.
     pub(super) fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, TokenizerError> {
-        let file = gguf.file();
-        let missing = || TokenizerError::Missing { file: file.to_owned() };
-        let model = gguf.get_str(MODEL)?.ok_or_else(missing)?;
-        if !matches!(model, "llama" | "gpt2") {
-            return Err(match model {
-                "none" | "no_vocab" => missing(),
-                _ => TokenizerError::UnknownModel { file: file.to_owned(), model: sanitize(model) },
-            });
-        }
+        let (file, model) = (gguf.file(), kind(gguf)?);
         let vocabulary = Vocabulary::from_gguf(gguf)?;
         let id = |key| token_id(gguf, key, vocabulary.len());
         let (bos, eos) = (id(BOS)?, id(EOS)?);
@@ -137,5 +129,16 @@ fn token_id(gguf: &Gguf<'_>, key: &'static str, size: usize) -> Result<Option<u3
             Err(TokenizerError::Range { file: gguf.file().to_owned(), key, found, size })
         }
         found => Ok(found),
+    }
+}
+
+/// The kind of tokenizer that a GGUF file holds, if it is one that is read here.
+pub(super) fn kind<'f>(gguf: &Gguf<'f>) -> Result<&'f str, TokenizerError> {
+    let file = gguf.file();
+    let missing = || TokenizerError::Missing { file: file.to_owned() };
+    match gguf.get_str(MODEL)?.ok_or_else(missing)? {
+        model @ ("llama" | "gpt2") => Ok(model),
+        "none" | "no_vocab" => Err(missing()),
+        model => Err(TokenizerError::UnknownModel { file: file.to_owned(), model: sanitize(model) }),
     }
 }

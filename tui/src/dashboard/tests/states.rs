@@ -400,10 +400,35 @@ fn run_and_cancel_ask_for_what_is_possible() {
     let mut state = busy();
     assert!(press(&mut state, KeyCode::Char('r')).is_empty());
     assert!(state.notice.is_some());
-    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }]);
+    press(&mut state, KeyCode::Char('c'));
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('y'))), [&Method::Cancel { job: 7 }]);
     let error = WireError { code: ErrorCode::Forbidden, message: "not yours".to_owned(), field: None };
     update(&mut state, Msg::Reply(Reply { re: Some(9), outcome: Outcome::Error(error) }));
     assert_eq!(state.notice.as_deref(), Some("not yours"));
+}
+
+#[test]
+fn only_a_job_of_this_client_is_cancelled_without_a_question() {
+    let mut state = busy();
+    assert!(press(&mut state, KeyCode::Char('c')).is_empty());
+    let question = &state.confirm.as_ref().unwrap().1;
+    assert!(question.starts_with("job 7 (smollm2-135m) is another client's, of "), "{question}");
+    assert!(press(&mut state, KeyCode::Char('n')).is_empty());
+    assert_eq!((state.notice.as_deref(), &state.confirm), (Some("job 7 goes on"), &None));
+    press(&mut state, KeyCode::Char('c'));
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('y'))), [&Method::Cancel { job: 7 }]);
+
+    let mut state = connected();
+    let effects = press(&mut state, KeyCode::Char('r'));
+    let [Effect::Send(request)] = &effects[..] else { panic!("{effects:?}") };
+    let ok = Outcome::Ok(serde_json::json!({"job": 7}));
+    update(&mut state, Msg::Reply(Reply { re: request.id, outcome: ok }));
+    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }], "its own");
+
+    let mut state = busy();
+    state.options.private = true;
+    assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }]);
 }
 
 #[test]
