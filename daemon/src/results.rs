@@ -17,9 +17,11 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
+use slmscope_profiles::host::Host;
 use slmscope_profiles::job::{JobId, JobState};
 use slmscope_profiles::kept::{KeptResult, KeptRun, Wanted};
 use slmscope_profiles::result::{RunResult, RunStatus};
+use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::socket::{FolderProblem, FolderState};
 
 use crate::clock;
@@ -32,6 +34,8 @@ const MAX_RESULT: u64 = 3 << 20;
 const MAX_IN_MEMORY: usize = 8;
 /// Most entries of the folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
+/// Earlier runs whose roofs are compared with those of a new one.
+const MAX_EARLIER: usize = 20;
 /// The file that holds the number of the last job.
 const LAST_JOB: &str = "last-job";
 /// Begin of the names of files that are being written.
@@ -259,6 +263,24 @@ impl Results {
         Ok(KeptRun { job, result })
     }
 
+    /// Roofs that earlier runs on the machine `host` measured, newest first.
+    pub(crate) fn earlier_roofs(&self, host: &Host) -> Vec<Roofs> {
+        /// The part of a result that is looked at.
+        #[derive(Deserialize)]
+        struct Glimpse {
+            host: Option<Host>,
+            roofs: Roofs,
+        }
+        let files = self.files();
+        let newest = files.iter().rev().take(MAX_EARLIER);
+        let glimpses = newest.filter_map(|(_, path)| read::<Glimpse>(path).ok());
+        let of_this = glimpses.filter(|glimpse| {
+            glimpse.roofs.samples > 0
+                && glimpse.host.as_ref().is_some_and(|theirs| is_same_machine(theirs, host))
+        });
+        of_this.map(|glimpse| glimpse.roofs).collect()
+    }
+
     /// The files of the folder that are results by their names, oldest first.
     fn files(&self) -> Vec<(KeptResult, PathBuf)> {
         let entries = self.folder.as_deref().and_then(|folder| fs::read_dir(folder).ok());
@@ -285,6 +307,14 @@ impl Results {
             }
         }
     }
+}
+
+/// Whether two runs were on machines of one kind: a folder of results may be shared over a network. The kernel may have
+/// been updated in between: that it made the machine slower is worth saying.
+fn is_same_machine(a: &Host, b: &Host) -> bool {
+    let key =
+        |host: &Host| (host.arch.clone(), host.cpu_model.clone(), host.logical_cpus, host.physical_cores);
+    key(a) == key(b)
 }
 
 /// Makes a folder that nobody else can enter, or checks that one which exists is ours alone.

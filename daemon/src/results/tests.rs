@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use slmscope_profiles::model::ModelSource;
+use slmscope_profiles::roofline::RoofSample;
 use slmscope_profiles::workload::Workload;
 
 use super::*;
@@ -128,6 +129,7 @@ fn hostile_and_broken_files_are_refused_by_their_job_and_left_out() {
         assert!(refused.starts_with(&format!("the kept result of job {job} cannot be read: ")), "{refused}");
     }
     assert_eq!(results.get(&Wanted::Job(1), 7).unwrap().job, 1);
+    assert!(results.earlier_roofs(&Host::default()).is_empty());
     fs::write(path.join(LAST_JOB), "no number").unwrap();
     assert_eq!(results.next_job(), 9);
     assert_eq!(fs::read_to_string(path.join("notes.txt")).unwrap(), "mine");
@@ -189,4 +191,27 @@ fn a_turn_that_was_cut_short_does_not_replace_a_complete_one_and_a_failure_does(
     results.hold(1, 7, turn(4, RunStatus::Failed));
     results.keep(1, JobState::Failed);
     assert_eq!((shown(), results.list()[0].state), ("4-a".to_owned(), JobState::Failed));
+}
+
+#[test]
+fn earlier_roofs_are_those_of_this_machine_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = Results::in_folder(folder.path().join("r"), Limits { count: 9, bytes: 1 << 20 }).unwrap();
+    let host = Host { cpu_model: Some("a processor".to_owned()), logical_cpus: 4, ..Host::default() };
+    let roofs = |read_bytes| {
+        let sample = RoofSample { at_ns: 1, read_bytes, f32_flops: 1.0, int8_ops: 1.0 };
+        Roofs::of(&[sample], 2, "avx2", 2)
+    };
+    let with = |job, host: &Host, roofs| {
+        keep(&results, job, 7, &RunResult { host: Some(host.clone()), roofs, ..result(job) });
+    };
+    let updated = Host { kernel: Some("7.1".to_owned()), ..host.clone() };
+    let other = Host { logical_cpus: 8, ..host.clone() };
+    with(1, &host, roofs(1e9));
+    with(2, &updated, roofs(2e9));
+    with(3, &other, roofs(3e9));
+    with(4, &host, Roofs::absent("no"));
+    let found = results.earlier_roofs(&host);
+    let reads: Vec<_> = found.iter().map(|roofs| roofs.read_bytes_per_s.unwrap().median).collect();
+    assert_eq!(reads, [2e9, 1e9]);
 }

@@ -2,7 +2,7 @@
 //!
 //! | state | what happens |
 //! |---|---|
-//! | preparing | power is measured while nothing runs |
+//! | preparing | roofs of earlier runs are read, and power is measured while nothing runs |
 //! | loading | an engine is started and loads the model |
 //! | warmup | the roofs are measured, then the unmeasured repetitions run |
 //! | measuring | the measured repetitions run, then the roofs are measured again |
@@ -176,6 +176,8 @@ impl<'a> JobRun<'a> {
     fn run_turn(&mut self, is_first: bool) -> Result<(), Stop> {
         self.samples.start(&self.shared.hub);
         if is_first {
+            let host = self.shared.hub.header().host;
+            self.builder.earlier = self.shared.results.earlier_roofs(&host);
             self.measure_idle_power()?;
             self.set_state(JobState::Loading);
             self.load()?;

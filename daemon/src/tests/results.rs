@@ -1,10 +1,11 @@
 //! Results that are asked for after their jobs have ended, also of the next daemon.
 
 use serde_json::{Value, json};
+use slmscope_profiles::roofline::RoofSample;
 
 use super::{Client, START_NS, TestDaemon};
-use crate::backend::Command;
 use crate::backend::scripted::{Step, TOKEN_NS, failed, token};
+use crate::backend::{Command, Event};
 
 /// Engines that do as usual.
 fn usual(_: &Command, _: u64) -> Option<Vec<Step>> {
@@ -161,4 +162,29 @@ fn jobs_say_when_they_were_queued_how_far_they_are_and_when_they_ended() {
         assert_eq!(ended["ended_ns"].as_u64(), Some(START_NS + TOKEN_NS), "{ended}");
     }
     assert_eq!(client.ask(&json!({"jobs": {}}))["ok"]["jobs"][0]["progress"], Value::Null);
+}
+
+#[test]
+fn a_machine_that_is_slower_than_in_earlier_runs_is_named_and_its_grade_falls() {
+    let kept = tempfile::tempdir().unwrap();
+    let with_roofs = |read_bytes: f64| {
+        move |command: &Command, at_ns: u64| {
+            let Command::MeasureRoofs(request) = command else { return None };
+            let sample = RoofSample { at_ns, read_bytes, f32_flops: 1e11, int8_ops: 4e11 };
+            Some(vec![Step::Report(Event::Roofs(vec![sample; request.samples as usize]))])
+        }
+    };
+    let run = |read_bytes: f64| {
+        let daemon = TestDaemon::keeping(kept.path(), with_roofs(read_bytes));
+        let mut client = daemon.watch();
+        let job = client.submit(&json!({}));
+        let result = client.result();
+        client.job(job, "done");
+        result["hygiene"].clone()
+    };
+    assert_eq!(run(10e9)["grade"], "clean", "nothing is known of earlier runs");
+    assert_eq!(run(10e9)["grade"], "clean", "nothing changed");
+    let slower = run(5e9);
+    assert_ne!(slower["grade"], "clean", "{slower}");
+    assert!(slower["reasons"].to_string().contains("since earlier runs"), "{slower}");
 }
