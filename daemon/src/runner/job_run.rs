@@ -334,7 +334,12 @@ impl<'a> JobRun<'a> {
     fn repeat(&mut self, repetition: u32, measured: bool) -> Result<(), Stop> {
         let budget = self.workload().overhead_budget;
         self.send(&Command::Repeat { repetition, measured, budget })?;
-        let Event::RepetitionDone { ids, .. } = self.await_answer()? else {
+        let answer = self.await_answer();
+        if !measured {
+            // The result has the text of a measured repetition.
+            self.builder.text = None;
+        }
+        let Event::RepetitionDone { ids, .. } = answer? else {
             return Err(Stop::UnexpectedAnswer);
         };
         if measured && repetition == 0 {

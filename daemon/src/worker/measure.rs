@@ -15,6 +15,9 @@ use super::protocol::Event;
 use super::{End, Worker};
 use crate::ring::Producer;
 
+/// Time between two events of text while it is generated.
+const TEXT_PERIOD_NS: u64 = 100_000_000;
+
 /// Which token or chunk a batch belongs to.
 #[derive(Clone, Copy)]
 struct Label {
@@ -49,10 +52,18 @@ impl Worker {
             let span = self.decode(model, repetition, phase(Phase::Decode), steps, &mut ids)?;
             self.send(&Event::Span(span))?;
         }
-        if let Some(tokenizer) = model.tokenizer.as_ref().filter(|_| measured && repetition == 0) {
-            self.send(&Event::Text { repetition, text: tokenizer.decode(&ids) })?;
+        if repetition == 0 {
+            self.send_text(model, repetition, &ids)?;
         }
         self.send(&Event::RepetitionDone { repetition, ids })?;
+        Ok(())
+    }
+
+    /// Sends the text that was generated so far; nothing without a tokenizer.
+    fn send_text(&self, model: &LoadedModel, repetition: u32, ids: &[u32]) -> Result<(), End> {
+        if let Some(tokenizer) = &model.tokenizer {
+            self.send(&Event::Text { repetition, text: tokenizer.decode(ids) })?;
+        }
         Ok(())
     }
 
@@ -131,6 +142,9 @@ impl Worker {
         let mut sample_ns = 0;
         let begin_ns = self.clock.align();
         let mut border = begin_ns;
+        // Text is sent while it is generated where nothing is measured.
+        let streams = phase == Phase::Warmup && repetition == 0;
+        let mut sent_ns = begin_ns;
         for token in 0..steps as u32 {
             let context = model.session.context();
             let begun = border;
@@ -154,6 +168,10 @@ impl Worker {
             );
             if model.ends(id) {
                 break;
+            }
+            if streams && border.saturating_sub(sent_ns) >= TEXT_PERIOD_NS {
+                sent_ns = border;
+                self.send_text(model, repetition, ids)?;
             }
         }
         let tokens = ends.len() as u32;

@@ -16,14 +16,15 @@ pub enum Talk {
     Job(Job),
     /// How far loading or a phase is.
     Progress(Progress),
-    /// Text that the first measured repetition generated, once that has ended; to the submitter only.
+    /// Text that the first warm-up generates, from time to time, and that of the first measured repetition, once that
+    /// has ended, which is the same; to the submitter only.
     Text {
         /// The job.
         job: JobId,
         /// Repetition.
         #[serde(rename = "run")]
         repetition: u32,
-        /// All of it.
+        /// All of it so far.
         text: String,
     },
     /// A job's result; to the submitter only.

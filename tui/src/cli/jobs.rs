@@ -153,7 +153,7 @@ impl Now {
 }
 
 /// An age in its largest unit.
-fn age(seconds: u64) -> String {
+pub fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -163,7 +163,7 @@ fn age(seconds: u64) -> String {
 }
 
 /// Text of a client or a file without control characters.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).collect()
 }
 

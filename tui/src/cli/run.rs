@@ -4,7 +4,10 @@ mod follow;
 mod options;
 mod progress;
 mod prompt_file;
+mod stream;
+mod waiting;
 
+use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::process::{ExitCode, Stdio};
@@ -123,7 +126,10 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let attached = connect::attach(target, asked.private, Stdio::inherit)?;
     let progress = progress::Progress::new(asked.json);
     let submit = Submit { model: chosen.model, workload: asked.workload, detach: false };
-    follow::follow(attached, submit, chosen.files, progress, |result| {
+    // A terminal shows text while it is generated; a file and a pipe get it with the report.
+    let is_shown = !asked.json && std::io::stdout().is_terminal();
+    let stream = is_shown.then(|| stream::TextStream::new(std::io::stdout()));
+    follow::follow(attached, submit, chosen.files, progress, stream, |result, is_streamed| {
         if asked.json {
             return print_json(result);
         }
@@ -132,7 +138,8 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         if is_void {
             return Ok(());
         }
-        print(&report::with_text(result, asked.form, Style::of_stdout()))
+        let render = if is_streamed { report::render } else { report::with_text };
+        print(&render(result, asked.form, Style::of_stdout()))
     })
 }
 
@@ -217,9 +224,46 @@ fn quiet() -> Subscribe {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use slmscope_profiles::job::{Job, JobState, Span};
     use slmscope_profiles::model::ModelSource;
+    use slmscope_profiles::op::Phase;
 
     use super::*;
+
+    /// Job 7 of user 1000, which has four repetitions.
+    pub fn job(state: JobState) -> Job {
+        Job {
+            job: 7,
+            model: "m".to_owned(),
+            source: ModelSource::Synthetic,
+            format: None,
+            workload: Workload { repetitions: Some(4), ..Workload::default() },
+            uid: 1000,
+            state,
+            ahead: 0,
+            repetition: None,
+            turns: 0,
+            worker: None,
+            error: None,
+            submitted_ns: None,
+            ended_ns: None,
+            progress: None,
+        }
+    }
+
+    /// A phase of that job with 100 tokens.
+    pub fn span(phase: Phase, repetition: u32, wall_ns: u64) -> Span {
+        Span {
+            job: 7,
+            repetition,
+            phase,
+            begin_ns: 0,
+            end_ns: wall_ns,
+            tokens: 100,
+            sample_ns: 0,
+            token_ends_ns: Vec::new(),
+        }
+    }
 
     /// What the command line asks for of a model from `source`, or why it is refused.
     pub fn asked_by_run(args: &RunArgs, target: &Target, source: ModelSource) -> Result<String, Failure> {
