@@ -25,8 +25,8 @@ mod redact;
 const FILE_CAP: usize = 1 << 20;
 
 /// Limits of a capture that is read, so that a wrong file fills no disk.
-const MOST_BYTES: u64 = 64 << 20;
-const MOST_ENTRIES: usize = 1 << 16;
+const MAX_BYTES: u64 = 64 << 20;
+const MAX_ENTRIES: usize = 1 << 16;
 
 /// Links followed in one path; the kernel's own limit.
 const MAX_HOPS: usize = 40;
@@ -112,7 +112,7 @@ pub fn capture(root: &Root, out: impl Write) -> io::Result<Captured> {
 pub fn unpack(file: &Path) -> io::Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     let wrong = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
-    let mut archive = Archive::new(File::open(file)?.take(MOST_BYTES));
+    let mut archive = Archive::new(File::open(file)?.take(MAX_BYTES));
     archive.set_preserve_permissions(false);
     archive.set_preserve_mtime(false);
     let mut count = 0;
@@ -131,8 +131,8 @@ pub fn unpack(file: &Path) -> io::Result<tempfile::TempDir> {
             return Err(wrong(format!("{} leaves the tree", entry.path()?.display())));
         }
         count += 1;
-        if count > MOST_ENTRIES {
-            return Err(wrong(format!("more than {MOST_ENTRIES} entries")));
+        if count > MAX_ENTRIES {
+            return Err(wrong(format!("more than {MAX_ENTRIES} entries")));
         }
     }
     if count == 0 {

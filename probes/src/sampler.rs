@@ -42,7 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// How often cheap counters are read under a workload, unless set otherwise, and at most, Hz.
 const USUAL_HZ: u32 = 100;
-const MOST_HZ: u32 = 1000;
+const MAX_HZ: u32 = 1000;
 
 /// Reads the sources of an inventory until it is stopped or dropped.
 pub struct Sampler {
@@ -101,7 +101,7 @@ impl Sampler {
     /// Changes how often cheap energy counters are read under a workload, 1 to 1000 Hz; 100 Hz by default. RAPL makes
     /// a value each millisecond, so reading more often shows nothing new.
     pub fn set_counters_hz(&self, hz: u32) {
-        self.shared.counters_hz.store(hz.clamp(1, MOST_HZ), Ordering::Relaxed);
+        self.shared.counters_hz.store(hz.clamp(1, MAX_HZ), Ordering::Relaxed);
         self.shared.wake();
     }
 

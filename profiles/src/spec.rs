@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use attention::{Attention, LatentAttention, Positions, QkNorm, alibi_slopes};
 pub use norm::{Gain, Norm, NormKind};
 pub use rope::{Lengths, Rope, RopePairing, RopeScaling};
-pub use validate::{MOST_LAYERS, SpecError};
+pub use validate::{MAX_LAYERS, SpecError};
 
 /// A decoder: token ids in, logits out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

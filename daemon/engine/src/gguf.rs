@@ -36,9 +36,9 @@ const MAGIC: &[u8; 4] = b"GGUF";
 /// The format allows 65535; no writer comes near, and messages name keys.
 const LONGEST_KEY: u64 = 256;
 /// A real file has less than a hundred keys.
-const MOST_KEYS: usize = 1 << 16;
+const MAX_KEYS: usize = 1 << 16;
 /// Mixtures of experts stored one by one come to tens of thousands.
-const MOST_TENSORS: usize = 1 << 18;
+const MAX_TENSORS: usize = 1 << 18;
 /// Length of a key, its type and a value of one byte: the least that an entry takes.
 const LEAST_ENTRY_BYTES: usize = 8 + 4 + 1;
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -102,8 +102,8 @@ impl<'a> Gguf<'a> {
         let mut cursor = Cursor::new(file, bytes);
         let version = preamble(&mut cursor, bytes)?;
         let tensor_count =
-            cursor.count(tensor::LEAST_ENTRY_BYTES, MOST_TENSORS, || "the tensor table".into())?;
-        let key_count = cursor.count(LEAST_ENTRY_BYTES, MOST_KEYS, || "the metadata".into())?;
+            cursor.count(tensor::LEAST_ENTRY_BYTES, MAX_TENSORS, || "the tensor table".into())?;
+        let key_count = cursor.count(LEAST_ENTRY_BYTES, MAX_KEYS, || "the metadata".into())?;
 
         let mut metadata = HashMap::with_capacity(key_count);
         for index in 0..key_count {

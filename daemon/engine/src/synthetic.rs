@@ -151,18 +151,8 @@ fn fill_inlined(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u6
                 *place = (uniform(bits >> 16) * deviation).to_le_bytes();
             }
         }
-        WeightFormat::F16 => {
-            for place in bytes.as_chunks_mut().0 {
-                let value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
-                *place = nearest_f16(value).to_le_bytes();
-            }
-        }
-        WeightFormat::Bf16 => {
-            for place in bytes.as_chunks_mut().0 {
-                let value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
-                *place = nearest_bf16(value).to_le_bytes();
-            }
-        }
+        WeightFormat::F16 => halves(bytes, deviation, nearest_f16),
+        WeightFormat::Bf16 => halves(bytes, deviation, nearest_bf16),
         // d, 32 quants of [-8, 7]
         WeightFormat::Q4_0 => signed_scale(bytes, 18, 0, deviation / 21.5_f32.sqrt()),
         // d, high bits, 32 quants of [-16, 15]
@@ -203,6 +193,15 @@ fn fill_inlined(bytes: &mut [u8], format: WeightFormat, deviation: f32, seed: u6
             }
             signed_scale(bytes, 210, 208, deviation / (341.5_f32 * 85.5).sqrt());
         }
+    }
+}
+
+/// Numbers of 16 bits, each of random bits that are already there.
+#[inline(always)]
+fn halves(bytes: &mut [u8], deviation: f32, nearest: impl Fn(f32) -> u16) {
+    for place in bytes.as_chunks_mut().0 {
+        let value = uniform(i32::from(i16::from_le_bytes(*place))) * deviation;
+        *place = nearest(value).to_le_bytes();
     }
 }
 

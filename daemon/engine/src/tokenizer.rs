@@ -156,7 +156,7 @@ impl Tokenizer {
             Implementation::Embedded(embedded) => (&embedded.file, embedded.vocabulary.len()),
             Implementation::Library(library) => (&library.file, library.ordinary_tokens()),
         };
-        let most_padded = self.vocab_size().saturating_mul(5) / 4 + MOST_PADDING;
+        let most_padded = self.vocab_size().saturating_mul(5) / 4 + MAX_PADDING;
         if tokens > rows as usize || rows as usize > most_padded {
             return Err(TokenizerError::Vocabulary { file: file.clone(), tokens, rows });
         }
@@ -179,7 +179,7 @@ impl Tokenizer {
 
 /// Rows that may pad the embedding of a small vocabulary; beyond a quarter of a large one it is another
 /// model's. Real ones pad by at most 905 rows of 51,200.
-const MOST_PADDING: usize = 1024;
+const MAX_PADDING: usize = 1024;
 
 /// Turns ids into text as they are generated.
 ///

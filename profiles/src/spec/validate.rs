@@ -24,16 +24,16 @@ impl SpecError {
 }
 
 /// Layers beyond any model of this size class; a reader that builds a spec from a header stops here.
-pub const MOST_LAYERS: u32 = 1024;
+pub const MAX_LAYERS: u32 = 1024;
 
 // The largest figures that any model of this size class comes near to; what lies beyond is a damaged file.
-const MOST_VOCAB: u32 = 4 << 20;
-const MOST_WIDTH: u32 = 1 << 17;
-const MOST_FFN: u32 = 1 << 20;
-const MOST_HEADS: u32 = 1024;
-const MOST_HEAD_DIM: u32 = 4096;
-const MOST_CONTEXT: u32 = 1 << 28;
-const MOST_CONV: u32 = 64;
+const MAX_VOCAB: u32 = 4 << 20;
+const MAX_WIDTH: u32 = 1 << 17;
+const MAX_FFN: u32 = 1 << 20;
+const MAX_HEADS: u32 = 1024;
+const MAX_HEAD_DIM: u32 = 4096;
+const MAX_CONTEXT: u32 = 1 << 28;
+const MAX_CONV: u32 = 64;
 
 type Checked = Result<(), SpecError>;
 
@@ -99,18 +99,18 @@ impl At<'_> {
                 divisors("rope.scaling.short", short)?;
                 divisors("rope.scaling.long", long)?;
                 self.positive("rope.scaling.magnitude", Some(*magnitude))?;
-                self.within("rope.scaling.original_context", *original_context, MOST_CONTEXT)
+                self.within("rope.scaling.original_context", *original_context, MAX_CONTEXT)
             }
             RopeScaling::Llama3 { factor, low, high, original_context } => {
                 self.positive("rope.scaling.factor", Some(*factor))?;
-                self.within("rope.scaling.original_context", *original_context, MOST_CONTEXT)?;
+                self.within("rope.scaling.original_context", *original_context, MAX_CONTEXT)?;
                 if low.is_finite() && high.is_finite() && low < high && *low > 0.0 {
                     return Ok(());
                 }
                 self.fail("rope.scaling", format!("no ramp leads from {low} to {high}"))
             }
             RopeScaling::DynamicNtk { trained_context } => {
-                self.within("rope.scaling.trained_context", *trained_context, MOST_CONTEXT)?;
+                self.within("rope.scaling.trained_context", *trained_context, MAX_CONTEXT)?;
                 if rope.dim > 2 {
                     return Ok(());
                 }
@@ -121,11 +121,11 @@ impl At<'_> {
 
     fn attention(self, attention: &Attention) -> Checked {
         let Attention { q_heads, kv_heads, head_dim, .. } = *attention;
-        if kv_heads == 0 || q_heads == 0 || q_heads > MOST_HEADS || !q_heads.is_multiple_of(kv_heads) {
+        if kv_heads == 0 || q_heads == 0 || q_heads > MAX_HEADS || !q_heads.is_multiple_of(kv_heads) {
             let problem = format!("{q_heads} query heads cannot share {kv_heads} key/value heads");
             return self.fail("", problem);
         }
-        self.within("head_dim", head_dim, MOST_HEAD_DIM)?;
+        self.within("head_dim", head_dim, MAX_HEAD_DIM)?;
         if let Positions::Rope(rope) = &attention.positions {
             self.rope(rope, head_dim)?;
         }
@@ -150,12 +150,12 @@ impl At<'_> {
     }
 
     fn latent(self, latent: &LatentAttention) -> Checked {
-        self.within("heads", latent.heads, MOST_HEADS)?;
-        self.within("q_rank", latent.q_rank, MOST_WIDTH)?;
-        self.within("kv_rank", latent.kv_rank, MOST_HEAD_DIM)?;
-        self.within("nope_dim", latent.nope_dim, MOST_HEAD_DIM)?;
-        self.within("rope_dim", latent.rope_dim, MOST_HEAD_DIM)?;
-        self.within("value_dim", latent.value_dim, MOST_HEAD_DIM)?;
+        self.within("heads", latent.heads, MAX_HEADS)?;
+        self.within("q_rank", latent.q_rank, MAX_WIDTH)?;
+        self.within("kv_rank", latent.kv_rank, MAX_HEAD_DIM)?;
+        self.within("nope_dim", latent.nope_dim, MAX_HEAD_DIM)?;
+        self.within("rope_dim", latent.rope_dim, MAX_HEAD_DIM)?;
+        self.within("value_dim", latent.value_dim, MAX_HEAD_DIM)?;
         self.norm("norm", latent.norm)?;
         self.finite("scale", Some(latent.scale))?;
         if latent.rope.dim != latent.rope_dim {
@@ -166,8 +166,8 @@ impl At<'_> {
     }
 
     fn recurrent(self, recurrent: &Recurrent) -> Checked {
-        self.within("width", recurrent.width, MOST_WIDTH)?;
-        self.within("conv", recurrent.conv, MOST_CONV)?;
+        self.within("width", recurrent.width, MAX_WIDTH)?;
+        self.within("conv", recurrent.conv, MAX_CONV)?;
         self.within("blocks", recurrent.blocks, recurrent.width)?;
         if recurrent.width.is_multiple_of(recurrent.blocks) {
             return Ok(());
@@ -183,11 +183,11 @@ impl DecoderSpec {
     /// Names the first figure that cannot be.
     pub fn validate(&self) -> Result<(), SpecError> {
         let top = At("");
-        top.within("vocab", self.vocab, MOST_VOCAB)?;
-        top.within("hidden", self.hidden, MOST_WIDTH)?;
-        top.within("layers", u32::try_from(self.layers.len()).unwrap_or(u32::MAX), MOST_LAYERS)?;
-        top.within("max_context", self.max_context, MOST_CONTEXT)?;
-        top.within("embedding.width", self.embedding.width, MOST_WIDTH)?;
+        top.within("vocab", self.vocab, MAX_VOCAB)?;
+        top.within("hidden", self.hidden, MAX_WIDTH)?;
+        top.within("layers", u32::try_from(self.layers.len()).unwrap_or(u32::MAX), MAX_LAYERS)?;
+        top.within("max_context", self.max_context, MAX_CONTEXT)?;
+        top.within("embedding.width", self.embedding.width, MAX_WIDTH)?;
         top.finite("embedding.scale", self.embedding.scale)?;
         if let Some(positions) = self.embedding.positions {
             let needed = u64::from(self.max_context) + u64::from(positions.offset);
@@ -227,7 +227,7 @@ impl DecoderSpec {
             Mixer::Latent(latent) => At(&format!("{name}.latent")).latent(latent)?,
             Mixer::Recurrent(recurrent) => At(&format!("{name}.recurrent")).recurrent(recurrent)?,
         }
-        at.within("ffn.dim", layer.ffn.dim, MOST_FFN)?;
+        at.within("ffn.dim", layer.ffn.dim, MAX_FFN)?;
         let Some(shared) = layer.ffn.shared_with else { return Ok(()) };
         let like = |other: &Layer| {
             let (ours, theirs) = (&layer.ffn, &other.ffn);

@@ -56,20 +56,11 @@ impl CandleExecutor {
                 self.add(*stream, branches, norm.as_ref(), *scale)?;
             }
             Op::Conv1d { state, weight, bias, input, out } => {
-                let input = self.slot(*input)?.clone();
-                let (weight, bias) =
-                    (self.weight(*weight).vector().clone(), self.weight(*bias).vector().clone());
-                let convolved = self.recurrences.convolve(*state as usize, &input, &weight, &bias)?;
-                self.put(*out, convolved);
+                self.convolve(*state, [*weight, *bias], *input, *out)?;
             }
             Op::BlockMatMul { blocks, input, parts } => self.block_matmul(*blocks as usize, *input, parts)?,
             Op::Scan { state, decay, input, input_gate, recurrence_gate, out } => {
-                let input = self.slot(*input)?.clone();
-                let gates = [self.slot(*input_gate)?.clone(), self.slot(*recurrence_gate)?.clone()];
-                let decay = self.weight(*decay).vector().clone();
-                let (state, is_first) = (*state as usize, self.sequence.context() == 0);
-                let states = self.recurrences.scan(state, &input, &gates, &decay, is_first)?;
-                self.put(*out, states);
+                self.scan(*state, *decay, *input, [*input_gate, *recurrence_gate], *out)?;
             }
             Op::ScaleLogits { slot, scale, softcap } => self.scale_logits(*slot, *scale, *softcap)?,
         }
@@ -103,6 +94,37 @@ impl CandleExecutor {
             }
             self.put(part.out, product);
         }
+        Ok(())
+    }
+
+    fn convolve(
+        &mut self,
+        state: u32,
+        [weight, bias]: [TensorId; 2],
+        input: SlotId,
+        out: SlotId,
+    ) -> Result<()> {
+        let input = self.slot(input)?.clone();
+        let (weight, bias) = (self.weight(weight).vector().clone(), self.weight(bias).vector().clone());
+        let convolved = self.recurrences.convolve(state as usize, &input, &weight, &bias)?;
+        self.put(out, convolved);
+        Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        state: u32,
+        decay: TensorId,
+        input: SlotId,
+        [input_gate, recurrence_gate]: [SlotId; 2],
+        out: SlotId,
+    ) -> Result<()> {
+        let input = self.slot(input)?.clone();
+        let gates = [self.slot(input_gate)?.clone(), self.slot(recurrence_gate)?.clone()];
+        let decay = self.weight(decay).vector().clone();
+        let is_first = self.sequence.context() == 0;
+        let states = self.recurrences.scan(state as usize, &input, &gates, &decay, is_first)?;
+        self.put(out, states);
         Ok(())
     }
 

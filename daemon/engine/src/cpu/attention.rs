@@ -118,6 +118,41 @@ impl Attention {
     }
 }
 
+/// What the jobs of one row of queries have left.
+struct Stretches<'a> {
+    cut: Cut,
+    kv_heads: usize,
+    /// Query heads of a key and value head.
+    shared: usize,
+    /// Elements of a job's row of values.
+    stride: usize,
+    values: &'a [f32],
+    weights: &'a [f32],
+}
+
+impl Stretches<'_> {
+    /// Merges the stretches of each head into its values.
+    #[inline]
+    fn merge(&self, out: &mut [f32], value_dim: usize) {
+        let Self { cut, kv_heads, shared, stride, values, weights } = *self;
+        for (head, out) in out.chunks_exact_mut(value_dim).enumerate() {
+            let (kv_head, place) = (head / shared, head % shared);
+            let (group, row) = (place / cut.rows, place % cut.rows);
+            let part = |stretch: usize| {
+                let job = (stretch * kv_heads + kv_head) * cut.groups + group;
+                let weights = &weights[job * 2 * ROWS..];
+                (weights[row], weights[ROWS + row], &values[(job * ROWS + row) * stride..][..value_dim])
+            };
+            if cut.stretches == 1 {
+                let (_, sum, values) = part(0);
+                finish(values, sum, out);
+            } else {
+                merge((0..cut.stretches).map(part), out);
+            }
+        }
+    }
+}
+
 /// One attention step.
 struct Step<'a> {
     op: &'a AttentionOp,
@@ -198,21 +233,7 @@ impl Step<'_> {
             let mut mixed = Mixed { values, most, sum };
             attend(simd, &description, &cache.head(kv_head), &mut lane[0].scores, &mut mixed);
         });
-        for (head, out) in out.chunks_exact_mut(value_dim).enumerate() {
-            let (kv_head, place) = (head / shared, head % shared);
-            let (group, row) = (place / cut.rows, place % cut.rows);
-            let part = |stretch: usize| {
-                let job = (stretch * kv_heads + kv_head) * cut.groups + group;
-                let weights = &weights[job * 2 * ROWS..];
-                (weights[row], weights[ROWS + row], &values[(job * ROWS + row) * stride..][..value_dim])
-            };
-            if cut.stretches == 1 {
-                let (_, sum, values) = part(0);
-                finish(values, sum, out);
-            } else {
-                merge((0..cut.stretches).map(part), out);
-            }
-        }
+        Stretches { cut, kv_heads, shared, stride, values, weights }.merge(out, value_dim);
     }
 
     /// Several rows of queries.

@@ -8,12 +8,13 @@ use super::arena::Buffer;
 use super::slots::{Shape, Slots};
 use super::weight::Weights;
 use super::workers::Workers;
-use crate::kernels::{Activations, Form, Kernels, Matrix, Output, PANEL};
+use crate::kernels::{Activations, Columns, Form, Kernels, Matrix, Output, PANEL};
+use crate::ops::Simd;
 use crate::ops::elementwise::{add, clip};
 use crate::pool::{Parts, Pool};
 
 /// Most matrices that one step multiplies its input with.
-pub(super) const MOST_PARTS: usize = 8;
+pub(super) const MAX_PARTS: usize = 8;
 /// Chunks that a thread finds on average: more even out the threads, fewer leave longer stretches of memory to
 /// read.
 const CHUNKS_PER_THREAD: usize = 3;
@@ -116,12 +117,12 @@ pub(super) fn matmul(
         }
     }
     // The results' buffers are taken out of the slots, so that all can be written at the same time.
-    let mut buffers: [Buffer<f32>; MOST_PARTS] = std::array::from_fn(|_| Buffer::default());
+    let mut buffers: [Buffer<f32>; MAX_PARTS] = std::array::from_fn(|_| Buffer::default());
     for (buffer, part) in buffers.iter_mut().zip(projections) {
         *buffer = slots.take(part.out);
     }
     let threads = workers.pool.threads().get();
-    let mut parts: [Option<Product<'_>>; MOST_PARTS] = [const { None }; MOST_PARTS];
+    let mut parts: [Option<Product<'_>>; MAX_PARTS] = [const { None }; MAX_PARTS];
     for ((part, buffer), projection) in parts.iter_mut().zip(&mut buffers).zip(projections) {
         let matrix = weights.matrix(projection.weight);
         let count = matrix.bytes.len() / matrix.row_bytes();
@@ -139,15 +140,8 @@ pub(super) fn matmul(
     let lanes = Parts::new(&mut workers.lanes);
     let parts = &parts[..projections.len()];
     let chunks = parts.iter().flatten().map(|part| part.cut.chunks()).sum();
-    workers.pool.run(chunks, |mut chunk, lane| {
-        let mut parts = parts.iter().flatten();
-        let part = loop {
-            let Some(part) = parts.next() else { return };
-            if chunk < part.cut.chunks() {
-                break part;
-            }
-            chunk -= part.cut.chunks();
-        };
+    workers.pool.run(chunks, |chunk, lane| {
+        let Some((part, chunk)) = find(parts, chunk) else { return };
         let range = part.cut.range(chunk);
         #[expect(unsafe_code, reason = "chunks write columns of their own, threads have lanes of their own")]
         // SAFETY: chunks of a part do not overlap, parts have slots of their own, and no two chunks that run
@@ -155,22 +149,42 @@ pub(super) fn matmul(
         let (mut out, lane) = unsafe { (part.out.columns(range.clone()), lanes.part(lane..lane + 1)) };
         let input = inputs.of(Form::of(part.matrix.format));
         kernels.matmul(part.matrix, range.clone(), input, &mut out, &mut lane[0].panels);
-        if part.bias.is_some() || limit.is_some() {
-            for row in 0..shape.rows {
-                let out = out.row_mut(row);
-                if let Some(bias) = part.bias {
-                    add(simd, out, &bias[range.clone()]);
-                }
-                if let Some(limit) = limit {
-                    clip(simd, out, limit);
-                }
-            }
-        }
+        let bias = part.bias.map(|bias| &bias[range]);
+        adjust(simd, &mut out, shape.rows, bias, limit);
     });
     for (buffer, part) in buffers.iter_mut().zip(projections) {
         let matrix = weights.matrix(part.weight);
         let width = matrix.bytes.len() / matrix.row_bytes();
         slots.put(part.out, std::mem::take(buffer), Shape { rows: shape.rows, width });
+    }
+}
+
+/// The product that has this chunk of all, and which of its own chunks that is.
+#[inline]
+fn find<'p, 'a>(parts: &'p [Option<Product<'a>>], mut chunk: usize) -> Option<(&'p Product<'a>, usize)> {
+    for part in parts.iter().flatten() {
+        if chunk < part.cut.chunks() {
+            return Some((part, chunk));
+        }
+        chunk -= part.cut.chunks();
+    }
+    None
+}
+
+/// Adds the bias to each row of a chunk, and clips it to the limit.
+#[inline]
+fn adjust(simd: Simd, out: &mut Columns<'_>, rows: usize, bias: Option<&[f32]>, limit: Option<f32>) {
+    if bias.is_none() && limit.is_none() {
+        return;
+    }
+    for row in 0..rows {
+        let out = out.row_mut(row);
+        if let Some(bias) = bias {
+            add(simd, out, bias);
+        }
+        if let Some(limit) = limit {
+            clip(simd, out, limit);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::ggml_type::GgmlType;
 /// ggml itself allows 64; some writers were built with more.
 const LONGEST_NAME: u64 = 256;
 /// ggml's limit.
-const MOST_DIMENSIONS: u32 = 4;
+const MAX_DIMENSIONS: u32 = 4;
 /// Length of an empty name, count of dimensions, type and offset: the least that an entry takes.
 pub(super) const LEAST_ENTRY_BYTES: usize = 8 + 4 + 4 + 8;
 
@@ -20,7 +20,7 @@ pub(super) const LEAST_ENTRY_BYTES: usize = 8 + 4 + 4 + 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     name: Box<str>,
-    dimensions: [u64; MOST_DIMENSIONS as usize],
+    dimensions: [u64; MAX_DIMENSIONS as usize],
     rank: usize,
     format: GgmlType,
     range: Range<usize>,
@@ -90,13 +90,13 @@ fn entry(cursor: &mut Cursor<'_>, index: usize) -> Result<TensorInfo, GgufError>
     };
 
     let rank = cursor.u32(what)?;
-    if rank > MOST_DIMENSIONS {
+    if rank > MAX_DIMENSIONS {
         return Err(bad_shape(
             cursor,
-            format!("has {rank} dimensions; at most {MOST_DIMENSIONS} are possible"),
+            format!("has {rank} dimensions; at most {MAX_DIMENSIONS} are possible"),
         ));
     }
-    let mut dimensions = [1; MOST_DIMENSIONS as usize];
+    let mut dimensions = [1; MAX_DIMENSIONS as usize];
     for dimension in &mut dimensions[..rank as usize] {
         *dimension = cursor.u64(what)?;
     }

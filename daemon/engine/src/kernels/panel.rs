@@ -60,17 +60,17 @@ impl Scratch {
 }
 
 /// Most panels that are kept at once.
-const MOST_PANELS: usize = 8;
+const MAX_PANELS: usize = 8;
 
 /// How many panels of `bytes` each are kept at once.
 fn panels(bytes: usize) -> usize {
-    (CHUNK_BYTES / bytes.max(1)).clamp(1, MOST_PANELS)
+    (CHUNK_BYTES / bytes.max(1)).clamp(1, MAX_PANELS)
 }
 
 /// Items of `size` bytes that panels of up to `length` items need. Narrower panels are kept in greater number,
 /// so the widest alone does not decide it.
 fn room(length: usize, size: usize) -> usize {
-    length.max((CHUNK_BYTES / size).min(MOST_PANELS * length))
+    length.max((CHUNK_BYTES / size).min(MAX_PANELS * length))
 }
 
 /// What is done about the bias of a format's quants when they are re-laid.

@@ -8,7 +8,7 @@ use super::json::Json;
 use crate::sanitize::sanitize;
 
 /// More than any tensor of a model has.
-const MOST_DIMENSIONS: usize = 8;
+const MAX_DIMENSIONS: usize = 8;
 
 /// Bytes; GGUF files have the same limit.
 pub(super) const LONGEST_NAME: usize = 256;
@@ -59,7 +59,7 @@ fn entry(json: &mut Json<'_>, at: usize, name: &str) -> Result<Entry, SafeTensor
             "dtype" => dtype.replace(read_dtype(json, name)?).is_some(),
             "shape" => {
                 let field = format!("{what}: shape");
-                shape.replace(json.numbers(&field, MOST_DIMENSIONS)?).is_some()
+                shape.replace(json.numbers(&field, MAX_DIMENSIONS)?).is_some()
             }
             "data_offsets" => {
                 let field = format!("{what}: data_offsets");

@@ -8,7 +8,7 @@ use super::json::Json;
 use crate::sanitize::sanitize;
 
 /// The limit on shards; no checkpoint has so many.
-const MOST_SHARDS: usize = 4096;
+const MAX_SHARDS: usize = 4096;
 
 /// The index of a sharded checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ fn refused(shard: &str, before: usize) -> Option<Problem> {
     if !plain {
         return Some(Problem::Shards(format!("names `{}`, which is no file beside it", sanitize(shard))));
     }
-    (before == MOST_SHARDS).then(|| Problem::Shards(format!("names more than {MOST_SHARDS} files")))
+    (before == MAX_SHARDS).then(|| Problem::Shards(format!("names more than {MAX_SHARDS} files")))
 }
 
 #[cfg(test)]

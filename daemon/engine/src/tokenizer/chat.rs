@@ -20,7 +20,7 @@ use crate::gguf::Gguf;
 
 const TEMPLATE: &str = "tokenizer.chat_template";
 /// The largest templates known have 20 KB.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Bounds a rendering to about so many instructions, or 64 times as many bytes.
 const FUEL: u64 = 2_000_000;
 /// Calls of macros within each other count by ten.
@@ -75,8 +75,8 @@ impl ChatTemplate {
     }
 
     fn new(file: String, source: &str, bos: String, eos: String) -> Result<Self, TokenizerError> {
-        if source.len() > MOST_BYTES {
-            let problem = format!("has {} bytes, and no real one exceeds {MOST_BYTES}", source.len());
+        if source.len() > MAX_BYTES {
+            let problem = format!("has {} bytes, and no real one exceeds {MAX_BYTES}", source.len());
             return Err(TokenizerError::Template { file, problem });
         }
         let source = without_generation_tags(source);

@@ -7,7 +7,7 @@ use super::vocabulary::{self, Vocabulary};
 
 /// What all special tokens of a file may take, in bytes: real ones come to 100 KB, and the automaton is
 /// larger than its patterns.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// A segment of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub(super) struct Specials {
 impl Specials {
     pub(super) fn of(vocabulary: &Vocabulary, file: &str) -> Result<Self, TokenizerError> {
         let specials = || vocabulary.iter().filter(|(_, text, kind)| kind.is_special() && !text.is_empty());
-        let too_large = || vocabulary::too_large(file, "the text of special tokens", MOST_BYTES);
-        if specials().map(|(_, text, _)| text.len()).sum::<usize>() > MOST_BYTES {
+        let too_large = || vocabulary::too_large(file, "the text of special tokens", MAX_BYTES);
+        if specials().map(|(_, text, _)| text.len()).sum::<usize>() > MAX_BYTES {
             return Err(too_large());
         }
         let automaton = AhoCorasick::builder()

@@ -11,11 +11,11 @@ use crate::sanitize::sanitize;
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 /// The largest vocabularies known have a quarter of a million tokens.
-const MOST_TOKENS: usize = 1 << 22;
+const MAX_TOKENS: usize = 1 << 22;
 /// The longest tokens known are runs of some hundred spaces.
 const LONGEST_TOKEN: usize = 4096;
 /// The largest vocabularies known have 3 MB of text.
-const MOST_TEXT: usize = 1 << 28;
+const MAX_TEXT: usize = 1 << 28;
 
 /// What a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +98,8 @@ impl Vocabulary {
                 )));
             }
             let text = std::str::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
-            if vocabulary.text.len() + text.len() > MOST_TEXT {
-                return Err(too_large(file, "the text of all tokens", MOST_TEXT));
+            if vocabulary.text.len() + text.len() > MAX_TEXT {
+                return Err(too_large(file, "the text of all tokens", MAX_TEXT));
             }
             if let Some(other) = vocabulary.push(text) {
                 return Err(wrong(format!("repeats token {other}, `{}`", sanitize(text))));
@@ -160,7 +160,7 @@ impl Vocabulary {
 
 /// Refuses more tokens than any model has.
 pub(super) fn check_count(file: &str, count: usize) -> Result<(), TokenizerError> {
-    if count > MOST_TOKENS { Err(too_large(file, "the count of tokens", MOST_TOKENS)) } else { Ok(()) }
+    if count > MAX_TOKENS { Err(too_large(file, "the count of tokens", MAX_TOKENS)) } else { Ok(()) }
 }
 
 fn text_of<'a>(text: &'a str, ends: &[u32], id: u32) -> Option<&'a str> {

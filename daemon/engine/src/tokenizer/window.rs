@@ -9,7 +9,7 @@
 use super::library::Library;
 
 /// A character that is not whole after so many further tokens never will be: UTF-8 has at most 4 bytes.
-const MOST_HELD: usize = 3;
+const MAX_HELD: usize = 3;
 
 /// Turns ids into text as they come.
 pub(super) struct LibraryDecoder<'t> {
@@ -41,7 +41,7 @@ impl<'t> LibraryDecoder<'t> {
         if fresh.is_empty() {
             return fresh;
         }
-        if fresh.ends_with(char::REPLACEMENT_CHARACTER) && self.held < MOST_HELD {
+        if fresh.ends_with(char::REPLACEMENT_CHARACTER) && self.held < MAX_HELD {
             self.held += 1;
             return String::new();
         }

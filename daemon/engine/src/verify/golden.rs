@@ -10,7 +10,7 @@
 
 use serde::Deserialize;
 
-use super::golden_error::{GoldenError, LARGEST_JSON, MOST_CASES, Mismatch, Problem};
+use super::golden_error::{GoldenError, LARGEST_JSON, MAX_CASES, Mismatch, Problem};
 use super::rows::Rows;
 use crate::map::MappedFile;
 use crate::safetensors::{Dtype, SafeTensors, TensorInfo};
@@ -142,7 +142,7 @@ impl Golden {
                 Ok(())
             }
             Content::Texts(cases) if cases.is_empty() => Err(Problem::NoCases),
-            Content::Texts(cases) if cases.len() > MOST_CASES => Err(Problem::Cases(cases.len())),
+            Content::Texts(cases) if cases.len() > MAX_CASES => Err(Problem::Cases(cases.len())),
             Content::Texts(cases) => cases.iter().enumerate().try_for_each(|(index, case)| {
                 let in_case = |problem| Problem::Case { number: index + 1, problem: Box::new(problem) };
                 case.check().map_err(in_case)

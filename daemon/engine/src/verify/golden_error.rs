@@ -5,7 +5,7 @@ use crate::safetensors::{Dtype, SafeTensorsError};
 /// Largest JSON file, bytes. Logits of 64 positions over 262,144 ids fit.
 pub(super) const LARGEST_JSON: usize = 256 << 20;
 /// Most prompts of a file.
-pub(super) const MOST_CASES: usize = 10_000;
+pub(super) const MAX_CASES: usize = 10_000;
 
 /// Why a file of reference logits cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ pub enum Problem {
     #[error("it holds no cases")]
     NoCases,
     /// Too many cases.
-    #[error("it holds {0} cases, at most {MOST_CASES} are read")]
+    #[error("it holds {0} cases, at most {MAX_CASES} are read")]
     Cases(usize),
     /// A case that cannot be used; cases count from 1.
     #[error("case {number}: {problem}")]

@@ -34,8 +34,8 @@ const LONGEST: usize = 4096;
 const ALLOWANCE: usize = 64 << 20;
 /// What reading one may ask the allocator for in all, and how often: some three times of what the longest
 /// description takes, which is that of a model of 1024 layers.
-const MOST_BYTES: usize = 20 << 20;
-const MOST_CALLS: usize = 200_000;
+const MAX_BYTES: usize = 20 << 20;
+const MAX_CALLS: usize = 200_000;
 
 fn corpus(format: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(format);
@@ -57,8 +57,8 @@ fn fault(target: Target, bytes: &[u8]) -> Option<String> {
     let taken = before.taken();
     for (found, limit, what) in [
         (taken.peak, bytes.len() + ALLOWANCE, "bytes of memory at once"),
-        (taken.bytes, MOST_BYTES, "bytes of memory in all"),
-        (taken.calls, MOST_CALLS, "pieces of memory"),
+        (taken.bytes, MAX_BYTES, "bytes of memory in all"),
+        (taken.calls, MAX_CALLS, "pieces of memory"),
     ] {
         if found > limit {
             return Some(format!("{found} {what} for a file of {}", bytes.len()));

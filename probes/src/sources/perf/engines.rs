@@ -18,7 +18,7 @@ use crate::machine::root::Root;
 const XE_CLASSES: [u32; 2] = [0, 4];
 
 /// Engines of a kind; no processor has more.
-const MOST_OF_A_KIND: u32 = 8;
+const MAX_OF_A_KIND: u32 = 8;
 
 /// What is opened for one engine: its busy time, or its busy and all of its ticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn i915(root: &Root, pmu: &Pmu) -> Vec<Engine> {
         (described.unit.as_deref() == Some("ns")).then(|| Engine { kind, events: vec![described.event] })
     };
     let kinds = [(0, "rcs"), (1, "ccs")];
-    kinds.into_iter().flat_map(|kind| (0..MOST_OF_A_KIND).filter_map(move |at| engine(kind, at))).collect()
+    kinds.into_iter().flat_map(|kind| (0..MAX_OF_A_KIND).filter_map(move |at| engine(kind, at))).collect()
 }
 
 /// Which of these exist shows when they are opened.
@@ -115,7 +115,7 @@ fn xe(root: &Root, pmu: &Pmu) -> Vec<Engine> {
         let events = vec![event("engine-active-ticks")?, event("engine-total-ticks")?];
         Some(Engine { kind: class, events })
     };
-    let instances = |class| (0..MOST_OF_A_KIND).filter_map(move |instance| engine(class, instance));
+    let instances = |class| (0..MAX_OF_A_KIND).filter_map(move |instance| engine(class, instance));
     XE_CLASSES.into_iter().flat_map(instances).collect()
 }
 

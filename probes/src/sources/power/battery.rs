@@ -21,7 +21,7 @@ const FOLDER: &str = "sys/class/power_supply";
 const LEAST_DRAW: f64 = 0.05;
 
 /// No pack of a machine with a battery supplies more, W.
-const MOST_DRAW: f64 = 1000.0;
+const MAX_DRAW: f64 = 1000.0;
 
 enum Draw {
     /// µW, now or averaged by the gauge.
@@ -240,7 +240,7 @@ fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) ->
         b"Full" | b"Not charging" => true,
         _ => plugged == Some(true),
     };
-    if magnitude < LEAST_DRAW && !may_trickle || magnitude > MOST_DRAW {
+    if magnitude < LEAST_DRAW && !may_trickle || magnitude > MAX_DRAW {
         return Err(ReasonCode::Implausible);
     }
     match discharging {

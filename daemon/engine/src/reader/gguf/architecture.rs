@@ -9,7 +9,7 @@ mod block;
 
 use slmscope_profiles::spec::tensors::EMBEDDING;
 use slmscope_profiles::spec::{
-    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, Rope,
+    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MAX_LAYERS, Norm, NormKind, Rope,
     RopePairing, SpecError,
 };
 
@@ -210,7 +210,7 @@ impl Keys<'_> {
 
     fn decoder(&self, architecture: &Architecture) -> Result<DecoderSpec, LoadError> {
         let count = self.need("block_count")?;
-        if count > MOST_LAYERS {
+        if count > MAX_LAYERS {
             return Err(self.unsupported("block_count", &count.to_string(), DAMAGED));
         }
         let shapes = self.shapes(architecture, count)?;

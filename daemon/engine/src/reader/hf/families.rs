@@ -8,7 +8,7 @@ mod features;
 mod open_lm;
 
 use slmscope_profiles::spec::{
-    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MOST_LAYERS, Norm, NormKind, SpecError,
+    Activation, DecoderSpec, Embedding, Gain, Head, LearnedPositions, MAX_LAYERS, Norm, NormKind, SpecError,
 };
 
 use super::config::Config;
@@ -265,8 +265,8 @@ impl Family {
     fn shapes(&self, config: Config<'_>) -> Result<Shapes, LoadError> {
         let hidden = config.need(keys::HIDDEN)?;
         let layers = config.need(keys::LAYERS)?;
-        if layers > MOST_LAYERS {
-            return Err(config.problem(format!("{layers} layers; at most {MOST_LAYERS} are possible")));
+        if layers > MAX_LAYERS {
+            return Err(config.problem(format!("{layers} layers; at most {MAX_LAYERS} are possible")));
         }
         // OpenELM has a list of heads, read layer by layer.
         let each = self.special == Special::OpenElm;

@@ -18,7 +18,7 @@ const MOUNT: &str = "sys/fs/resctrl";
 
 /// A group that moves 500 GB each second has moved this after a hundred days. More is a number that ran below
 /// zero.
-const MOST_BYTES: i64 = 1 << 62;
+const MAX_BYTES: i64 = 1 << 62;
 
 /// Control groups that are summed; the hardware has at most some hundred.
 const MAX_GROUPS: usize = 512;
@@ -117,7 +117,7 @@ fn parse(text: &[u8]) -> Result<f64, ReasonCode> {
         b"Unavailable" | b"Error" => Err(ReasonCode::ReadError),
         b"Unassigned" => Err(ReasonCode::NotSupported),
         number => match integer(number) {
-            Some(bytes) if (0..MOST_BYTES).contains(&bytes) => Ok(bytes as f64),
+            Some(bytes) if (0..MAX_BYTES).contains(&bytes) => Ok(bytes as f64),
             _ => Err(ReasonCode::Implausible),
         },
     }

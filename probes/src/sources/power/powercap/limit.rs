@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use slmscope_profiles::channel::{ReasonCode, Scope, Value, difference};
 
 /// More than any package or part of one draws, W: the largest are built for about 1 kW.
-const MOST_OF_PACKAGE: f64 = 2000.0;
+const MAX_OF_PACKAGE: f64 = 2000.0;
 
 /// No machine draws more, W: what `psys` and zones of unknown kind may count.
-const MOST_OF_MACHINE: f64 = 50_000.0;
+const MAX_OF_MACHINE: f64 = 50_000.0;
 
 /// The window over which the power is computed: in a shorter one the counter's steps distort it.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -34,8 +34,8 @@ impl Limit {
     /// For what covers `scope` and wraps at `range`, J.
     pub(super) fn new(scope: &Scope, range: Option<f64>) -> Self {
         let most = match scope {
-            Scope::Platform | Scope::Rail(_) => MOST_OF_MACHINE,
-            _ => MOST_OF_PACKAGE,
+            Scope::Platform | Scope::Rail(_) => MAX_OF_MACHINE,
+            _ => MAX_OF_PACKAGE,
         };
         Self { most, range, begin: None, is_over: false }
     }
