@@ -1,5 +1,15 @@
 //! Threads of the worker, from the scheduler's own account: `run ns, wait ns, times scheduled` in
 //! `/proc/PID/task/TID/schedstat`, exact to the nanosecond.
+//!
+//! | channel | threads |
+//! |---|---|
+//! | `cpu.worker.engine-main` | the one that issues the work |
+//! | `cpu.worker.engine-N` | the one of that name that computes with it |
+//! | `cpu.worker.engine-ray`, `cpu.worker.candle-bp` | the pools `engine-ray-N` and `candle-bp-N`, each as a whole |
+//! | `cpu.worker.other` | all others, and what ended threads had used |
+//!
+//! Each thread is in exactly one of them, so their sum is the worker's CPU time, but for what a thread used between its
+//! last reading and its end.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +24,8 @@ use crate::sources::load::self_usage::WorkerPid;
 /// Readings between two searches for new threads, where the kernel does not report how many there are.
 const LOOK_EVERY: u32 = 10;
 
-/// Threads that have a channel of their own; the sums are over all.
-const MAX_SHOWN: usize = 16;
+/// Engine threads that have a channel of their own; the sums are over all.
+const MAX_SHOWN: usize = 32;
 
 /// Threads that are read.
 const MAX_THREADS: usize = 512;
@@ -45,6 +55,60 @@ pub(crate) fn discover(
     Some(Box::new(Threads::new(root, catalogue, worker, topology::present(root).len())))
 }
 
+/// What a thread does, which decides the channel that it counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The issuing thread, number 0, or an engine thread of this number.
+    Engine(usize),
+    /// rayon's pool.
+    Rayon,
+    /// The pool of candle's quantized products.
+    Barrier,
+    Other,
+}
+
+impl Role {
+    /// The role of a thread of this name; `engines` have a channel.
+    fn of(name: &[u8], engines: usize) -> Self {
+        let engine = || -> Option<usize> {
+            let number = std::str::from_utf8(name.strip_prefix(b"engine-")?).ok()?;
+            if number == "main" { Some(0) } else { number.parse().ok().filter(|&number| number > 0) }
+        };
+        match engine() {
+            Some(number) if number < engines => Self::Engine(number),
+            _ if name.starts_with(b"engine-ray-") => Self::Rayon,
+            _ if name.starts_with(b"candle-bp-") => Self::Barrier,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its place among the sums of `engines` engine threads, the two pools, and the others.
+    fn place(self, engines: usize) -> usize {
+        match self {
+            Self::Engine(number) => number,
+            Self::Rayon => engines,
+            Self::Barrier => engines + 1,
+            Self::Other => engines + 2,
+        }
+    }
+}
+
+/// The last words of the channels' ids, in the order of [`Role::place`].
+fn role_names(engines: usize) -> impl Iterator<Item = String> {
+    let name = |number| if number == 0 { "engine-main".to_owned() } else { format!("engine-{number}") };
+    (0..engines).map(name).chain(["engine-ray", "candle-bp", "other"].map(str::to_owned))
+}
+
+/// A thread.
+struct Thread {
+    /// Its `schedstat`.
+    account_file: Handle,
+    /// Its `comm`.
+    name_file: Option<Handle>,
+    role: Role,
+    account: Account,
+}
+
 /// What one thread did so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Account {
@@ -53,34 +117,47 @@ struct Account {
     slices: u64,
 }
 
+impl Account {
+    fn add(&mut self, more: &Self) {
+        self.run_ns = self.run_ns.saturating_add(more.run_ns);
+        self.wait_ns = self.wait_ns.saturating_add(more.wait_ns);
+        self.slices = self.slices.saturating_add(more.slices);
+    }
+}
+
 /// Reads the accounts of all threads.
 struct Threads {
     root: Root,
     worker: WorkerPid,
     pid: Option<u32>,
-    accounts: BTreeMap<u32, (Handle, Account)>,
+    found: BTreeMap<u32, Thread>,
     /// Sums of threads that ended.
     ended: Account,
     readings: u32,
+    /// Names are read with the next reading: a thread gets its name after it began.
+    names_due: bool,
     /// `/proc/PID/stat`, which holds the number of threads: the folder is listed only when that changes.
     stat: Option<Handle>,
     /// One of them could not be read.
     missed: bool,
     wait: ChannelId,
     slices: ChannelId,
-    shown: Vec<ChannelId>,
+    /// In the order of [`Role::place`].
+    roles: Vec<ChannelId>,
+    /// How long the threads of each role ran, ns; `None` if there are none.
+    run_ns: Vec<Option<u64>>,
 }
 
 impl Threads {
     fn new(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid, cpus: usize) -> Self {
-        let mut counter = |id: String, unit| {
+        let mut counter = |id: String, unit, source: &str| {
             let entry = Entry {
                 id: if unit == Unit::Seconds { format!("{id}.time") } else { id.clone() },
                 quantity: Quantity::Cpu,
                 unit,
                 scope: Scope::Process,
                 class: Class::Measured,
-                source: "/proc/PID/task/TID/schedstat of the worker".to_owned(),
+                source: source.to_owned(),
                 group: Group::Medium,
             };
             let channel = catalogue.counter(entry, None);
@@ -89,24 +166,34 @@ impl Threads {
             }
             channel
         };
-        let wait = counter("cpu.worker.wait".to_owned(), Unit::Seconds);
-        let slices = counter("cpu.worker.slices".to_owned(), Unit::Count);
-        let shown = (0..MAX_SHOWN.min(cpus + 1))
-            .map(|number| counter(format!("cpu.worker.thread{number}"), Unit::Seconds))
-            .collect();
+        let all = "/proc/PID/task/TID/schedstat of the worker";
+        let wait = counter("cpu.worker.wait".to_owned(), Unit::Seconds, all);
+        let slices = counter("cpu.worker.slices".to_owned(), Unit::Count, all);
+        let roles = role_names(MAX_SHOWN.min(cpus.max(1))).map(|name| {
+            let source = format!("{all}: {name}");
+            counter(format!("cpu.worker.{name}"), Unit::Seconds, &source)
+        });
+        let roles: Vec<_> = roles.collect();
         Self {
             root: root.clone(),
             worker: worker.clone(),
             pid: None,
-            accounts: BTreeMap::new(),
+            found: BTreeMap::new(),
             ended: Account::default(),
             readings: 0,
+            names_due: false,
             stat: None,
             missed: false,
             wait,
             slices,
-            shown,
+            run_ns: vec![None; roles.len()],
+            roles,
         }
+    }
+
+    /// Engine threads that have a channel.
+    fn engines(&self) -> usize {
+        self.roles.len().saturating_sub(Role::Other.place(0) + 1)
     }
 
     fn look(&mut self, pid: u32) {
@@ -114,20 +201,32 @@ impl Threads {
         let names = self.root.list(&folder).unwrap_or_default();
         let present: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).take(MAX_THREADS).collect();
         let ended = &mut self.ended;
-        self.accounts.retain(|thread, (_, account)| {
+        self.found.retain(|thread, Thread { account, .. }| {
             let stays = present.contains(thread);
             if !stays {
-                ended.run_ns = ended.run_ns.saturating_add(account.run_ns);
-                ended.wait_ns = ended.wait_ns.saturating_add(account.wait_ns);
-                ended.slices = ended.slices.saturating_add(account.slices);
+                ended.add(account);
             }
             stays
         });
         for thread in present {
-            if !self.accounts.contains_key(&thread)
-                && let Ok(handle) = self.root.open(&format!("{folder}/{thread}/schedstat"))
+            if !self.found.contains_key(&thread)
+                && let Ok(account_file) = self.root.open(&format!("{folder}/{thread}/schedstat"))
             {
-                self.accounts.insert(thread, (handle, Account::default()));
+                let name_file = self.root.open(&format!("{folder}/{thread}/comm")).ok();
+                let (role, account) = (Role::Other, Account::default());
+                self.found.insert(thread, Thread { account_file, name_file, role, account });
+            }
+        }
+    }
+
+    /// Reads the names of all threads.
+    fn read_names(&mut self) {
+        let engines = self.engines();
+        let mut name = [0; 64];
+        for thread in self.found.values_mut() {
+            let read = thread.name_file.as_ref().and_then(|file| file.read(&mut name).ok());
+            if let Some(name) = read {
+                thread.role = Role::of(name.trim_ascii_end(), engines);
             }
         }
     }
@@ -137,7 +236,7 @@ impl Threads {
         let pid = self.worker.get().ok_or(ReasonCode::NoSuchInterface)?;
         if self.pid != Some(pid) {
             self.pid = Some(pid);
-            self.accounts.clear();
+            self.found.clear();
             self.ended = Account::default();
             self.readings = 0;
             self.stat = self.root.open(&format!("proc/{pid}/stat")).ok();
@@ -145,23 +244,27 @@ impl Threads {
         let mut line = [0; 1024];
         let count = self.stat.as_ref().and_then(|stat| thread_count(stat.read(&mut line).ok()?));
         let changed = match count {
-            Some(count) => self.missed || count.min(MAX_THREADS) != self.accounts.len(),
+            Some(count) => self.missed || count.min(MAX_THREADS) != self.found.len(),
             None => self.readings.is_multiple_of(LOOK_EVERY),
         };
         if changed {
             self.look(pid);
         }
+        if changed || self.names_due || self.readings.is_multiple_of(LOOK_EVERY) {
+            self.read_names();
+        }
+        self.names_due = changed;
         self.missed = false;
         self.readings = self.readings.wrapping_add(1);
         let mut buffer = [0; 96];
-        for (handle, account) in self.accounts.values_mut() {
+        for Thread { account_file, account, .. } in self.found.values_mut() {
             // A thread that ended keeps its last account until the search finds it gone.
-            match handle.read(&mut buffer) {
+            match account_file.read(&mut buffer) {
                 Ok(text) => *account = parse(text).unwrap_or(*account),
                 Err(_) => self.missed = true,
             }
         }
-        if self.accounts.is_empty() { Err(ReasonCode::Vanished) } else { Ok(()) }
+        if self.found.is_empty() { Err(ReasonCode::Vanished) } else { Ok(()) }
     }
 }
 
@@ -182,26 +285,32 @@ fn parse(text: &[u8]) -> Option<Account> {
 
 impl Source for Threads {
     fn channels(&self) -> Vec<ChannelId> {
-        [self.wait, self.slices].into_iter().chain(self.shown.iter().copied()).collect()
+        [self.wait, self.slices].into_iter().chain(self.roles.iter().copied()).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
         if let Err(code) = self.update() {
-            let channels = [self.wait, self.slices].into_iter().chain(self.shown.iter().copied());
+            let channels = [self.wait, self.slices].into_iter().chain(self.roles.iter().copied());
             values.extend(channels.map(|channel| (channel, Value::Absent(code))));
             return;
         }
-        let accounts = self.accounts.values().map(|(_, account)| account);
-        let all = accounts.clone().fold((self.ended.wait_ns, self.ended.slices), |sum, account| {
-            (sum.0.saturating_add(account.wait_ns), sum.1.saturating_add(account.slices))
-        });
-        values.push((self.wait, Value::Present(all.0 as f64 / 1e9)));
-        values.push((self.slices, Value::Present(all.1 as f64)));
-        let mut accounts = accounts;
-        values.extend(self.shown.iter().map(|&channel| {
-            let value = accounts.next().filter(|account| **account != Account::default());
+        let engines = self.engines();
+        let mut all = self.ended;
+        self.run_ns.fill(None);
+        if let Some(other) = self.run_ns.last_mut() {
+            *other = Some(self.ended.run_ns);
+        }
+        for Thread { role, account, .. } in self.found.values() {
+            all.add(account);
+            if let Some(sum) = self.run_ns.get_mut(role.place(engines)) {
+                *sum = Some(sum.unwrap_or(0).saturating_add(account.run_ns));
+            }
+        }
+        values.push((self.wait, Value::Present(all.wait_ns as f64 / 1e9)));
+        values.push((self.slices, Value::Present(all.slices as f64)));
+        values.extend(self.roles.iter().zip(&self.run_ns).map(|(&channel, run_ns)| {
             let absent = Value::Absent(ReasonCode::Vanished);
-            (channel, value.map_or(absent, |account| Value::Present(account.run_ns as f64 / 1e9)))
+            (channel, run_ns.map_or(absent, |ns| Value::Present(ns as f64 / 1e9)))
         }));
     }
 }
@@ -210,36 +319,104 @@ impl Source for Threads {
 mod tests {
     use super::*;
 
+    /// A worker with the process id 7 in a tree, on a machine of two CPUs.
+    struct Process {
+        dir: tempfile::TempDir,
+        source: Threads,
+        worker: WorkerPid,
+    }
+
+    impl Process {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::tree(dir.path()).unwrap();
+            let (mut catalogue, worker) = (Catalogue::default(), WorkerPid::default());
+            let source = Threads::new(&root, &mut catalogue, &worker, 2);
+            Self { dir, source, worker }
+        }
+
+        fn write(&self, thread: u32, file: &str, text: &str) {
+            let folder = self.dir.path().join(format!("proc/7/task/{thread}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+
+        fn thread(&self, thread: u32, name: &str, account: &str) {
+            self.write(thread, "comm", &format!("{name}\n"));
+            self.write(thread, "schedstat", account);
+        }
+
+        fn end(&self, thread: u32) {
+            std::fs::remove_dir_all(self.dir.path().join(format!("proc/7/task/{thread}"))).unwrap();
+        }
+
+        /// Wait, slices, then `engine-main`, `engine-1`, `engine-ray`, `candle-bp` and `other`.
+        fn read(&mut self) -> Vec<Value> {
+            let mut values = Vec::new();
+            self.source.read(&mut values);
+            values.into_iter().map(|(_, value)| value).collect()
+        }
+    }
+
+    const NONE: Value = Value::Absent(ReasonCode::Vanished);
+
     #[test]
     fn threads_come_and_end_and_their_sum_never_falls() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |thread: u32, text: &str| {
-            let folder = dir.path().join(format!("proc/7/task/{thread}"));
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("schedstat"), text).unwrap();
-        };
-        write(7, "1000000000 5000000 10\n");
-        write(9, "2000000000 0 4\n");
-        let root = Root::tree(dir.path()).unwrap();
-        let (mut catalogue, worker) = (Catalogue::default(), WorkerPid::default());
-        let mut source = Threads::new(&root, &mut catalogue, &worker, 2);
-        let read = |source: &mut Threads| {
-            let mut values = Vec::new();
-            source.read(&mut values);
-            values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
-        };
-        assert!(read(&mut source).iter().all(|&value| value == Value::Absent(ReasonCode::NoSuchInterface)));
-        worker.set(Some(7));
-        let values = read(&mut source);
-        assert_eq!(values[..4], [0.005, 14.0, 1.0, 2.0].map(Value::Present));
-        assert_eq!(values[4], Value::Absent(ReasonCode::Vanished), "no third thread");
-        std::fs::remove_dir_all(dir.path().join("proc/7/task/9")).unwrap();
-        write(7, "1500000000 6000000 12\n");
-        source.readings = 0;
-        let values = read(&mut source);
+        let mut process = Process::new();
+        process.thread(7, "engine-main", "1000000000 5000000 10\n");
+        process.thread(9, "loader", "2000000000 0 4\n");
+        assert!(process.read().iter().all(|&value| value == Value::Absent(ReasonCode::NoSuchInterface)));
+        process.worker.set(Some(7));
+        let values = process.read();
+        assert_eq!(values[..3], [0.005, 14.0, 1.0].map(Value::Present));
+        assert_eq!(values[3..], [NONE, NONE, NONE, Value::Present(2.0)], "no second engine thread");
+        process.end(9);
+        process.thread(7, "engine-main", "1500000000 6000000 12\n");
+        process.source.readings = 0;
+        let values = process.read();
         assert_eq!(values[..3], [0.006, 16.0, 1.5].map(Value::Present));
-        worker.set(Some(8));
-        assert!(read(&mut source).iter().all(|&value| value == Value::Absent(ReasonCode::Vanished)));
+        assert_eq!(values[6], Value::Present(2.0), "what an ended thread used is not forgotten");
+        process.worker.set(Some(8));
+        assert!(process.read().iter().all(|&value| value == NONE));
+    }
+
+    /// The worker has other threads, whose numbers are between those of its engine threads.
+    #[test]
+    fn every_engine_thread_is_seen_by_name_whatever_other_threads_there_are() {
+        let mut process = Process::new();
+        for (thread, name, ns) in [
+            (7, "engine-main", 900),
+            (8, "control", 10),
+            (9, "tokenizer", 20),
+            (10, "engine-ray-1", 30),
+            (11, "candle-bp-0", 1),
+            (12, "candle-bp-1", 2),
+            (13, "engine-1", 800),
+            (14, "engine-9", 5),
+        ] {
+            process.thread(thread, name, &format!("{ns}000000000 0 1\n"));
+        }
+        process.worker.set(Some(7));
+        let values = process.read();
+        assert_eq!(values[2..], [900.0, 800.0, 30.0, 3.0, 35.0].map(Value::Present));
+    }
+
+    #[test]
+    fn a_thread_that_gets_its_name_after_it_was_found_is_counted_by_it() {
+        let mut process = Process::new();
+        process.thread(7, "engine-main", "1000000000 0 1\n");
+        process.thread(8, "engine-main", "2000000000 0 1\n");
+        process.worker.set(Some(7));
+        assert_eq!(process.read()[2..4], [Value::Present(3.0), NONE], "it still has its parent's name");
+        process.write(8, "comm", "engine-1\n");
+        assert_eq!(process.read()[2..4], [1.0, 2.0].map(Value::Present));
+    }
+
+    #[test]
+    fn names_that_only_look_like_those_of_engine_threads_are_others() {
+        for name in ["engine-", "engine-x", "engine-0", "engine--1", "engine-99", "xengine-1", "", "\u{1b}"] {
+            assert_eq!(Role::of(name.as_bytes(), 4), Role::Other, "{name}");
+        }
     }
 
     #[test]
