@@ -13,7 +13,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::WeightFormat;
 use crate::plan::site::{OpKind, OpSite};
 use crate::stats::Estimate;
 
@@ -243,13 +242,13 @@ impl Roofs {
 
 /// Whether a site multiplies in int8: those with weights in blocks do.
 fn is_int8(site: &OpSite) -> bool {
-    let is_plain = |format| matches!(format, WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16);
-    site.kind == OpKind::Matmul && site.weights.iter().any(|weight| !is_plain(weight.format))
+    site.kind == OpKind::Matmul && site.weights.iter().any(|weight| weight.format.is_plain() == Some(false))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::WeightFormat;
     use crate::plan::Rows;
     use crate::plan::site::{Cost, Module, SiteWeight};
 
@@ -263,7 +262,7 @@ mod tests {
             window: None,
             rows: Rows::All,
         };
-        let weights = vec![SiteWeight { tensor: "w".to_owned(), format, shape: [1, 1] }];
+        let weights = vec![SiteWeight { tensor: "w".to_owned(), format: format.into(), shape: [1, 1] }];
         let (name, fuses) = ("op".to_owned(), Vec::new());
         OpSite { id: 0, layer: None, module: Module::Ffn, name, kind, weights, fuses, cost }
     }

@@ -2,11 +2,12 @@
 
 use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, ReasonCode, Sample, Scope, Unit, Value};
 use slmscope_profiles::clock::{Calibration, CalibrationMethod, ClockSource};
+use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::job::Span;
 use slmscope_profiles::lane::{HOST_LANE, Lane, LaneKind};
 use slmscope_profiles::op::{BatchHead, ColumnQuantity, ColumnValue, Granularity, OpBatch, OpEvent, Phase};
-use slmscope_profiles::plan::site::OpKind;
+use slmscope_profiles::plan::site::{Module, OpKind, SiteFormat, SiteWeight};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{Header, Mark, MarkKind, OpColumns, PlanRecord, Record};
 use slmscope_profiles::roofline::Roofs;
@@ -249,6 +250,15 @@ fn words_of_a_newer_build_are_kept() {
     assert_eq!((lane.lane, lane.kind), (2, LaneKind::Unknown));
     let kind: OpKind = serde_json::from_str(r#""teleport""#).expect("a word");
     assert_eq!(kind, OpKind::Other);
+    let module: Module = serde_json::from_str(r#""dream""#).expect("a word");
+    assert_eq!(module, Module::Other);
+    let weight = r#"{"tensor":"w","format":"q1_ternary","shape":[2,3]}"#;
+    let weight: SiteWeight = serde_json::from_str(weight).expect("a plan is read although a format is new");
+    assert_eq!((weight.format.name(), weight.format.is_plain()), ("q1_ternary", None));
+    assert_eq!(serde_json::to_value(&weight).expect("JSON")["format"], "q1_ternary");
+    let known = SiteFormat::from(WeightFormat::Q4_0);
+    assert_eq!(serde_json::from_str::<SiteFormat>(r#""q4_0""#).expect("a word"), known);
+    assert_eq!(serde_json::to_value(&known).expect("JSON"), "q4_0");
     let granularity: Granularity = serde_json::from_str(r#""warp""#).expect("a word");
     assert_eq!(granularity, Granularity::Unknown, "a plan is read although its granularity is new");
     let method: CalibrationMethod = serde_json::from_str(r#""gut_feeling""#).expect("a word");

@@ -172,7 +172,7 @@ impl Builder {
                 let (tensor, format) = &self.plan.tensors[id as usize];
                 SiteWeight {
                     tensor: tensor.name.clone(),
-                    format: *format,
+                    format: (*format).into(),
                     shape: [tensor.rows, tensor.columns],
                 }
             })

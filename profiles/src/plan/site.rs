@@ -19,10 +19,13 @@ pub enum Module {
     Ffn,
     /// Final norm and logits.
     LmHead,
+    /// Another one, of a newer build.
+    #[serde(other)]
+    Other,
 }
 
 impl Module {
-    /// All modules in the order of the computation.
+    /// All modules that this build knows, in the order of the computation.
     pub const ALL: [Self; 5] = [Self::Embedding, Self::Attention, Self::Recurrent, Self::Ffn, Self::LmHead];
 
     /// As spelled in JSON.
@@ -33,6 +36,7 @@ impl Module {
             Self::Recurrent => "recurrent",
             Self::Ffn => "ffn",
             Self::LmHead => "lm_head",
+            Self::Other => "other",
         }
     }
 }
@@ -78,13 +82,50 @@ impl OpKind {
     }
 }
 
+/// How a weight is stored, for those who read a plan: a format that this build computes with, or the word that a newer
+/// build has for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SiteFormat {
+    /// One of our own.
+    Known(WeightFormat),
+    /// A word that this build does not know, as it was read.
+    Other(Box<str>),
+}
+
+impl SiteFormat {
+    /// As spelled in JSON.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Known(format) => format.name(),
+            Self::Other(word) => word,
+        }
+    }
+
+    /// Whether these are floating-point numbers without blocks; `None` where it is not known.
+    pub fn is_plain(&self) -> Option<bool> {
+        match self {
+            Self::Known(format) => {
+                Some(matches!(format, WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16))
+            }
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl From<WeightFormat> for SiteFormat {
+    fn from(format: WeightFormat) -> Self {
+        Self::Known(format)
+    }
+}
+
 /// A weight that a site reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteWeight {
     /// Name as in the file.
     pub tensor: String,
     /// How it is stored.
-    pub format: WeightFormat,
+    pub format: SiteFormat,
     /// Outputs and inputs.
     pub shape: [u32; 2],
 }

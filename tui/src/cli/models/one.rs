@@ -253,10 +253,10 @@ fn ops(plan: &Plan, depth: u32, style: Style) -> String {
         ("weights", Align::Left),
     ]);
     for site in plan.sites.iter().filter(|site| site.layer.is_none() || shown.contains(&site.layer)) {
-        let same = |a: &SiteWeight, b: &SiteWeight| (a.shape[1], a.format) == (b.shape[1], b.format);
+        let same = |a: &SiteWeight, b: &SiteWeight| (a.shape[1], &a.format) == (b.shape[1], &b.format);
         let weights = site.weights.chunk_by(same).map(|alike| {
             let rows: Vec<_> = alike.iter().map(|weight| weight.shape[0].to_string()).collect();
-            format!("{}x{} {}", rows.join("+"), alike[0].shape[1], alike[0].format)
+            format!("{}x{} {}", rows.join("+"), alike[0].shape[1], alike[0].format.name())
         });
         table.row([
             site.layer.map_or_else(|| ABSENT.to_owned(), |layer| layer.to_string()),

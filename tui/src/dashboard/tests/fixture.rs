@@ -68,7 +68,7 @@ pub(super) fn job(state: JobState) -> Job {
 }
 
 fn site(id: u16, layer: Option<u32>, module: Module, name: &str, kind: OpKind) -> OpSite {
-    let weight = SiteWeight { tensor: name.to_owned(), format: WeightFormat::Q4_0, shape: [576, 576] };
+    let weight = SiteWeight { tensor: name.to_owned(), format: WeightFormat::Q4_0.into(), shape: [576, 576] };
     OpSite {
         id,
         layer,

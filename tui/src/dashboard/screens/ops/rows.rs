@@ -281,7 +281,7 @@ impl Section<'_> {
 
     /// Ops added up by module.
     fn modules(&self, ops: &[Row]) -> Vec<Row> {
-        let modules = Module::ALL.iter().filter_map(|module| {
+        let modules = Module::ALL.into_iter().chain([Module::Other]).filter_map(|module| {
             let mut row = self.row(Level::Module, module.as_str(), module.as_str());
             row.module = module.as_str();
             for op in ops.iter().filter(|op| op.module == module.as_str()) {
