@@ -266,6 +266,9 @@ impl State {
         }
         let plan = self.plan.clone();
         let Some(Record::Plan(plan)) = plan.as_deref() else { return };
+        if batch.head.plan != plan.plan {
+            return;
+        }
         let lane = batch.head.lane;
         if lane != HOST_LANE && plan.lane(lane).is_none() {
             return;
@@ -412,6 +415,19 @@ mod tests {
         hub.flush();
         let of = |seq| Batches { first: seq, last: seq, count: 1 };
         assert_eq!(sink.0.lock().unwrap()[..], [of(0), of(1)]);
+    }
+
+    #[test]
+    fn a_batch_of_another_plan_gets_no_summary() {
+        let hub = hub(Vec::new());
+        hub.record(plan());
+        let (_, sink) = Summed::attach(&hub);
+        let mut other = scripted::token().batch(1);
+        other.head.plan = 2;
+        hub.batch(&other);
+        hub.batch(&scripted::token().batch(2));
+        hub.flush();
+        assert_eq!(sink.0.lock().unwrap()[..], [Batches { first: 2, last: 2, count: 1 }]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ struct Waiting {
     items: VecDeque<Item>,
     bytes: usize,
     gauges: usize,
-    /// The batches dropped since the last gap marker, which comes before the next batch.
+    /// The batches dropped since the last gap marker, which comes before the next batch, or at once if none waits.
     gap: Option<Batches>,
     /// The client gets every batch, so a dropped summary is no gap.
     has_raw: bool,
@@ -224,7 +224,13 @@ impl Waiting {
     }
 
     fn take(&mut self, codec: Codec) -> Option<Arc<[u8]>> {
-        if self.items.front().is_some_and(Item::is_ops)
+        // What waits of op events is younger than the gap.
+        let is_due = |items: &VecDeque<Item>| match items.front() {
+            Some(front) => front.is_ops() || !items.iter().any(Item::is_ops),
+            None => true,
+        };
+        if self.gap.is_some()
+            && is_due(&self.items)
             && let Some(gap) = self.gap.take()
         {
             let gap = Talk::Gap { first_seq: gap.first, last_seq: gap.last, batches: gap.count };
@@ -299,6 +305,16 @@ mod tests {
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
         let gap = r#"{"gap":{"first_seq":1,"last_seq":3,"batches":3}}"#;
         assert_eq!(drain(&queue), ["talk", gap, "ops-\u{0}"]);
+    }
+
+    #[test]
+    fn a_gap_that_no_batch_follows_is_told_before_what_else_waits() {
+        let queue = queue(16);
+        for seq in 1..=3 {
+            queue.push(Item::Batch { seq, bytes: bytes("ops-\u{0}") });
+        }
+        queue.push(Item::Control { bytes: bytes("the job is done") });
+        assert_eq!(drain(&queue), [r#"{"gap":{"first_seq":1,"last_seq":3,"batches":3}}"#, "the job is done"]);
     }
 
     #[test]
