@@ -4,7 +4,11 @@
 //! that prints a ratio as a percentage calls one of the three functions here, which differ in their decimals.
 //! Numbers that are not finite print as absent.
 
+mod text;
+
 use crate::channel::Unit;
+
+pub use text::{excerpt, printable};
 
 /// Printed where there is no value.
 pub const ABSENT: &str = "—";

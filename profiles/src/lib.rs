@@ -25,6 +25,7 @@ pub mod host;
 pub mod hygiene;
 pub mod isa;
 pub mod job;
+pub mod json;
 pub mod kept;
 pub mod lane;
 pub mod model;

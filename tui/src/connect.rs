@@ -9,6 +9,7 @@ use std::sync::Once;
 
 use anyhow::Context;
 use clap::Args;
+use slmscope_profiles::display::printable;
 use slmscope_profiles::socket::{self, FolderProblem, FolderState};
 
 use crate::client::{Connection, OtherProtocol};
@@ -88,7 +89,7 @@ fn usable(found: anyhow::Result<Option<Connection>>) -> Result<Option<Connection
         Err(error) if error.is::<OtherProtocol>() => format!("{error:#}"),
         Err(error) => return Err(error.into()),
     };
-    eprintln!("slmscope: {problem}: using a private one");
+    eprintln!("slmscope: {}: using a private one", printable(&problem));
     Ok(None)
 }
 

@@ -3,8 +3,12 @@
 use std::io;
 use std::process::ExitCode;
 
+use slmscope_profiles::display::printable;
+use slmscope_profiles::json;
 use slmscope_profiles::wire::{ErrorCode, WireError};
 use slmscope_profiles::workload::WorkloadError;
+
+use crate::style::harmless;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -29,6 +33,14 @@ impl Failure {
     /// A check that failed: exit code 4.
     pub fn check(message: impl Into<String>) -> Self {
         Self { message: Some(message.into()), code: ExitCode::from(4) }
+    }
+
+    /// What is written to standard error; `None` if that was already done. The message may name a file, or repeat what a
+    /// model's file says: nothing of it commands the terminal.
+    pub fn text(&self) -> Option<String> {
+        let message = self.message.as_ref()?;
+        let lines: Vec<_> = message.lines().map(printable).collect();
+        Some(format!("slmscope: {}", lines.join("\n")))
     }
 
     /// An exit code without a message.
@@ -73,9 +85,13 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// If standard output cannot be written to.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(harmless(text).as_bytes())
+}
+
+fn write(bytes: &[u8]) -> Result<(), Failure> {
     use io::Write;
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::error(format!("cannot write to standard output: {error}")))
         }
@@ -88,7 +104,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// As [`print()`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    print(&json_line(value)?)
+    write(json_line(value)?.as_bytes())
 }
 
 /// `value` as one JSON object on a line.
@@ -96,6 +112,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
 /// # Errors
 /// If it cannot be written as JSON.
 pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string(value);
-    text.map(|text| text + "\n").map_err(|error| Failure::error(format!("cannot write JSON: {error}")))
+    let failed = |error: &dyn std::fmt::Display| Failure::error(format!("cannot write JSON: {error}"));
+    let text = String::from_utf8(json::to_vec(value).map_err(|error| failed(&error))?);
+    text.map(|text| text + "\n").map_err(|error| failed(&error))
 }

@@ -34,8 +34,8 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            if let Some(message) = &failure.message {
-                eprintln!("slmscope: {message}");
+            if let Some(text) = failure.text() {
+                eprintln!("{text}");
             }
             failure.code
         }

@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use std::time::Instant;
 
+use slmscope_profiles::display::printable;
+
 use crate::width::cut;
 
 /// Time between two updates of progress that changes all the time.
@@ -43,7 +45,7 @@ impl ProgressLine {
             // A line wider than the terminal would wrap and stay.
             let size = rustix::termios::tcgetwinsize(std::io::stderr());
             let width = size.map_or(80, |size| size.ws_col.max(20));
-            eprint!("\r\x1b[K{}", cut(text, usize::from(width) - 1));
+            eprint!("\r\x1b[K{}", cut(&printable(text), usize::from(width) - 1));
             let _ = std::io::stderr().flush();
             self.shown = Some(Instant::now());
         }

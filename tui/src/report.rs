@@ -77,7 +77,7 @@ const LABEL: usize = 8;
 
 /// Text from a model or a file, without control characters.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    display::printable(text).into_owned()
 }
 
 /// A rate in units of 10⁹ per second, for columns headed `GB/s` or `GFLOP/s`.

@@ -1,7 +1,10 @@
 //! How text for a terminal looks: colours and width.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::IsTerminal;
+
+use slmscope_profiles::display::printable;
 
 use crate::width::columns;
 
@@ -12,6 +15,36 @@ const MIN_ROOM: usize = 20;
 /// that knows none.
 pub fn wants_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
     no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|term| term != "dumb")
+}
+
+/// `text` without what a terminal acts on, but for line ends, tabs and colours. All that is printed goes through it: a name in a
+/// file can neither move the cursor nor retitle the window.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let is_kept = |letter: char| matches!(letter, '\n' | '\t');
+    if text.split(is_kept).all(|part| matches!(printable(part), Cow::Borrowed(_))) {
+        return Cow::Borrowed(text);
+    }
+    let mut left = String::with_capacity(text.len());
+    for (at, part) in text.split('\u{1b}').enumerate() {
+        let colour = if at == 0 { 0 } else { colour_length(part) };
+        if colour > 0 {
+            left.push('\u{1b}');
+            left.push_str(&part[..colour]);
+        }
+        for words in part[colour..].split_inclusive(is_kept) {
+            let end = words.strip_suffix(is_kept).map_or(words.len(), str::len);
+            left.push_str(&printable(&words[..end]));
+            left.push_str(&words[end..]);
+        }
+    }
+    Cow::Owned(left)
+}
+
+/// Length of the code after an escape character that sets colour or weight, such as `[31m`; 0 if it is another code.
+fn colour_length(code: &str) -> usize {
+    let Some(rest) = code.strip_prefix('[') else { return 0 };
+    let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    if rest.as_bytes().get(digits) == Some(&b'm') { digits + 2 } else { 0 }
 }
 
 /// Whether text may carry colours, and how wide it may be.
@@ -68,7 +101,7 @@ impl Style {
     fn broken_after(self, text: &str, indent: usize, ends: &[char]) -> String {
         let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_ROOM));
         let (mut wrapped, mut used) = (String::new(), 0);
-        for word in text.split_inclusive(ends) {
+        for word in printable(text).split_inclusive(ends) {
             if used > 0 && used + columns(word.trim_end()) > room {
                 wrapped.truncate(wrapped.trim_end().len());
                 wrapped.push('\n');
@@ -82,7 +115,9 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        let lines: Vec<_> = text.split('\n').map(printable).collect();
+        let text = lines.join("\n");
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
     }
 
     /// A heading.
@@ -118,6 +153,17 @@ mod tests {
             Style::narrow(24).wrap("/sys/class/thermal/zone0/temp", 0),
             "/sys/class/thermal/\nzone0/temp"
         );
+    }
+
+    #[test]
+    fn what_is_printed_keeps_colours_and_loses_all_other_commands() {
+        let style = Style { colours: true, columns: None };
+        let coloured = format!("{}\n  \u{1b}[1;31mx\u{1b}[0m ß\n", style.bad("failed"));
+        assert_eq!(harmless(&coloured), coloured);
+        let hostile = "a\u{1b}[2J\u{1b}]0;title\u{7}b\u{9b}1m\u{1b}\u{1b}[31\nc\td\u{1b}";
+        assert_eq!(harmless(hostile), "a[2J]0;titleb1m[31\nc\td");
+        assert_eq!(style.bold("\u{1b}[2Jname"), "\u{1b}[1m[2Jname\u{1b}[0m");
+        assert_eq!(style.wrap("\u{1b}[31mname", 0), "[31mname");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tables of plain text: columns as wide as their widest cell, numbers to the right.
 
+use slmscope_profiles::display::printable;
+
 use crate::style::Style;
 use crate::width::columns;
 
@@ -28,9 +30,11 @@ impl Table {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row; cells beyond the columns are left out.
+    /// Adds a row; cells beyond the columns are left out. Names of files and models may be in it: nothing of them that a
+    /// terminal acts on is kept.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().take(self.columns.len()).collect());
+        let cells = cells.into_iter().take(self.columns.len());
+        self.rows.push(cells.map(|cell| printable(&cell).into_owned()).collect());
     }
 
     /// Whether nothing was added.

@@ -164,7 +164,7 @@ pub fn age(seconds: u64) -> String {
 
 /// Text of a client or a file without control characters.
 pub fn plain(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).collect()
+    display::printable(text).into_owned()
 }
 
 /// The last part of a path, as far as it fits.

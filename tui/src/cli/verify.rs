@@ -119,7 +119,7 @@ mod present {
         for case in &report.cases {
             let verdict = if case.pass { "pass".to_owned() } else { style.bad("FAIL") };
             let tokens = display::plural(case.tokens, "token");
-            text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&printable(&case.name))));
+            text.push_str(&format!("{}, {tokens}: {verdict}\n", style.bold(&name(&case.name))));
             let columns = [("distance", Align::Left), ("found", Align::Right), ("limit", Align::Right)];
             let mut table = Table::new(&columns);
             let rows = distances(case);
@@ -183,9 +183,9 @@ mod present {
         or_absent(value, |value| if value == 0.0 { "0".to_owned() } else { format!("{value:.1e}") })
     }
 
-    /// A name from a file, without control characters.
-    fn printable(text: &str) -> String {
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
-        if text.is_empty() { ABSENT.to_owned() } else { text }
+    /// A name from a file, which may be empty.
+    fn name(text: &str) -> String {
+        let text = display::printable(text);
+        if text.is_empty() { ABSENT.to_owned() } else { text.into_owned() }
     }
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod findings;
 mod fixture;
+mod hostile;
 mod lanes;
 mod screens;
 mod states;

@@ -5,10 +5,13 @@ pub(super) mod chart;
 mod help;
 pub(super) mod table;
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use slmscope_profiles::display::printable;
 
 use super::palette::Palette;
 use super::screens;
@@ -92,8 +95,14 @@ pub(super) fn take_bottom(area: &mut Rect, height: u16) -> Rect {
 }
 
 /// Draws `line` in row `row` of `area`, if there is one.
-pub(super) fn put(line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
+pub(super) fn put(mut line: Line<'_>, row: usize, area: Rect, buf: &mut Buffer) {
     if row < usize::from(area.height) {
+        // Names of files and sensors are in it.
+        for span in &mut line.spans {
+            if let Cow::Owned(text) = printable(&span.content) {
+                span.content = text.into();
+            }
+        }
         line.render(Rect { y: area.y + row as u16, height: 1, ..area }, buf);
     }
 }

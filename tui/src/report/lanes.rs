@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use slmscope_profiles::display::{self, ABSENT, or_absent};
+use slmscope_profiles::display::{self, ABSENT, or_absent, printable};
 use slmscope_profiles::lane::{Lane, LaneId};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{LaneBooks, RunResult};
 use slmscope_profiles::totals::saturating_sum;
 
-use super::{printable, section};
+use super::section;
 use crate::style::Style;
 use crate::table::{Align, Table};
 

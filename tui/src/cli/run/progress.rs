@@ -91,7 +91,7 @@ impl Progress {
     /// A note that is always printed.
     pub fn note(&mut self, text: &str) {
         self.clear();
-        eprintln!("slmscope: {text}");
+        eprintln!("slmscope: {}", display::printable(text));
     }
 
     /// Leaves the line to something else.

@@ -4,13 +4,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use slmscope_profiles::display::printable;
 
 use super::put;
 use crate::width::{columns, cut};
 
 /// `text` in exactly `width` columns, cut with `…`; control characters are left out.
 pub fn fit(text: &str, width: usize, right: bool) -> String {
-    let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    let mut text = printable(text).into_owned();
     if columns(&text) > width {
         let mark = if width > 0 { "…" } else { "" };
         text = format!("{}{mark}", cut(&text, width.saturating_sub(1)));
