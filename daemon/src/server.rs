@@ -56,8 +56,9 @@ pub async fn serve(
         Endpoint::Private(stream) => {
             stream.set_nonblocking(true)?;
             let stream = UnixStream::from_std(stream)?;
+            connections.spawn(connection::serve(stream, daemon.clone()));
             tokio::select! {
-                () = connection::serve(stream, daemon.clone()) => {}
+                _ = connections.join_next() => {}
                 () = &mut stop => {}
             }
         }

@@ -5,6 +5,7 @@ mod admission;
 mod clients;
 mod engines;
 mod jobs;
+mod manners;
 mod results;
 
 use std::collections::VecDeque;
@@ -110,12 +111,12 @@ impl TestDaemon {
     }
 
     fn with(channels: Vec<Channel>, script: Arc<Script>) -> Self {
-        Self::build(channels, script, Duration::from_mins(1))
+        Self::listening(channels, script, Duration::from_mins(1))
     }
 
     /// One that does not wait for clients that read nothing when their connections end.
     fn impatient(script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static) -> Self {
-        Self::build(Vec::new(), Arc::new(script), Duration::ZERO)
+        Self::listening(Vec::new(), Arc::new(script), Duration::ZERO)
     }
 
     /// One that keeps its results in `folder`, and whose engines follow a script.
@@ -124,15 +125,47 @@ impl TestDaemon {
         script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
     ) -> Self {
         let results = Results::in_folder(folder.to_owned(), LIMITS).unwrap();
-        Self::assemble(Vec::new(), Arc::new(script), Duration::from_mins(1), results)
+        Self::listening_with(Vec::new(), Arc::new(script), Duration::from_mins(1), results)
     }
 
-    fn build(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration) -> Self {
-        Self::assemble(channels, script, farewell, Results::in_memory(LIMITS))
+    fn listening(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration) -> Self {
+        Self::listening_with(channels, script, farewell, Results::in_memory(LIMITS))
     }
 
-    fn assemble(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration, results: Results) -> Self {
+    fn listening_with(
+        channels: Vec<Channel>,
+        script: Arc<Script>,
+        farewell: Duration,
+        results: Results,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+        Self::build(folder, Endpoint::Listener(listener), channels, script, farewell, results)
+    }
+
+    /// One that serves a single client and ends with it, and that client, which has subscribed.
+    fn private(
+        script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
+    ) -> (Self, Client) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let farewell = Duration::from_mins(1);
+        let results = Results::in_memory(LIMITS);
+        let endpoint = Endpoint::Private(theirs);
+        let daemon = Self::build(folder, endpoint, Vec::new(), Arc::new(script), farewell, results);
+        let mut client = Client::of(ours);
+        client.ask(&json!({"subscribe": {"channels": []}}));
+        (daemon, client)
+    }
+
+    fn build(
+        folder: tempfile::TempDir,
+        endpoint: Endpoint,
+        channels: Vec<Channel>,
+        script: Arc<Script>,
+        farewell: Duration,
+        results: Results,
+    ) -> Self {
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let root = Root::tree(&folder.path().join("root")).unwrap();
         let clock = Arc::new(ManualClock::at(START_NS));
@@ -160,7 +193,6 @@ impl TestDaemon {
             socket: None,
             farewell,
         });
-        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = daemon.clone();
         let server = std::thread::spawn(move || {
@@ -168,17 +200,14 @@ impl TestDaemon {
             let stopped = async {
                 let _ = stopped.await;
             };
-            runtime.block_on(server::serve(Endpoint::Listener(listener), served, stopped)).unwrap();
+            runtime.block_on(server::serve(endpoint, served, stopped)).unwrap();
         });
         Self { daemon, engines, clock, folder, stop: Some(stop), server: Some(server) }
     }
 
     /// A connection that has said nothing yet.
     fn connect(&self) -> Client {
-        let stream = UnixStream::connect(self.folder.path().join("socket")).unwrap();
-        // Only so that a test that fails ends.
-        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-        Client { reader: BufReader::new(stream), next: 1, early: VecDeque::new() }
+        Client::of(UnixStream::connect(self.folder.path().join("socket")).unwrap())
     }
 
     /// A client that has subscribed to everything but samples.
@@ -214,6 +243,12 @@ struct Client {
 }
 
 impl Client {
+    fn of(stream: UnixStream) -> Self {
+        // Only so that a test that fails ends.
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        Self { reader: BufReader::new(stream), next: 1, early: VecDeque::new() }
+    }
+
     fn write(&self, bytes: &[u8]) {
         self.reader.get_ref().write_all(bytes).unwrap();
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde_json::json;
+use slmscope_profiles::wire::Frame;
 use slmscope_profiles::wire::Talk;
 use slmscope_profiles::wire::codec::{Codec, Incoming};
-use slmscope_profiles::wire::{Frame, MAGIC};
 
 use super::{Client, TestDaemon, plan, submission};
 use crate::backend::Command;
@@ -77,6 +77,61 @@ fn a_slow_client_of_summaries_is_told_how_many_batches_it_misses_of_both_lanes()
 }
 
 #[test]
+fn a_slow_client_that_missed_the_last_batches_is_told_before_the_job_ends() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.connect();
+    client.ask(&json!({"subscribe": {"channels": [], "ops": "raw"}}));
+    let (hub, token) = (&daemon.daemon.hub, token());
+    hub.record(plan());
+    let mut published = 0;
+    // Text is never dropped, so it takes the place of all batches that wait, and no batch comes after them.
+    while hub.dropped() == 0 {
+        published += 1;
+        hub.batch(&token.after(published as u32).batch(published));
+    }
+    hub.broadcast(&Talk::Text { job: 1, repetition: 0, text: "x".repeat((4 << 20) - 400) });
+    hub.broadcast(&Talk::Bye { reason: "the end".to_owned() });
+    let (mut came, mut missed, mut is_over) = (0, 0, false);
+    while let Some(line) = client.line() {
+        if let Some(gap) = line.get("gap") {
+            assert!(!is_over, "the gap comes first");
+            missed += gap["batches"].as_u64().unwrap();
+        }
+        came += u64::from(line.get("ops").is_some());
+        is_over |= line.get("text").is_some();
+        if line.get("bye").is_some() {
+            break;
+        }
+    }
+    assert!(is_over && missed > 0);
+    assert_eq!((came + missed, missed), (published, hub.dropped()));
+}
+
+#[test]
+fn a_private_daemon_that_is_told_to_stop_ends_the_job_and_says_so_to_its_client() {
+    let (mut daemon, mut client) =
+        TestDaemon::private(|command, _| matches!(command, Command::Load(_)).then(|| vec![Step::Hold]));
+    let job = client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    daemon.stop();
+    let result = client.result();
+    assert_eq!(
+        (result["status"].as_str(), result["error"].as_str()),
+        (Some("cancelled"), Some("the daemon stops"))
+    );
+    assert_eq!(client.job(job, "cancelled")["error"], "the daemon stops");
+    assert_eq!(client.frame("bye")["reason"], "the daemon stops");
+    assert!(client.line().is_none());
+}
+
+#[test]
+fn a_private_daemon_ends_with_its_client() {
+    let (mut daemon, client) = TestDaemon::private(|_, _| None);
+    drop(client);
+    daemon.server.take().unwrap().join().unwrap();
+}
+
+#[test]
 fn a_stopped_client_is_disconnected_and_nobody_waits_for_it() {
     let daemon = TestDaemon::impatient(|_, _| None);
     let mut stopped = daemon.watch();
@@ -143,23 +198,6 @@ fn a_json_client_that_states_another_protocol_gets_the_remedy_and_one_that_state
     let mut current = daemon.connect();
     assert_eq!(current.ask(&json!({"protocol": 2, "jobs": {}}))["ok"]["jobs"], json!([]));
     assert_eq!(daemon.connect().ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
-}
-
-#[test]
-fn what_is_neither_json_nor_a_client_is_hung_up_on() {
-    let daemon = TestDaemon::start();
-    for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"slmscopX", &[0; 64]] {
-        let client = daemon.connect();
-        client.write(bytes);
-        let mut answer = Vec::new();
-        // It may be reset, as it sent what was not read.
-        let _ = client.reader.into_inner().read_to_end(&mut answer);
-        assert!(answer.is_empty());
-    }
-    let half = daemon.connect();
-    half.write(&MAGIC[..3]);
-    half.close_writing_half();
-    assert_eq!(half.reader.into_inner().read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
@@ -261,18 +299,6 @@ fn jobs_that_are_cancelled_behind_one_that_runs_are_answered_as_cancelled_and_fo
     let jobs: Vec<_> =
         answer["ok"]["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_u64()).collect();
     assert_eq!((jobs.len(), jobs[0]), (1 + 32, Some(running)));
-}
-
-#[test]
-fn a_request_that_cannot_be_read_is_answered_and_the_connection_goes_on() {
-    let daemon = TestDaemon::start();
-    let mut client = daemon.connect();
-    client.write(b"{\"dance\":{}}\n\n");
-    client.frame("hello");
-    assert_eq!(client.line().unwrap()["error"]["code"], "bad_request");
-    assert_eq!(client.ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
-    let bad = client.ask(&submission(&json!({"generate": 0})));
-    assert_eq!((bad["error"]["code"].as_str(), bad["re"].is_u64()), (Some("bad_workload"), true));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::channel::{Channel, Quantity, Unit};
 use slmscope_profiles::op::Phase;
 
 use super::{START_NS, TestDaemon, books_close, channel, submission};
@@ -125,9 +125,14 @@ fn a_job_can_be_cancelled_while_the_roofs_are_measured() {
     assert_eq!(client.result()["status"], "cancelled");
 }
 
+/// A channel of power, in watts.
+fn meter() -> Channel {
+    Channel { unit: Unit::Watts, ..channel(0, Quantity::Power) }
+}
+
 #[test]
 fn a_job_can_be_cancelled_while_idle_power_is_measured() {
-    let daemon = TestDaemon::with(vec![channel(0, Quantity::Power)], Arc::new(|_: &Command, _| None));
+    let daemon = TestDaemon::with(vec![meter()], Arc::new(|_: &Command, _| None));
     let mut client = daemon.watch();
     let job = client.submit(&json!({}));
     let until_ns = daemon.clock.next_wait();
@@ -139,7 +144,7 @@ fn a_job_can_be_cancelled_while_idle_power_is_measured() {
 
 #[test]
 fn idle_power_is_measured_before_and_a_while_after_where_there_is_a_meter() {
-    let daemon = TestDaemon::with(vec![channel(0, Quantity::Power)], Arc::new(|_: &Command, _| None));
+    let daemon = TestDaemon::with(vec![meter()], Arc::new(|_: &Command, _| None));
     let mut client = daemon.watch();
     client.submit(&json!({}));
     daemon.clock.pass_wait();
