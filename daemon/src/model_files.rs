@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use slmscope_profiles::display::excerpt;
 use slmscope_profiles::model_files::{INDEX, MAX_NAMES, ModelFiles, ModelFilesError, check_size, max_bytes};
-use slmscope_profiles::wire::ErrorCode;
+use slmscope_profiles::wire::{ErrorCode, MAX_ECHO};
 
 use crate::config::Config;
 
@@ -48,14 +49,14 @@ impl Refused {
 /// See [`Refused`]. Every file of a directory has to lie under a configured folder, all links followed.
 pub(crate) fn open(config: &Config, path: &str) -> Result<(ModelFiles, Vec<OwnedFd>), Refused> {
     if !config.allows(Path::new(path)) {
-        return Err(Refused::Forbidden(path.to_owned()));
+        return Err(Refused::Forbidden(excerpt(path, MAX_ECHO)));
     }
     if !Path::new(path).is_dir() {
         return Ok((ModelFiles::gguf(path), vec![open_file(config, path)?.into()]));
     }
     let path = path.trim_end_matches('/');
-    let no_model = |cause| Refused::Files { path: path.to_owned(), cause };
-    let names = names(path).map_err(|cause| Refused::List { path: path.to_owned(), cause })?;
+    let no_model = |cause| Refused::Files { path: excerpt(path, MAX_ECHO), cause };
+    let names = names(path).map_err(|cause| Refused::List { path: excerpt(path, MAX_ECHO), cause })?;
     let mut files = ModelFiles::select(path, &names).map_err(no_model)?;
     if files.needs_shards() {
         let index = read_index(config, &format!("{path}/{INDEX}"))?;
@@ -74,19 +75,19 @@ pub(crate) fn open(config: &Config, path: &str) -> Result<(ModelFiles, Vec<Owned
 /// Opens a regular file under a configured folder.
 fn open_file(config: &Config, path: &str) -> Result<File, Refused> {
     if !config.allows(Path::new(path)) {
-        return Err(Refused::Forbidden(path.to_owned()));
+        return Err(Refused::Forbidden(excerpt(path, MAX_ECHO)));
     }
     // Without O_NONBLOCK a named pipe would wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    let file = file.map_err(|cause| Refused::File { path: path.to_owned(), cause })?;
+    let file = file.map_err(|cause| Refused::File { path: excerpt(path, MAX_ECHO), cause })?;
     // What was opened is checked again: a link may have changed since.
     if !config.allows(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))) {
-        return Err(Refused::Forbidden(path.to_owned()));
+        return Err(Refused::Forbidden(excerpt(path, MAX_ECHO)));
     }
     if file.metadata().is_ok_and(|found| found.is_file()) {
         Ok(file)
     } else {
-        Err(Refused::NotRegular(path.to_owned()))
+        Err(Refused::NotRegular(excerpt(path, MAX_ECHO)))
     }
 }
 
@@ -95,7 +96,7 @@ fn read_index(config: &Config, path: &str) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     let limit = max_bytes(INDEX).map_or(u64::MAX, |limit| limit + 1);
     let read = open_file(config, path)?.take(limit).read_to_end(&mut bytes);
-    read.map_err(|cause| Refused::File { path: path.to_owned(), cause })?;
+    read.map_err(|cause| Refused::File { path: excerpt(path, MAX_ECHO), cause })?;
     Ok(bytes)
 }
 

@@ -2,10 +2,12 @@
 //!
 //! A Unix stream socket; one set of types, two codecs, chosen by the client's first bytes:
 //!
-//! - `{` begins JSON lines: every message is one line. A request may state its protocol: `{"protocol":2,...}`.
+//! - `{` begins JSON lines: every message is one line. White space and a byte order mark may come before it. A request may state its protocol: `{"protocol":2,...}`.
 //! - The eight bytes of [`MAGIC`] begin MessagePack: every message is a little-endian `u32` length, then a
 //!   byte that says what it is ([`codec::Envelope`]), then a map with named fields. The length counts the
 //!   byte and the map. Another protocol has another magic ([`protocol_of`]).
+//!
+//! What begins otherwise gets one line that says so, and the connection ends.
 //!
 //! The server says nothing until those bytes; its first message is [`Talk::Hello`]. A client of another protocol
 //! gets a [`Talk::Bye`] with the remedy after it, and the connection ends. A request may carry an `id`; its
@@ -15,13 +17,16 @@
 pub mod codec;
 mod frame;
 mod glob;
+mod reading;
 mod request;
 mod talk;
 
 pub use frame::Frame;
-pub use glob::glob_matches;
+pub use glob::{glob_matches, glob_problem};
+pub use reading::{BadRequest, MAX_ECHO};
 pub use request::{
-    ErrorCode, Method, OpsDetail, OpsDetails, Outcome, Reply, Request, Submit, Subscribe, WireError,
+    ErrorCode, MAX_HZ, Method, OpsDetail, OpsDetails, Outcome, Reply, Request, Submit, Subscribe,
+    SubscribeError, WireError,
 };
 pub use talk::{Capability, Hello, Talk};
 

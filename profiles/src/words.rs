@@ -3,6 +3,8 @@
 //! Open lists keep words that a reader does not know, so that a newer writer can add some. Closed lists refuse
 //! them, and name those that they know.
 
+use crate::display::excerpt;
+
 /// A word that is none of a closed list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} `{word}`{hint}; known: {known}")]
@@ -17,7 +19,7 @@ impl UnknownWord {
     /// `word` is no `what`; those are `known`.
     pub(crate) fn new(what: &'static str, word: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
         let known: Vec<_> = known.into_iter().collect();
-        Self { what, word: word.to_owned(), known: known.join(", "), hint: String::new() }
+        Self { what, word: excerpt(word, 100), known: known.join(", "), hint: String::new() }
     }
 
     /// Adds what may have been meant, as it follows the word: ` (did you mean …?)`.

@@ -1,9 +1,10 @@
 //! Why a job is refused before it is queued.
 
 use slmscope_profiles::admission::TooLarge;
+use slmscope_profiles::display::excerpt;
 use slmscope_profiles::isa::Isa;
 use slmscope_profiles::model_files::MAX_FILES;
-use slmscope_profiles::wire::{ErrorCode, WireError};
+use slmscope_profiles::wire::{ErrorCode, MAX_ECHO, WireError};
 use slmscope_profiles::workload::{ExecutorKind, WorkloadError};
 
 use crate::model_files::Refused;
@@ -70,7 +71,7 @@ impl RequestError {
         } else {
             format!("did you mean {}?", near.join(", "))
         };
-        Self::UnknownModel { id: id.to_owned(), hint }
+        Self::UnknownModel { id: excerpt(id, MAX_ECHO), hint }
     }
 }
 

@@ -4,10 +4,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use slmscope_profiles::wire::codec::{Codec, Envelope};
+use slmscope_profiles::wire::codec::{Codec, CodecError, Envelope, MAX_MESSAGE};
 use slmscope_profiles::wire::{
-    ErrorCode, MAGIC, Outcome, PROTOCOL, Reply, Request, Talk, WireError, may_be_magic, other_protocol,
-    protocol_of,
+    BadRequest, ErrorCode, MAGIC, Outcome, PROTOCOL, Reply, Request, Talk, WireError, may_be_magic,
+    other_protocol, protocol_of,
 };
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -28,10 +28,26 @@ pub(super) async fn serve(stream: UnixStream, daemon: Arc<Daemon>) {
 /// Bytes and descriptors as they arrive.
 struct Input {
     buffer: Vec<u8>,
+    /// Bytes of the buffer that are known to hold no line end.
+    searched: usize,
     descriptors: Vec<OwnedFd>,
 }
 
 impl Input {
+    /// Takes the first whole message off the buffer; `None` if more bytes are needed. A long line is searched for its end
+    /// once, not again with each piece of it that comes.
+    fn message(&mut self, codec: Codec) -> Result<Option<Vec<u8>>, CodecError> {
+        if codec == Codec::Json {
+            let fresh = self.buffer.get(self.searched..).unwrap_or_default();
+            if !fresh.contains(&b'\n') && self.buffer.len() <= MAX_MESSAGE {
+                self.searched = self.buffer.len();
+                return Ok(None);
+            }
+        }
+        self.searched = 0;
+        codec.split(&mut self.buffer)
+    }
+
     /// Waits for more; `false` at end of file.
     async fn fill(&mut self, stream: &OwnedReadHalf) -> io::Result<bool> {
         let stream: &UnixStream = stream.as_ref();
@@ -59,8 +75,12 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
         .ok()
         .map(|peer| peer.pid.as_raw_nonzero().get() as u32);
     let (read, write) = stream.into_split();
-    let mut input = Input { buffer: Vec::new(), descriptors: Vec::new() };
-    let Some((codec, protocol)) = choose_codec(&mut input, &read).await? else { return Ok(()) };
+    let mut input = Input { buffer: Vec::new(), searched: 0, descriptors: Vec::new() };
+    let (codec, protocol) = match read_opening(&mut input, &read).await? {
+        Opening::Client(codec, protocol) => (codec, protocol),
+        Opening::Stranger => return turn_away(write).await,
+        Opening::Left => return Ok(()),
+    };
     let (client, queue) = daemon.hub.connect(codec);
     let session = ClientSession::new(daemon.clone(), client, rights, pid);
     push_talk(&queue, codec, &session.hello());
@@ -90,26 +110,49 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
     result
 }
 
-/// Reads codec and protocol off the first bytes; `None` if the client left before it sent them. JSON clients
+/// What the first bytes of a connection show.
+enum Opening {
+    /// A client of this codec, which speaks this protocol.
+    Client(Codec, u32),
+    /// No client of ours.
+    Stranger,
+    /// The other end left before it sent enough.
+    Left,
+}
+
+/// Reads codec and protocol off the first bytes. White space and a byte order mark before JSON are skipped. JSON clients
 /// state their protocol with a request, if at all.
-async fn choose_codec(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Option<(Codec, u32)>> {
-    let neither = || io::Error::new(io::ErrorKind::InvalidData, "neither JSON nor our magic");
+async fn read_opening(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Opening> {
+    const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
     loop {
+        if input.buffer.starts_with(&BYTE_ORDER_MARK) {
+            input.buffer.drain(..BYTE_ORDER_MARK.len());
+        }
+        let blank = input.buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        input.buffer.drain(..blank);
         if input.buffer.first() == Some(&b'{') {
-            return Ok(Some((Codec::Json, PROTOCOL)));
+            return Ok(Opening::Client(Codec::Json, PROTOCOL));
         }
         if let Some(magic) = input.buffer.first_chunk() {
-            let protocol = protocol_of(*magic).ok_or_else(neither)?;
+            let Some(protocol) = protocol_of(*magic) else { return Ok(Opening::Stranger) };
             input.buffer.drain(..MAGIC.len());
-            return Ok(Some((Codec::MessagePack, protocol)));
+            return Ok(Opening::Client(Codec::MessagePack, protocol));
         }
-        if !may_be_magic(&input.buffer) {
-            return Err(neither());
+        if !may_be_magic(&input.buffer) && !BYTE_ORDER_MARK.starts_with(&input.buffer) {
+            return Ok(Opening::Stranger);
         }
         if !input.fill(read).await? {
-            return Ok(None);
+            return Ok(Opening::Left);
         }
     }
+}
+
+/// Tells what is no client of ours, in one line, how to talk to a daemon.
+async fn turn_away(mut write: OwnedWriteHalf) -> io::Result<()> {
+    let reason = "this is a socket of slmscope: a request is one line of JSON, such as {\"status\":{}}";
+    let line = Codec::Json.encode(Envelope::Frame, &Talk::Bye { reason: reason.to_owned() });
+    write.write_all(&line).await?;
+    write.shutdown().await
 }
 
 async fn read_requests(
@@ -120,12 +163,23 @@ async fn read_requests(
     read: &OwnedReadHalf,
 ) -> io::Result<()> {
     loop {
-        while let Some(message) = codec.split(&mut input.buffer).map_err(io::Error::other)? {
+        loop {
+            let message = match input.message(codec) {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) => {
+                    say_goodbye(queue, codec, error.to_string());
+                    return Ok(());
+                }
+            };
             if codec == Codec::Json && message.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             let reply = match codec.request(&message) {
-                Ok(Request { protocol: Some(theirs), .. }) if theirs != PROTOCOL => {
+                Ok(Request { protocol: Some(theirs), .. })
+                | Err(BadRequest { protocol: Some(theirs), .. })
+                    if theirs != PROTOCOL =>
+                {
                     say_goodbye(queue, codec, other_protocol(theirs));
                     return Ok(());
                 }
@@ -133,7 +187,7 @@ async fn read_requests(
                     let files = std::mem::take(&mut input.descriptors);
                     Reply { re: id, outcome: session.answer(method, files).await }
                 }
-                Err(error) => Reply { re: None, outcome: Outcome::Error(bad_request(&error.to_string())) },
+                Err(bad) => Reply { re: bad.id, outcome: Outcome::Error(bad_request(bad)) },
             };
             let bytes = codec.encode(Envelope::Reply, &reply).into();
             queue.push(Item::Control { bytes });
@@ -162,8 +216,7 @@ fn say_goodbye(queue: &Queue, codec: Codec, reason: String) {
     queue.close();
 }
 
-fn bad_request(problem: &str) -> WireError {
-    let message =
-        format!("{problem}; the requests are subscribe, submit, cancel, jobs, result, status and doctor");
-    WireError { code: ErrorCode::BadRequest, message, field: None }
+fn bad_request(bad: BadRequest) -> WireError {
+    let message = bad.to_string();
+    WireError { code: ErrorCode::BadRequest, message, field: bad.field }
 }

@@ -15,7 +15,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Frame, Reply, Request};
+use super::{BadRequest, Frame, Reply, Request, reading};
+use crate::json;
 use crate::workload::MAX_TEXT;
 
 /// Longest message that is accepted, bytes: a prompt of [`MAX_TEXT`] and what stands around it. In JSON an escaped
@@ -75,8 +76,7 @@ impl Codec {
     pub fn encode<T: Serialize>(self, envelope: Envelope, message: &T) -> Vec<u8> {
         match self {
             Self::Json => {
-                let mut bytes =
-                    serde_json::to_vec(message).expect("messages have string keys and cannot fail");
+                let mut bytes = json::to_vec(message).expect("messages have string keys and cannot fail");
                 bytes.push(b'\n');
                 bytes
             }
@@ -130,12 +130,21 @@ impl Codec {
     /// Reads a client's message, as [`Codec::split`] gave it.
     ///
     /// # Errors
-    /// If it is no request that this build knows.
-    pub fn request(self, message: &[u8]) -> Result<Request, CodecError> {
-        match self {
-            Self::Json => Ok(serde_json::from_slice(message)?),
-            Self::MessagePack => body(message, Envelope::Request),
-        }
+    /// If it is no request that this build knows: which field is at fault, and what is expected there.
+    pub fn request(self, message: &[u8]) -> Result<Request, BadRequest> {
+        let fields = match self {
+            Self::Json => serde_json::from_slice(message).map_err(|error| {
+                BadRequest::no_object(if error.is_data() {
+                    r#"a request is one JSON object on a line, such as {"jobs":{}}"#.to_owned()
+                } else {
+                    format!("it is not JSON: {error}")
+                })
+            }),
+            Self::MessagePack => body(message, Envelope::Request).map_err(|_| {
+                BadRequest::no_object("it is no MessagePack map with one request, such as {jobs: {}}")
+            }),
+        };
+        reading::request(fields?)
     }
 
     /// Reads a daemon's message, as [`Codec::split`] gave it.

@@ -5,13 +5,15 @@ use std::fmt;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{MAX_ECHO, glob_problem};
+use crate::display::excerpt;
 use crate::job::{JobId, ModelRef};
 use crate::kept::Wanted;
 use crate::words::open_words;
 use crate::workload::Workload;
 
 /// A message of a client.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Request {
     /// Comes back as `re` of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,11 +60,11 @@ pub enum Method {
 
 /// What a stream carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Subscribe {
     /// Channels, as patterns where `*` stands for any characters.
     pub channels: Vec<String>,
-    /// At most so many samples of a channel a second. Above 0.
+    /// At most so many samples of a channel a second: above 0, at most [`MAX_HZ`].
     pub max_hz: f64,
     /// Op events.
     pub ops: OpsDetails,
@@ -71,6 +73,42 @@ pub struct Subscribe {
 impl Default for Subscribe {
     fn default() -> Self {
         Self { channels: vec!["*".to_owned()], max_hz: 10.0, ops: OpsDetails::SUMMARY }
+    }
+}
+
+/// The most samples of a channel in a second that a stream may ask for. No sensor is read more often than 1000 times.
+pub const MAX_HZ: f64 = 1e6;
+
+/// A field of a subscription with an impossible value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct SubscribeError {
+    /// The field.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl Subscribe {
+    /// Checks rate and patterns.
+    ///
+    /// # Errors
+    /// Names the first field with an impossible value.
+    pub fn validate(&self) -> Result<(), SubscribeError> {
+        if !(self.max_hz > 0.0 && self.max_hz <= MAX_HZ) {
+            let problem = format!(
+                "a number of samples in a second, above 0 and at most {MAX_HZ}, is expected, not {}",
+                excerpt(&self.max_hz.to_string(), MAX_ECHO / 4)
+            );
+            return Err(SubscribeError { field: "max_hz".to_owned(), problem });
+        }
+        for (at, pattern) in self.channels.iter().enumerate() {
+            if let Some(problem) = glob_problem(pattern) {
+                let problem = format!("`{}`: {problem}", excerpt(pattern, MAX_ECHO / 2));
+                return Err(SubscribeError { field: format!("channels[{at}]"), problem });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -167,6 +205,7 @@ impl<'de> Visitor<'de> for OpsVisitor {
 
 /// A job to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Submit {
     /// Its model.
     pub model: ModelRef,
