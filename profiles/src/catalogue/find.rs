@@ -2,11 +2,17 @@
 
 use super::{Row, rows};
 
+/// Longest name that is compared with all others, bytes: the time that takes grows with it, and no id is nearly as long.
+const MAX_NAME: usize = 100;
+
 /// The model of that name. A name without one: the nearest ids, best first.
 ///
 /// # Errors
 /// Up to three ids that the caller may have meant; empty if none is near.
 pub fn find(id: &str) -> Result<&'static Row, Vec<&'static str>> {
+    if id.len() > MAX_NAME {
+        return Err(Vec::new());
+    }
     let wanted = id.to_ascii_lowercase();
     if let Some(row) = rows().iter().find(|row| row.id == wanted) {
         return Ok(row);
@@ -49,5 +55,12 @@ mod tests {
         assert_eq!(find("SmolLM2-135M").unwrap().id, "smollm2-135m");
         assert!(find("tinyllama").unwrap_err().contains(&"tinyllama-1.1b"));
         assert!(find("zzzzzzzzzzzzzzzzzzzz").unwrap_err().is_empty());
+        assert!(rows().iter().all(|row| row.id.len() < MAX_NAME));
+    }
+
+    /// One of 5 MB kept the daemon busy for minutes.
+    #[test]
+    fn a_long_name_is_compared_with_none() {
+        assert!(find(&"x".repeat(5 << 20)).unwrap_err().is_empty());
     }
 }

@@ -172,7 +172,10 @@ fn expectation(expected: &str) -> &str {
         "a sequence" => "a list",
         "a map" | "map" => "an object",
         _ if expected.starts_with("struct ") => "an object",
-        _ if ["enum ", "string or map", "variant "].iter().any(|start| expected.starts_with(start)) => {
+        _ if ["enum ", "string or map", "map with a single key", "variant "]
+            .iter()
+            .any(|start| expected.starts_with(start)) =>
+        {
             "a word, or an object with one key,"
         }
         _ if expected.starts_with("tuple ") || expected.starts_with("unit ") => "another kind of value",
@@ -293,6 +296,7 @@ mod tests {
             r#"{"id":1,"submit":{"model":{"catalogue":"m"},"workload":{"loop":5}}}"#,
             r#"{"id":1,"submit":{"model":{"catalogue":"m"},"detach":"yes"}}"#,
             r#"{"id":1,"cancel":5}"#,
+            r#"{"id":1,"submit":{"model":{}}}"#,
             r#"{"id":1,"jobs":null}"#,
             r#"{"id":1,"dance":{}}"#,
             r#""jobs""#,
