@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use slmscope_probes::hygiene::Readings;
 use slmscope_probes::process::ProcessTime;
-use slmscope_profiles::display::rough_share;
+use slmscope_profiles::display::{of_one_core, rough_share};
 use slmscope_profiles::hygiene::{Grade, Hygiene, Issue, IssueCode, OtherProcess};
 
 use super::usage::UsageSnapshot;
@@ -45,16 +45,14 @@ fn by_readings(before: &Readings, after: &Readings, own_ns: u64) -> Hygiene {
         found.other_load = newer.foreign_share(older, own_ns);
         found.steal = newer.steal_share(older);
     }
+    let cpus = after.cpu.as_ref().map_or(1, |cpu| cpu.cpus);
+    let used = |share: f64| format!("{} (this machine has {cpus})", of_one_core(share * f64::from(cpus)));
     let mut add = |code, grade, reason| found.issues.push(Issue { code, grade, reason });
     if let Some((grade, share)) = above(found.other_load, OTHER_LOAD) {
-        add(
-            IssueCode::OtherLoad,
-            grade,
-            format!("other processes used {} of the machine", rough_share(share)),
-        );
+        add(IssueCode::OtherLoad, grade, format!("other processes used {}", used(share)));
     }
     if let Some((grade, share)) = above(found.steal, STEAL) {
-        add(IssueCode::Steal, grade, format!("the host took {} of the machine away", rough_share(share)));
+        add(IssueCode::Steal, grade, format!("the host took {} away", used(share)));
     }
     if let Some((grade, share)) = above(after.memory_pressure, MEMORY_PRESSURE) {
         let reason = format!("tasks waited for memory {} of the time", rough_share(share));
@@ -146,11 +144,11 @@ mod tests {
         assert_eq!(found.other_load, Some(0.3));
         assert_eq!(
             issues(&before, &after, 6_000_000_000),
-            [(Grade::Poor, "other processes used 30 % of the machine".to_owned())]
+            [(Grade::Poor, "other processes used 60.0 % of one core (this machine has 2)".to_owned())]
         );
         let fair = grade(by_readings(&before, &after, 10_000_000_000));
         assert_eq!((fair.grade, fair.clean), (Some(Grade::Fair), Some(false)));
-        assert_eq!(fair.reasons, ["other processes used 10 % of the machine"]);
+        assert_eq!(fair.reasons, ["other processes used 20.0 % of one core (this machine has 2)"]);
         assert_eq!(fair.issues[0].code, IssueCode::OtherLoad);
     }
 

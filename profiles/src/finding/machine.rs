@@ -35,7 +35,7 @@ pub(super) fn other_load(result: &RunResult) -> Option<Found> {
     let share = result.hygiene.other_load.filter(|&share| share > OTHER_LOAD)?;
     let cpus = result.host.as_ref().map(|host| host.logical_cpus).filter(|&cpus| cpus > 0);
     let used = match cpus {
-        Some(cpus) => format!("{} of one core", display::rough_share(share * f64::from(cpus))),
+        Some(cpus) => display::of_one_core(share * f64::from(cpus)),
         None => format!("{} of the machine", display::rough_share(share)),
     };
     let others = &result.hygiene.others;
@@ -54,7 +54,7 @@ pub(super) fn other_load(result: &RunResult) -> Option<Found> {
         .reason(format!("other processes used {used}{most}"))
         .figure("CPU time of others, of all CPUs", share, "ratio");
     for other in others {
-        found = found.figure(&format!("{}, of one core", other.name), other.cores, "ratio");
+        found = found.figure(&format!("{}, of one core", display_name(&other.name)), other.cores, "ratio");
     }
     Some(found.advice("End them or wait, and measure again; until then compare these figures with nothing."))
 }

@@ -58,13 +58,13 @@ fn foreign_load_is_named_and_said_once() {
     assert_eq!(found.code, FindingCode::ForeignLoad);
     assert_eq!(
         found.reason,
-        "other processes used 62 % of one core, most of it rustc (41 %), ev[31mil (10 %)"
+        "other processes used 62.0 % of one core, most of it rustc (41 %), ev[31mil (10 %)"
     );
     assert!((figure(&found, "rustc, of one core") - 0.41).abs() < 1e-9);
     result.hygiene.others = vec![other("cc", 0.2)];
-    assert_eq!(only(&result).reason, "other processes used 62 % of one core, among them cc (20 %)");
+    assert_eq!(only(&result).reason, "other processes used 62.0 % of one core, among them cc (20 %)");
     result.hygiene.others.clear();
-    assert_eq!(only(&result).reason, "other processes used 62 % of one core");
+    assert_eq!(only(&result).reason, "other processes used 62.0 % of one core");
 }
 
 #[test]
