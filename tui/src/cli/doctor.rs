@@ -219,7 +219,9 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        let report = embedded::doctor(Some(folder.path())).unwrap();
+        let mut report = embedded::doctor(Some(folder.path())).unwrap();
+        // How often a file is read depends on what reading it took.
+        report.channels.iter_mut().for_each(|row| row.period_ns = row.period_ns.map(|_| 100_000_000));
         DoctorReport { root: "/board".to_owned(), user: "anna".to_owned(), ..report }
     }
 

@@ -254,16 +254,16 @@ fn progress(job: &Job, is_kept: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use slmscope_profiles::job::Progress;
     use slmscope_profiles::model::ModelSource;
     use slmscope_profiles::phase::Phase;
     use slmscope_profiles::workload::Workload;
 
-    const NOW: Now = Now { monotonic_ns: 100_000_000_000, unix_s: 1_000_000 };
+    pub const NOW: Now = Now { monotonic_ns: 100_000_000_000, unix_s: 1_000_000 };
 
-    fn job(job: JobId, state: JobState) -> Job {
+    pub fn job(job: JobId, state: JobState) -> Job {
         Job {
             job,
             model: "smollm2-135m".to_owned(),

@@ -12,6 +12,7 @@ use crate::client::Connection;
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
+use crate::user;
 
 /// Options of `status` and `jobs`.
 #[derive(Debug, Args)]
@@ -59,16 +60,21 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
         print_json(&status)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let style = Style::of_stdout();
+    print(&text(&status, Now::read(), Style::of_stdout().or_columns(80)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The daemon's own figures, and its jobs.
+fn text(status: &Status, now: Now, style: Style) -> String {
     let share = status.cpu_ns.filter(|_| status.uptime_ns > 0).map(|ns| ns as f64 / status.uptime_ns as f64);
     let of_one_core = |share| format!("{} of one core on average (measured)", display::share(share));
     let resident = |bytes| format!("{} resident (measured)", display::bytes(bytes));
     let rows = [
-        ("version", format!("{} (process {}, user {})", status.slmscope, status.pid, status.uid)),
+        ("version", format!("{} (process {}, user {})", status.slmscope, status.pid, user::name(status.uid))),
         ("socket", told(status.socket.clone(), "it was handed to the daemon without a path")),
         ("uptime", display::duration(status.uptime_ns)),
-        ("CPU", told(share.map(of_one_core), "the kernel does not tell the daemon's CPU time")),
-        ("memory", told(status.rss.map(resident), "the kernel does not tell the daemon's memory")),
+        ("CPU", told(share.map(of_one_core), "the daemon cannot read its own CPU time")),
+        ("memory", told(status.rss.map(resident), "the daemon cannot read its own memory")),
         ("clients", status.clients.to_string()),
         ("channels", format!("{}, {} late readings", status.channels, status.late_ticks)),
         (
@@ -78,9 +84,45 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     ];
     let mut text = String::new();
     for (name, value) in rows {
+        let value = style.wrap(&value, 12);
         text.push_str(&format!("{} {value}\n", style.dim(&format!("{name:<11}"))));
     }
-    text.push_str(&table(&status.jobs, &[], Now::read(), style));
-    print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    text.push_str(&table(&status.jobs, &[], now, style));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use slmscope_profiles::job::JobState;
+
+    use super::super::jobs::tests::{NOW, job};
+    use super::*;
+    use crate::pinned;
+
+    fn status() -> Status {
+        Status {
+            schema: String::new(),
+            slmscope: "1.2.3".to_owned(),
+            pid: 4321,
+            // No user has this number.
+            uid: 4_294_967_294,
+            socket: Some("/run/user/1000/slmscope.sock".to_owned()),
+            uptime_ns: 3_725_000_000_000,
+            cpu_ns: Some(37_250_000_000),
+            rss: Some(18 << 20),
+            clients: 2,
+            channels: 64,
+            late_ticks: 3,
+            lost_batches: 0,
+            dropped_batches: 12,
+            jobs: vec![job(3, JobState::Measuring), job(4, JobState::Queued)],
+        }
+    }
+
+    #[test]
+    fn outputs_are_pinned_at_80_columns() {
+        pinned::check("status.txt", &text(&status(), NOW, pinned::terminal()));
+        let without = Status { socket: None, cpu_ns: None, rss: None, jobs: Vec::new(), ..status() };
+        pinned::check("status-without.txt", &text(&without, NOW, pinned::terminal()));
+    }
 }
