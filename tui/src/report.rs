@@ -72,7 +72,7 @@ fn line(text: &mut String, name: &str, value: &str, style: Style) {
     let _ = writeln!(text, "{} {}", style.dim(&name), style.wrap_words(value, LABEL + 1));
 }
 
-/// Columns of the names in front of [`line`]s.
+/// Columns of the names in front of [`line()`]s.
 const LABEL: usize = 8;
 
 /// Text from a model or a file, without control characters.
