@@ -177,6 +177,9 @@ impl Runner {
         let table = self.shared.table();
         let known = table.jobs().find(|known| known.job == *job);
         match known {
+            Some(known) if !known.state.is_final() && known.workload.looped => {
+                Err(ResultError::NoTurn { job: *job, state: known.state })
+            }
             Some(known) if !known.state.is_final() => {
                 Err(ResultError::NotYet { job: *job, state: known.state })
             }

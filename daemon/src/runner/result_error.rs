@@ -19,6 +19,14 @@ pub enum ResultError {
         /// How far it is.
         state: JobState,
     },
+    /// Its job is a loop whose first turn has not ended.
+    #[error("job {job} has no result yet (state {}): the first turn of its loop has not ended", state.as_str())]
+    NoTurn {
+        /// The job.
+        job: JobId,
+        /// How far it is.
+        state: JobState,
+    },
     /// Its job ended before it began to run.
     #[error("job {job} has no result, it ended before it ran: {reason}")]
     Unmeasured {

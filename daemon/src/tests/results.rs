@@ -83,6 +83,9 @@ fn a_job_that_has_no_result_says_why() {
     client.ask(&json!({"cancel": {"job": waiting}}));
     let expected = "job 2 has no result, it ended before it ran: cancelled on request";
     assert_eq!(refusal(&mut client, &json!({"job": waiting}), "job"), expected);
+    let looped = client.submit(&json!({"loop": true}));
+    let expected = "job 3 has no result yet (state queued): the first turn of its loop has not ended";
+    assert_eq!(refusal(&mut client, &json!({"job": looped}), "job"), expected);
     let unknown = "no result of job 99 is kept: see `slmscope jobs`";
     assert_eq!(refusal(&mut client, &json!({"job": 99}), "job"), unknown);
     let unknown = "no result of run 1-2-3 is kept: see `slmscope jobs`";
