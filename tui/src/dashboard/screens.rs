@@ -50,7 +50,7 @@ pub fn row_keys(state: &State) -> Vec<String> {
         Tab::Live => Vec::new(),
         Tab::Ops => {
             let data = state.shown();
-            let rows = ops::rows::rows(data.plan.as_ref(), &data.totals, &state.ops);
+            let rows = ops::rows::rows(data, &state.ops);
             rows.into_iter().map(|row| row.key).collect()
         }
         Tab::Hardware => {

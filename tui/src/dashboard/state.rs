@@ -1,6 +1,7 @@
 //! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
 use slmscope_profiles::finding::Finding;
+use slmscope_profiles::host::Cache;
 use slmscope_profiles::job::{Job, JobId, JobState, Progress};
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::Overhead;
@@ -55,6 +56,8 @@ pub(super) struct Data {
     pub(super) overhead: Option<Overhead>,
     /// What stands out in the last result, the most useful first.
     pub(super) findings: Vec<Finding>,
+    /// Caches of the daemon's machine.
+    pub(super) caches: Vec<Cache>,
     /// The daemon's own figures.
     pub(super) status: Option<Status>,
 }

@@ -84,6 +84,12 @@ impl PhaseSum {
         self.recent.push_back(Work { rows, wall_ns: summary.books.wall_ns, bytes, flops });
     }
 
+    /// What its ops read for one token or chunk; `None` if none ran.
+    pub(super) fn token_bytes(&self) -> Option<f64> {
+        let runs = self.sites.iter().map(|site| site.totals.count).max().filter(|&runs| runs > 0)?;
+        Some(self.bytes as f64 / runs as f64)
+    }
+
     /// All work since the job began.
     pub(super) fn whole(&self) -> Work {
         Work { rows: self.rows, wall_ns: self.books.wall_ns, bytes: self.bytes, flops: self.flops }

@@ -109,7 +109,10 @@ fn take_frame(state: &mut State, frame: Frame) {
 fn take_record(state: &mut State, record: Record) {
     let data = &mut state.live;
     match record {
-        Record::Header(header) => data.enter_daemon(header.origin_ns),
+        Record::Header(header) => {
+            data.enter_daemon(header.origin_ns);
+            data.caches = header.host.caches;
+        }
         Record::Catalogue { channels } => data.channels.catalogue(&channels),
         Record::Sample(sample) => data.channels.sample(&sample),
         Record::Plan(plan) => {

@@ -15,8 +15,8 @@ use crate::style::Style;
 const MAX_LINES: usize = 24;
 /// Findings that are shown at most.
 const MAX_FINDINGS: usize = 3;
-/// Lines of the command that are shown at most.
-const MAX_COMMAND: usize = 2;
+/// Lines of date and command that are shown at most.
+const MAX_COMMAND: usize = 3;
 
 pub(super) fn render(result: &RunResult, style: Style) -> String {
     let mut head = String::new();

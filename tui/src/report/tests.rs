@@ -29,7 +29,7 @@ fn warm() -> RunResult {
         (energy.scope, energy.class, energy.updates) = (Some(Scope::Package), Class::Measured, 420);
         (energy.reason, energy.reason_code) = (None, None);
     }
-    let reasons = vec!["other processes used 104.0 % of one core (this machine has 2)".to_owned()];
+    let reasons = vec!["other processes used 104 % of one core".to_owned()];
     result.hygiene = Hygiene { clean: Some(false), grade: Some(Grade::Poor), reasons, ..Hygiene::default() };
     result.workload.chat = Some("Why is the sky blue?".to_owned());
     result.text = Some("Because\nof\u{1b}[31m scattering.".to_owned());

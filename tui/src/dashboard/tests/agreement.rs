@@ -182,7 +182,7 @@ fn doctor_and_dashboard_agree_that_a_cpu_is_busy_all_the_time_at_most() {
 fn dashboard_and_result_agree_on_ops_and_their_rates() {
     let state = dashboard();
     let result = result();
-    let shown = rows(state.shown().plan.as_ref(), &state.shown().totals, &state.ops);
+    let shown = rows(state.shown(), &state.ops);
     let ops: Vec<&Row> = shown.iter().filter(|row| row.level == Level::Op).collect();
     assert_eq!(ops.len(), result.ops.len());
     for row in ops {
@@ -212,7 +212,7 @@ fn dashboard_and_result_agree_on_the_phase_and_its_rates() {
     assert!(line(&picture(&state, 120, 40), " decode   ").contains("9.00 GB/s"));
     let books = &result.phases[0];
     assert_eq!((books.ops_ns, books.unattributed_ns), (decode.books.ops_ns, decode.books.unattributed_ns));
-    let shown = rows(state.shown().plan.as_ref(), &state.shown().totals, &state.ops);
+    let shown = rows(state.shown(), &state.ops);
     let unattributed = shown.iter().find(|row| row.name == "unattributed").and_then(Row::share).unwrap();
     let text = display::share(unattributed);
     assert_eq!(text, "5.0 %");

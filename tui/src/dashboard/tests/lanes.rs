@@ -68,7 +68,7 @@ fn with_device() -> State {
 
 fn ops(state: &State) -> Vec<Row> {
     let data = state.shown();
-    rows(data.plan.as_ref(), &data.totals, &state.ops)
+    rows(data, &state.ops)
 }
 
 #[test]

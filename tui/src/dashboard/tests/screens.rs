@@ -83,6 +83,16 @@ fn no_size_panics() {
 }
 
 #[test]
+fn a_share_of_a_roof_above_100_percent_has_its_reason_and_max_its_place() {
+    let mut state = busy();
+    letters(&mut state, "2");
+    let picture = picture(&state, 120, 40);
+    let row = picture.lines().find(|line| line.contains("attn.attention")).expect("a row");
+    assert!(row.contains("229 % fast"), "{row}");
+    assert!(picture.contains(" max 4.00 ms in layer 0, repetition 3, token 5"), "{picture}");
+}
+
+#[test]
 fn stored_pictures() {
     let mut state = busy();
     compare("live-80x24.txt", &picture(&state, 80, 24));

@@ -23,7 +23,7 @@ use super::fixture::{
 
 fn ops(state: &State) -> Vec<Row> {
     let data = state.shown();
-    rows(data.plan.as_ref(), &data.totals, &state.ops)
+    rows(data, &state.ops)
 }
 
 fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Method> {

@@ -224,7 +224,7 @@ fn curve(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
 fn hottest(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("ops of decode that take longest", palette, &mut rest, buf);
-    let mut rows = rows(data.plan.as_ref(), &data.totals, &OpsTable::default());
+    let mut rows = rows(data, &OpsTable::default());
     rows.retain(|row| row.level == Level::Op);
     ops::list(&rows, None, palette, rest, buf);
 }

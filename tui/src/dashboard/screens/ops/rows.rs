@@ -6,16 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use slmscope_profiles::above_roof::AboveRoof;
 use slmscope_profiles::display;
 use slmscope_profiles::lane::LaneId;
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::plan::site::{Module, OpSite};
-use slmscope_profiles::record::PlanRecord;
+use slmscope_profiles::plan::site::{Module, OpKind, OpSite};
 use slmscope_profiles::roofline::{Bound, Roofs};
-use slmscope_profiles::totals::{GroupTotals, OpTotals, SiteTotals};
+use slmscope_profiles::totals::{EventPlace, GroupTotals, OpTotals, SiteTotals};
 
 use super::state::{Column, OpsTable};
-use crate::dashboard::totals::{PhaseSum, Totals};
+use crate::dashboard::state::Data;
+use crate::dashboard::totals::PhaseSum;
 
 /// What a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub struct Row {
     /// Totals of its ops. Of time outside ops it is only the time; of the whole phase it is the wall time, bytes and
     /// FLOPs.
     group: GroupTotals,
+    /// Kind of its ops; `None` if it has none or several.
+    op_kind: Option<OpKind>,
+    /// Why it is above its roof; `None` where it is not.
+    pub above_roof: Option<AboveRoof>,
     /// Wall time of the phase in its lane, ns.
     wall_ns: u64,
     /// Tokens of the phase.
@@ -79,6 +84,21 @@ impl Row {
     /// Number of events; `None` where events are not counted.
     pub fn count(&self) -> Option<u64> {
         Some(self.events()?.count)
+    }
+
+    /// Time of an event on average, ns; `None` where events are not counted.
+    pub fn mean_ns(&self) -> Option<u64> {
+        self.events()?.mean_ns()
+    }
+
+    /// When the longest event ran; `None` where that is not known.
+    pub fn max_at(&self) -> Option<EventPlace> {
+        self.events()?.max_at
+    }
+
+    /// Layer of the longest event; `None` if it was in none.
+    pub fn max_layer(&self) -> Option<u32> {
+        self.events().and(self.group.max_layer)
     }
 
     /// The longest event, ns; `None` where events are not counted.
@@ -148,7 +168,8 @@ struct LaneName<'a> {
 }
 
 /// The rows in the order of the screen.
-pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec<Row> {
+pub fn rows(data: &Data, table: &OpsTable) -> Vec<Row> {
+    let (plan, totals) = (data.plan.as_ref(), &data.totals);
     let mut rows = Vec::new();
     let roofs = plan.map(|plan| &plan.roofs);
     let all_sites = plan.map_or(&[][..], |plan| &plan.sites);
@@ -164,7 +185,12 @@ pub fn rows(plan: Option<&PlanRecord>, totals: &Totals, table: &OpsTable) -> Vec
             let Some(sum) = sum.filter(|sum| sum.books.wall_ns > 0) else { continue };
             let site = |sum: &'_ SiteTotals| all_sites.get(usize::from(sum.site));
             let sites = sum.sites.iter().filter_map(|sum| Some((site(sum)?, &sum.totals))).collect();
+            let first = rows.len();
             Section { phase, lane, sum, sites, roofs, table }.push_to(&mut rows);
+            let token_bytes = sum.token_bytes();
+            for row in rows.iter_mut().skip(first) {
+                row.above_roof = AboveRoof::of(&row.group, row.op_kind, token_bytes, &data.caches);
+            }
         }
     }
     rows
@@ -187,6 +213,8 @@ impl Section<'_> {
             kind: "",
             format: String::new(),
             group: GroupTotals::default(),
+            op_kind: None,
+            above_roof: None,
             wall_ns: self.sum.books.wall_ns,
             tokens: self.sum.rows,
             place: u16::MAX,
@@ -254,6 +282,7 @@ impl Section<'_> {
             let row = ops.entry((site.module, &site.name)).or_insert_with(|| Row {
                 module: site.module.as_str(),
                 kind: site.kind.as_str(),
+                op_kind: Some(site.kind),
                 place: site.id,
                 ..self.row(Level::Op, &format!("{}/{}", site.module.as_str(), site.name), &site.name)
             });
@@ -270,6 +299,7 @@ impl Section<'_> {
             let mut row = Row {
                 module: site.module.as_str(),
                 kind: site.kind.as_str(),
+                op_kind: Some(site.kind),
                 place: site.id,
                 ..self.row(Level::Layer, &format!("site {}", site.id), &layer)
             };
