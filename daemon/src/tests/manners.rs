@@ -138,13 +138,16 @@ fn each_line_of_the_readme_gets_what_it_waits_for_50_times() {
         for turn in 0..50 {
             let mut client = daemon.connect();
             client.write(requests.as_bytes());
+            // A fast job's events may come before the answer to its submission.
+            let mut early = 0;
             for request in requests.lines() {
                 let answer = std::iter::from_fn(|| client.line())
+                    .inspect(|line| early += usize::from(!line["ops"].is_null()))
                     .find(|line| !line["re"].is_null() || line.get("ok").is_some());
                 assert!(answer.is_some_and(|answer| answer["error"].is_null()), "{request}");
             }
             if requests.contains("submit") {
-                (0..*wanted).for_each(|_| drop(client.frame("ops")));
+                (early..*wanted).for_each(|_| drop(client.frame("ops")));
                 continue;
             }
             for second in 1..=*wanted as u64 {
