@@ -1,0 +1,88 @@
+//! What a recording costs: bytes and time for an op event, and the time until the first table of a long one.
+//!
+//!     cargo bench -p slmscope-exports --bench recording [-- EVENTS]
+//!
+//! Records are made up, with times that vary by a few percent as those of real runs do; a chunk is appended every 10
+//! tokens, as at 50 tokens a second. The file is kept in memory, so that the disk is not measured.
+
+#![allow(clippy::print_stdout, reason = "a program for developers: it prints figures")]
+
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code, reason = "tests use the rest")]
+mod support;
+
+use std::time::Instant;
+
+use slmscope_exports::recording::{Entry, Event, Reader, Writer};
+use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite};
+use slmscope_profiles::profile::Profile;
+use slmscope_profiles::record::Record;
+use slmscope_profiles::roofline::Roofs;
+use slmscope_profiles::stats::SplitMix;
+
+/// As SmolLM2-135M has them in a decode step.
+const SITES: u32 = 400;
+
+fn main() {
+    let events = std::env::args().find_map(|word| word.parse::<u64>().ok()).unwrap_or(10_000_000);
+    let tokens = (events / u64::from(SITES)) as u32;
+    let events = f64::from(tokens) * f64::from(SITES);
+    let mut random = SplitMix(1);
+    let mut writer = Writer::new(Vec::new()).expect("memory can be written");
+    let mut writing_ns = 0.0;
+    for token in 0..tokens {
+        let entry = Entry::Record(Record::Ops((&support::batch(token, SITES, &mut random)).into()).into());
+        let began = Instant::now();
+        writer.write(&entry).expect("memory can be written");
+        if token % 10 == 9 {
+            writer.flush().expect("memory can be written");
+        }
+        writing_ns += began.elapsed().as_nanos() as f64;
+    }
+    let file = writer.finish().expect("memory can be written");
+    println!(
+        "{events:.0} events in {} MB: {:.2} bytes an event",
+        file.len() / 1_000_000,
+        file.len() as f64 / events
+    );
+    println!("writing {:.1} ns an event", writing_ns / events);
+
+    let began = Instant::now();
+    let mut profile = Profile::new(sites(), "bench".to_owned());
+    for event in Reader::new(&file[..]).expect("it was just written") {
+        let Ok(Event::Entry(Entry::Record(record))) = event else { continue };
+        if let Record::Ops(ops) = &*record {
+            profile.add_batch(&ops.to_batch());
+        }
+    }
+    let rows = profile.ops(&Roofs::absent("not measured")).len();
+    let took = began.elapsed();
+    println!(
+        "first table ({rows} rows) after {:.2} s, {:.1} ns an event",
+        took.as_secs_f64(),
+        took.as_nanos() as f64 / events
+    );
+}
+
+fn sites() -> Vec<OpSite> {
+    let cost = Cost {
+        bytes: 4096,
+        bytes_per_row: 64,
+        bytes_per_cached: 0,
+        flops_per_row: 8192,
+        flops_per_attended: 0,
+        window: None,
+        rows: slmscope_profiles::plan::Rows::All,
+    };
+    let site = |id: u32| OpSite {
+        id: id as u16,
+        layer: Some(id / 13),
+        module: Module::Ffn,
+        name: format!("step {}", id % 13),
+        kind: OpKind::Matmul,
+        weights: Vec::new(),
+        fuses: Vec::new(),
+        cost,
+    };
+    (0..SITES).map(site).collect()
+}

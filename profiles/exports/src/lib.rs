@@ -1,0 +1,7 @@
+//! What was measured as files: recordings, written and read again.
+//!
+//! Everything here takes a [`std::io::Read`] or [`std::io::Write`] and turns records of `slmscope-profiles` into bytes
+//! or bytes into records. No file is opened here and no clock is read.
+
+pub mod recording;
+pub mod session;
