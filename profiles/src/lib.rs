@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod channel;
 pub mod clock;
 pub mod command;
+pub mod compare;
 pub mod conditions;
 pub mod display;
 pub mod doctor;

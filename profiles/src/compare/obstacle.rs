@@ -1,0 +1,58 @@
+//! Why two runs are not comparable.
+
+use serde::Serialize;
+
+use crate::result::RunResult;
+
+/// Something that is not the same in both runs and decides about time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    /// What: `model`, `format`, `threads` and so on.
+    pub what: &'static str,
+    /// In A; null where it is not known.
+    pub a: Option<String>,
+    /// In B.
+    pub b: Option<String>,
+}
+
+/// All that keeps two runs from being compared; nothing if they measure the same thing on the same kind of machine.
+pub fn obstacles(a: &RunResult, b: &RunResult) -> Vec<Obstacle> {
+    let sides = |of: &dyn Fn(&RunResult) -> Option<String>| (of(a), of(b));
+    let host = |of: fn(&crate::host::Host) -> Option<String>| {
+        move |result: &RunResult| result.host.as_ref().and_then(of)
+    };
+    let prompt = |result: &RunResult| Some(result.prompt_ids.len().to_string());
+    let pairs = [
+        ("model", sides(&|result| result.model.hash.clone().or_else(|| Some(result.model.id.clone())))),
+        ("format", sides(&|result| result.model.format.map(|format| format.to_string()))),
+        ("processor", sides(&host(|host| host.cpu_model.clone()))),
+        ("logical CPUs", sides(&host(|host| Some(host.logical_cpus.to_string())))),
+        ("threads", sides(&|result| result.engine.threads.map(|threads| threads.to_string()))),
+        ("executor", sides(&|result| Some(result.engine.executor.clone()))),
+        ("instruction set", sides(&|result| result.engine.isa.clone())),
+        ("KV cache", sides(&|result| result.workload.kv.map(|kv| kv.to_string()))),
+        ("prompt", sides(&prompt)),
+        ("generate", sides(&|result| Some(result.workload.generate.to_string()))),
+        ("depth", sides(&|result| Some(result.workload.depth.to_string()))),
+    ];
+    pairs.into_iter().filter(|(_, (a, b))| a != b).map(|(what, (a, b))| Obstacle { what, a, b }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelSource;
+    use crate::workload::Workload;
+
+    #[test]
+    fn what_differs_is_named_with_both_values() {
+        let run = |threads| {
+            let workload = Workload { threads: Some(threads), ..Workload::default() };
+            RunResult::failed("m", ModelSource::Synthetic, &workload, "")
+        };
+        assert!(obstacles(&run(2), &run(2)).is_empty());
+        let found = obstacles(&run(2), &run(4));
+        let sides = (Some("2".to_owned()), Some("4".to_owned()));
+        assert_eq!(found, [Obstacle { what: "threads", a: sides.0, b: sides.1 }]);
+    }
+}
