@@ -1,13 +1,16 @@
 //! The command line, with one file for each group of commands.
 
+pub mod diff;
 pub mod doctor;
 pub mod first_word;
 pub mod help;
 pub mod jobs;
 pub mod models;
 pub mod number;
+pub mod record;
 pub mod result;
 pub mod run;
+pub mod sessions;
 pub mod shell;
 pub mod status;
 #[cfg(test)]
@@ -64,6 +67,12 @@ pub enum Command {
     Jobs(status::StatusArgs),
     /// Print the report of a job that has ended
     Result(result::ResultArgs),
+    /// Record what the running daemon observes into a file
+    Record(record::RecordArgs),
+    /// Show, check and repair recordings
+    Sessions(sessions::SessionsArgs),
+    /// Compare two recordings: which op became faster or slower, and how sure that is
+    Diff(diff::DiffArgs),
     /// Cancel a job of the daemon
     Cancel(jobs::CancelArgs),
     /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment
@@ -108,6 +117,7 @@ impl Command {
             | Self::Status(_)
             | Self::Jobs(_)
             | Self::Result(_)
+            | Self::Record(_)
             | Self::Cancel(_) => true,
             Self::Doctor(args) => args.asks_a_daemon(),
             // It has a flag of the same name for where it listens.

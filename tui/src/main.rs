@@ -6,10 +6,12 @@ mod connect;
 mod dashboard;
 mod embedded;
 mod failure;
+mod listen;
 mod model_source;
 #[cfg(test)]
 mod pinned;
 mod progress;
+mod recording_file;
 mod report;
 mod session;
 mod style;
@@ -72,6 +74,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Status(args)) => cli::status::status(&args, &target),
         Some(Command::Jobs(args)) => cli::jobs::jobs(&args, &target),
         Some(Command::Result(args)) => cli::result::run(&args, &target),
+        Some(Command::Record(args)) => cli::record::run(&args, &target),
+        Some(Command::Sessions(args)) => cli::sessions::run(&args),
+        Some(Command::Diff(args)) => cli::diff::run(&args),
         Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),

@@ -7,12 +7,14 @@ use support::{Daemon, output, slmscope, text, tiny_model};
 #[test]
 fn every_command_has_help_and_help_lists_no_other() {
     let help = text(&output(&["--help"]).stdout);
-    for command in ["run", "submit", "models", "model", "doctor", "status", "jobs", "cancel", "weights"] {
+    let commands =
+        ["run", "submit", "models", "model", "doctor", "status", "jobs", "result", "cancel", "weights"];
+    for command in commands.into_iter().chain(["record", "sessions", "diff"]) {
         assert!(help.contains(command), "{command}");
         let one = output(&[command, "--help"]);
         assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
     }
-    for missing in ["sweep", "replay", "record", "export", "worker", "daemon", "    --trace"] {
+    for missing in ["sweep", "replay", "export", "worker", "daemon", "    --trace"] {
         assert!(!help.contains(&format!("\n  {missing}")), "{missing}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whole numbers as values of flags.
+//! Numbers as values of flags.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -37,6 +37,20 @@ pub fn long(text: &str) -> Result<u64, NotWhole> {
 /// If it is none.
 pub fn threads(text: &str) -> Result<NonZeroUsize, NotWhole> {
     parse(text, 1, usize::MAX as u64)
+}
+
+/// The text is no share.
+#[derive(Debug, thiserror::Error)]
+#[error("not a share; write it like 0.5% or 0.005")]
+pub struct BadShare;
+
+/// A share: a percentage, or a number from 0 to 1.
+///
+/// # Errors
+/// If it is no number.
+pub fn share(text: &str) -> Result<f64, BadShare> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
+    number.trim().parse::<f64>().map(|number| number * scale).map_err(|_| BadShare)
 }
 
 #[cfg(test)]

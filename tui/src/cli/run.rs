@@ -10,6 +10,7 @@ mod waiting;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use clap::Args;
@@ -26,6 +27,7 @@ use crate::connect::{self, Target};
 use crate::embedded;
 use crate::failure::{Failure, flag, print, print_json};
 use crate::model_source::{self, ChosenModel};
+use crate::recording_file::RecordingFile;
 use crate::report::{self, Form};
 use crate::style::Style;
 
@@ -38,6 +40,7 @@ use crate::style::Style;
   slmscope run hf:org/name:model.gguf --chat 'Why is the sky blue?'
   slmscope run qwen2-0.5b -p 0 -n 64 -t 4            decode only
   slmscope run --json | jq .summary
+  slmscope run --record a.mcap                       for `slmscope sessions` and `slmscope diff`
 
 -m -p -n -d -t -r mean the same as in llama-bench.
 Exit codes: 0 success, 1 error, 2 wrong flags, 130 interrupted.")]
@@ -52,6 +55,26 @@ pub struct RunArgs {
     detach: bool,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    recorded: Recorded,
+}
+
+/// Into which file the run is recorded.
+#[derive(Debug, Clone, Default, Args)]
+struct Recorded {
+    /// Record all op events and readings of the run into this file, usually *.mcap
+    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    record: Option<PathBuf>,
+    /// Replace the file of --record if it exists
+    #[arg(long, requires = "record")]
+    force: bool,
+}
+
+impl Recorded {
+    /// Makes the file, if one is asked for.
+    fn create(&self) -> Result<Option<RecordingFile>, Failure> {
+        self.record.as_ref().map(|path| RecordingFile::create(path, self.force)).transpose()
+    }
 }
 
 /// How the result is printed.
@@ -123,13 +146,14 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         return queue(asked, chosen, target);
     }
     warn_of_threads(&asked.workload);
+    let recording = args.recorded.create()?;
     let attached = connect::attach(target, asked.private, Stdio::inherit)?;
     let progress = progress::Progress::new(asked.json);
     let submit = Submit { model: chosen.model, workload: asked.workload, detach: false };
     // A terminal shows text while it is generated; a file and a pipe get it with the report.
     let is_shown = !asked.json && std::io::stdout().is_terminal();
     let stream = is_shown.then(|| stream::TextStream::new(std::io::stdout()));
-    follow::follow(attached, submit, chosen.files, progress, stream, |result, is_streamed| {
+    follow::follow(attached, submit, chosen.files, progress, stream, recording, |result, is_streamed| {
         if asked.json {
             return print_json(result);
         }

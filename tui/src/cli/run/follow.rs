@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -12,7 +12,6 @@ use signal_hook::iterator::Signals;
 use slmscope_profiles::job::{Job, JobId, JobState};
 use slmscope_profiles::record::Record;
 use slmscope_profiles::result::{RunResult, RunStatus};
-use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Frame, Method, Request, Submit, Talk};
 
 use super::progress::Progress;
@@ -20,32 +19,27 @@ use super::quiet;
 use super::stream::TextStream;
 use crate::connect::Attached;
 use crate::failure::Failure;
-
-/// What is waited for while a job runs.
-enum Event {
-    Frame(Box<Frame>),
-    /// The daemon is gone, and perhaps why.
-    Gone(Option<String>),
-    /// SIGINT, SIGTERM or SIGHUP.
-    Signal,
-}
+use crate::listen::{Event, listen};
+use crate::recording_file::RecordingFile;
 
 /// Submits a job and waits for its end. `show` gets its result, or in a loop the result of each turn, and whether its
-/// text is on the screen already: `stream` prints it while it is generated.
+/// text is on the screen already: `stream` prints it while it is generated. What the daemon sends goes into `recording`.
 ///
 /// # Errors
-/// If the daemon refuses the job, or the job fails or is cancelled.
+/// If the daemon refuses the job, the job fails or is cancelled, or the recording cannot be written.
 pub fn follow(
     mut attached: Attached,
     submit: Submit,
     files: Vec<File>,
     progress: Progress,
     stream: Option<TextStream<impl Write>>,
+    mut recording: Option<RecordingFile>,
     show: impl Fn(&RunResult, bool) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    connection.call(Method::Subscribe(quiet()), &[])??;
+    let subscription = if recording.is_some() { RecordingFile::subscription() } else { quiet() };
+    connection.call(Method::Subscribe(subscription), &[])??;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();
     let workload = submit.workload.clone();
@@ -68,7 +62,7 @@ pub fn follow(
         failed,
         show,
     };
-    let events = listen(attached, signals)?;
+    let events = listen(attached.connection, signals)?;
     while let Some(event) = followed.next(&events) {
         match event {
             Event::Signal if followed.interrupted => return Err(Failure::silent(130)),
@@ -80,9 +74,15 @@ pub fn follow(
             }
             Event::Gone(reason) => return Err(followed.lost(reason)?),
             Event::Frame(frame) => {
+                if let Some(recording) = &mut recording {
+                    recording.take(&frame)?;
+                }
                 if let Some(ended) = followed.take(*frame)? {
                     // A private daemon ends before the result is shown.
                     drop((sender, private));
+                    if let Some(recording) = recording.take() {
+                        followed.progress.note(&recording.finish()?);
+                    }
                     return followed.finish(ended);
                 }
             }
@@ -211,41 +211,6 @@ where
             _ => Err(Failure::error(reason)),
         }
     }
-}
-
-/// Reads frames and signals on two threads, into one queue.
-fn listen(mut attached: Attached, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
-    let (sender, events) = mpsc::channel();
-    let to_signals = sender.clone();
-    let wait = move || {
-        for _ in signals.forever() {
-            if to_signals.send(Event::Signal).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
-    let read = move || {
-        loop {
-            let event = match attached.connection.next() {
-                Ok(Some(Incoming::Frame(frame))) => match *frame {
-                    Frame::Talk(Talk::Bye { reason }) => {
-                        Event::Gone(Some(format!("the daemon ended the connection: {reason}")))
-                    }
-                    other => Event::Frame(Box::new(other)),
-                },
-                Ok(Some(_)) => continue,
-                Ok(None) => Event::Gone(None),
-                Err(error) => Event::Gone(Some(format!("{error:#}"))),
-            };
-            let over = matches!(event, Event::Gone(_));
-            if sender.send(event).is_err() || over {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("frames".to_owned()).spawn(read).context("cannot start a thread")?;
-    Ok(events)
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ struct EngineOptions {
     overhead: Option<Overhead>,
     /// Share of the time that recording may cost, such as 0.5% or 0.005; tokens are left unrecorded to stay within it
     /// [default: every token is recorded]
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = number::share)]
     overhead_budget: Option<f64>,
 }
 
@@ -120,17 +120,6 @@ enum Overhead {
     /// Not at all
     Off,
 }
-
-/// Parses a share: a percentage, or a number from 0 to 1.
-fn share(text: &str) -> Result<f64, BadShare> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
-    number.trim().parse::<f64>().map(|number| number * scale).map_err(|_| BadShare)
-}
-
-/// The text is no share.
-#[derive(Debug, thiserror::Error)]
-#[error("not a share; write it like 0.5% or 0.005")]
-struct BadShare;
 
 impl JobOptions {
     /// The model as it was named; `None` for the default.

@@ -1,0 +1,65 @@
+//! `slmscope record`: what the daemon observes, into a file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use slmscope_profiles::wire::Method;
+
+use super::number;
+use super::status::daemon;
+use crate::connect::Target;
+use crate::failure::{Failure, print};
+use crate::listen::{self, Event};
+use crate::recording_file::RecordingFile;
+
+/// Options of `record`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slmscope record board.mcap --seconds 60
+  slmscope sessions info board.mcap
+
+Records all op events and readings of the running daemon, whoever's jobs run, until Ctrl-C. The file is written every
+200 ms, so a crash loses no more than that. `slmscope run --record FILE` records one run.")]
+pub struct RecordArgs {
+    /// The file to write, usually *.mcap
+    #[arg(value_name = "FILE")]
+    output: PathBuf,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    seconds: Option<u32>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// Records until it is interrupted.
+///
+/// # Errors
+/// If no daemon runs, or the file cannot be written.
+pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
+    let mut connection = daemon(target)?;
+    let mut file = RecordingFile::create(&args.output, args.force)?;
+    connection.call(Method::Subscribe(RecordingFile::subscription()), &[])??;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
+    let until = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    eprintln!("slmscope: recording; Ctrl-C ends it");
+    let events = listen::listen(connection, signals)?;
+    let ended = loop {
+        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        match events.recv_timeout(left) {
+            Ok(Event::Frame(frame)) => file.take(&frame)?,
+            Ok(Event::Gone(reason)) => break Some(reason.unwrap_or_else(|| "the daemon is gone".to_owned())),
+            Ok(Event::Signal) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                break None;
+            }
+        }
+    };
+    print(&format!("{}\n", file.finish()?))?;
+    ended.map_or(Ok(ExitCode::SUCCESS), |reason| Err(Failure::error(reason)))
+}

@@ -1,0 +1,59 @@
+//! What a command waits for while the daemon works: its frames, its end, and signals.
+
+use std::sync::mpsc::{self, Receiver};
+
+use anyhow::Context;
+use signal_hook::iterator::Signals;
+use slmscope_profiles::wire::codec::Incoming;
+use slmscope_profiles::wire::{Frame, Talk};
+
+use crate::client::Connection;
+use crate::failure::Failure;
+
+/// What is waited for.
+pub enum Event {
+    /// The daemon sent it.
+    Frame(Box<Frame>),
+    /// The daemon is gone, and perhaps why.
+    Gone(Option<String>),
+    /// One of the signals came.
+    Signal,
+}
+
+/// Reads frames and signals on two threads, into one queue.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn listen(mut connection: Connection, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
+    let (sender, events) = mpsc::channel();
+    let to_signals = sender.clone();
+    let wait = move || {
+        for _ in signals.forever() {
+            if to_signals.send(Event::Signal).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
+    let read = move || {
+        loop {
+            let event = match connection.next() {
+                Ok(Some(Incoming::Frame(frame))) => match *frame {
+                    Frame::Talk(Talk::Bye { reason }) => {
+                        Event::Gone(Some(format!("the daemon ended the connection: {reason}")))
+                    }
+                    other => Event::Frame(Box::new(other)),
+                },
+                Ok(Some(_)) => continue,
+                Ok(None) => Event::Gone(None),
+                Err(error) => Event::Gone(Some(format!("{error:#}"))),
+            };
+            let over = matches!(event, Event::Gone(_));
+            if sender.send(event).is_err() || over {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("frames".to_owned()).spawn(read).context("cannot start a thread")?;
+    Ok(events)
+}

@@ -1,0 +1,105 @@
+//! A recording that this client writes of what the daemon sends.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use slmscope_exports::recording::{Entry, WriteError, Writer};
+use slmscope_profiles::display;
+use slmscope_profiles::record::Record;
+use slmscope_profiles::wire::{Frame, OpsDetails, Subscribe, Talk};
+
+use crate::failure::Failure;
+
+/// Time between two chunks: what a killed client loses at most.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// The file, and what was written into it.
+pub struct RecordingFile {
+    path: PathBuf,
+    writer: Writer<File>,
+    file: File,
+    flushed: Instant,
+    messages: u64,
+}
+
+impl RecordingFile {
+    /// Makes the file, before anything is measured for it.
+    ///
+    /// # Errors
+    /// If it exists and may not be replaced, or cannot be written.
+    pub fn create(path: &Path, replace: bool) -> Result<Self, Failure> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(!replace).create(replace).truncate(replace);
+        let file = options.open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::error(format!(
+                "{} exists: name another file, or replace it with --force",
+                path.display()
+            )),
+            _ => Failure::error(format!("cannot write {}: {error}", path.display())),
+        })?;
+        let copy = file.try_clone().map_err(|error| failed(path, &WriteError::Io(error)))?;
+        let writer = Writer::new(copy).map_err(|error| failed(path, &error))?;
+        Ok(Self { path: path.to_owned(), writer, file, flushed: Instant::now(), messages: 0 })
+    }
+
+    /// A subscription to all that is recorded.
+    pub fn subscription() -> Subscribe {
+        Subscribe {
+            channels: vec!["*".to_owned()],
+            max_hz: 1000.0,
+            ops: OpsDetails { raw: true, summary: false },
+        }
+    }
+
+    /// Adds a message of the stream, if it is one that is recorded.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub fn take(&mut self, frame: &Frame) -> Result<(), Failure> {
+        // What this client was too slow for is lost to the file as well.
+        let entry = match frame {
+            Frame::Talk(Talk::Gap { batches, .. }) => {
+                Some(Entry::Record(Record::Loss { batches: *batches }.into()))
+            }
+            Frame::Talk(Talk::Job(_) | Talk::Result { .. }) | Frame::Record(_) => {
+                Entry::from_frame(frame.clone())
+            }
+            Frame::Summary(_) | Frame::Talk(_) => None,
+        };
+        entry.map_or(Ok(()), |entry| self.add(&entry))
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub fn add(&mut self, entry: &Entry) -> Result<(), Failure> {
+        self.messages += 1;
+        let mut written = self.writer.write(entry);
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            written = written.and_then(|()| self.writer.flush());
+            self.flushed = Instant::now();
+        }
+        written.map_err(|error| failed(&self.path, &error))
+    }
+
+    /// Ends the file with its index. Says what it holds.
+    ///
+    /// # Errors
+    /// If the file takes no more.
+    pub fn finish(self) -> Result<String, Failure> {
+        let Self { path, writer, file, messages, .. } = self;
+        let finished = writer.finish().and_then(|_| file.sync_data().map_err(WriteError::Io));
+        finished.map_err(|error| failed(&path, &error))?;
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(format!("{}: {messages} messages in {}", path.display(), display::bytes(bytes)))
+    }
+}
+
+/// An error of the file, with what can be done.
+fn failed(path: &Path, error: &WriteError) -> Failure {
+    let cause = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
+    Failure::error(format!("{}: {error}{cause}; what was written before can be read", path.display()))
+}

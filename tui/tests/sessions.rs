@@ -1,0 +1,206 @@
+//! Recordings of real runs: what they hold, what damage costs, and how two of them are compared.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use slmscope_exports::recording::Reader;
+use slmscope_exports::session::Session;
+use slmscope_profiles::phase::Phase;
+use slmscope_profiles::result::RunResult;
+use support::{Daemon, Running, output, text, tiny_model};
+
+const SHORT: [&str; 8] = ["--prompt", "8", "--generate", "5", "--repetitions", "3", "--overhead", "off"];
+
+/// Records a run with `more` flags, and returns its result.
+fn record(file: &Path, more: &[&str]) -> RunResult {
+    let (tiny, file) = (tiny_model(), file.display().to_string());
+    let ended = output(&[&["run", &tiny, "--json", "--record", &file][..], &SHORT, more].concat());
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("messages in"), "{}", text(&ended.stderr));
+    serde_json::from_slice(&ended.stdout).expect("JSON")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn words(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn tables_of_a_recording_are_those_of_the_result_to_the_last_bit() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    let result = record(&file, &[]);
+    let session = Session::read(&mut Reader::new(fs::File::open(&file).unwrap()).unwrap()).unwrap();
+    assert!(session.end.is_complete && session.damage.is_empty());
+    let run = session.last_run().unwrap();
+    assert_eq!(run.result.as_deref(), Some(&result));
+    assert_eq!(run.profile.phases(), result.phases);
+    assert_eq!(run.profile.ops(&result.roofs), result.ops);
+    assert_eq!(run.profile.lanes(), result.lanes);
+    let job = run.job.as_ref().unwrap();
+    assert_eq!((job.state.as_str(), job.workload.generate), ("done", 5));
+    assert_eq!(session.header.as_ref().map(|header| &header.host), result.host.as_ref());
+    assert_eq!(run.repetitions(Phase::Decode).len(), 3);
+}
+
+#[test]
+fn info_says_what_a_recording_holds() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    let result = record(&file, &[]);
+    let info = output(&["sessions", "info", &words(&file), "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(info["schema"], "slmscope.session/1");
+    let events: u64 = result.ops.iter().map(|op| op.count).sum();
+    // Warm-up and depth are recorded too, but not in the result.
+    assert!(info["op_events"].as_u64().unwrap() >= events);
+    assert_eq!(info["jobs"][0]["run_id"].as_str(), result.run_id.as_deref());
+    assert_eq!(info["jobs"][0]["status"], "done");
+    assert!(info["problems"].as_array().unwrap().is_empty());
+    let shown = text(&output(&["sessions", "info", &words(&file)]).stdout);
+    assert!(shown.contains("op events") && shown.contains("llama-q4_0.gguf"), "{shown}");
+    // A path has no place to break.
+    let mut lines = shown.lines().filter(|line| !line.contains("llama"));
+    assert!(lines.all(|line| line.chars().count() <= 80), "{shown}");
+}
+
+#[test]
+fn a_cut_recording_is_damaged_and_its_repair_is_whole() {
+    let folder = folder();
+    let (file, cut, repaired): (PathBuf, PathBuf, PathBuf) =
+        (folder.path().join("a.mcap"), folder.path().join("cut.mcap"), folder.path().join("new.mcap"));
+    record(&file, &[]);
+    assert!(output(&["sessions", "verify", &words(&file)]).status.success());
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 40]).unwrap();
+    let verified = output(&["sessions", "verify", &words(&cut)]);
+    assert_eq!(verified.status.code(), Some(4));
+    assert!(text(&verified.stdout).contains("without its index"), "{}", text(&verified.stdout));
+    let output_flag = words(&repaired);
+    let repair = ["sessions", "repair", &words(&cut), "--output", &output_flag].map(str::to_owned);
+    let repair: Vec<&str> = repair.iter().map(String::as_str).collect();
+    assert!(output(&repair).status.success());
+    assert!(output(&["sessions", "verify", &words(&repaired)]).status.success());
+    // It is not replaced unasked.
+    let again = output(&repair);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
+    assert!(output(&[&repair[..], &["--force"]].concat()).status.success());
+}
+
+#[test]
+fn a_file_that_exists_or_cannot_be_written_is_refused_before_the_run() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    fs::write(&file, "kept").unwrap();
+    let tiny = tiny_model();
+    for (file, reason) in
+        [(words(&file), "exists"), (words(&folder.path().join("no/a.mcap")), "cannot write")]
+    {
+        let ended = output(&[&["run", &tiny, "--record", &file][..], &SHORT].concat());
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(text(&ended.stderr).contains(reason), "{}", text(&ended.stderr));
+        assert!(ended.stdout.is_empty());
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
+    record(&file, &["--force"]);
+    assert!(fs::metadata(&file).unwrap().len() > 1000);
+}
+
+#[test]
+fn what_is_no_recording_is_named() {
+    let folder = folder();
+    let foreign = folder.path().join("text");
+    fs::write(&foreign, "not a recording at all").unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    for (path, reason) in [
+        (words(&foreign), "not a recording"),
+        (words(&empty), "the file is empty"),
+        (words(folder.path()), "not a file"),
+        (words(&folder.path().join("missing")), "No such file"),
+    ] {
+        for command in
+            [&["sessions", "info", &path][..], &["sessions", "verify", &path], &["diff", &path, &path]]
+        {
+            let ended = output(command);
+            assert_eq!(ended.status.code(), Some(1), "{command:?}");
+            assert!(text(&ended.stderr).contains(reason), "{}", text(&ended.stderr));
+        }
+    }
+}
+
+#[test]
+fn a_recording_compared_with_itself_is_the_same() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    record(&file, &[]);
+    let compared = output(&["diff", &words(&file), &words(&file), "--json"]);
+    let diff: Value = serde_json::from_slice(&compared.stdout).unwrap();
+    for phase in diff["phases"].as_array().unwrap() {
+        assert_eq!(phase["total"]["delta_ns"], 0.0);
+        let sum: f64 =
+            phase["parts"].as_array().unwrap().iter().map(|part| part["a_ns"].as_f64().unwrap()).sum();
+        let whole = phase["total"]["a_ns"].as_f64().unwrap();
+        assert!((sum - whole).abs() < 1e-9 * whole, "{sum} and {whole}");
+    }
+    let wide = output(&["diff", &words(&file), &words(&file), "--margin", "99%", "--by", "name"]);
+    assert!(wide.status.success());
+    let shown = text(&wide.stdout);
+    // Three short repetitions may scatter by more than their own time.
+    assert!(
+        ["decode: same within", "decode: cannot tell"].iter().any(|verdict| shown.contains(verdict)),
+        "{shown}"
+    );
+    assert!(text(&wide.stdout).contains("attn.qkv_proj"), "{}", text(&wide.stdout));
+    let markdown = output(&["diff", &words(&file), &words(&file), "--markdown"]);
+    assert!(text(&markdown.stdout).contains("| part | A us/token |"), "{}", text(&markdown.stdout));
+}
+
+#[test]
+fn runs_of_other_things_are_not_comparable_unless_it_is_asked_for() {
+    let folder = folder();
+    let (a, b) = (folder.path().join("a.mcap"), folder.path().join("b.mcap"));
+    record(&a, &["--threads", "1"]);
+    record(&b, &["--threads", "2"]);
+    let refused = output(&["diff", &words(&a), &words(&b)]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(text(&refused.stderr).contains("threads (1 and 2)"), "{}", text(&refused.stderr));
+    let forced = output(&["diff", &words(&a), &words(&b), "--force", "--margin", "99%"]);
+    assert!(text(&forced.stdout).contains("not the same threads"), "{}", text(&forced.stdout));
+    // A run of a few milliseconds on a machine that runs tests is never clean.
+    let strict = output(&["diff", &words(&a), &words(&a), "--strict"]);
+    assert!(matches!(strict.status.code(), Some(0 | 3)));
+    assert_eq!(output(&["diff", &words(&a), &words(&a), "--margin", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_stream_of_a_daemon_is_recorded_until_it_is_interrupted() {
+    let folder = folder();
+    let file = folder.path().join("stream.mcap");
+    let daemon = Daemon::start();
+    let mut recording = Running::start(daemon.client(&["record", &words(&file)]));
+    // It says so once the daemon has answered its subscription.
+    let mut told = BufReader::new(recording.child.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().contains("Ctrl-C"));
+    let tiny = tiny_model();
+    assert!(daemon.client(&[&["run", &tiny][..], &SHORT].concat()).output().unwrap().status.success());
+    recording.signal("INT");
+    assert!(recording.rest().contains("messages in"));
+    assert!(recording.child.wait().unwrap().success());
+    let info = output(&["sessions", "info", &words(&file), "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(info["jobs"][0]["status"], "done", "{info}");
+    assert!(info["problems"].as_array().unwrap().is_empty());
+    let short = daemon.client(&["record", &words(&file), "--force", "--seconds", "0"]).output().unwrap();
+    assert!(short.status.success(), "{}", text(&short.stderr));
+    let none = output(&["record", &words(&folder.path().join("none.mcap"))]);
+    assert!(text(&none.stderr).contains("no daemon is running"));
+}
