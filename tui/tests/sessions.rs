@@ -154,6 +154,7 @@ fn a_recording_compared_with_itself_is_the_same() {
     let wide = output(&["diff", &words(&file), &words(&file), "--margin", "99%", "--by", "name"]);
     assert!(wide.status.success());
     let shown = text(&wide.stdout);
+    assert!(shown.contains(" ms a token"), "{shown}");
     // Three short repetitions may scatter by more than their own time.
     assert!(
         ["decode: same within", "decode: cannot tell"].iter().any(|verdict| shown.contains(verdict)),

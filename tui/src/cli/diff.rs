@@ -209,8 +209,11 @@ fn sentence(phase: &PhaseDiff) -> String {
         Verdict::Slower => format!("slower by {}", change(total.delta_ns)),
         Verdict::CannotTell => "cannot tell".to_owned(),
     };
-    let times =
-        format!("{} to {} a token", display::milliseconds(total.a_ns), display::milliseconds(total.b_ns));
+    let times = format!(
+        "{} ms to {} ms a token",
+        display::milliseconds(total.a_ns),
+        display::milliseconds(total.b_ns)
+    );
     format!("{}: {verdict}: {times}, {interval}", phase.phase.as_str())
 }
 
@@ -261,16 +264,16 @@ fn render(diff: &Diff, style: Style) -> String {
     for (name, side) in [("A", &diff.a), ("B", &diff.b)] {
         text.push_str(&format!("{name}  {}  {}\n", side.file.display(), display::printable(&side.model)));
         if side.clean == Some(false) {
-            text.push_str(&format!("   {}\n", style.warn(&side.hygiene.join("; "))));
+            text.push_str(&format!("   {}\n", style.warn(&style.wrap_words(&side.hygiene.join("; "), 3))));
         }
     }
     for obstacle in &diff.obstacles {
         text.push_str(&format!("{}\n", style.warn(&format!("not the same {}", obstacle.what))));
     }
     for phase in &diff.phases {
-        text.push_str(&format!("\n{}\n", style.bold(&sentence(phase))));
+        text.push_str(&format!("\n{}\n", style.bold(&style.wrap_words(&sentence(phase), 2))));
         if let Some(precision) = precision(phase) {
-            text.push_str(&format!("  {precision}\n"));
+            text.push_str(&format!("  {}\n", style.wrap_words(&precision, 2)));
         }
         let mut table = Table::new(&[
             (COLUMNS[0], Align::Left),
