@@ -84,14 +84,16 @@ fn by_readings(before: &Readings, after: &Readings, own_ns: u64) -> Hygiene {
     found
 }
 
-/// The processes that used most CPU time in `wall_ns`, by name. One that began since has used all its time since.
+/// The processes that used most CPU time in `wall_ns`, by name. One that began since has used all its time since; one
+/// that took another name has not.
 fn others(before: &[ProcessTime], after: &[ProcessTime], wall_ns: u64) -> Vec<OtherProcess> {
-    let older: BTreeMap<(u32, &str), u64> =
-        before.iter().map(|process| ((process.pid, process.name.as_str()), process.cpu_ns)).collect();
+    let key = |process: &ProcessTime| (process.pid, process.start_ticks);
+    let older: BTreeMap<(u32, u64), u64> =
+        before.iter().map(|process| (key(process), process.cpu_ns)).collect();
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
     for process in after {
-        let then = older.get(&(process.pid, process.name.as_str())).copied().unwrap_or(0);
-        let used = by_name.entry(&process.name).or_default();
+        let then = older.get(&key(process)).copied().unwrap_or(0);
+        let used = by_name.entry(common_name(&process.name)).or_default();
         *used = used.saturating_add(process.cpu_ns.saturating_sub(then));
     }
     let cores =
@@ -101,6 +103,11 @@ fn others(before: &[ProcessTime], after: &[ProcessTime], wall_ns: u64) -> Vec<Ot
     found.sort_by(|a, b| b.cores.total_cmp(&a.cores));
     found.truncate(NAMED.0);
     found
+}
+
+/// A worker of the kernel is named after what it does at the moment; all of them have one name here.
+fn common_name(name: &str) -> &str {
+    if name.starts_with("kworker/") { "kworker" } else { name }
 }
 
 /// Grades what was found: the worst of the issues.
@@ -178,15 +185,30 @@ mod tests {
             pid,
             name: name.to_owned(),
             cpu_ns: seconds * 1_000_000_000,
+            start_ticks: 1,
         };
         let before = [of(1, "init", 100), of(7, "rustc", 50), of(9, "bash", 3)];
-        // Another rustc began, and 9 is another program now.
-        let after =
-            [of(1, "init", 100), of(7, "rustc", 54), of(8, "rustc", 2), of(9, "cc", 1), of(10, "ld", 3)];
+        // Another rustc began, and 9 is another process now.
+        let after = [
+            of(1, "init", 100),
+            of(7, "rustc", 54),
+            of(8, "rustc", 2),
+            ProcessTime { start_ticks: 2, ..of(9, "cc", 1) },
+            of(10, "ld", 3),
+        ];
         let found = others(&before, &after, 10_000_000_000);
         let shown: Vec<(&str, f64)> = found.iter().map(|other| (other.name.as_str(), other.cores)).collect();
         assert_eq!(shown, [("rustc", 0.6), ("ld", 0.3), ("cc", 0.1)]);
         assert!(others(&before, &after, 0).is_empty(), "no time passed");
+    }
+
+    #[test]
+    fn a_process_that_takes_another_name_is_not_blamed_for_its_whole_life() {
+        let of = |name: &str, cpu_ns| ProcessTime { pid: 4, name: name.to_owned(), cpu_ns, start_ticks: 1 };
+        let before = [of("kworker/0:0-events", 2_500_000_000)];
+        let after = [of("kworker/0:0-mm_percpu_wq", 4_500_000_000)];
+        let found = others(&before, &after, 10_000_000_000);
+        assert_eq!(found, [OtherProcess { name: "kworker".to_owned(), cores: 0.2 }]);
     }
 
     #[test]

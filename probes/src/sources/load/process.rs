@@ -76,6 +76,8 @@ pub struct ProcessTime {
     pub name: String,
     /// CPU time so far, in steps of the kernel's clock tick, ns.
     pub cpu_ns: u64,
+    /// When it was started, clock ticks since boot: tells it from a later process of the same number.
+    pub start_ticks: u64,
 }
 
 /// CPU times of all processes that we may see; about 10 µs each: not for every tick.
@@ -85,7 +87,8 @@ pub fn all() -> Vec<ProcessTime> {
     let tick_ns = 1e9 / ticks::per_second(true);
     let time = |pid: u32| {
         let stat = Stat::parse(&text(&format!("/proc/{pid}/stat"))?)?;
-        Some(ProcessTime { pid, name: stat.name, cpu_ns: (stat.cpu_ticks as f64 * tick_ns) as u64 })
+        let cpu_ns = (stat.cpu_ticks as f64 * tick_ns) as u64;
+        Some(ProcessTime { pid, name: stat.name, cpu_ns, start_ticks: stat.start_ticks })
     };
     pids.take(MAX_PROCESSES).filter_map(time).collect()
 }
@@ -97,6 +100,8 @@ struct Stat {
     major_faults: u64,
     /// In user and in kernel mode.
     cpu_ticks: u64,
+    /// Since boot.
+    start_ticks: u64,
 }
 
 impl Stat {
@@ -105,12 +110,13 @@ impl Stat {
         let (begin, rest) = text.rsplit_once(')')?;
         let (_, name) = begin.split_once('(')?;
         let mut fields = rest.split_ascii_whitespace();
-        // Fields 12, 14 and 15 of the line; the first after the name is the third.
+        // Fields 12, 14, 15 and 22 of the line; the first after the name is the third.
         let major_faults = fields.nth(9)?.parse().ok()?;
         let user: u64 = fields.nth(1)?.parse().ok()?;
         let kernel: u64 = fields.next()?.parse().ok()?;
+        let start_ticks = fields.nth(6)?.parse().ok()?;
         let name = name.chars().filter(|c| !c.is_control()).collect();
-        Some(Self { name, major_faults, cpu_ticks: user.checked_add(kernel)? })
+        Some(Self { name, major_faults, cpu_ticks: user.checked_add(kernel)?, start_ticks })
     }
 }
 
@@ -198,9 +204,9 @@ mod tests {
     #[test]
     fn a_process_has_name_faults_and_time_behind_any_name() {
         let line = "7 (a) b\u{1b}) S 1 7 7 0 -1 4194304 150 0 12 3 50 25 0 0 20 0 1 0 999";
-        let expected = Stat { name: "a) b".to_owned(), major_faults: 12, cpu_ticks: 75 };
+        let expected = Stat { name: "a) b".to_owned(), major_faults: 12, cpu_ticks: 75, start_ticks: 999 };
         assert_eq!(Stat::parse(line), Some(expected));
-        for cut in 0..line.len() - 26 {
+        for cut in 0..line.len() - 3 {
             assert!(line.get(..cut).is_none_or(|line| Stat::parse(line).is_none()), "{cut}");
         }
         let ours = all().into_iter().find(|process| process.pid == std::process::id()).unwrap();
