@@ -89,7 +89,7 @@ fn usable(found: anyhow::Result<Option<Connection>>) -> Result<Option<Connection
         Err(error) if error.is::<OtherProtocol>() => format!("{error:#}"),
         Err(error) => return Err(error.into()),
     };
-    eprintln!("slmscope: {}: using a private one", printable(&problem));
+    note_line!("slmscope: {}: using a private one", printable(&problem));
     Ok(None)
 }
 
@@ -153,7 +153,7 @@ fn usual_sockets() -> Vec<PathBuf> {
     FIRST.call_once(|| {
         if let Some(problem) = problem {
             let folder = folder.display();
-            eprintln!("slmscope: {folder} {problem}: not looking for a daemon there; restart slmscoped, or remove it");
+            note_line!("slmscope: {folder} {problem}: not looking for a daemon there; restart slmscoped, or remove it");
         }
     });
     sockets.push(PathBuf::from(socket::SYSTEM));

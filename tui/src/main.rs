@@ -1,5 +1,8 @@
 //! `slmscope`: a profiler for small language models, in a terminal.
 
+#[macro_use]
+mod stderr;
+
 mod cli;
 mod client;
 mod connect;
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if let Some(text) = failure.text() {
-                eprintln!("{text}");
+                note_line!("{text}");
             }
             failure.code
         }
@@ -58,7 +61,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => session::run(&target),
         None => {
-            eprintln!(
+            note_line!(
                 "slmscope: there is no terminal for the dashboard; running the default workload once, as `slmscope run` does"
             );
             cli::run::run(&cli::run::RunArgs::default(), &target)

@@ -45,7 +45,7 @@ impl ProgressLine {
             // A line wider than the terminal would wrap and stay.
             let size = rustix::termios::tcgetwinsize(std::io::stderr());
             let width = size.map_or(80, |size| size.ws_col.max(20));
-            eprint!("\r\x1b[K{}", cut(&printable(text), usize::from(width) - 1));
+            note!("\r\x1b[K{}", cut(&printable(text), usize::from(width) - 1));
             let _ = std::io::stderr().flush();
             self.shown = Some(Instant::now());
         }
@@ -54,7 +54,7 @@ impl ProgressLine {
     /// Removes the line.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {
-            eprint!("\r\x1b[K");
+            note!("\r\x1b[K");
             let _ = std::io::stderr().flush();
         }
     }

@@ -353,3 +353,12 @@ fn nonsense_on_the_socket_is_answered_and_the_connection_goes_on() {
     assert_eq!(codes, ["bad_request", "unknown_model", "forbidden", "no_such_job", "ok"]);
     assert_eq!(replies[4]["ok"]["schema"], "slmscope.status/1");
 }
+
+#[test]
+fn notes_that_nobody_takes_end_no_run() {
+    let tiny = tiny_model();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = support::slmscope(&short(&tiny, &["--json"])).stderr(full).output().unwrap();
+    assert!(ended.status.success(), "{}", ended.status);
+    assert_eq!(serde_json::from_slice::<Value>(&ended.stdout).unwrap()["status"], "complete");
+}

@@ -110,7 +110,7 @@ fn confirm(job: &str) -> Result<(), Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(Failure::usage(format!("{job} is another user's: --yes cancels it without asking")));
     }
-    eprint!("{job} is another user's. Cancel it? [y/N] ");
+    note!("{job} is another user's. Cancel it? [y/N] ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);

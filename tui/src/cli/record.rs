@@ -48,7 +48,7 @@ pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
     connection.call(Method::Subscribe(RecordingFile::subscription()), &[])??;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
     let until = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-    eprintln!("slmscope: recording; Ctrl-C ends it");
+    note_line!("slmscope: recording; Ctrl-C ends it");
     let events = listen::listen(connection, signals)?;
     let ended = loop {
         let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));

@@ -123,7 +123,10 @@ fn wait(connection: &mut Connection, job: JobId) -> Result<(), Failure> {
         let problem = "runs in a loop until it is cancelled; without --wait its last turn is shown";
         return Err(Failure::error(format!("job {job} {problem}")));
     }
-    eprintln!("slmscope: waiting for job {job}, which is {}; Ctrl-C leaves it running", known.state.as_str());
+    note_line!(
+        "slmscope: waiting for job {job}, which is {}; Ctrl-C leaves it running",
+        known.state.as_str()
+    );
     loop {
         let ended = match connection.next()? {
             Some(Incoming::Frame(frame)) => match *frame {

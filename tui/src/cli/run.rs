@@ -195,7 +195,7 @@ impl SubmitArgs {
 fn warn_of_threads(workload: &Workload) {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     if let Some(threads) = workload.threads.filter(|&threads| threads as usize > cpus) {
-        eprintln!("slmscope: {threads} engine threads share {cpus} CPUs and will wait for each other");
+        note_line!("slmscope: {threads} engine threads share {cpus} CPUs and will wait for each other");
     }
 }
 
@@ -236,7 +236,7 @@ fn queue(asked: Asked, chosen: ChosenModel, target: &Target) -> Result<ExitCode,
         } else {
             format!("`slmscope result {job} --wait` prints its report once it has ended")
         };
-        eprintln!("slmscope: {then}");
+        note_line!("slmscope: {then}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -148,12 +148,12 @@ fn repair(args: &RepairArgs) -> Result<ExitCode, Failure> {
     for event in reader.by_ref() {
         match event.map_err(|error| Failure::error(format!("{}: {error}", args.file.display())))? {
             Event::Entry(entry) => output.add(&entry)?,
-            Event::Damage(damage) => eprintln!("slmscope: left out {damage}"),
+            Event::Damage(damage) => note_line!("slmscope: left out {damage}"),
         }
     }
     let end = reader.end();
     if end.unknown > 0 {
-        eprintln!("slmscope: left out {} messages of a newer version", end.unknown);
+        note_line!("slmscope: left out {} messages of a newer version", end.unknown);
     }
     print(&format!("{}\n", output.finish()?))?;
     Ok(ExitCode::SUCCESS)

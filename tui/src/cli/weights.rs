@@ -83,7 +83,7 @@ pub fn write(args: &WeightsArgs) -> Result<ExitCode, Failure> {
     let told = describe(args, &row.id, &written, begin.elapsed(), Style::of_stdout());
     if to_stdout {
         copy_to_stdout(&path)?;
-        eprint!("{told}");
+        note!("{told}");
     } else {
         print(&told)?;
     }

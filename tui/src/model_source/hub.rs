@@ -74,7 +74,7 @@ fn fetch(settings: &Settings, reference: &Reference) -> Result<ChosenModel, Fail
     match from_hub(&remote, &cached, reference) {
         Err(Stop::Remote(RemoteError::Unreachable(why))) => {
             if let Ok(Some(chosen)) = from_cache(&cached, reference) {
-                eprintln!("slmscope: the hub cannot be reached ({why}): running what was fetched before");
+                note_line!("slmscope: the hub cannot be reached ({why}): running what was fetched before");
                 return Ok(chosen);
             }
             Err(fail(absent(settings, &format!("the hub cannot be reached: {why}"))))

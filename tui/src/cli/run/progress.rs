@@ -55,7 +55,7 @@ impl Progress {
             if self.line.on_terminal() {
                 self.refresh();
             } else if !self.quiet {
-                eprintln!("{}: {state}", plain(&job.model));
+                note_line!("{}: {state}", plain(&job.model));
             }
         }
     }
@@ -91,7 +91,7 @@ impl Progress {
     /// A note that is always printed.
     pub fn note(&mut self, text: &str) {
         self.clear();
-        eprintln!("slmscope: {}", display::printable(text));
+        note_line!("slmscope: {}", display::printable(text));
     }
 
     /// Leaves the line to something else.

@@ -27,7 +27,7 @@ impl<'n> Meter<'n> {
         let on_terminal = std::io::stderr().is_terminal();
         if !on_terminal {
             let size = display::or_absent(size, display::bytes);
-            eprintln!("slmscope: fetching {name}, {size}");
+            note_line!("slmscope: fetching {name}, {size}");
         }
         Self { name, on_terminal, begin: Instant::now(), first: None, drawn: None, done: 0 }
     }
@@ -46,14 +46,14 @@ impl<'n> Meter<'n> {
         let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col.max(20));
         // A line that fills the terminal would wrap and stay.
         let line = line(self.name, done, size, rate, usize::from(width) - 1);
-        eprint!("\r\x1b[K{line}");
+        note!("\r\x1b[K{line}");
         let _ = std::io::stderr().flush();
     }
 
     /// The file is whole.
     pub(super) fn end(self) {
         if !self.on_terminal {
-            eprintln!("slmscope: fetched {}, {}", self.name, display::bytes(self.done));
+            note_line!("slmscope: fetched {}, {}", self.name, display::bytes(self.done));
         }
     }
 }
@@ -61,7 +61,7 @@ impl<'n> Meter<'n> {
 impl Drop for Meter<'_> {
     fn drop(&mut self) {
         if self.on_terminal && self.drawn.is_some() {
-            eprint!("\r\x1b[K");
+            note!("\r\x1b[K");
             let _ = std::io::stderr().flush();
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn transfer(
     let mut file =
         File::options().create(true).truncate(false).read(true).write(true).open(&part).map_err(keep)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        eprintln!("slmscope: another process downloads {name}: waiting for it");
+        note_line!("slmscope: another process downloads {name}: waiting for it");
         flock(&file, FlockOperation::LockExclusive).map_err(|error| keep(error.into()))?;
     }
     if blob.exists() {
