@@ -21,8 +21,10 @@ fn main() -> ExitCode {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    // What it does once, at its start, is no cost of being idle.
     thread::sleep(Duration::from_secs(3));
     let (begin, before) = (Instant::now(), threads(daemon.id()));
+    // The time that is measured: nothing is asked of the daemon in it.
     thread::sleep(TIME);
     let (wall, after) = (begin.elapsed(), threads(daemon.id()));
     daemon.kill().unwrap();

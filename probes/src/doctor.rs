@@ -73,6 +73,7 @@ fn read_source(source: &mut dyn Source, rounds: u32, sender: &Sender<Sample>) {
         source.channels().into_iter().map(|channel| Track::new(channel, None)).collect();
     let begin = Instant::now();
     for round in 0..rounds {
+        // Rates and shares need two readings, and the time between them.
         thread::sleep((begin + APART * round).saturating_duration_since(Instant::now()));
         let (started, cpu) = (Instant::now(), thread_cpu_ns());
         let mut values = Vec::new();
@@ -103,6 +104,7 @@ fn watch(source: &mut dyn Source, tracks: &mut [Track], until: Instant) {
                 track.see(t_ns, value);
             }
         }
+        // Files of the kernel do not say when they change.
         thread::sleep(OFTEN);
     }
 }

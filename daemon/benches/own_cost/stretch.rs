@@ -268,6 +268,7 @@ impl Observers {
         let until = Instant::now() + DEADLINE;
         while daemon.hub.streams() == 0 {
             anyhow::ensure!(Instant::now() < until, "the client did not subscribe");
+            // Before a stretch begins, so this costs nothing that is measured.
             std::thread::sleep(Duration::from_millis(5));
         }
         daemon.sampler.set_worker(Some(worker));

@@ -148,6 +148,7 @@ impl Engine for WorkerProcess {
         // A worker that closed its socket is about to end; one that is not is killed. Both are reaped.
         let by_itself = (0..50).find_map(|attempt| {
             if attempt > 0 {
+                // Its exit status follows the end of its socket within a few of these; nothing signals it.
                 std::thread::sleep(Duration::from_millis(2));
             }
             self.child.try_wait().ok().flatten()

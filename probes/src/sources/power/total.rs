@@ -187,6 +187,7 @@ fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: 
         return true;
     }
     let Interface::File(path) = interface else {
+        // The counter moves by itself, about every millisecond.
         return counts(channel.channel, lists, || thread::sleep(BETWEEN));
     };
     root.in_time(path, Root::integer)

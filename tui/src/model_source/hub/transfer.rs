@@ -54,6 +54,7 @@ pub(super) fn transfer(
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::MayPass(error)) if fruitless >= MAX_FRUITLESS => return Err(error),
             Err(Failure::MayPass(_)) if fruitless == 0 => {}
+            // A server that is overloaded is asked again later, and each time later still.
             Err(Failure::MayPass(_)) => std::thread::sleep(pause * fruitless),
         }
     }
