@@ -126,6 +126,7 @@ impl Session {
         match record {
             Record::Header(header) => self.header = Some(header.clone()),
             Record::Catalogue { channels } => self.channels.extend_from_slice(channels),
+            // A daemon numbers plans as their jobs.
             Record::Plan(plan) => self.with_run(JobId::from(plan.plan), |run| run.set_plan(plan)),
             Record::Span(span) => self.with_run(span.job, |run| run.profile.add_span(span.clone())),
             Record::Ops(ops) => {
