@@ -14,6 +14,8 @@ use crate::failure::Failure;
 pub enum Event {
     /// The daemon sent it.
     Frame(Box<Frame>),
+    /// The daemon answered a request that was sent while listening.
+    Answer,
     /// The daemon is gone, and perhaps why.
     Gone(Option<String>),
     /// One of the signals came.
@@ -44,6 +46,7 @@ pub fn listen(mut connection: Connection, mut signals: Signals) -> Result<Receiv
                     }
                     other => Event::Frame(Box::new(other)),
                 },
+                Ok(Some(Incoming::Reply(_))) => Event::Answer,
                 Ok(Some(_)) => continue,
                 Ok(None) => Event::Gone(None),
                 Err(error) => Event::Gone(Some(format!("{error:#}"))),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use slmscope_profiles::wire::Method;
+use slmscope_profiles::wire::{Method, Request};
 
 use super::number;
 use super::status::daemon;
@@ -17,6 +17,14 @@ use crate::connect::Target;
 use crate::failure::{Failure, print};
 use crate::listen::{self, Event};
 use crate::recording_file::RecordingFile;
+
+/// How long the daemon may take to send what it had before the recording was ended. It answers within milliseconds,
+/// unless it is starved of processor time.
+const LAST_FRAMES: Duration = Duration::from_secs(1);
+
+/// The request whose answer ends the recording: the daemon sends it behind all that it had to send before. Any number
+/// that no earlier request had.
+const END: u64 = u64::MAX;
 
 /// Options of `record`.
 #[derive(Debug, Args)]
@@ -47,17 +55,25 @@ pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut file = RecordingFile::create(&args.output, args.force)?;
     connection.call(Method::Subscribe(RecordingFile::subscription()), &[])??;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
-    let until = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     note_line!("slmscope: recording; Ctrl-C ends it");
+    let sender = connection.sender().context("cannot write to the daemon")?;
     let events = listen::listen(connection, signals)?;
+    let mut until = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    let mut asked = false;
     let ended = loop {
         let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         match events.recv_timeout(left) {
             Ok(Event::Frame(frame)) => file.take(&frame)?,
             Ok(Event::Gone(reason)) => break Some(reason.unwrap_or_else(|| "the daemon is gone".to_owned())),
-            Ok(Event::Signal) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                break None;
+            Ok(Event::Signal) | Err(RecvTimeoutError::Timeout) if !asked => {
+                asked = true;
+                until = Some(Instant::now() + LAST_FRAMES);
+                sender.send(&Request::new(Some(END), Method::Status {}), &[])?;
             }
+            Ok(Event::Answer) if !asked => {}
+            // Answered, or it takes too long, or the user insists.
+            Ok(Event::Answer | Event::Signal)
+            | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break None,
         }
     };
     print(&format!("{}\n", file.finish()?))?;

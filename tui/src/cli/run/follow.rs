@@ -73,6 +73,8 @@ pub fn follow(
                 sender.send(&Request::new(None, Method::Cancel { job }), &[])?;
             }
             Event::Gone(reason) => return Err(followed.lost(reason)?),
+            // To its own cancel, whose effect the job's state shows.
+            Event::Answer => {}
             Event::Frame(frame) => {
                 if let Some(recording) = &mut recording {
                     recording.take(&frame)?;
