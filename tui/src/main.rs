@@ -17,6 +17,7 @@ mod progress;
 mod recording_file;
 mod report;
 mod session;
+mod session_source;
 mod style;
 mod table;
 mod user;
@@ -78,8 +79,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Jobs(args)) => cli::jobs::jobs(&args, &target),
         Some(Command::Result(args)) => cli::result::run(&args, &target),
         Some(Command::Record(args)) => cli::record::run(&args, &target),
-        Some(Command::Sessions(args)) => cli::sessions::run(&args),
-        Some(Command::Diff(args)) => cli::diff::run(&args),
+        Some(Command::Sessions(args)) => cli::sessions::run(&args, &target),
+        Some(Command::Diff(args)) => cli::diff::run(&args, &target),
         Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),

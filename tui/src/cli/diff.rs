@@ -1,6 +1,5 @@
 //! `slmscope diff`: two recordings beside each other, with a verdict.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -13,8 +12,10 @@ use slmscope_profiles::display::{self, ABSENT};
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::result::RunResult;
 
-use super::{number, sessions};
+use super::number;
+use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
+use crate::session_source::SessionSource;
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -32,10 +33,10 @@ Exit codes: 0 same, faster or cannot tell, 1 error, 2 wrong flags, 3 not compara
 pub struct DiffArgs {
     /// The recording to compare with
     #[arg(value_name = "A")]
-    a: PathBuf,
+    a: SessionSource,
     /// The recording to judge
     #[arg(value_name = "B")]
-    b: PathBuf,
+    b: SessionSource,
     /// Difference below which they are called the same, such as 2% or 0.02
     #[arg(long, value_name = "SHARE", default_value = "2%", value_parser = margin)]
     margin: f64,
@@ -104,7 +105,7 @@ struct Diff {
 /// One of the two recordings.
 #[derive(Debug, Serialize)]
 struct Side {
-    file: PathBuf,
+    file: String,
     model: String,
     run_id: Option<String>,
     /// Whether the machine was fit to measure on; null if that is not known.
@@ -125,8 +126,8 @@ struct PhaseDiff {
 ///
 /// # Errors
 /// If one cannot be read; with exit code 3 if they are not comparable, 4 if B is slower.
-pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
-    let (a, b) = (sessions::read(&args.a)?, sessions::read(&args.b)?);
+pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
+    let (a, b) = (args.a.read(target)?, args.b.read(target)?);
     let (run_a, run_b) = (run_of(&a, &args.a)?, run_of(&b, &args.b)?);
     let (result_a, result_b) = (result_of(run_a, &args.a)?, result_of(run_b, &args.b)?);
     let obstacles = obstacles(result_a, result_b);
@@ -164,13 +165,13 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     if is_slower { Err(Failure::silent(4)) } else { Ok(ExitCode::SUCCESS) }
 }
 
-fn run_of<'s>(session: &'s Session, path: &Path) -> Result<&'s Run, Failure> {
-    session.last_run().ok_or_else(|| Failure::error(format!("{}: no job is in it", path.display())))
+fn run_of<'s>(session: &'s Session, source: &SessionSource) -> Result<&'s Run, Failure> {
+    session.last_run().ok_or_else(|| source.failed(&"no job is in it"))
 }
 
-fn result_of<'s>(run: &'s Run, path: &Path) -> Result<&'s RunResult, Failure> {
+fn result_of<'s>(run: &'s Run, source: &SessionSource) -> Result<&'s RunResult, Failure> {
     let problem = "it ends before the job's result, which says what ran; record it again";
-    run.result.as_deref().ok_or_else(|| Failure::error(format!("{}: {problem}", path.display())))
+    run.result.as_deref().ok_or_else(|| source.failed(&problem))
 }
 
 fn refused(obstacles: &[Obstacle]) -> Failure {
@@ -184,9 +185,9 @@ fn refused(obstacles: &[Obstacle]) -> Failure {
 }
 
 impl Side {
-    fn of(path: &Path, result: &RunResult) -> Self {
+    fn of(source: &SessionSource, result: &RunResult) -> Self {
         Self {
-            file: path.to_owned(),
+            file: source.to_string(),
             model: result.model.id.clone(),
             run_id: result.run_id.clone(),
             clean: result.hygiene.clean,
@@ -262,7 +263,7 @@ const NAMED: &str = "* changed for certain: at most 1 of 100 comparisons of equa
 fn render(diff: &Diff, style: Style) -> String {
     let mut text = String::new();
     for (name, side) in [("A", &diff.a), ("B", &diff.b)] {
-        text.push_str(&format!("{name}  {}  {}\n", side.file.display(), display::printable(&side.model)));
+        text.push_str(&format!("{name}  {}  {}\n", side.file, display::printable(&side.model)));
         if side.clean == Some(false) {
             text.push_str(&format!("   {}\n", style.warn(&style.wrap_words(&side.hygiene.join("; "), 3))));
         }
@@ -304,7 +305,7 @@ fn markdown(diff: &Diff) -> String {
         }
         text.push('\n');
     }
-    let (a, b) = (diff.a.file.display(), diff.b.file.display());
+    let (a, b) = (&diff.a.file, &diff.b.file);
     text.push_str(&format!("`slmscope diff {a} {b}`; {NAMED}.\n"));
     text
 }

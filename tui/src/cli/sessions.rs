@@ -1,18 +1,19 @@
 //! `slmscope sessions`: what recordings hold, and whether they are whole.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use slmscope_exports::recording::{Event, Reader};
+use slmscope_exports::recording::Event;
 use slmscope_exports::session::{Run, Session};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
+use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
 use crate::recording_file::RecordingFile;
+use crate::session_source::SessionSource;
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -43,7 +44,7 @@ enum What {
 struct InfoArgs {
     /// The recording
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: SessionSource,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -53,14 +54,14 @@ struct InfoArgs {
 struct VerifyArgs {
     /// The recordings
     #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
+    files: Vec<SessionSource>,
 }
 
 #[derive(Debug, Args)]
 struct RepairArgs {
     /// The recording
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: SessionSource,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -73,35 +74,12 @@ struct RepairArgs {
 ///
 /// # Errors
 /// If a file cannot be read or written; with exit code 4 if `verify` finds damage.
-pub fn run(args: &SessionsArgs) -> Result<ExitCode, Failure> {
+pub fn run(args: &SessionsArgs, target: &Target) -> Result<ExitCode, Failure> {
     match &args.what {
-        What::Info(args) => info(args),
-        What::Verify(args) => verify(args),
-        What::Repair(args) => repair(args),
+        What::Info(args) => info(args, target),
+        What::Verify(args) => verify(args, target),
+        What::Repair(args) => repair(args, target),
     }
-}
-
-/// Opens a recording.
-///
-/// # Errors
-/// If it is none, with the file's name.
-pub fn open(path: &Path) -> Result<Reader<File>, Failure> {
-    let named = |error: &dyn std::fmt::Display| Failure::error(format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(|error| named(&error))?;
-    let metadata = file.metadata().map_err(|error| named(&error))?;
-    if !metadata.is_file() {
-        return Err(named(&"not a file; name one recording, usually *.mcap"));
-    }
-    Reader::new(file).map_err(|error| named(&error))
-}
-
-/// Reads a recording to its end.
-///
-/// # Errors
-/// If it cannot be read at all, with the file's name.
-pub fn read(path: &Path) -> Result<Session, Failure> {
-    let session = Session::read(&mut open(path)?);
-    session.map_err(|error| Failure::error(format!("{}: {error}", path.display())))
 }
 
 /// What is damaged or missing, a line each; none if the file is whole.
@@ -120,14 +98,14 @@ fn problems(session: &Session) -> Vec<String> {
     lines
 }
 
-fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+fn verify(args: &VerifyArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut damaged = 0;
-    for path in &args.files {
-        let session = read(path)?;
+    for file in &args.files {
+        let session = file.read(target)?;
         let problems = problems(&session);
         let messages: u64 = session.counts.values().sum();
         let verdict = if problems.is_empty() { "whole" } else { "damaged" };
-        print(&format!("{}: {verdict}, {messages} messages\n", path.display()))?;
+        print(&format!("{file}: {verdict}, {messages} messages\n"))?;
         for problem in &problems {
             print(&format!("  {problem}\n"))?;
         }
@@ -139,14 +117,14 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     Err(Failure::check("`slmscope sessions repair FILE --output NEW` keeps what can be read"))
 }
 
-fn repair(args: &RepairArgs) -> Result<ExitCode, Failure> {
-    if args.output == args.file {
+fn repair(args: &RepairArgs, target: &Target) -> Result<ExitCode, Failure> {
+    if args.output.display().to_string() == args.file.to_string() {
         return Err(Failure::usage("--output: name another file than the recording itself"));
     }
-    let mut reader = open(&args.file)?;
+    let mut reader = args.file.reader(target)?;
     let mut output = RecordingFile::create(&args.output, args.force)?;
     for event in reader.by_ref() {
-        match event.map_err(|error| Failure::error(format!("{}: {error}", args.file.display())))? {
+        match event.map_err(|error| args.file.failed(&error))? {
             Event::Entry(entry) => output.add(&entry)?,
             Event::Damage(damage) => note_line!("slmscope: left out {damage}"),
         }
@@ -187,8 +165,8 @@ struct JobInfo<'a> {
     decode_tokens_per_s: Option<f64>,
 }
 
-fn info(args: &InfoArgs) -> Result<ExitCode, Failure> {
-    let session = read(&args.file)?;
+fn info(args: &InfoArgs, target: &Target) -> Result<ExitCode, Failure> {
+    let session = args.file.read(target)?;
     let info = Info {
         schema: "slmscope.session/1",
         version: session.header.as_ref().map(|header| header.version.as_str()),
