@@ -1,11 +1,14 @@
 //! Results that are kept in folders as daemons, people and broken disks leave them.
 
-use std::os::unix::fs::symlink;
+use std::fs::File;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::roofline::RoofSample;
 use slmscope_profiles::workload::Workload;
 
+use super::folder::{LAST_JOB, MAX_RESULT};
 use super::*;
 
 const LIMITS: Limits = Limits { count: 3, bytes: 1 << 20 };
@@ -197,7 +200,9 @@ fn a_turn_that_was_cut_short_does_not_replace_a_complete_one_and_a_failure_does(
 fn earlier_roofs_are_those_of_this_machine_newest_first() {
     let folder = tempfile::tempdir().unwrap();
     let results = Results::in_folder(folder.path().join("r"), Limits { count: 9, bytes: 1 << 20 }).unwrap();
-    let host = Host { cpu_model: Some("a processor".to_owned()), logical_cpus: 4, ..Host::default() };
+    let name = |name: &str| Some(name.to_owned());
+    let (cpu_model, logical_cpus) = (name("a processor"), 4);
+    let host = Host { name: name("here"), cpu_model, logical_cpus, ..Host::default() };
     let roofs = |read_bytes| {
         let sample = RoofSample { at_ns: 1, read_bytes, f32_flops: 1.0, int8_ops: 1.0 };
         Roofs::of(&[sample], 2, "avx2", 2)
@@ -211,7 +216,9 @@ fn earlier_roofs_are_those_of_this_machine_newest_first() {
     with(2, &updated, roofs(2e9));
     with(3, &other, roofs(3e9));
     with(4, &host, Roofs::absent("no"));
+    with(5, &Host { name: name("there"), ..host.clone() }, roofs(5e9));
+    with(6, &Host { name: None, ..host.clone() }, roofs(6e9));
     let found = results.earlier_roofs(&host);
     let reads: Vec<_> = found.iter().map(|roofs| roofs.read_bytes_per_s.unwrap().median).collect();
-    assert_eq!(reads, [2e9, 1e9]);
+    assert_eq!(reads, [6e9, 2e9, 1e9]);
 }
