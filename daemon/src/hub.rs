@@ -20,19 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slmscope_profiles::channel::{Channel, ChannelId, Sample};
 use slmscope_profiles::job::Job;
-use slmscope_profiles::lane::HOST_LANE;
 use slmscope_profiles::op::OpBatch;
 use slmscope_profiles::record::{Header, Record};
-use slmscope_profiles::summary::Summary;
+use slmscope_profiles::summary::{Summarizer, Summary};
 use slmscope_profiles::wire::codec::Codec;
 use slmscope_profiles::wire::{Frame, Subscribe, Talk};
 
 use queue::Queue;
 use rate::RateLimiter;
 pub use sink::{Batches, Content, Published, Sink, Wants};
-
-/// Time that one summary covers, ns.
-const SUMMARY_NS: u64 = 100_000_000;
 
 /// Number of a connection, or of another sink.
 pub type ClientId = u64;
@@ -49,8 +45,7 @@ struct State {
     channels: Vec<Channel>,
     /// The last plan.
     plan: Option<Arc<Record>>,
-    /// One for each lane of the plan that has batches.
-    summaries: Vec<Summary>,
+    summarizer: Summarizer,
     clients: Vec<(ClientId, Arc<Queue>)>,
     sinks: Vec<Attached>,
     next_id: ClientId,
@@ -71,7 +66,7 @@ impl Hub {
             header,
             channels,
             plan: None,
-            summaries: Vec::new(),
+            summarizer: Summarizer::default(),
             clients: Vec::new(),
             sinks: Vec::new(),
             next_id: 1,
@@ -261,34 +256,22 @@ impl State {
     fn summarize(&mut self, batch: &OpBatch) {
         if !self.sinks.iter().any(|attached| attached.wants.ops.summary) {
             // What was summed so far would have a hole where this batch is missing.
-            self.summaries.clear();
+            self.summarizer = Summarizer::default();
             return;
         }
         let plan = self.plan.clone();
         let Some(Record::Plan(plan)) = plan.as_deref() else { return };
-        if batch.head.plan != plan.plan {
-            return;
-        }
-        let lane = batch.head.lane;
-        if lane != HOST_LANE && plan.lane(lane).is_none() {
-            return;
-        }
-        match self.summaries.iter_mut().find(|summary| summary.lane == lane) {
-            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
-            Some(_) => {
-                self.flush_summaries();
-                self.summaries.push(Summary::of(batch, &plan.sites));
-            }
-            None => self.summaries.push(Summary::of(batch, &plan.sites)),
-        }
-        let is_full = |summary: &Summary| summary.end_ns.saturating_sub(summary.begin_ns) >= SUMMARY_NS;
-        if self.summaries.iter().any(is_full) {
-            self.flush_summaries();
-        }
+        let whole = self.summarizer.add(batch, plan);
+        self.send_summaries(whole);
     }
 
     fn flush_summaries(&mut self) {
-        for summary in std::mem::take(&mut self.summaries) {
+        let open = self.summarizer.flush();
+        self.send_summaries(open);
+    }
+
+    fn send_summaries(&self, summaries: Vec<Summary>) {
+        for summary in summaries {
             let batches = Batches {
                 first: summary.first_seq,
                 last: summary.last_seq,

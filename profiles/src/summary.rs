@@ -1,13 +1,14 @@
 //! Summaries: what the op batches of a short time add up to. The hub makes them for clients that do not ask
-//! for every event; they are derived, and never stored.
+//! for every event, and a replay makes the same ones; they are derived, and never stored.
 
 use serde::{Deserialize, Serialize};
 
 use crate::books::Books;
 use crate::job::JobId;
-use crate::lane::LaneId;
+use crate::lane::{HOST_LANE, LaneId};
 use crate::op::{OpBatch, Phase};
 use crate::plan::site::OpSite;
+use crate::record::PlanRecord;
 use crate::totals::{self, SiteTotals};
 
 /// Batches of one repetition, phase and lane, added up.
@@ -97,5 +98,45 @@ impl Summary {
         let totals = totals::add_batch(&mut self.sites, batch, sites);
         self.bytes = self.bytes.saturating_add(totals.bytes);
         self.flops = self.flops.saturating_add(totals.flops);
+    }
+}
+
+/// Time that one summary covers, ns.
+const COVERED_NS: u64 = 100_000_000;
+
+/// Makes summaries of the batches of a stream, in the order in which they come.
+#[derive(Debug, Default)]
+pub struct Summarizer {
+    /// One for each lane that has batches.
+    open: Vec<Summary>,
+}
+
+impl Summarizer {
+    /// Adds a batch about `plan`, and gives the summaries that it completes. A batch of another plan, or of a lane that
+    /// the plan does not have, is left out.
+    pub fn add(&mut self, batch: &OpBatch, plan: &PlanRecord) -> Vec<Summary> {
+        let lane = batch.head.lane;
+        if batch.head.plan != plan.plan || (lane != HOST_LANE && plan.lane(lane).is_none()) {
+            return Vec::new();
+        }
+        let mut whole = Vec::new();
+        match self.open.iter_mut().find(|summary| summary.lane == lane) {
+            Some(summary) if summary.continues(batch) => summary.add(batch, &plan.sites),
+            Some(_) => {
+                whole = self.flush();
+                self.open.push(Summary::of(batch, &plan.sites));
+            }
+            None => self.open.push(Summary::of(batch, &plan.sites)),
+        }
+        let is_full = |summary: &Summary| summary.end_ns.saturating_sub(summary.begin_ns) >= COVERED_NS;
+        if self.open.iter().any(is_full) {
+            whole.append(&mut self.flush());
+        }
+        whole
+    }
+
+    /// Gives the summaries as far as they are.
+    pub fn flush(&mut self) -> Vec<Summary> {
+        std::mem::take(&mut self.open)
     }
 }

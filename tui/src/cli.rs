@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod models;
 pub mod number;
 pub mod record;
+pub mod replay;
 pub mod result;
 pub mod run;
 pub mod sessions;
@@ -69,6 +70,8 @@ pub enum Command {
     Result(result::ResultArgs),
     /// Record what the running daemon observes into a file
     Record(record::RecordArgs),
+    /// Open the dashboard on a recording
+    Replay(replay::ReplayArgs),
     /// Show, check and repair recordings
     Sessions(sessions::SessionsArgs),
     /// Compare two recordings: which op became faster or slower, and how sure that is

@@ -8,12 +8,14 @@
 //! ```
 //!
 //! Only [`update`](update::update) changes the [`State`]; views read it. Data is drawn on a tick, input immediately. When no
-//! cell has changed, nothing is written.
+//! cell has changed, nothing is written. A recording is replayed the same way: the [`Player`] takes the daemon's place.
 
 mod channels;
 mod keys;
 mod list;
 mod palette;
+mod player;
+mod replay;
 mod screens;
 mod state;
 mod tab;
@@ -24,14 +26,19 @@ mod totals;
 mod update;
 mod view;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::fs::File;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossterm::event::Event;
+use slmscope_exports::recording::Reader;
 use slmscope_profiles::wire::{Frame, Hello, Reply, Request, Submit};
 
 use palette::Palette;
+use player::Player;
+use replay::Replay;
+pub use replay::SPEEDS;
 use state::State;
 use terminal::{Guard, Screen};
 
@@ -60,6 +67,13 @@ pub enum Msg {
     Quit {
         /// Its number.
         signal: i32,
+    },
+    /// A recording is played from its beginning again.
+    Rewound,
+    /// All of a recording up to this moment was played.
+    Played {
+        /// CLOCK_MONOTONIC, ns.
+        at_ns: u64,
     },
     /// Time to draw. Sent by the loop itself.
     Tick {
@@ -94,6 +108,8 @@ pub struct Options {
 
 /// Time between two frames.
 const TICK: Duration = Duration::from_millis(100);
+/// Longest time of a frame in which a recording is read.
+const READING: Duration = Duration::from_millis(50);
 /// Time between two ticks while nothing happens.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
@@ -107,15 +123,54 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 pub fn run(
     messages: Receiver<Msg>,
     sender: Sender<Msg>,
-    mut send: impl FnMut(Request),
+    send: impl FnMut(Request),
     options: Options,
 ) -> anyhow::Result<Option<i32>> {
-    let palette = Palette::new(options.colours, options.plain);
+    run_loop(messages, sender, send, State::new(options), |_| Ok(()))
+}
+
+/// A recording to replay.
+pub struct Recording {
+    /// Its content.
+    pub reader: Reader<File>,
+    /// Its name in the title.
+    pub name: String,
+    /// Seconds of it in a second, one of [`SPEEDS`]; `None` to show it whole.
+    pub speed: Option<f64>,
+}
+
+/// Runs the dashboard on a recording until the user quits, a signal arrives or the terminal is lost. Returns the signal,
+/// if it was one.
+///
+/// # Errors
+/// As for [`run`], and if the recording cannot be read.
+pub fn replay(recording: Recording, options: Options) -> anyhow::Result<Option<i32>> {
+    let Recording { reader, name, speed } = recording;
+    let (mut player, index) = Player::open(reader).with_context(|| format!("cannot read {name}"))?;
+    let file = name.clone();
+    let state = State::replaying(options, Replay::new(name, index, speed));
+    let (sender, messages) = mpsc::channel();
+    let follow = move |state: &mut State| {
+        let begin = Instant::now();
+        let followed = player.follow(state, || begin.elapsed() > READING);
+        followed.with_context(|| format!("cannot read {file}"))
+    };
+    run_loop(messages, sender, |_| {}, state, follow)
+}
+
+/// The loop; `follow` is called before each frame.
+fn run_loop(
+    messages: Receiver<Msg>,
+    sender: Sender<Msg>,
+    mut send: impl FnMut(Request),
+    mut state: State,
+    mut follow: impl FnMut(&mut State) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<i32>> {
+    let palette = Palette::new(state.options.colours, state.options.plain);
     terminal::watch_signals(sender.clone()).context("cannot watch for signals")?;
     let _guard = Guard::enter().context("cannot set up the terminal")?;
     terminal::watch_input(sender);
     let mut screen = Screen::new(std::io::stdout(), terminal::size());
-    let mut state = State::new(options);
     let mut next_frame = Instant::now();
     loop {
         let until_frame = next_frame.saturating_duration_since(Instant::now());
@@ -145,6 +200,7 @@ pub fn run(
                     send(*request);
                 }
             }
+            follow(&mut state)?;
             anyhow::ensure!(!terminal::was_restored(), "a thread of the dashboard panicked");
             if state.take_dirty() && screen.draw(&state, palette).is_err() {
                 return Ok(None);

@@ -79,6 +79,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Jobs(args)) => cli::jobs::jobs(&args, &target),
         Some(Command::Result(args)) => cli::result::run(&args, &target),
         Some(Command::Record(args)) => cli::record::run(&args, &target),
+        Some(Command::Replay(args)) => cli::replay::run(&args, &target),
         Some(Command::Sessions(args)) => cli::sessions::run(&args, &target),
         Some(Command::Diff(args)) => cli::diff::run(&args, &target),
         Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),

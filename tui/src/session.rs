@@ -49,13 +49,7 @@ impl SharedLink {
 pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     let attached = connect::attach(target, false, log)?;
     let private = attached.private.is_some();
-    let options = Options {
-        private,
-        target: if private { "private daemon".to_owned() } else { "daemon".to_owned() },
-        colours: wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM")),
-        plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
-        submit: default_job(),
-    };
+    let options = options(private, if private { "private daemon" } else { "daemon" }.to_owned());
     let shared = SharedLink::default();
     let (messages, received) = mpsc::channel();
     let connector =
@@ -75,6 +69,25 @@ pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     // A private daemon ends here, before this process does.
     let private = shared.link().private.take();
     drop(private);
+    exit_code(ended)
+}
+
+/// What the dashboard on `target` is started with, for this terminal.
+pub fn options(private: bool, target: String) -> Options {
+    Options {
+        private,
+        target,
+        colours: wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM")),
+        plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
+        submit: default_job(),
+    }
+}
+
+/// The exit code of a dashboard that was ended by the user, or by a signal.
+///
+/// # Errors
+/// With the signal's exit code.
+pub fn exit_code(ended: Option<i32>) -> Result<ExitCode, Failure> {
     match ended {
         None => Ok(ExitCode::SUCCESS),
         Some(signal) => Err(Failure::silent(128 + u8::try_from(signal).unwrap_or(0))),

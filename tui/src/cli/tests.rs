@@ -109,6 +109,7 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
             ("force", In("tests/sessions.rs")),
         ],
     ),
+    ("replay", &[("session", In("src/cli/replay.rs")), ("speed", In("src/cli/replay.rs"))]),
     (
         "diff",
         &[

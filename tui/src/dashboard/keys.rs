@@ -3,6 +3,7 @@
 
 use crossterm::event::KeyCode;
 
+use super::replay;
 use super::screens::ops;
 use super::tab::Tab;
 
@@ -28,6 +29,8 @@ pub enum Action {
     Escape,
     /// Changes the table of ops.
     Ops(ops::state::Action),
+    /// Moves within the recording that is replayed.
+    Replay(replay::Action),
 }
 
 /// Keys of one action.
@@ -68,15 +71,16 @@ pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Char('1')], "1", "live: speed, time, machine", Action::Tab(Tab::Live)),
     bind(&[KeyCode::Char('2')], "2", "ops: where the time goes", Action::Tab(Tab::Ops)),
     bind(&[KeyCode::Char('3')], "3", "hardware: all channels", Action::Tab(Tab::Hardware)),
-    bind(&[KeyCode::Tab, KeyCode::Right, KeyCode::Char('l')], "tab l →", "next screen", Action::NextTab),
-    bind(
-        &[KeyCode::BackTab, KeyCode::Left, KeyCode::Char('h')],
-        "h ←",
-        "previous screen",
-        Action::PreviousTab,
-    ),
+    bind(&[KeyCode::Tab, KeyCode::Char('l')], "tab l", "next screen", Action::NextTab),
+    bind(&[KeyCode::BackTab, KeyCode::Char('h')], "h", "previous screen", Action::PreviousTab),
+    bind(&[KeyCode::Esc], "esc", "close help, clear filter", Action::Escape),
+];
+
+/// Further keys that work everywhere while a daemon is watched.
+pub const LIVE_KEYS: &[Binding] = &[
     bind(&[KeyCode::Char(' ')], "space", "pause", Action::Pause).in_footer(),
+    bind(&[KeyCode::Right], "→", "next screen", Action::NextTab),
+    bind(&[KeyCode::Left], "←", "previous screen", Action::PreviousTab),
     bind(&[KeyCode::Char('r')], "r", "run", Action::Run).in_footer(),
     bind(&[KeyCode::Char('c')], "c", "cancel", Action::Cancel).in_footer(),
-    bind(&[KeyCode::Esc], "esc", "close help, clear filter", Action::Escape),
 ];

@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 use super::keys::{self, Action, Binding};
 use super::list::{self, List};
 use super::palette::Palette;
+use super::replay;
 use super::state::State;
 use super::tab::Tab;
 
@@ -23,25 +24,28 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The keys that work on `tab`: first its own, then those that work everywhere.
-pub fn bindings(tab: Tab) -> impl Iterator<Item = &'static Binding> {
+/// The keys that work on `tab`: first its own, then those that work everywhere, some only while a recording is replayed
+/// or while a daemon is watched.
+pub fn bindings(tab: Tab, replays: bool) -> impl Iterator<Item = &'static Binding> {
     let own: &[&[Binding]] = match tab {
         Tab::Live => &[],
         Tab::Ops => &[list::KEYS, ops::keys::KEYS],
         Tab::Hardware => &[list::KEYS],
     };
-    own.iter().copied().flatten().chain(keys::KEYS)
+    let further = if replays { replay::KEYS } else { keys::LIVE_KEYS };
+    own.iter().copied().flatten().chain(keys::KEYS).chain(further)
 }
 
-/// What `key` does on `tab`.
-pub fn action(key: KeyEvent, tab: Tab) -> Option<Action> {
+/// What `key` does on the open screen.
+pub fn action(key: KeyEvent, state: &State) -> Option<Action> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return matches!(key.code, KeyCode::Char('c')).then_some(Action::Quit);
     }
     if key.modifiers.contains(KeyModifiers::ALT) {
         return None;
     }
-    bindings(tab).find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
+    let mut bindings = bindings(state.tab, state.replay.is_some());
+    bindings.find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
 }
 
 /// Keys of the rows of the open screen's list, in order.
@@ -84,9 +88,9 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_on_a_screen() {
-        for tab in Tab::ALL {
+        for (tab, replays) in Tab::ALL.into_iter().flat_map(|tab| [(tab, false), (tab, true)]) {
             let mut seen = Vec::new();
-            for binding in bindings(tab) {
+            for binding in bindings(tab, replays) {
                 for key in binding.keys {
                     assert!(!seen.contains(key), "{key:?} on {tab:?}");
                     seen.push(*key);

@@ -10,6 +10,7 @@ use slmscope_profiles::status::Status;
 use super::Options;
 use super::channels::Channels;
 use super::list::List;
+use super::replay::Replay;
 use super::screens::ops::state::OpsTable;
 use super::tab::Tab;
 use super::totals::Totals;
@@ -117,8 +118,10 @@ impl Data {
 pub(super) struct State {
     /// What the dashboard was started with.
     pub(super) options: Options,
-    /// The connection.
+    /// The connection; not used while a recording is replayed.
     pub(super) link: Link,
+    /// The recording that is replayed.
+    pub(super) replay: Option<Replay>,
     /// The open screen.
     pub(super) tab: Tab,
     /// The help is open.
@@ -155,6 +158,7 @@ impl State {
         Self {
             options,
             link: Link::Waiting,
+            replay: None,
             tab: Tab::Live,
             help: false,
             typing: false,
@@ -179,14 +183,19 @@ impl State {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
-    /// Whether the screen is paused.
+    /// The state before anything of a recording was read.
+    pub(super) fn replaying(options: Options, replay: Replay) -> Self {
+        Self { replay: Some(replay), ..Self::new(options) }
+    }
+
+    /// Whether what is shown does not follow the daemon.
     pub(super) fn is_paused(&self) -> bool {
         self.frozen.is_some()
     }
 
-    /// Whether something changed since the last frame.
+    /// Whether something changed since the last frame, or changes with time.
     pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
+        self.dirty || self.replay.as_ref().is_some_and(|replay| replay.playing || replay.is_behind())
     }
 
     /// The same, and resets it because a frame is drawn now.

@@ -5,5 +5,6 @@ mod findings;
 mod fixture;
 mod hostile;
 mod lanes;
+mod replay;
 mod screens;
 mod states;

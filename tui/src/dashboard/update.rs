@@ -10,7 +10,7 @@ use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Outcome, Reply, 
 use super::keys::Action;
 use super::list::Typed;
 use super::screens;
-use super::state::{Link, State};
+use super::state::{Data, Link, State};
 use super::tab::Tab;
 use super::totals::Totals;
 use super::{Effect, Msg};
@@ -48,6 +48,19 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             input(state, event)
         }
         Msg::TerminalLost | Msg::Quit { .. } => vec![Effect::Quit],
+        Msg::Rewound => {
+            state.live = Data::default();
+            Vec::new()
+        }
+        Msg::Played { at_ns } => {
+            if let Some(replay) = &mut state.replay {
+                replay.position_ns = Some(at_ns);
+            }
+            // Ages are those at this moment of the recording.
+            state.now_ns = at_ns;
+            state.dirty = true;
+            Vec::new()
+        }
         Msg::Tick { now_ns } => tick(state, now_ns),
     }
 }
@@ -77,6 +90,10 @@ fn ask_status(state: &mut State) -> Effect {
 }
 
 fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
+    if let Some(replay) = &mut state.replay {
+        replay.tick(now_ns);
+        return Vec::new();
+    }
     let up = matches!(state.link, Link::Up { .. });
     if !state.is_paused() {
         state.dirty |= now_ns / CLOCK_STEP_NS != state.now_ns / CLOCK_STEP_NS;
@@ -189,7 +206,7 @@ fn input(state: &mut State, event: Event) -> Vec<Effect> {
                 }
             }
             state.notice = None;
-            screens::action(key, state.tab).map_or_else(Vec::new, |action| act(state, action))
+            screens::action(key, state).map_or_else(Vec::new, |action| act(state, action))
         }
         Event::Mouse(mouse) => match mouse.kind {
             MouseEventKind::ScrollDown => act(state, Action::Down),
@@ -212,6 +229,10 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::NextTab => open_tab(state, state.tab.step(1)),
         Action::PreviousTab => open_tab(state, state.tab.step(Tab::ALL.len() - 1)),
         Action::Pause => {
+            if let Some(replay) = &mut state.replay {
+                replay.toggle();
+                return Vec::new();
+            }
             state.frozen = match state.frozen.take() {
                 Some(_) => None,
                 None => Some(Box::new(state.live.clone())),
@@ -229,6 +250,11 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Ops(action) => {
             let selected = selected_row(state);
             state.ops.act(action, selected);
+        }
+        Action::Replay(action) => {
+            if let Some(replay) = &mut state.replay {
+                replay.act(action);
+            }
         }
         Action::Escape if state.help => state.help = false,
         Action::Escape => {

@@ -14,6 +14,7 @@ use ratatui::widgets::Widget;
 use slmscope_profiles::display::printable;
 
 use super::palette::Palette;
+use super::replay::Replay;
 use super::screens;
 use super::state::{Link, State};
 use super::tab::Tab;
@@ -26,7 +27,7 @@ pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
     header(state, palette).render(head, buf);
     screens::draw(state, palette, rest, buf);
     if state.help {
-        help::draw(state.tab, rest, buf);
+        help::draw(state.tab, state.replay.is_some(), rest, buf);
     }
     footer(state, palette).render(foot, buf);
 }
@@ -38,6 +39,10 @@ fn header(state: &State, palette: Palette) -> Line<'static> {
         spans.push(Span::styled(format!(" {} {} ", index + 1, tab.title()), style));
     }
     spans.push(Span::raw("  "));
+    if let Some(replay) = &state.replay {
+        spans.extend(recording(replay, palette));
+        return Line::from(spans);
+    }
     match &state.link {
         Link::Waiting => spans.push(Span::styled("connecting", palette.warning())),
         Link::Up { .. } => spans.push(Span::styled("● connected", palette.good())),
@@ -55,12 +60,36 @@ fn header(state: &State, palette: Palette) -> Line<'static> {
     Line::from(spans)
 }
 
+/// Where the recording is, how fast it is played, and its name.
+fn recording(replay: &Replay, palette: Palette) -> Vec<Span<'static>> {
+    let state = if replay.playing { "playing" } else { "replay" };
+    let (elapsed, length) = (clock(replay.elapsed_ns()), clock(replay.length_ns()));
+    let at = format!(" {elapsed} of {length}  ×{}", replay.speed());
+    vec![
+        Span::styled(state, palette.good()),
+        Span::raw(at),
+        Span::styled(format!("  {}", printable(&replay.name)), palette.dim()),
+    ]
+}
+
+/// Time since the beginning of a recording: `1:02.5`, `1:02:03.4`.
+fn clock(ns: u64) -> String {
+    let (minutes, seconds) = (ns / 60_000_000_000, (ns % 60_000_000_000) / 100_000_000);
+    let seconds = format!("{:02}.{}", seconds / 10, seconds % 10);
+    match minutes {
+        0..60 => format!("{minutes}:{seconds}"),
+        _ => format!("{}:{:02}:{seconds}", minutes / 60, minutes % 60),
+    }
+}
+
 fn footer(state: &State, palette: Palette) -> Line<'static> {
     if state.typing {
         let filter = screens::list(state).map_or("", |list| &list.filter);
         return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
     }
-    if let Link::Down { reason } = &state.link {
+    if let Link::Down { reason } = &state.link
+        && state.replay.is_none()
+    {
         return Line::styled(format!(" disconnected: {reason}; trying to reconnect"), palette.bad());
     }
     if let Some((_, question)) = &state.confirm {
@@ -71,7 +100,8 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
     }
     let mut spans = Vec::new();
     // The screen's own keys come first, because a narrow terminal cuts the end off.
-    for binding in screens::bindings(state.tab).filter(|binding| binding.is_in_footer) {
+    for binding in screens::bindings(state.tab, state.replay.is_some()).filter(|binding| binding.is_in_footer)
+    {
         spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
         spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
     }

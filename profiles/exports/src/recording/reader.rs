@@ -1,6 +1,6 @@
 //! Reading a recording, also one that is damaged, cut, or still being written.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 
 use mcap::MAGIC;
 use mcap::records::{Record as McapRecord, op};
@@ -180,6 +180,20 @@ impl<R: Read> Reader<R> {
     fn damage(&mut self, kind: DamageKind) -> Event {
         self.end.damaged += 1;
         Event::Damage(Damage { offset: self.chunk_offset, kind })
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Begins again, with the header.
+    ///
+    /// # Errors
+    /// If the file is no longer what it was.
+    pub fn rewind(&mut self) -> Result<(), OpenError> {
+        self.file.rewind()?;
+        self.chunk = Chunk::default();
+        (self.chunk_offset, self.end, self.is_over) = (0, End::default(), false);
+        self.read_magic()?;
+        self.read_header()
     }
 }
 

@@ -211,7 +211,7 @@ fn help_shows_every_key_on_a_small_terminal() {
         state.tab = tab;
         letters(&mut state, "?");
         let help = picture(&state, 80, 24);
-        for binding in bindings(tab) {
+        for binding in bindings(tab, false) {
             assert!(help.contains(binding.help), "{} on {tab:?}:\n{help}", binding.help);
         }
     }

@@ -15,8 +15,8 @@ use crate::dashboard::tab::Tab;
 const WIDTH: u16 = 38;
 
 /// Draws the help over the middle of `area`, in as many columns as its height needs.
-pub(super) fn draw(tab: Tab, area: Rect, buf: &mut Buffer) {
-    let bindings: Vec<_> = screens::bindings(tab).collect();
+pub(super) fn draw(tab: Tab, replays: bool, area: Rect, buf: &mut Buffer) {
+    let bindings: Vec<_> = screens::bindings(tab, replays).collect();
     let most_rows = usize::from(area.height.saturating_sub(2)).max(1);
     let rows = bindings.len().div_ceil(bindings.len().div_ceil(most_rows));
     let columns = bindings.len().div_ceil(rows);

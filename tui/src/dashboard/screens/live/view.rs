@@ -98,8 +98,12 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
     let may_submit = matches!(state.link, Link::Up { may_submit: true, .. });
     let hint = if may_submit { "press r to run the default workload" } else { "waiting for a job" };
     let Some(job) = &data.job else {
+        let (what, hint) = match &state.replay {
+            Some(_) => (" nothing ran yet", "space plays the recording"),
+            None => (" nothing runs", hint),
+        };
         return Line::from(vec![
-            Span::styled(" nothing runs", Palette::strong()),
+            Span::styled(what, Palette::strong()),
             Span::styled(format!(": {hint}"), palette.dim()),
         ]);
     };
@@ -121,7 +125,9 @@ fn stage(state: &State, data: &Data, palette: Palette) -> Line<'static> {
         facts.push(format!("{} jobs ahead", job.ahead));
     }
     if job.state.is_final() {
-        facts.push(format!("nothing runs: {hint}"));
+        if state.replay.is_none() {
+            facts.push(format!("nothing runs: {hint}"));
+        }
     } else {
         if let Some(phase) = data.totals.last_phase {
             facts.push(phase.as_str().to_owned());

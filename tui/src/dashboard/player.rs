@@ -1,0 +1,164 @@
+//! Plays a recording: gives the frames that a daemon would have sent, up to a moment.
+//!
+//! ```text
+//! file ─▶ entries in their order ─▶ frames ─▶ update(&mut State)
+//!              └─ op batches ─▶ summaries, as the daemon's hub makes them
+//! ```
+//!
+//! A recording is not kept in memory. Going back means reading it again from its beginning.
+
+use std::io::{Read, Seek};
+
+use slmscope_exports::recording::{Entry, Event, OpenError, Reader};
+use slmscope_profiles::lane::HOST_LANE;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::record::{PlanRecord, Record};
+use slmscope_profiles::summary::{Summarizer, Summary};
+use slmscope_profiles::wire::Frame;
+
+use super::Msg;
+use super::replay::Index;
+use super::state::State;
+use super::update::update;
+
+/// Most tokens that single steps go to; far more than a day has.
+const MAX_TOKENS: usize = 4 << 20;
+
+/// The reading end.
+pub struct Player<R> {
+    reader: Reader<R>,
+    /// The entry that was read and lies after the last target.
+    next: Option<Entry>,
+    /// The latest time so far, ns: entries without a time of their own, or that go back, are of this one.
+    clock_ns: u64,
+    plan: Option<PlanRecord>,
+    summarizer: Summarizer,
+}
+
+impl<R: Read + Seek> Player<R> {
+    /// Reads the recording to its end once, to know its times.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn open(mut reader: Reader<R>) -> Result<(Self, Index), OpenError> {
+        let mut index = Index::default();
+        let mut range: Option<(u64, u64)> = None;
+        for event in reader.by_ref() {
+            let Event::Entry(entry) = event? else { continue };
+            let Some(t_ns) = time(&entry) else { continue };
+            let (first, last) = range.unwrap_or((t_ns, t_ns));
+            range = Some((first.min(t_ns), last.max(t_ns)));
+            if is_token(&entry) && index.tokens.len() < MAX_TOKENS {
+                index.tokens.push(t_ns);
+            }
+        }
+        (index.first_ns, index.last_ns) = range.unwrap_or((0, 0));
+        index.tokens.sort_unstable();
+        (index.damaged, index.is_complete) = (reader.end().damaged, reader.end().is_complete);
+        reader.rewind()?;
+        let summarizer = Summarizer::default();
+        Ok((Self { reader, next: None, clock_ns: 0, plan: None, summarizer }, index))
+    }
+
+    /// Brings the state to where it is wanted, or some way there: until `is_enough`, which is asked now and then.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn follow(
+        &mut self,
+        state: &mut State,
+        mut is_enough: impl FnMut() -> bool,
+    ) -> Result<(), OpenError> {
+        let Some(replay) = state.replay.as_ref().filter(|replay| replay.is_behind()) else { return Ok(()) };
+        let target_ns = replay.target_ns;
+        if replay.must_rewind() {
+            self.reader.rewind()?;
+            (self.next, self.clock_ns, self.plan) = (None, 0, None);
+            self.summarizer = Summarizer::default();
+            update(state, Msg::Rewound);
+        }
+        let mut entries = 0_u32;
+        loop {
+            let Some(entry) = self.next_until(target_ns)? else {
+                self.summaries(state, None);
+                update(state, Msg::Played { at_ns: target_ns });
+                return Ok(());
+            };
+            self.give(state, entry);
+            entries += 1;
+            if entries.is_multiple_of(64) && is_enough() {
+                // There may be more of the same time.
+                let at_ns = self.clock_ns.saturating_sub(1).min(target_ns.saturating_sub(1));
+                self.summaries(state, None);
+                update(state, Msg::Played { at_ns });
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next entry, unless it is after `until_ns` or there is none.
+    fn next_until(&mut self, until_ns: u64) -> Result<Option<Entry>, OpenError> {
+        let entry = match self.next.take() {
+            Some(entry) => entry,
+            None => loop {
+                match self.reader.next().transpose()? {
+                    Some(Event::Entry(entry)) => break entry,
+                    Some(Event::Damage(_)) => {}
+                    None => return Ok(None),
+                }
+            },
+        };
+        self.clock_ns = time(&entry).map_or(self.clock_ns, |t_ns| t_ns.max(self.clock_ns));
+        if self.clock_ns > until_ns {
+            self.next = Some(entry);
+            return Ok(None);
+        }
+        Ok(Some(entry))
+    }
+
+    fn give(&mut self, state: &mut State, entry: Entry) {
+        match &entry {
+            Entry::Record(record) => match &**record {
+                Record::Plan(plan) => {
+                    self.summaries(state, None);
+                    self.plan = Some(plan.clone());
+                }
+                Record::Ops(ops) => {
+                    if let Some(plan) = &self.plan {
+                        let whole = self.summarizer.add(&ops.to_batch(), plan);
+                        self.summaries(state, Some(whole));
+                    }
+                }
+                _ => {}
+            },
+            Entry::Job(_) | Entry::Result { .. } => self.summaries(state, None),
+        }
+        update(state, Msg::Frame(Box::new(entry.into_frame())));
+    }
+
+    /// Gives these summaries, or all as far as they are.
+    fn summaries(&mut self, state: &mut State, whole: Option<Vec<Summary>>) {
+        for summary in whole.unwrap_or_else(|| self.summarizer.flush()) {
+            update(state, Msg::Frame(Box::new(Frame::Summary(summary))));
+        }
+    }
+}
+
+/// When an entry was observed; the daemon's start, which may be long before, is not part of the recording.
+fn time(entry: &Entry) -> Option<u64> {
+    match entry {
+        Entry::Record(record) if matches!(**record, Record::Header(_)) => None,
+        entry => entry.t_ns(),
+    }
+}
+
+/// Whether single steps go there.
+fn is_token(entry: &Entry) -> bool {
+    let Entry::Record(record) = entry else { return false };
+    match &**record {
+        Record::Ops(ops) => {
+            ops.head.lane == HOST_LANE && matches!(ops.head.phase, Phase::Prefill | Phase::Decode)
+        }
+        _ => false,
+    }
+}
