@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::worker::WorkerBackend;
 use crate::clock::{self, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{InspectError, Inspected, facts, inspect};
@@ -31,8 +31,8 @@ use crate::runner::{Parts, Runner};
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
 pub use crate::verify::{VerifyError, VerifyOptions, VerifyStep, verify};
+use crate::worker;
 pub use crate::worker::WorkerError;
-use crate::{config, worker};
 
 pub use slmscope_engine::export::{ExportOptions, Exported};
 
@@ -54,6 +54,19 @@ pub struct ServeArgs {
     pub private: bool,
 }
 
+impl ServeArgs {
+    /// The settings of the configuration file, or the defaults, with what flags say in their place.
+    fn settings(&self) -> Result<Config, ConfigError> {
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        match &self.results {
+            Some(word) if word.as_os_str() == "none" => config.results_count = 0,
+            Some(folder) => config.results_folder.clone_from(folder),
+            None => {}
+        }
+        Ok(config)
+    }
+}
+
 /// How a worker is started; only the daemon does.
 #[derive(Debug, clap::Args)]
 pub struct WorkerArgs {
@@ -70,7 +83,7 @@ pub struct WorkerArgs {
 pub enum ServeError {
     /// Its settings cannot be used.
     #[error(transparent)]
-    Config(#[from] config::ConfigError),
+    Config(#[from] ConfigError),
     /// Clients cannot reach it.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -99,12 +112,7 @@ pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
     init_log();
     // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
-    let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    match args.results {
-        Some(word) if word.as_os_str() == "none" => config.results_count = 0,
-        Some(folder) => config.results_folder = folder,
-        None => {}
-    }
+    let config = args.settings()?;
     let Opened { endpoint, socket, bound_here } = endpoint::open(args.private, args.socket)?;
     let root = Root::live().map_err(ServeError::Machine)?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
@@ -207,4 +215,57 @@ fn init_log() {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second call in one process keeps the first.
     let _ = log.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+    use crate::server::Endpoint;
+
+    fn parsed(words: &[&str]) -> ServeArgs {
+        let command = ServeArgs::augment_args(Command::new("slmscoped"));
+        let matches = command.try_get_matches_from([&["slmscoped"], words].concat()).expect("they are right");
+        ServeArgs::from_arg_matches(&matches).expect("clap has checked them")
+    }
+
+    /// The flags are those of clap's own list, so a new one whose effect is not looked at here fails the test.
+    #[test]
+    fn every_flag_of_the_daemon_has_an_effect() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("test.sock"), folder.path().join("slmscope.toml"));
+        std::fs::write(&file, "energy_hz = 7\nresults_count = 3").unwrap();
+        let [socket, file] = [&socket, &file].map(|path| path.to_str().unwrap());
+        let command = ServeArgs::augment_args(Command::new("slmscoped"));
+        for arg in command.get_arguments() {
+            let plain = || parsed(&[]).settings().unwrap();
+            match arg.get_id().as_str() {
+                "socket" => {
+                    let args = parsed(&["--socket", socket]);
+                    let opened = endpoint::open(args.private, args.socket).unwrap();
+                    assert_eq!(opened.socket.as_deref(), Some(socket));
+                    assert!(matches!(opened.endpoint, Endpoint::Listener(_)) && opened.bound_here);
+                }
+                "config" => {
+                    let config = parsed(&["--config", file]).settings().unwrap();
+                    assert_eq!((config.energy_hz, config.results_count), (7, 3));
+                    assert_ne!(plain().energy_hz, 7);
+                    assert!(parsed(&["--config", "/nowhere.toml"]).settings().is_err());
+                }
+                "results" => {
+                    let kept = parsed(&["--config", file, "--results", "/srv/kept"]).settings().unwrap();
+                    assert_eq!((kept.results_folder, kept.results_count), ("/srv/kept".into(), 3));
+                    assert_eq!(parsed(&["--results", "none"]).settings().unwrap().results_count, 0);
+                    assert!(plain().results_folder.as_os_str().is_empty() && plain().results_count > 0);
+                }
+                // It serves standard input, whatever that is in a test, and binds nothing.
+                "private" => match endpoint::open(parsed(&["--private"]).private, None) {
+                    Ok(opened) => assert!(matches!(opened.endpoint, Endpoint::Private(_))),
+                    Err(error) => assert!(matches!(error, EndpointError::InputIsNoSocket), "{error}"),
+                },
+                other => panic!("nothing shows what --{other} does"),
+            }
+        }
+    }
 }

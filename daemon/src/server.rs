@@ -10,7 +10,9 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slmscope_profiles::display::excerpt;
 use slmscope_profiles::status::Status;
+use slmscope_profiles::wire::{MAX_ECHO, MAX_UNMATCHED, Subscribe, Subscribed, glob_matches};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -110,6 +112,14 @@ impl Daemon {
             dropped_batches: self.hub.dropped(),
             jobs: self.runner.jobs(),
         }
+    }
+
+    /// The answer to a subscription.
+    fn subscribed(&self, subscribe: &Subscribe) -> Subscribed {
+        let channels = self.hub.channels();
+        let matches_none = |pattern: &&String| !channels.iter().any(|known| glob_matches(pattern, &known.id));
+        let unmatched = subscribe.channels.iter().filter(matches_none).take(MAX_UNMATCHED);
+        Subscribed { unmatched: unmatched.map(|pattern| excerpt(pattern, MAX_ECHO)).collect() }
     }
 
     /// Adapts the pace of the sensors to whether anybody watches.

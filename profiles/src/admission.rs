@@ -50,7 +50,7 @@ pub struct TooLong {
 pub enum NoText {
     /// Nothing turns text into ids.
     #[error(
-        "{0} has no tokenizer, which a text needs; ask for a number of tokens with prompt, or name a model file or \
+        "{0} has no tokenizer, which a text needs; leave it out for a random prompt, or name a model file or \
          directory with a tokenizer"
     )]
     Tokenizer(String),

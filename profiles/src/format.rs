@@ -11,7 +11,7 @@ use crate::words::UnknownWord;
 ///
 /// Quantized formats store blocks of a row; a row whose length the block does not divide cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 #[expect(missing_docs, reason = "the names are ggml's own; `name` spells them")]
 pub enum WeightFormat {
     F32,
@@ -136,6 +136,14 @@ impl FromStr for WeightFormat {
     }
 }
 
+impl TryFrom<String> for WeightFormat {
+    type Error = UnknownWord;
+
+    fn try_from(text: String) -> Result<Self, UnknownWord> {
+        text.parse()
+    }
+}
+
 /// A format's name as it is compared: small letters and digits, with the usual other names of plain formats, and of
 /// quantized ones of which there is one with so many bits.
 fn plain_spelling(text: &str) -> String {
@@ -176,7 +184,7 @@ fn near(wanted: &str) -> Option<String> {
 
 /// How keys and values are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum KvFormat {
     /// 4 bytes an element.
     F32,
@@ -222,6 +230,14 @@ impl FromStr for KvFormat {
         let wanted = plain_spelling(text);
         let found = Self::ALL.into_iter().find(|format| plain_spelling(format.name()) == wanted);
         found.ok_or_else(|| UnknownWord::new("KV cache format", text, Self::ALL.map(Self::name)))
+    }
+}
+
+impl TryFrom<String> for KvFormat {
+    type Error = UnknownWord;
+
+    fn try_from(text: String) -> Result<Self, UnknownWord> {
+        text.parse()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::words::UnknownWord;
 
 /// A set of instructions that one kernel path needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Isa {
     /// What the compiler makes of plain code for the target's baseline.
     Scalar,
@@ -57,6 +57,14 @@ impl FromStr for Isa {
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let found = Self::ALL.into_iter().find(|isa| isa.name().eq_ignore_ascii_case(text));
         found.ok_or_else(|| UnknownWord::new("instruction set", text, Self::ALL.map(Self::name)))
+    }
+}
+
+impl TryFrom<String> for Isa {
+    type Error = UnknownWord;
+
+    fn try_from(text: String) -> Result<Self, UnknownWord> {
+        text.parse()
     }
 }
 

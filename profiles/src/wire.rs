@@ -25,8 +25,8 @@ pub use frame::Frame;
 pub use glob::{glob_matches, glob_problem};
 pub use reading::{BadRequest, MAX_ECHO};
 pub use request::{
-    ErrorCode, MAX_HZ, Method, OpsDetail, OpsDetails, Outcome, Reply, Request, Submit, Subscribe,
-    SubscribeError, WireError,
+    ErrorCode, MAX_HZ, MAX_UNMATCHED, Method, OpsDetail, OpsDetails, Outcome, Reply, Request, Submit,
+    Subscribe, SubscribeError, Subscribed, WireError,
 };
 pub use talk::{Capability, Hello, Talk};
 

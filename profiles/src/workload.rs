@@ -89,7 +89,7 @@ impl Default for Workload {
 
 /// Which executor computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum ExecutorKind {
     /// The engine's own kernels.
     #[default]
@@ -115,6 +115,14 @@ impl std::str::FromStr for ExecutorKind {
         let all = [Self::Cpu, Self::Candle];
         let found = all.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| UnknownWord::new("executor", text, all.map(Self::name)))
+    }
+}
+
+impl TryFrom<String> for ExecutorKind {
+    type Error = UnknownWord;
+
+    fn try_from(text: String) -> Result<Self, UnknownWord> {
+        text.parse()
     }
 }
 

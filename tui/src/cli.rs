@@ -37,7 +37,7 @@ use crate::failure::Failure;
 terms, roofs, energy, overhead, formats, environment.
 
 Exit codes: 0 done, 1 error, 2 wrong flags or not in this build,
-4 a check failed, 130 interrupted.")]
+3 not comparable, 4 a check failed, 130 interrupted.")]
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,

@@ -1,6 +1,6 @@
 //! What a command waits for while the daemon works: its frames, its end, and signals.
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::Context;
 use signal_hook::iterator::Signals;
@@ -26,7 +26,7 @@ pub enum Event {
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn listen(mut connection: Connection, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
+pub fn listen(connection: Connection, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
     let (sender, events) = mpsc::channel();
     let to_signals = sender.clone();
     let wait = move || {
@@ -37,6 +37,21 @@ pub fn listen(mut connection: Connection, mut signals: Signals) -> Result<Receiv
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
+    read_frames(connection, sender)?;
+    Ok(events)
+}
+
+/// The same without signals, which do to this process what they usually do.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn frames(connection: Connection) -> Result<Receiver<Event>, Failure> {
+    let (sender, events) = mpsc::channel();
+    read_frames(connection, sender)?;
+    Ok(events)
+}
+
+fn read_frames(mut connection: Connection, sender: Sender<Event>) -> Result<(), Failure> {
     let read = move || {
         loop {
             let event = match connection.next() {
@@ -58,5 +73,5 @@ pub fn listen(mut connection: Connection, mut signals: Signals) -> Result<Receiv
         }
     };
     std::thread::Builder::new().name("frames".to_owned()).spawn(read).context("cannot start a thread")?;
-    Ok(events)
+    Ok(())
 }

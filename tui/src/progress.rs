@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use slmscope_profiles::display::printable;
 
-use crate::width::cut;
+use crate::width::{cut_parts, terminal_columns};
+
+/// A line is not made narrower than this.
+const LEAST_COLUMNS: usize = 20;
 
 /// Time between two updates of progress that changes all the time.
 #[cfg(feature = "embedded-daemon")]
@@ -43,9 +46,8 @@ impl ProgressLine {
     pub fn show(&mut self, text: &str) {
         if self.on_terminal {
             // A line wider than the terminal would wrap and stay.
-            let size = rustix::termios::tcgetwinsize(std::io::stderr());
-            let width = size.map_or(80, |size| size.ws_col.max(20));
-            note!("\r\x1b[K{}", cut(&printable(text), usize::from(width) - 1));
+            let width = terminal_columns(std::io::stderr()).max(LEAST_COLUMNS);
+            note!("\r\x1b[K{}", cut_parts(&printable(text), width - 1));
             let _ = std::io::stderr().flush();
             self.shown = Some(Instant::now());
         }

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use slmscope_profiles::display::printable;
 
-use crate::width::columns;
+use crate::width::{columns, terminal_columns};
 
 /// Wrapped text is not made narrower than this.
 const MIN_ROOM: usize = 20;
@@ -60,8 +60,7 @@ impl Style {
     pub fn of_stdout() -> Self {
         let wanted = wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
         let is_terminal = std::io::stdout().is_terminal();
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| is_terminal);
-        let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+        let columns = is_terminal.then(|| terminal_columns(std::io::stdout()));
         Self { colours: wanted && is_terminal, columns }
     }
 

@@ -9,12 +9,12 @@ fn every_command_has_help_and_help_lists_no_other() {
     let help = text(&output(&["--help"]).stdout);
     let commands =
         ["run", "submit", "models", "model", "doctor", "status", "jobs", "result", "cancel", "weights"];
-    for command in commands.into_iter().chain(["record", "sessions", "diff"]) {
+    for command in commands.into_iter().chain(["record", "sessions", "diff", "replay"]) {
         assert!(help.contains(command), "{command}");
         let one = output(&[command, "--help"]);
         assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
     }
-    for missing in ["sweep", "replay", "export", "worker", "daemon", "    --trace"] {
+    for missing in ["sweep", "export", "worker", "daemon", "    --trace"] {
         assert!(!help.contains(&format!("\n  {missing}")), "{missing}");
     }
 }
@@ -70,6 +70,7 @@ fn unusable_models_files_and_sockets_end_with_exit_code_1() {
         (&["run", "tinyllama-1.1b", "--format", "f32", "--prompt", "8", "--timeout", "1"], "1 s"),
         (&["model", "nonesuch"], "nonesuch"),
         (&["models", "--family", "nonesuch"], "smollm2"),
+        (&["models", "--family", "bloomz"], "did you mean bloom?"),
         (&["status"], "slmscoped"),
         (&["--socket", "/nonexistent/s.sock", "status"], "/nonexistent/s.sock"),
         (&["doctor", "--root", "/nonexistent"], "/nonexistent"),
@@ -106,7 +107,9 @@ fn a_wrong_value_is_told_what_would_be_right() {
         (&["cancel", "abc"], "'<JOB>': write a whole number"),
         (&["models", "--sort", "mood"], "there is no column `mood`"),
         (&["doctor", "mood"], "the families are cpu"),
+        (&["doctor", "batery"], "did you mean battery?"),
         (&["help", "mood"], "the topics are terms, roofs"),
+        (&["help", "overhaed"], "did you mean overhead?"),
         (&["model.gguf"], "`slmscope run model.gguf` measures it"),
         (&["smollm2-135m"], "`slmscope model smollm2-135m` describes it"),
         (&["hf:org/name"], "is a model and no command"),

@@ -49,9 +49,15 @@ fn the_result_of_a_submitted_job_is_printed_later_and_after_the_daemon_was_kille
     assert_eq!(next.parse::<u64>().unwrap(), job.parse::<u64>().unwrap() + 1);
 
     // Without a daemon, one is started to read what is kept.
-    let mut alone = slmscope(&["result", &job, "--json"]);
-    let alone = alone.env("XDG_STATE_HOME", daemon.state()).output().unwrap();
-    assert_eq!(text(&alone.stdout), json, "{}", text(&alone.stderr));
+    let alone = |words: &[&str]| slmscope(words).env("XDG_STATE_HOME", daemon.state()).output().unwrap();
+    let result = alone(&["result", &job, "--json"]);
+    assert_eq!(text(&result.stdout), json, "{}", text(&result.stderr));
+    let jobs = alone(&["jobs"]);
+    let (out, err) = (text(&jobs.stdout), text(&jobs.stderr));
+    assert!(jobs.status.success() && out.contains("done") && out.contains("result kept"), "{out}{err}");
+    assert!(err.contains("no daemon is running, so no jobs are"), "{err}");
+    let listed: Value = serde_json::from_slice(&alone(&["jobs", "--json"]).stdout).unwrap();
+    assert_eq!((&listed["daemon"], &listed["jobs"]), (&false.into(), &Value::Array(Vec::new())), "{listed}");
 }
 
 #[test]
@@ -85,12 +91,15 @@ fn a_result_that_is_not_there_says_why_and_what_to_do() {
     let (code, out, err) = ask(&daemon, &["cancel", &job]);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with(&format!("cancelled job {job} (")) && out.contains("started by"), "{out}");
+    // It waited until the job had ended.
     let (code, out, _) = ask(&daemon, &["cancel", &job]);
-    assert_eq!(
-        (code, out.contains("had ended already") || out.starts_with("cancelled")),
-        (Some(0), true),
-        "{out}"
-    );
+    assert_eq!((code, out.contains("had ended already: cancelled")), (Some(0), true), "{out}");
+    let (code, report, err) = ask(&daemon, &["result", &job]);
+    assert_eq!((code, err.contains("cancelled")), (Some(1), true), "{report}{err}");
+    let job = submit(&daemon, &tiny_model(), &["--loop", "--pause", "3600"]);
+    let (code, out, _) = ask(&daemon, &["cancel", &job, "--no-wait"]);
+    let is_told = out.starts_with(&format!("ending job {job} (")) || out.starts_with("cancelled");
+    assert_eq!((code, is_told), (Some(0), true), "{out}");
     assert_eq!(ask(&daemon, &["cancel", "99"]).0, Some(1));
 }
 

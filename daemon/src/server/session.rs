@@ -52,7 +52,7 @@ impl ClientSession {
             Method::Subscribe(subscribe) => {
                 daemon.runner.with_jobs(|jobs| daemon.hub.subscribe(self.client, &subscribe, jobs));
                 daemon.watched_changed();
-                Ok(json!({}))
+                to_value(daemon.subscribed(&subscribe))
             }
             Method::Jobs {} => self.jobs().await,
             Method::Result(wanted) => self.result(wanted).await,

@@ -83,6 +83,46 @@ fn a_bad_request_keeps_its_id_and_the_connection_goes_on() {
     assert_eq!(client.ask(&json!({"jobs": {}}))["ok"]["jobs"], json!([]));
 }
 
+/// They used to be accepted without a word, and nothing came.
+#[test]
+fn a_subscription_is_told_which_patterns_match_no_channel() {
+    let cpu = Channel { id: "cpu.machine".to_owned(), ..channel(0, Quantity::Cpu) };
+    let daemon = TestDaemon::with(vec![cpu], std::sync::Arc::new(|_, _| None));
+    let mut client = daemon.connect();
+    for (patterns, unmatched) in [
+        (json!(["cpu.*", "temp.*", "power.package-0"]), json!(["temp.*", "power.package-0"])),
+        (json!(["*"]), json!([])),
+        (json!([]), json!([])),
+    ] {
+        let answer = client.ask(&json!({"subscribe": {"channels": patterns}}));
+        assert_eq!(answer["ok"]["unmatched"], unmatched, "{answer}");
+    }
+}
+
+/// The command line named the nearest one, the socket a list.
+#[test]
+fn an_unknown_model_or_format_is_told_the_nearest_one() {
+    let daemon = TestDaemon::start();
+    let mut client = daemon.connect();
+    for (model, workload, code, field, says) in [
+        ("smolm2-135m", json!({}), "unknown_model", "model", "did you mean smollm2-135m"),
+        ("smollm2-135m", json!({"format": "q4_k_m"}), "bad_request", "format", "q4_k is the nearest"),
+        (
+            "smollm2-135m",
+            json!({"format": "q4"}),
+            "bad_request",
+            "format",
+            "did you mean q4_1 or q4_0 or q4_k?",
+        ),
+        ("smollm2-135m", json!({"isa": "avx3"}), "bad_request", "isa", "did you mean avx2?"),
+    ] {
+        let request = json!({"submit": {"model": {"catalogue": model}, "workload": workload}});
+        let error = client.ask(&request)["error"].take();
+        assert_eq!((&error["code"], &error["field"]), (&json!(code), &json!(field)), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+    }
+}
+
 #[test]
 fn a_long_wrong_request_gets_a_short_answer() {
     let daemon = TestDaemon::start();

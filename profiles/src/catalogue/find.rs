@@ -1,16 +1,14 @@
 //! Models by name.
 
 use super::{Row, rows};
-
-/// Longest name that is compared with all others, bytes: the time that takes grows with it, and no id is nearly as long.
-const MAX_NAME: usize = 100;
+use crate::words::{MAX_COMPARED, edit_distance};
 
 /// The model of that name. A name without one: the nearest ids, best first.
 ///
 /// # Errors
 /// Up to three ids that the caller may have meant; empty if none is near.
 pub fn find(id: &str) -> Result<&'static Row, Vec<&'static str>> {
-    if id.len() > MAX_NAME {
+    if id.len() > MAX_COMPARED {
         return Err(Vec::new());
     }
     let wanted = id.to_ascii_lowercase();
@@ -30,21 +28,6 @@ pub fn find(id: &str) -> Result<&'static Row, Vec<&'static str>> {
     Err(near.into_iter().take(3).map(|(_, id)| id).collect())
 }
 
-/// Levenshtein distance.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +38,7 @@ mod tests {
         assert_eq!(find("SmolLM2-135M").unwrap().id, "smollm2-135m");
         assert!(find("tinyllama").unwrap_err().contains(&"tinyllama-1.1b"));
         assert!(find("zzzzzzzzzzzzzzzzzzzz").unwrap_err().is_empty());
-        assert!(rows().iter().all(|row| row.id.len() < MAX_NAME));
+        assert!(rows().iter().all(|row| row.id.len() < MAX_COMPARED));
     }
 
     /// One of 5 MB kept the daemon busy for minutes.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Method, Request};
 use crate::display::excerpt;
+use crate::words::nearest;
 
 /// Bytes of a client's text that an error repeats.
 pub const MAX_ECHO: usize = 200;
@@ -95,8 +96,9 @@ fn method(name: &str, body: Value) -> Result<Method, (Option<String>, String)> {
     let method: Method = serde_path_to_error::deserialize(&whole).map_err(|error| {
         let text = error.inner().to_string();
         if is_unknown(&text) && error.path().iter().next().is_none() {
+            let hint = hint(name, text.split_once(", ").map_or("", |(_, known)| known));
             let name = excerpt(name, MAX_ECHO / 2);
-            return (None, format!("`{name}` is no request; {}", known_requests()));
+            return (None, format!("`{name}` is no request{hint}; {}", known_requests()));
         }
         let path = error.path().to_string();
         let field = path.strip_prefix(name).unwrap_or(&path).trim_start_matches('.');
@@ -144,11 +146,13 @@ fn plain(message: &str, found: Option<&Value>) -> String {
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
         let known = known.trim_start_matches("expected one of ").trim_start_matches("expected ");
-        return format!("there is no {}; there are {}", excerpt(name, MAX_ECHO / 2), known.replace('`', ""));
+        let (hint, known) = (hint(name, known), known.replace('`', ""));
+        return format!("there is no {}{hint}; there are {known}", excerpt(name, MAX_ECHO / 2));
     }
     if let Some(rest) = message.strip_prefix("unknown variant ") {
         let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
-        return format!("{} is not known; {}", excerpt(name, MAX_ECHO / 2), known.replace('`', ""));
+        let (hint, known) = (hint(name, known), known.replace('`', ""));
+        return format!("{} is not known{hint}; {known}", excerpt(name, MAX_ECHO / 2));
     }
     let mut typed = ["invalid type: ", "invalid value: ", "invalid length "].iter();
     if let Some(rest) = typed.find_map(|start| message.strip_prefix(start))
@@ -158,6 +162,12 @@ fn plain(message: &str, found: Option<&Value>) -> String {
         return format!("{} is expected, not {found}", expectation(expected));
     }
     excerpt(message, MAX_ECHO * 2)
+}
+
+/// The one of `known`, a list of quoted words, that may have been meant by the quoted `word`.
+fn hint(word: &str, known: &str) -> String {
+    let near = nearest(word.trim_matches('`'), known.split('`').skip(1).step_by(2));
+    near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"))
 }
 
 /// What a deserializer expects, without the names of types.
@@ -266,7 +276,7 @@ mod tests {
                 r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"promt":1}}}"#,
                 Some(3),
                 "promt",
-                "there is no `promt`",
+                "there is no `promt` (did you mean prompt?)",
             ),
             (r#"{"id":3,"submit":{"model":"m"}}"#, Some(3), "model", "catalogue"),
             (
@@ -275,6 +285,26 @@ mod tests {
                 "isa",
                 "sse9",
             ),
+            (
+                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"isa":"avx9"}}}"#,
+                Some(3),
+                "isa",
+                "unknown instruction set `avx9` (did you mean avx2?); known: scalar, avx2",
+            ),
+            (
+                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"format":"q4_k_m"}}}"#,
+                Some(3),
+                "format",
+                "unknown weight format `q4_k_m` (a mixture of formats that llama.cpp writes into files; here all \
+                 matrices have one format, and q4_k is the nearest)",
+            ),
+            (
+                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"kv":"f8"}}}"#,
+                Some(3),
+                "kv",
+                "unknown KV cache format `f8`; known: f32, f16, q8_0",
+            ),
+            (r#"{"id":3,"submit":{"model":{"catalog":"m"}}}"#, Some(3), "model", "did you mean catalogue?"),
             (r#"{"id":-4,"jobs":{}}"#, None, "id", "a whole number from 0"),
             (r#"{"id":"x","jobs":{}}"#, None, "id", "not the text `x`"),
         ] {
@@ -347,6 +377,8 @@ mod tests {
         let said = |json| refused(json).to_string();
         let unknown = said(r#"{"id":1,"dance":{}}"#);
         assert!(unknown.contains("`dance` is no request; the requests are subscribe, "), "{unknown}");
+        let near = said(r#"{"id":1,"job":{}}"#);
+        assert!(near.contains("`job` is no request (did you mean jobs?); the requests"), "{near}");
         for known in ["submit", "cancel", "jobs", "status", "doctor"] {
             assert!(unknown.contains(known), "{unknown}");
         }

@@ -38,7 +38,7 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Starts the stream, or changes what it carries; `ok` is `{}`.
+    /// Starts the stream, or changes what it carries; `ok` is a [`Subscribed`].
     Subscribe(Subscribe),
     /// Queues a job; `ok` is `{job}`.
     Submit(Submit),
@@ -76,6 +76,18 @@ impl Default for Subscribe {
     }
 }
 
+/// The answer to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// Those of the patterns that match no channel of this machine, the first [`MAX_UNMATCHED`], each as far as an error
+    /// would repeat it. `slmscope doctor all` lists the channels.
+    #[serde(default)]
+    pub unmatched: Vec<String>,
+}
+
+/// The most patterns that an answer repeats.
+pub const MAX_UNMATCHED: usize = 20;
+
 /// The most samples of a channel in a second that a stream may ask for. No sensor is read more often than 1000 times.
 pub const MAX_HZ: f64 = 1e6;
 
@@ -90,6 +102,11 @@ pub struct SubscribeError {
 }
 
 impl Subscribe {
+    /// A subscription to states of jobs and results, without readings and op events.
+    pub fn states() -> Self {
+        Self { channels: Vec::new(), ops: OpsDetails::OFF, ..Self::default() }
+    }
+
     /// Checks rate and patterns.
     ///
     /// # Errors

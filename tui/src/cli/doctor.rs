@@ -11,6 +11,7 @@ use clap::Args;
 use slmscope_profiles::channel::Quantity;
 use slmscope_profiles::doctor::DoctorReport;
 use slmscope_profiles::wire::Method;
+use slmscope_profiles::words::nearest;
 
 use self::require::FAMILIES;
 use crate::connect::{self, Target};
@@ -36,7 +37,8 @@ Examples:
 
 Exit codes: 0 success, 1 error, 2 wrong flags, 4 a family of --require has no reading.")]
 pub struct DoctorArgs {
-    /// List the channels of these groups: cpu freq mem membw energy power temp fan throttle psi gpu npu, or all
+    /// List the channels of these groups: cpu freq mem membw energy power temp fan throttle psi gpu npu, or all; battery
+    /// is in power
     #[arg(value_name = "GROUP", value_parser = group, conflicts_with_all = ["json", "bundle"])]
     groups: Vec<Group>,
     /// Read a directory that is laid out like /, or a capture made with --bundle, instead of this machine
@@ -65,22 +67,59 @@ enum Group {
 
 /// A word is no family of channels.
 #[derive(Debug, thiserror::Error)]
-#[error("the families are {}", FAMILIES.join(" "))]
-struct NoFamily;
+#[error(
+    "{}the families are {}",
+    near.map_or_else(String::new, |near| format!("did you mean {near}? ")),
+    FAMILIES.join(" ")
+)]
+struct NoFamily {
+    near: Option<&'static str>,
+}
+
+/// What else people call a family, beside its title.
+const OTHER_NAMES: [(&str, &str); 12] = [
+    ("ram", "mem"),
+    ("bandwidth", "membw"),
+    ("clock", "freq"),
+    ("clocks", "freq"),
+    ("joules", "energy"),
+    ("rapl", "energy"),
+    ("watts", "power"),
+    ("heat", "temp"),
+    ("thermal", "temp"),
+    ("temperatures", "temp"),
+    ("card", "gpu"),
+    ("stall", "psi"),
+];
+
+/// What is shown with the power: a pack's power, level and health.
+const BATTERY: &str = "battery";
+
+/// The family that `text` names, by its word, its title or another name, whatever the case.
+fn known_family(text: &str) -> Result<Quantity, NoFamily> {
+    let wanted = text.to_ascii_lowercase();
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, family)| *family);
+    let wanted = other.unwrap_or(&wanted);
+    let of_place = |quantity: &Quantity| {
+        FAMILIES[*quantity as usize] == wanted || quantity.title().eq_ignore_ascii_case(wanted)
+    };
+    Quantity::ALL.into_iter().find(of_place).ok_or_else(|| {
+        let others = OTHER_NAMES.iter().map(|(name, _)| *name);
+        let titles = Quantity::ALL.iter().map(|quantity| quantity.title());
+        NoFamily { near: nearest(wanted, FAMILIES.into_iter().chain(titles).chain(others).chain([BATTERY])) }
+    })
+}
 
 fn group(text: &str) -> Result<Group, NoFamily> {
-    let wanted = text.to_ascii_lowercase();
-    if wanted == "all" {
-        return Ok(Group::All);
+    match text.to_ascii_lowercase().as_str() {
+        "all" => Ok(Group::All),
+        BATTERY | "batteries" => Ok(Group::One(Quantity::Power)),
+        _ => known_family(text).map(Group::One),
     }
-    let title = |quantity: &Quantity| quantity.title().eq_ignore_ascii_case(text);
-    let place =
-        FAMILIES.iter().position(|family| *family == wanted).or_else(|| Quantity::ALL.iter().position(title));
-    place.map(|place| Group::One(Quantity::ALL[place])).ok_or(NoFamily)
 }
 
 fn family(text: &str) -> Result<String, NoFamily> {
-    FAMILIES.contains(&text).then(|| text.to_owned()).ok_or(NoFamily)
+    known_family(text).map(|quantity| FAMILIES[quantity as usize].to_owned())
 }
 
 impl DoctorArgs {
@@ -249,8 +288,20 @@ mod tests {
         let named = |text| group(text).ok();
         assert_eq!(named("Memory bandwidth"), Some(Group::One(Quantity::MemoryBandwidth)));
         assert_eq!([named("all"), named("mood")], [Some(Group::All), None]);
-        let titles = ["cpu", "power", "npu"].map(|name| group(name).ok());
         let power = Some(Group::One(Quantity::Power));
+        assert_eq!([named("battery"), named("Batteries"), named("watts")], [power, power, power]);
+        assert_eq!(family("Temperature").ok().as_deref(), Some("temp"), "in --require as well");
+        assert!(family("battery").is_err(), "a machine without one may have another meter");
+        for (other, family) in OTHER_NAMES {
+            assert_eq!(named(other), named(family), "{other}");
+        }
+        for (word, near) in
+            [("batery", "battery"), ("temprature", "temperature"), ("tmp", "temp"), ("throtle", "throttle")]
+        {
+            let told = group(word).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("did you mean {near}? the families are cpu")), "{told}");
+        }
+        let titles = ["cpu", "power", "npu"].map(|name| group(name).ok());
         assert_eq!(titles, [Some(Group::One(Quantity::Cpu)), power, Some(Group::One(Quantity::Npu))]);
     }
 

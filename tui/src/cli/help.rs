@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
+use slmscope_profiles::display::excerpt;
+use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::words::nearest;
 
 use super::Cli;
 use crate::failure::{Failure, print};
@@ -20,9 +23,10 @@ pub const TOPICS: [(&str, &str); 6] = [
 /// Options of `help`.
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A command, or a topic: terms, roofs, energy, overhead, formats, environment
-    #[arg(value_name = "COMMAND|TOPIC")]
-    about: Option<String>,
+    /// A command, a topic (terms, roofs, energy, overhead, formats, environment), or a word that a topic explains, such as
+    /// gap
+    #[arg(value_name = "COMMAND|TOPIC|WORD")]
+    about: Vec<String>,
 }
 
 /// Prints the help of a command, a topic, or of the whole program.
@@ -30,24 +34,65 @@ pub struct HelpArgs {
 /// # Errors
 /// If there is no such command or topic.
 pub fn run(args: &HelpArgs) -> Result<ExitCode, Failure> {
-    print(&text(args.about.as_deref())?)?;
+    print(&text(&args.about)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(about: Option<&str>) -> Result<String, Failure> {
+/// What is printed about these words: those of a command, such as `sessions info`, or of a term, such as `foreign load`.
+fn text(about: &[String]) -> Result<String, Failure> {
     let mut program = Cli::command();
     program.build();
-    let Some(about) = about else { return Ok(program.render_long_help().to_string()) };
-    if let Some((_, text)) = TOPICS.iter().find(|(topic, _)| *topic == about) {
+    if about.is_empty() {
+        return Ok(program.render_long_help().to_string());
+    }
+    let word = about.join(" ");
+    if let Some((_, text)) = TOPICS.iter().find(|(topic, _)| topic.eq_ignore_ascii_case(&word)) {
         return Ok((*text).to_owned());
     }
-    if let Some(command) = program.find_subcommand_mut(about).filter(|command| !command.is_hide_set()) {
+    if let Some(command) = command(&mut program, about) {
         return Ok(command.render_long_help().to_string());
     }
+    if let Some(text) = topic_of(&word) {
+        return Ok(text.to_owned());
+    }
     let topics = TOPICS.map(|(topic, _)| topic).join(", ");
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    let known = commands.map(Command::get_name).chain(TOPICS.map(|(topic, _)| topic));
+    let terms = TOPICS.into_iter().flat_map(|(_, text)| terms(text));
+    let hint = nearest(&word, known.chain(terms))
+        .map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
+    let word = excerpt(&word, 100);
     Err(Failure::usage(format!(
-        "there is no command or topic `{about}`; the topics are {topics}, and `slmscope help` lists the commands"
+        "there is no command or topic `{word}`{hint}; the topics are {topics}, and `slmscope help` lists the commands"
     )))
+}
+
+/// The command of these words below `program`; `None` if there is none for users.
+fn command<'a>(program: &'a mut Command, words: &[String]) -> Option<&'a mut Command> {
+    words.iter().try_fold(program, |command, word| {
+        command.find_subcommand_mut(word).filter(|command| !command.is_hide_set())
+    })
+}
+
+/// The text that explains `word`: the topic of that name but for an `s`, or the first that defines it.
+fn topic_of(word: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_'], " ");
+    let word = plain(word);
+    let plural = format!("{word}s");
+    let named = |name: &str| TOPICS.iter().find(|(topic, _)| *topic == name);
+    let defines = |text: &str| terms(text).any(|term| [&word, &plural].contains(&&plain(term)));
+    let format = || named("formats").filter(|_| word.parse::<WeightFormat>().is_ok());
+    let found = named(&plural).or_else(|| TOPICS.iter().find(|(_, text)| defines(text))).or_else(format);
+    found.map(|(_, text)| *text)
+}
+
+/// The words that a topic defines: at the beginning of lines that are indented by two, before at least two blanks or the
+/// line's end, several with commas between them.
+fn terms(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    let heads = lines.map(|line| line.split_once("  ").map_or(line, |(head, _)| head));
+    let is_term = |head: &&str| head.starts_with(char::is_alphabetic) && !head.starts_with("slmscope ");
+    heads.filter(is_term).flat_map(|head| head.split(", "))
 }
 
 #[cfg(test)]
@@ -67,15 +112,56 @@ mod tests {
 
     #[test]
     fn help_has_every_topic_and_names_them() {
-        let listed = text(None).unwrap();
+        let text = |about: &str| super::text(&about.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let listed = super::text(&[]).unwrap();
         for (topic, explained) in TOPICS {
             assert!(listed.contains(topic), "{topic}: {listed}");
-            assert_eq!(text(Some(topic)).unwrap(), explained);
+            assert_eq!(text(topic).unwrap(), explained);
         }
-        assert!(text(Some("run")).unwrap().contains("Usage: slmscope run"));
-        for unknown in ["dance", "worker", ""] {
-            assert!(text(Some(unknown)).is_err(), "{unknown}");
+        assert!(text("run").unwrap().contains("Usage: slmscope run"));
+        assert!(text("sessions info").unwrap().contains("Usage: slmscope sessions info"));
+        for unknown in ["dance", "worker", "", "sessions dance"] {
+            assert!(text(unknown).is_err(), "{unknown}");
         }
+        let told = text("overhaed").unwrap_err().message.unwrap();
+        assert!(told.contains("`overhaed` (did you mean overhead?); the topics are terms"), "{told}");
+    }
+
+    #[test]
+    fn a_word_that_a_topic_defines_leads_to_it() {
+        let text = |topic| TOPICS.iter().find(|(name, _)| *name == topic).map(|(_, text)| *text);
+        for (topic, words) in [
+            (
+                "terms",
+                &[
+                    "gap",
+                    "TTFT",
+                    "turn",
+                    "stolen",
+                    "lane",
+                    "kv-cache",
+                    "KV cache",
+                    "foreign load",
+                    "derived",
+                    "unavailable",
+                ][..],
+            ),
+            ("roofs", &["roof", "Roofs"]),
+            ("energy", &["battery", "packages"]),
+            ("formats", &["q4_0", "Q2_K", "format"]),
+            ("environment", &["SLMSCOPE_SOCKET", "hf_home", "HF_HUB_CACHE", "state_directory"]),
+        ] {
+            for word in words {
+                let words: Vec<_> = word.split(' ').map(str::to_owned).collect();
+                assert_eq!(super::text(&words).ok().as_deref(), text(topic), "{word}");
+            }
+        }
+        for (topic, text) in TOPICS {
+            for term in terms(text) {
+                assert!(topic_of(term).is_some(), "{topic}: {term}");
+            }
+        }
+        assert_eq!(terms(TOPICS[0].1).count(), 22, "{:?}", terms(TOPICS[0].1).collect::<Vec<_>>());
     }
 
     #[test]
@@ -83,17 +169,17 @@ mod tests {
         let mut program = Cli::command();
         program.build();
         for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
-            let help = text(Some(command.get_name())).unwrap();
+            let help = text(&[command.get_name().to_owned()]).unwrap();
             let wide = help.lines().find(|line| crate::width::columns(line) > 80);
             assert_eq!(wide, None, "{}", command.get_name());
         }
-        let help = text(None).unwrap();
+        let help = text(&[]).unwrap();
         assert_eq!(help.lines().find(|line| crate::width::columns(line) > 80), None);
     }
 
     /// The names of environment variables that a source file reads.
     fn variables(source: &str) -> Vec<&str> {
-        let reads = ["var(\"", "var_os(\"", "variable(\"", "try_from_env(\""];
+        let reads = ["var(\"", "var_os(\"", "variable(\"", "try_from_env(\"", "folder(\""];
         let after = reads.iter().flat_map(|read| source.split(read).skip(1));
         after.filter_map(|rest| rest.split_once('"').map(|(name, _)| name)).collect()
     }
@@ -116,7 +202,8 @@ mod tests {
                 }
             }
         }
-        assert!(found.contains("SLMSCOPE_SOCKET") && found.contains("HF_TOKEN"), "{found:?}");
+        let some = ["SLMSCOPE_SOCKET", "HF_TOKEN", "STATE_DIRECTORY"];
+        assert!(some.iter().all(|name| found.contains(*name)), "{found:?}");
         let (_, environment) = TOPICS[5];
         let undocumented: Vec<_> = found
             .iter()

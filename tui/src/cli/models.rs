@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use slmscope_profiles::catalogue::{self, AttentionKind, Row, SurveyList};
 use slmscope_profiles::display;
+use slmscope_profiles::words::nearest;
 
 use crate::failure::{Failure, json_line, print};
 use crate::style::Style;
@@ -114,8 +115,12 @@ fn select(args: &ModelsArgs) -> Result<Vec<Listed<'static>>, Failure> {
     {
         let mut families: Vec<_> = all.iter().map(|row| row.family.as_str()).collect();
         families.dedup();
+        let near = nearest(family, families.iter().copied());
+        let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
         let families = families.join(", ");
-        return Err(Failure::error(format!("there is no family `{family}`; the families are {families}")));
+        return Err(Failure::error(format!(
+            "there is no family `{family}`{hint}; the families are {families}"
+        )));
     }
     let rows = all.iter().filter(|row| args.matches(row));
     let mut listed: Vec<_> = rows.map(|row| Listed { row, spec: row.spec() }).collect();

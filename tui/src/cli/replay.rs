@@ -34,7 +34,8 @@ pub struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    fn speed(&self) -> Option<f64> {
+    /// Seconds of the recording that pass in one; `None` to stand still at its end.
+    pub(super) fn speed(&self) -> Option<f64> {
         self.speed.as_ref().and_then(|speed| speed.parse().ok())
     }
 }

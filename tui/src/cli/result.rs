@@ -8,7 +8,7 @@ use slmscope_profiles::job::{Job, JobId};
 use slmscope_profiles::kept::{KeptRun, Wanted};
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
-use slmscope_profiles::wire::{Frame, Method, OpsDetails, Subscribe, Talk};
+use slmscope_profiles::wire::{Frame, Method, Subscribe, Talk};
 
 use super::jobs::listed;
 use crate::client::Connection;
@@ -98,25 +98,32 @@ pub fn run(args: &ResultArgs, target: &Target) -> Result<ExitCode, Failure> {
     show(kept, args)
 }
 
-fn show(KeptRun { job, result }: KeptRun, args: &ResultArgs) -> Result<ExitCode, Failure> {
-    let result: RunResult = *result;
+fn show(kept: KeptRun, args: &ResultArgs) -> Result<ExitCode, Failure> {
     if args.json {
-        print_json(&result)?;
-    } else if result.status == RunStatus::Complete || !result.ops.is_empty() {
+        print_json(&kept.result)?;
+    } else {
         let form = if args.full { Form::Full } else { Form::Short };
-        print(&report::with_text(&result, form, Style::of_stdout()))?;
+        print(&report(&kept.result, form, Style::of_stdout()))?;
     }
-    if result.status == RunStatus::Complete {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let reason = result.error.unwrap_or_else(|| result.status.job_state().as_str().to_owned());
-    Err(Failure::error(format!("job {job}: {reason}")))
+    failure(kept).map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// The report of what was measured; empty if nothing was.
+fn report(result: &RunResult, form: Form, style: Style) -> String {
+    let is_void = result.status != RunStatus::Complete && result.ops.is_empty();
+    if is_void { String::new() } else { report::with_text(result, form, style) }
+}
+
+/// Why the run is not complete; `None` if it is.
+fn failure(KeptRun { job, result }: KeptRun) -> Option<Failure> {
+    let RunResult { status, error, .. } = *result;
+    let reason = || error.unwrap_or_else(|| status.job_state().as_str().to_owned());
+    (status != RunStatus::Complete).then(|| Failure::error(format!("job {job}: {}", reason())))
 }
 
 /// Waits until `job` has ended. A job that is not known may have a result that is kept.
 fn wait(connection: &mut Connection, job: JobId) -> Result<(), Failure> {
-    let states = Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() };
-    connection.call(Method::Subscribe(states), &[])??;
+    connection.call(Method::Subscribe(Subscribe::states()), &[])??;
     let known = listed(connection)?.jobs.into_iter().find(|known| known.job == job);
     let Some(known) = known.filter(|known| !known.state.is_final()) else { return Ok(()) };
     if known.workload.looped {
@@ -148,6 +155,32 @@ fn wait(connection: &mut Connection, job: JobId) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pinned;
+
+    /// That of a complete run is pinned with `run`, whose report it is.
+    #[test]
+    fn outputs_are_pinned_at_80_columns() {
+        let said = |status, error: Option<&str>, has_measured: bool| {
+            let mut result = RunResult { status, error: error.map(str::to_owned), ..pinned::run() };
+            if !has_measured {
+                result.ops.clear();
+            }
+            let shown = report(&result, Form::Short, pinned::terminal());
+            let failed = failure(KeptRun { job: 3, result: Box::new(result) });
+            let told = failed.and_then(|failure| failure.text()).map_or_else(String::new, |text| text + "\n");
+            format!("{shown}{told}")
+        };
+        assert_eq!(
+            said(RunStatus::Complete, None, true),
+            report::with_text(&pinned::run(), Form::Short, pinned::terminal())
+        );
+        pinned::check(
+            "result-cancelled.txt",
+            &said(RunStatus::Cancelled, Some("cancelled on request"), true),
+        );
+        let killed = "the worker was ended by signal 9";
+        pinned::check("result-failed.txt", &said(RunStatus::Failed, Some(killed), false));
+    }
 
     #[test]
     fn results_are_named_by_job_run_or_age() {

@@ -19,7 +19,7 @@ use slmscope_profiles::admission::ModelFacts;
 use slmscope_profiles::catalogue;
 use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::result::RunStatus;
-use slmscope_profiles::wire::{Method, OpsDetails, Submit, Subscribe};
+use slmscope_profiles::wire::{Method, Submit};
 use slmscope_profiles::workload::Workload;
 
 use self::options::JobOptions;
@@ -228,22 +228,21 @@ fn queue(asked: Asked, chosen: ChosenModel, target: &Target) -> Result<ExitCode,
     if asked.json {
         print_json(&Submitted { schema: "slmscope.submitted/1", job })?;
     } else {
-        print(&format!("job {job}\n"))?;
-        let then = if looped {
-            format!(
-                "`slmscope result {job}` prints the report of its last turn, `slmscope cancel {job}` ends it"
-            )
-        } else {
-            format!("`slmscope result {job} --wait` prints its report once it has ended")
-        };
-        note_line!("slmscope: {then}");
+        let (number, then) = queued(job, looped);
+        print(&number)?;
+        note_line!("{then}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A subscription to job states and results, without readings and op events.
-fn quiet() -> Subscribe {
-    Subscribe { channels: Vec::new(), ops: OpsDetails::OFF, ..Subscribe::default() }
+/// What is said of a job that was queued: its number, for standard output, and what to do with it.
+fn queued(job: JobId, looped: bool) -> (String, String) {
+    let then = if looped {
+        format!("`slmscope result {job}` prints its last turn, `slmscope cancel {job}` ends it")
+    } else {
+        format!("`slmscope result {job} --wait` prints its report once it has ended")
+    };
+    (format!("job {job}\n"), format!("slmscope: {then}"))
 }
 
 #[cfg(test)]
@@ -287,6 +286,15 @@ pub(super) mod tests {
             sample_ns: 0,
             token_ends_ns: Vec::new(),
         }
+    }
+
+    #[test]
+    fn outputs_of_submit_are_pinned_at_80_columns() {
+        let said = [false, true].map(|looped| {
+            let (number, then) = queued(3, looped);
+            format!("{number}{then}\n")
+        });
+        crate::pinned::check("submit.txt", &said.concat());
     }
 
     /// What the command line asks for of a model from `source`, or why it is refused.

@@ -98,23 +98,49 @@ fn files() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut files: Vec<_> = scripts.map(|shell| (PathBuf::from(shell.place()), shell.script())).into();
     let mut program = Cli::command();
     program.build();
-    let mut page = man(&program)?;
+    let mut page = man(program.clone(), "slmscope", "1")?;
     for (topic, text) in TOPICS {
         // Lines stay as they are: the texts are made for a screen.
         page.extend(format!(".SH {}\n.nf\n{text}.fi\n", topic.to_uppercase()).bytes());
     }
     files.push(("man/man1/slmscope.1".into(), page));
-    for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
-        files.push((format!("man/man1/slmscope-{}.1", command.get_name()).into(), man(command)?));
+    for (name, command) in pages(&program, "slmscope") {
+        files.push((format!("man/man1/{name}.1").into(), man(command.clone(), &name, "1")?));
     }
+    #[cfg(feature = "embedded-daemon")]
+    files.push(("man/man8/slmscoped.8".into(), man_of_the_daemon()?));
     Ok(files)
 }
 
-/// A man page.
-fn man(command: &Command) -> io::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page)?;
-    Ok(page)
+/// The commands below `command` that users see, those of `sessions` too, with the names of their pages.
+fn pages<'a>(command: &'a Command, name: &str) -> Vec<(String, &'a Command)> {
+    let seen = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let with_those_below = |command: &'a Command| {
+        let name = format!("{name}-{}", command.get_name());
+        let below = pages(command, &name);
+        [(name, command)].into_iter().chain(below)
+    };
+    seen.flat_map(with_those_below).collect()
+}
+
+/// The page of `slmscoped`, whose flags are those of the hidden command `daemon`.
+#[cfg(feature = "embedded-daemon")]
+fn man_of_the_daemon() -> io::Result<Vec<u8>> {
+    let flags = crate::embedded::ServeArgs::augment_args(Command::new("slmscoped"));
+    let command = flags
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs small language models under observation and serves what it sees on a local socket")
+        .after_help("slmscope(1) is the client, and explains the variables of the environment.");
+    man(command, "slmscoped", "8")
+}
+
+/// The page of a command in a section of the manual.
+fn man(command: Command, name: &str, section: &str) -> io::Result<Vec<u8>> {
+    let page = Man::new(command).title(name).section(section);
+    let page = page.source(concat!("slmscope ", env!("CARGO_PKG_VERSION"))).manual("slmscope");
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -132,18 +158,18 @@ mod tests {
         let scripts = [text(scripts[0]), text(scripts[1]), text("zsh/site-functions/_slmscope")];
         let mut program = Cli::command();
         program.build();
-        for command in program.get_subcommands().filter(|command| !command.is_hide_set()) {
-            let page = text(&format!("man/man1/slmscope-{}.1", command.get_name()));
-            assert!(
-                scripts.iter().all(|script| script.contains(command.get_name())),
-                "{}",
-                command.get_name()
-            );
+        let pages = pages(&program, "slmscope");
+        assert!(pages.iter().any(|(name, _)| name == "slmscope-sessions-verify"));
+        for (name, command) in pages {
+            let page = text(&format!("man/man1/{name}.1"));
+            assert!(scripts.iter().all(|script| script.contains(command.get_name())), "{name}");
             for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
-                assert!(page.contains(&flag.replace('-', "\\-")), "{} has no --{flag}", command.get_name());
+                assert!(page.contains(&flag.replace('-', "\\-")), "{name} has no --{flag}");
                 assert!(scripts.iter().all(|script| script.contains(flag)), "--{flag}");
             }
         }
+        #[cfg(feature = "embedded-daemon")]
+        assert!(text("man/man8/slmscoped.8").contains("\\-\\-results"));
         assert!(text("man/man1/slmscope.1").contains("SLMSCOPE_SOCKET"));
     }
 }

@@ -1,13 +1,17 @@
 //! Every flag of every command has an effect, or is refused by its name.
 //!
-//! The flags are those of clap's own tree, so a new one without a row here fails the test.
+//! The flags are those of clap's own tree down to its leaves, so a new one without a row here or in
+//! `tests/flags/rows.rs` fails the test. Those of `slmscoped` are looked at where they are: `daemon/src/commands.rs`.
 
 use clap::{Arg, CommandFactory, Parser};
 use slmscope_profiles::model::ModelSource;
 
-use super::{Cli, Command, models, run};
+use super::{Cli, Command, jobs, models, run};
 use crate::failure::Failure;
 use crate::style::Style;
+
+#[path = "../../tests/flags/rows.rs"]
+mod rows;
 
 /// How it is shown that a flag has an effect.
 enum Proof {
@@ -16,11 +20,9 @@ enum Proof {
     Job(&'static [&'static str]),
     /// Of these two command lines the second, which has the flag, prints something else.
     Prints(&'static [&'static str], &'static [&'static str]),
-    /// A test in this file gives it and sees its effect.
-    In(&'static str),
 }
 
-use Proof::{In, Job, Prints};
+use Proof::{Job, Prints};
 
 /// Commands, flags by clap's ids, and their proofs.
 const ROWS: &[(&str, &[(&str, Proof)])] = &[
@@ -32,8 +34,6 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
             ("detach", Job(&["--detach"])),
             ("json", Job(&["--json"])),
             ("full", Job(&["--full"])),
-            ("record", In("tests/sessions.rs")),
-            ("force", In("tests/sessions.rs")),
         ],
     ),
     ("submit", JOB),
@@ -59,74 +59,10 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
             ("json", Prints(&["model", "smollm2-135m"], &["model", "smollm2-135m", "--json"])),
         ],
     ),
-    (
-        "weights",
-        &[
-            ("model", In("tests/weights.rs")),
-            ("format", In("tests/weights.rs")),
-            ("output", In("tests/weights.rs")),
-            ("seed", In("tests/weights.rs")),
-            ("force", In("tests/weights.rs")),
-        ],
-    ),
-    (
-        "verify",
-        &[
-            ("model", In("tests/verify.rs")),
-            ("golden", In("tests/verify.rs")),
-            ("kv", In("tests/verify.rs")),
-            ("executor", In("tests/verify.rs")),
-            ("threads", In("tests/verify.rs")),
-            ("json", In("tests/verify.rs")),
-        ],
-    ),
-    (
-        "doctor",
-        &[
-            ("groups", In("tests/doctor.rs")),
-            ("root", In("tests/doctor.rs")),
-            ("bundle", In("tests/doctor.rs")),
-            ("require", In("tests/doctor.rs")),
-            ("json", In("tests/doctor.rs")),
-        ],
-    ),
-    ("status", &[("json", In("tests/runs.rs"))]),
-    ("jobs", &[("json", In("tests/runs.rs"))]),
-    (
-        "result",
-        &[
-            ("which", In("tests/results.rs")),
-            ("wait", In("tests/results.rs")),
-            ("full", In("tests/results.rs")),
-            ("json", In("tests/results.rs")),
-        ],
-    ),
-    (
-        "record",
-        &[
-            ("output", In("tests/sessions.rs")),
-            ("seconds", In("tests/sessions.rs")),
-            ("force", In("tests/sessions.rs")),
-        ],
-    ),
-    ("replay", &[("session", In("src/cli/replay.rs")), ("speed", In("src/cli/replay.rs"))]),
-    (
-        "diff",
-        &[
-            ("a", In("tests/sessions.rs")),
-            ("b", In("tests/sessions.rs")),
-            ("margin", In("tests/sessions.rs")),
-            ("by", In("tests/sessions.rs")),
-            ("force", In("tests/sessions.rs")),
-            ("strict", In("tests/sessions.rs")),
-            ("json", In("tests/sessions.rs")),
-            ("markdown", In("tests/sessions.rs")),
-        ],
-    ),
-    ("cancel", &[("job", In("tests/results.rs")), ("yes", In("src/cli/jobs.rs"))]),
-    ("help", &[("about", In("src/cli/help.rs"))]),
-    ("completions", &[("shell", In("src/cli/shell.rs"))]),
-    ("package-files", &[("folder", In("src/cli/shell.rs"))]),
+    // Whether it is asked depends on who asks and whose the job is.
+    ("cancel", &[("yes", Prints(&["cancel", "3"], &["cancel", "3", "--yes"]))]),
+    // Without a terminal, which a test has not, nothing else shows it.
+    ("replay", &[("speed", Prints(&["replay", "a.mcap"], &["replay", "a.mcap", "--speed", "4"]))]),
 ];
 
 /// The flags of a job.
@@ -178,6 +114,8 @@ fn effect(words: &[&str], source: ModelSource) -> Result<String, String> {
         Some(Command::Submit(args)) => run::tests::asked_by_submit(args, source).map_err(said),
         Some(Command::Models(args)) => models::answer(args, style).map_err(said),
         Some(Command::Model(args)) => models::answer_one(args, style).map_err(said),
+        Some(Command::Replay(args)) => Ok(format!("{:?}", args.speed())),
+        Some(Command::Cancel(args)) => Ok(jobs::tests::asked(args)),
         _ => panic!("{words:?} has its proof elsewhere"),
     }
 }
@@ -211,45 +149,65 @@ fn prove(command: &str, arg: &Arg, proof: &Proof) {
             let [without, with] = [without, with].map(|line| effect(line, ModelSource::Synthetic).unwrap());
             assert_ne!(without, with, "{command} {name} changes nothing");
         }
-        In(file) => {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-            let test = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
-            let word = if arg.is_positional() { command } else { &name };
-            assert!(test.contains(word) && test.contains("#[test]"), "{file} does not test {command} {name}");
-        }
     }
+}
+
+/// The commands that do something, with their words, and the program itself.
+fn leaves(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+    let mut found = Vec::new();
+    if words.is_empty() || !command.has_subcommands() {
+        found.push((words.to_owned(), command.clone()));
+    }
+    for sub in command.get_subcommands().filter(|sub| !INTERNAL.contains(&sub.get_name())) {
+        found.extend(leaves(sub, format!("{words} {}", sub.get_name()).trim_start()));
+    }
+    found
+}
+
+/// The rows that the test `flags` runs.
+fn run_rows() -> impl Iterator<Item = &'static rows::Row> {
+    let weights = if cfg!(feature = "embedded-daemon") { rows::WEIGHTS } else { &[] };
+    rows::ROWS.iter().chain(weights)
 }
 
 #[test]
 fn every_flag_of_every_command_has_an_effect_or_is_refused_by_its_name() {
-    let program = Cli::command();
-    for command in program.get_subcommands().filter(|command| !INTERNAL.contains(&command.get_name())) {
+    for (words, command) in leaves(&Cli::command(), "") {
         for arg in command.get_arguments() {
-            let of_command = ROWS.iter().filter(|(row, _)| *row == command.get_name());
-            let proof = of_command.flat_map(|(_, flags)| *flags).find(|(id, _)| arg.get_id() == *id);
-            let (_, proof) = proof.unwrap_or_else(|| {
-                panic!("add a row for {} of `slmscope {}`", name(arg), command.get_name())
-            });
-            prove(command.get_name(), arg, proof);
+            let id = arg.get_id();
+            let of_command = ROWS.iter().filter(|(row, _)| *row == words);
+            if let Some((_, proof)) = of_command.flat_map(|(_, flags)| *flags).find(|(flag, _)| id == *flag) {
+                prove(&words, arg, proof);
+                continue;
+            }
+            let row = run_rows().find(|row| row.command == words && id == row.flag);
+            assert!(
+                row.is_some(),
+                "add a row for {} of `slmscope {words}` to tests/flags/rows.rs: nothing shows its effect",
+                name(arg)
+            );
         }
     }
 }
 
 #[test]
-fn every_row_is_of_a_flag_that_there_is() {
-    let program = Cli::command();
-    for (command, flags) in ROWS {
-        if *command == "weights" && !cfg!(feature = "embedded-daemon") {
-            continue;
-        }
-        let command = program.find_subcommand(command).unwrap_or_else(|| panic!("there is no {command}"));
-        for (id, _) in *flags {
-            assert!(
-                command.get_arguments().any(|arg| arg.get_id() == *id),
-                "{} has no {id}",
-                command.get_name()
-            );
-        }
+fn every_row_is_of_a_flag_that_there_is_and_that_its_second_line_has() {
+    let leaves = leaves(&Cli::command(), "");
+    let find = |words: &str, flag: &str| -> Arg {
+        let command = leaves.iter().find(|(leaf, _)| leaf == words).map(|(_, command)| command);
+        let command = command.unwrap_or_else(|| panic!("there is no command `{words}`"));
+        let arg = command.get_arguments().find(|arg| arg.get_id() == flag);
+        arg.unwrap_or_else(|| panic!("`{words}` has no {flag}")).clone()
+    };
+    for (words, flags) in ROWS {
+        flags.iter().for_each(|(flag, _)| drop(find(words, flag)));
+    }
+    for row in run_rows() {
+        let arg = find(row.command, row.flag);
+        assert!(!row.shows.is_empty(), "{} {}", row.command, row.flag);
+        assert_ne!(row.without, row.with, "{} {}", row.command, row.flag);
+        let is_given = |words: &[&str]| words.contains(&&*name(&arg));
+        assert!(arg.is_positional() || is_given(row.with), "{} {}", row.command, row.flag);
     }
 }
 

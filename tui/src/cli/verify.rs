@@ -188,4 +188,65 @@ mod present {
         let text = display::printable(text);
         if text.is_empty() { ABSENT.to_owned() } else { text.into_owned() }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::num::NonZeroUsize;
+
+        use slmscope_profiles::format::KvFormat;
+        use slmscope_profiles::isa::Isa;
+        use slmscope_profiles::setup::Setup;
+        use slmscope_profiles::verify::{ComputedBy, PrefillCheck, Tolerances, VERIFY_SCHEMA};
+        use slmscope_profiles::workload::ExecutorKind;
+
+        use super::*;
+        use crate::pinned;
+
+        fn report() -> VerifyReport {
+            let tolerances = Tolerances {
+                max_abs_over_std: Some(5e-4),
+                rms_over_std: Some(0.03),
+                kl_mean: None,
+                exact_rms_over_std: None,
+                mean_abs_logprob: None,
+            };
+            let case = VerifyCase {
+                name: "golden.safetensors".to_owned(),
+                tokens: 24,
+                tolerances,
+                pass: true,
+                max_abs_over_std: Some(3.2e-5),
+                rms_over_std: Some(0.0),
+                kl_mean: Some(1.5e-9),
+                exact_rms_over_std: None,
+                top1: 1.0,
+                greedy_equal: true,
+                greedy_compared: 16,
+                ids_equal: Some(true),
+                mean_abs_logprob: None,
+                prefill: vec![PrefillCheck { rows: 4, distance: Some(2.1e-5), pass: true }],
+            };
+            let setup = Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: Isa::Avx2 };
+            VerifyReport {
+                schema: VERIFY_SCHEMA.to_owned(),
+                pass: true,
+                top1_least: Some(0.95),
+                top1: 1.0,
+                cases: vec![case],
+                computed_by: Some(ComputedBy { setup, kv: KvFormat::F32 }),
+            }
+        }
+
+        #[test]
+        fn outputs_are_pinned_at_80_columns() {
+            let right = report();
+            pinned::check("verify.txt", &render(&right, pinned::terminal()));
+            let mut wrong = right;
+            (wrong.pass, wrong.top1) = (false, 0.875);
+            for case in &mut wrong.cases {
+                (case.pass, case.greedy_equal, case.max_abs_over_std) = (false, false, Some(1.7));
+            }
+            pinned::check("verify-fail.txt", &render(&wrong, pinned::terminal()));
+        }
+    }
 }

@@ -156,3 +156,32 @@ fn grouped(names: &[String]) -> Vec<String> {
     let shown = |(name, count): (String, usize)| if count > 1 { format!("{name} ({count})") } else { name };
     groups.into_iter().map(shown).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinned;
+
+    #[test]
+    fn outputs_are_pinned_at_80_columns() {
+        let args = WeightsArgs {
+            model: "smollm2-135m".to_owned(),
+            format: WeightFormat::Q2K,
+            output: "/models/smollm2-135m.q2_k.gguf".into(),
+            seed: 7,
+            force: false,
+        };
+        let rows = ["attn_q", "attn_k", "ffn_up"];
+        let in_f16 = (0..30).flat_map(|layer| rows.map(|row| format!("blk.{layer}.{row}.weight")));
+        let written = Exported {
+            architecture: "llama",
+            bytes: 225_443_840,
+            tensors: 272,
+            in_f16: in_f16.chain(["token_embd.weight".to_owned()]).collect(),
+            notes: vec!["the output matrix is the embedding's, as in the model".to_owned()],
+        };
+        let took = Duration::from_millis(1_500);
+        let told = describe(&args, "smollm2-135m", &written, took, pinned::terminal());
+        pinned::check("weights.txt", &told);
+    }
+}

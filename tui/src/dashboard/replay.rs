@@ -74,7 +74,7 @@ pub struct Replay {
 impl Replay {
     /// A recording that is shown whole, or played from its beginning if a speed is given.
     pub fn new(name: String, index: Index, speed: Option<f64>) -> Self {
-        let known = speed.and_then(|speed| SPEEDS.iter().position(|known| *known == speed));
+        let known = speed.and_then(|speed| SPEEDS.iter().position(|known| known.total_cmp(&speed).is_eq()));
         Self {
             name,
             position_ns: None,

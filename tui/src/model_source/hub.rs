@@ -114,7 +114,7 @@ impl From<DirectoryError> for Stop {
 
 /// Asks the hub, and fetches what is not in the cache.
 fn from_hub(remote: &Remote, cached: &CacheRepo, reference: &Reference) -> Result<ChosenModel, Stop> {
-    let label = &reference.repo;
+    let label = &reference.named();
     if let Some(name) = &reference.file {
         let path = remote.file(cached, name)?;
         return file(&format!("{label}/{name}"), &path).map_err(Stop::Local);
@@ -130,7 +130,7 @@ fn from_hub(remote: &Remote, cached: &CacheRepo, reference: &Reference) -> Resul
 
 /// Takes the model from the cache alone. `None` if it is not there, or not all of it.
 fn from_cache(cached: &CacheRepo, reference: &Reference) -> Result<Option<ChosenModel>, Failure> {
-    let label = &reference.repo;
+    let label = &reference.named();
     if let Some(name) = &reference.file {
         return cached.get(name).map(|path| file(&format!("{label}/{name}"), &path)).transpose();
     }

@@ -186,15 +186,22 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
     section(text, "cost of measuring (share of the measured time)", style);
     let overhead = &result.overhead;
     let share = |value: Option<f64>| or_absent(value, display::fine_share);
-    let parts = format!(
-        "recording {}, stolen {}, together {} ({} to {}), from {} tokens",
-        share(overhead.recording),
-        share(overhead.stolen),
-        share(overhead.fraction),
-        share(overhead.low),
-        share(overhead.high),
-        overhead.tokens
-    );
+    let reason = overhead.reason.as_deref();
+    let stolen = overhead
+        .stolen
+        .map_or_else(|| format!("{ABSENT} (CPU times were not read before and after)"), display::fine_share);
+    let parts = match (overhead.recording, reason) {
+        // Without the recorder's own cost there is no sum either.
+        (None, Some(reason)) => format!("recording {ABSENT} ({}), stolen {stolen}", printable(reason)),
+        _ => format!(
+            "recording {}, stolen {stolen}, together {} ({} to {}), from {} tokens",
+            share(overhead.recording),
+            share(overhead.fraction),
+            share(overhead.low),
+            share(overhead.high),
+            overhead.tokens
+        ),
+    };
     let _ = writeln!(text, "  {}", style.wrap_words(&parts, 2));
     if let Some(recorded) = overhead.recorded.filter(|&recorded| recorded < 1.0) {
         let budget = result.workload.overhead_budget;
@@ -202,7 +209,7 @@ fn overhead(text: &mut String, result: &RunResult, style: Style) {
             .map_or_else(String::new, |share| format!(", for a budget of {}", display::fine_share(share)));
         let _ = writeln!(text, "  {} of the tokens were recorded{why}", display::share(recorded));
     }
-    if let Some(reason) = &overhead.reason {
+    if let Some(reason) = reason.filter(|_| overhead.recording.is_some()) {
         super::note(text, reason, style);
     }
 }

@@ -138,6 +138,34 @@ impl<'a> Part<'a> {
         })
     }
 
+    /// Why some of `sums` have no rate or no share of a roof, in one note; none if all have.
+    fn absences<'s>(
+        &self,
+        text: &mut String,
+        sums: impl Iterator<Item = &'s Sum>,
+        is_short: bool,
+        style: Style,
+    ) {
+        let [mut no_bytes, mut no_flops, mut no_roof] = [false; 3];
+        for Sum { group, .. } in sums {
+            no_bytes |= group.totals.bytes_per_second().is_none();
+            no_flops |= group.totals.flops_per_second().is_none();
+            no_roof |= group.roof().is_none();
+        }
+        let roofs = &self.result.roofs;
+        let why_no_roof = roofs.reason.as_deref().unwrap_or("it moves no bytes and computes nothing");
+        let reasons = [
+            (no_bytes, "GB/s: the op reads no weights and no cache".to_owned()),
+            (no_flops && !is_short, "GFLOP/s: it only moves data".to_owned()),
+            (no_roof, format!("of roof: {}", printable(why_no_roof))),
+        ];
+        let reasons: Vec<_> =
+            reasons.into_iter().filter(|(is_absent, _)| *is_absent).map(|(_, reason)| reason).collect();
+        if !reasons.is_empty() {
+            note(text, &format!("{ABSENT} in {}", reasons.join("; ")), style);
+        }
+    }
+
     /// A note for each reason for which some of `sums` are above their roofs.
     fn notes(&self, text: &mut String, sums: &[(String, Sum)], style: Style) {
         let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
@@ -192,6 +220,7 @@ pub(super) fn modules(text: &mut String, result: &RunResult, style: Style) {
             table.row([name, display::share(share), display::duration(ns)]);
         }
         text.push_str(&table.render(style));
+        part.absences(text, sums.iter().map(|(_, sum)| sum), false, style);
         part.notes(text, &sums, style);
     }
 }
@@ -237,6 +266,7 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
             "kernels: {path}; GB/s and GFLOP/s are derived: the plan's bytes and FLOPs divided by the op's own time"
         );
         note(text, &remark, style);
+        part.absences(text, sums.iter().map(|(_, sum)| sum), false, style);
         part.notes(text, &sums, style);
         longest(text, &part, &sums, style);
     }
@@ -279,17 +309,19 @@ pub(super) fn short(text: &mut String, part: &Part<'_>, style: Style) {
         ("GB/s", Align::Right),
         ("of roof", Align::Left),
     ]);
-    for (name, sum) in part.by_op().into_iter().take(MATTER) {
+    let sums: Vec<_> = part.by_op().into_iter().take(MATTER).collect();
+    for (name, sum) in &sums {
         table.row([
-            printable(&name),
+            printable(name),
             display::share(sum.share),
             or_absent(sum.group.totals.mean_ns(), display::duration),
             display::duration(sum.group.totals.max_ns),
             giga(sum.group.totals.bytes_per_second()),
-            part.roof(&sum),
+            part.roof(sum),
         ]);
     }
     text.push_str(&table.render(style));
+    part.absences(text, sums.iter().map(|(_, sum)| sum), true, style);
 }
 
 /// Time outside ops of a lane in a repetition.

@@ -157,3 +157,22 @@ fn a_run_that_ended_early_says_so_first() {
     result.error = Some("the worker\u{7} died".to_owned());
     assert!(short(&result).starts_with("failed: the worker died\n"));
 }
+
+#[test]
+fn each_dash_of_a_rate_and_of_a_cost_that_was_not_measured_has_its_reason_beside_it() {
+    let mut result = pinned::run();
+    let text = full(&result);
+    let dashes = "— in GB/s: the op reads no weights and no cache; GFLOP/s: it only moves data";
+    assert_eq!(text.replace("\n  ", " ").matches(dashes).count(), 2, "{text}");
+    assert_eq!(text.matches("— in GFLOP/s: it only moves data").count(), 2, "the modules: {text}");
+    assert!(text.contains("recording — (switched off), stolen 0.21 %\n"), "{text}");
+    assert!(!short(&result).contains("— in"), "its five ops have all rates");
+    result.roofs.reason = Some("its process was killed".to_owned());
+    for op in &mut result.ops {
+        op.roof = None;
+        op.bytes = 0;
+    }
+    let text = short(&result);
+    let dashes = "— in GB/s: the op reads no weights and no cache; of roof: its process was killed";
+    assert!(text.replace("\n  ", " ").contains(dashes), "{text}");
+}

@@ -12,10 +12,9 @@ use signal_hook::iterator::Signals;
 use slmscope_profiles::job::{Job, JobId, JobState};
 use slmscope_profiles::record::Record;
 use slmscope_profiles::result::{RunResult, RunStatus};
-use slmscope_profiles::wire::{Frame, Method, Request, Submit, Talk};
+use slmscope_profiles::wire::{Frame, Method, Request, Submit, Subscribe, Talk};
 
 use super::progress::Progress;
-use super::quiet;
 use super::stream::TextStream;
 use crate::connect::Attached;
 use crate::failure::Failure;
@@ -38,7 +37,7 @@ pub fn follow(
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    let subscription = if recording.is_some() { RecordingFile::subscription() } else { quiet() };
+    let subscription = if recording.is_some() { RecordingFile::subscription() } else { Subscribe::states() };
     connection.call(Method::Subscribe(subscription), &[])??;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();

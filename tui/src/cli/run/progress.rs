@@ -9,7 +9,7 @@ use slmscope_profiles::job::{Job, JobId, JobState, Progress as Step, Span};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::workload::OverheadMode;
 
-use super::super::jobs::plain;
+use super::super::jobs::{plain, shorter_model};
 use super::waiting::Waiting;
 use crate::progress::ProgressLine;
 
@@ -123,6 +123,9 @@ fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// Columns of a model's name, so that the rest fits 80.
+const NAME_COLUMNS: usize = 20;
+
 /// How far a job is.
 #[derive(Debug, Default)]
 struct Course {
@@ -165,6 +168,8 @@ impl Course {
                 let of = job.workload.repetitions.map_or_else(String::new, |all| format!(" of {all}"));
                 format!("measuring, repetition {}{of}", u64::from(repetition) + 1)
             }
+            // The stage is passed through, and nothing is measured in it.
+            (JobState::Overhead, _) if job.workload.overhead == OverheadMode::Off => return None,
             (JobState::Overhead, _) => "measuring the recorder's own cost".to_owned(),
             (state, _) => state.as_str().to_owned(),
         };
@@ -201,9 +206,7 @@ impl Course {
         if self.step.is_none() && job.state == JobState::Measuring {
             parts.extend(self.last.as_ref().map(rate));
         }
-        // Of a path the file's name, so that a narrow terminal shows the rest.
-        let name = job.model.rsplit('/').next().unwrap_or(&job.model);
-        Some(format!("{}: {}", plain(name), parts.join(", ")))
+        Some(format!("{}: {}", shorter_model(&job.model, NAME_COLUMNS), parts.join(", ")))
     }
 
     /// How long it may still take, as far as the repetitions so far say.
@@ -265,10 +268,10 @@ fn share(step: &Step) -> String {
     format!("{} {done}", step.phase.as_str())
 }
 
-/// `decode 48.1 tokens/s`.
+/// `decode 48.1 tok/s`.
 fn rate(span: &Span) -> String {
     let rate = f64::from(span.tokens) / (span.wall_ns().max(1) as f64 / 1e9);
-    format!("{} {} tokens/s", span.phase.as_str(), display::significant(rate))
+    format!("{} {} tok/s", span.phase.as_str(), display::significant(rate))
 }
 
 #[cfg(test)]
@@ -290,7 +293,19 @@ mod tests {
         assert_eq!(course.job(&job(JobState::Measuring)), None);
         assert_eq!(course.job(&measuring(0)).as_deref(), Some("measuring, repetition 1 of 4"));
         assert_eq!(course.job(&measuring(1)).as_deref(), Some("measuring, repetition 2 of 4"));
+        assert_eq!(
+            course.job(&job(JobState::Overhead)).as_deref(),
+            Some("measuring the recorder's own cost")
+        );
         assert_eq!(course.job(&job(JobState::Done)), None);
+    }
+
+    /// It said that it measures the cost.
+    #[test]
+    fn the_recorders_cost_is_not_mentioned_where_it_is_not_measured() {
+        let mut off = job(JobState::Overhead);
+        off.workload.overhead = OverheadMode::Off;
+        assert_eq!(Course::default().job(&off), None);
     }
 
     #[test]
@@ -303,7 +318,7 @@ mod tests {
         course.span(&span(Phase::Decode, 0, 4 * SECOND));
         course.job(&measuring(1));
         // Three more of 5 s, and 4 s for the recorder's cost.
-        let said = "m: measuring, repetition 2 of 4, about 19 s left, decode 25.0 tokens/s";
+        let said = "m: measuring, repetition 2 of 4, about 19 s left, decode 25.0 tok/s";
         assert_eq!(text(&course, 0), said);
         assert!(text(&course, 2_500).contains("about 17 s left"));
         assert!(text(&course, 600_000).contains("about 0 s left"));
@@ -323,6 +338,24 @@ mod tests {
         open.workload.looped = true;
         course.job(&open);
         assert!(!course.text(Duration::ZERO).unwrap().contains("left"));
+    }
+
+    /// It was cut in the middle of a word at 80 columns.
+    #[test]
+    fn on_80_columns_whole_parts_are_left_of_a_long_line() {
+        let mut course = Course::default();
+        let model = "/models/SmolLM2-135M-Instruct-with-a-long-name.Q4_1.gguf".to_owned();
+        let mut long = Job { model, ..measuring(1) };
+        long.workload.repetitions = None;
+        course.span(&span(Phase::Decode, 0, 400 * SECOND));
+        course.job(&long);
+        course.step(&Step { job: 7, phase: Phase::Decode, done: 50, total: Some(100) });
+        let text = course.text(Duration::ZERO).unwrap();
+        assert_eq!(
+            crate::width::cut_parts(&text, 79),
+            "SmolLM2-135M-Instru…: measuring, repetition 2, about 33 m 26 s or more left…"
+        );
+        assert!(text.ends_with("left, decode 50 % of 100 tokens"), "{text}");
     }
 
     #[test]

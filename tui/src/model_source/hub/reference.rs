@@ -1,5 +1,7 @@
 //! The name after `hf:`.
 
+use crate::model_source::is_gguf;
+
 /// A model of the hub, or one file of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reference {
@@ -15,12 +17,17 @@ pub(super) struct Reference {
 pub(super) struct NotAReference(String);
 
 impl Reference {
-    /// Reads `org/name[:file]`. Neither part can lead out of the place that the cache has for it.
+    /// Reads `org/name[:file]`, and `org/name/file.gguf` as [`named`](Self::named) spells it. Neither part can lead out of
+    /// the place that the cache has for it.
     ///
     /// # Errors
     /// [`NotAReference`] for anything else.
     pub(super) fn parse(text: &str) -> Result<Self, NotAReference> {
-        let (repo, file) = text.split_once(':').map_or((text, None), |(repo, file)| (repo, Some(file)));
+        let second_slash = || text.match_indices('/').nth(1).filter(|_| is_gguf(text));
+        let (repo, file) = match text.split_once(':') {
+            Some((repo, file)) => (repo, Some(file)),
+            None => second_slash().map_or((text, None), |(at, _)| (&text[..at], Some(&text[at + 1..]))),
+        };
         let is_plain = |part: &str| {
             let ends_well = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
             ends_well(part.chars().next())
@@ -31,6 +38,12 @@ impl Reference {
             return Err(NotAReference(text.to_owned()));
         }
         Ok(Self { repo: repo.to_owned(), file: file.map(str::to_owned) })
+    }
+
+    /// The model as jobs and results name it: `hf:org/name`, below which its files are. On the command line it is this
+    /// model again.
+    pub(super) fn named(&self) -> String {
+        format!("hf:{}", self.repo)
     }
 }
 
@@ -48,7 +61,20 @@ mod tests {
         let parse = |text| Reference::parse(text).map(|found| (found.repo, found.file));
         assert_eq!(parse("a/b-1.5"), Ok(("a/b-1.5".to_owned(), None)));
         assert_eq!(parse("a/b:q/c d.gguf"), Ok(("a/b".to_owned(), Some("q/c d.gguf".to_owned()))));
-        for wrong in ["", "a", "a/b/c", "../b", "a/..", "a/b:", "a/b:../c", "a/b:/c", "a/b:c//d", "a b/c"] {
+        assert_eq!(parse("a/b/q/c d.gguf"), parse("a/b:q/c d.gguf"), "as results name it");
+        for wrong in [
+            "",
+            "a",
+            "a/b/c",
+            "../b",
+            "a/..",
+            "a/b:",
+            "a/b:../c",
+            "a/b:/c",
+            "a/b:c//d",
+            "a b/c",
+            "a/b/../c.gguf",
+        ] {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("hf:org/name"), "{error}");
         }

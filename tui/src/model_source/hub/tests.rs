@@ -65,7 +65,7 @@ impl Client {
 }
 
 const FILE: &str = "org/name:quantized/m q4.gguf";
-const FILE_NAME: &str = "org/name/quantized/m q4.gguf";
+const FILE_NAME: &str = "hf:org/name/quantized/m q4.gguf";
 
 fn only(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([(FILE_NAME.to_owned(), bytes.to_vec())])
@@ -79,7 +79,7 @@ fn a_directory_model_comes_with_its_shards_and_is_then_in_the_cache() {
     let mut expected = files();
     expected.retain(|name, _| !["README.md", "quantized/m q4.gguf"].contains(&name.as_str()));
     let expected: BTreeMap<_, _> =
-        expected.into_iter().map(|(name, bytes)| (format!("org/name/{name}"), bytes)).collect();
+        expected.into_iter().map(|(name, bytes)| (format!("hf:org/name/{name}"), bytes)).collect();
     assert_eq!(got, expected);
     // The layout that all of the hub's tools share.
     let commit = std::fs::read_to_string(client.repo().join("refs/main")).unwrap();

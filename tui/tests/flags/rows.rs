@@ -1,0 +1,173 @@
+//! Flags whose effect is seen by running the program with and without them.
+//!
+//! The unit tests of the command line look here for every flag of every command, so a new one without a row fails
+//! them; the test `flags` runs each row.
+//!
+//! Words in braces stand for what the test has prepared: `{new}` for a path where nothing is, `{old}` for a file that
+//! exists, others for models, recordings and trees.
+
+/// A flag, and how its effect is seen.
+pub struct Row {
+    /// The command, with its subcommand.
+    pub command: &'static str,
+    /// The flag or place, by its id.
+    pub flag: &'static str,
+    /// What follows the command without the flag, or with another value in its place.
+    pub without: &'static [&'static str],
+    /// The same with the flag.
+    pub with: &'static [&'static str],
+    /// What only the second prints, or the code that only it ends with.
+    pub shows: &'static str,
+}
+
+const fn row(
+    command: &'static str,
+    flag: &'static str,
+    without: &'static [&'static str],
+    with: &'static [&'static str],
+    shows: &'static str,
+) -> Row {
+    Row { command, flag, without, with, shows }
+}
+
+/// The rows; those that change what later ones see are last.
+pub const ROWS: &[Row] = &[
+    row("", "socket", &["status"], &["--socket", "{socket}", "status"], "{socket}"),
+    row(
+        "run",
+        "record",
+        SHORT,
+        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{new}"],
+        "{new}: ",
+    ),
+    row(
+        "run",
+        "force",
+        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}"],
+        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}", "--force"],
+        "messages in",
+    ),
+    row(
+        "verify",
+        "model",
+        &["{q8}", "--golden", "{golden}"],
+        &["{tiny}", "--golden", "{golden}"],
+        "exit code 0",
+    ),
+    row(
+        "verify",
+        "golden",
+        &["{tiny}", "--golden", "{other}"],
+        &["{tiny}", "--golden", "{golden}"],
+        "exit code 0",
+    ),
+    row("verify", "kv", VERIFY, &["{tiny}", "--golden", "{golden}", "--kv", "f16"], "KV cache in f16"),
+    row(
+        "verify",
+        "executor",
+        VERIFY,
+        &["{tiny}", "--golden", "{golden}", "--executor", "candle"],
+        "by candle",
+    ),
+    row("verify", "threads", VERIFY, &["{tiny}", "--golden", "{golden}", "--threads", "5"], "5 threads"),
+    row("verify", "json", VERIFY, &["{tiny}", "--golden", "{golden}", "--json"], JSON),
+    row(
+        "doctor",
+        "groups",
+        &["--root", "{tree}"],
+        &["--root", "{tree}", "power"],
+        "power.battery.BAT0.level",
+    ),
+    row("doctor", "root", &["battery"], &["battery", "--root", "{tree}"], "power.battery.BAT0.level"),
+    row("doctor", "bundle", &["--root", "{tree}"], &["--root", "{tree}", "--bundle", "{new}"], "{new}: "),
+    row("doctor", "require", &["--root", "{tree}"], &["--root", "{tree}", "--require", "gpu"], "exit code 4"),
+    row("doctor", "json", &["--root", "{tree}"], &["--root", "{tree}", "--json"], JSON),
+    row("status", "json", &[], &["--json"], JSON),
+    row("jobs", "json", &[], &["--json"], JSON),
+    row("result", "which", &["99"], &["{job}"], "exit code 0"),
+    row("result", "wait", &["{loop}"], &["{loop}", "--wait"], "runs in a loop until it is cancelled"),
+    row("result", "full", &["{job}"], &["{job}", "--full"], "decode by module"),
+    row("result", "json", &["{job}"], &["{job}", "--json"], JSON),
+    row("record", "output", &["--seconds", "0"], &["{new}", "--seconds", "0"], "{new}: "),
+    // Without it the recording would not end.
+    row("record", "seconds", &["{old}"], &["{new}", "--seconds", "0"], "messages in"),
+    row(
+        "record",
+        "force",
+        &["{old}", "--seconds", "0"],
+        &["{old}", "--seconds", "0", "--force"],
+        "messages in",
+    ),
+    row("sessions info", "file", &["{old}"], &["{a}"], "op events in"),
+    row("sessions info", "json", &["{a}"], &["{a}", "--json"], JSON),
+    row("sessions verify", "files", &["{a}"], &["{cut}"], "exit code 4"),
+    row(
+        "sessions repair",
+        "file",
+        &["{old}", "--output", "{new}"],
+        &["{a}", "--output", "{new}"],
+        "exit code 0",
+    ),
+    row("sessions repair", "output", &["{a}"], &["{a}", "--output", "{new}"], "{new}: "),
+    row(
+        "sessions repair",
+        "force",
+        &["{a}", "--output", "{old}"],
+        &["{a}", "--output", "{old}", "--force"],
+        "messages in",
+    ),
+    row("replay", "session", &["{old}"], &["{a}"], "a replay needs a terminal"),
+    row("diff", "a", &["{b}", "{b}"], &["{a}", "{b}"], "threads (1 and 2)"),
+    row("diff", "b", &["{a}", "{a}"], &["{a}", "{b}"], "threads (1 and 2)"),
+    row(
+        "diff",
+        "margin",
+        &["{a}", "{a}", "--json"],
+        &["{a}", "{a}", "--json", "--margin", "37%"],
+        "\"margin\":0.37",
+    ),
+    row("diff", "by", &["{a}", "{a}", "--by", "module"], &["{a}", "{a}", "--by", "name"], "attn.qkv_proj"),
+    row("diff", "force", &["{a}", "{b}"], &["{a}", "{b}", "--force"], "not the same threads"),
+    row("diff", "strict", &["{dirty}", "{dirty}"], &["{dirty}", "{dirty}", "--strict"], "exit code 3"),
+    row("diff", "json", &["{a}", "{a}"], &["{a}", "{a}", "--json"], JSON),
+    row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A us/token |"),
+    row("help", "about", &[], &["gap"], "unattributed  time that no op"),
+    row("completions", "shell", &["bash"], &["zsh"], "#compdef slmscope"),
+    row("package-files", "folder", &[], &["{new}"], "{new}/man/man1/slmscope.1"),
+    row("cancel", "job", &["99"], &["{job}"], "had ended already"),
+    row("cancel", "no_wait", &["99"], &["{loop}", "--no-wait"], "it stops at its next token"),
+];
+
+/// Rows of `weights`, which a build without a daemon does not have.
+pub const WEIGHTS: &[Row] = &[
+    row(
+        "weights",
+        "model",
+        &["smolm2-135m", "--output", "{old}"],
+        &["pythia-160m", "--output", "{old}"],
+        "exists",
+    ),
+    row(
+        "weights",
+        "output",
+        &["pythia-160m"],
+        &["pythia-160m", "--output", "/nowhere/m.gguf"],
+        "/nowhere/m.gguf",
+    ),
+    row(
+        "weights",
+        "format",
+        TO_OLD,
+        &["pythia-160m", "--output", "{new}", "--format", "q2_k"],
+        "tensors in q2_k",
+    ),
+    row("weights", "seed", TO_OLD, &["pythia-160m", "--output", "{new}", "--seed", "7"], "seed 7"),
+    row("weights", "force", TO_OLD, &["pythia-160m", "--output", "{old}", "--force"], "tensors in"),
+];
+
+/// A run that takes a fraction of a second.
+const SHORT: &[&str] = &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off"];
+const VERIFY: &[&str] = &["{tiny}", "--golden", "{golden}", "--threads", "1"];
+const TO_OLD: &[&str] = &["pythia-160m", "--output", "{old}"];
+/// Where a JSON document begins.
+const JSON: &str = "{\"schema\":";
