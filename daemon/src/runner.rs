@@ -117,7 +117,7 @@ impl Runner {
         let backend = self.shared.backend.as_ref();
         let request = request.check(config, backend)?;
         if let Some((needed, limit)) = request.memory(backend).zip(self.memory_limit()) {
-            limit.check(needed)?;
+            limit.check(needed, request.synthetic_format())?;
         }
         Ok(request)
     }

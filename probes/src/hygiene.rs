@@ -142,6 +142,12 @@ pub struct CpuSnapshot {
     pub busy_s: f64,
     /// Time that the host gave to others, of all CPUs since boot, s.
     pub steal_s: f64,
+    /// The part of `busy_s` that served interrupts, which belongs to no process, s.
+    #[serde(default)]
+    pub interrupts_s: f64,
+    /// Processes and threads that were started since boot; `None` where the kernel does not count them.
+    #[serde(default)]
+    pub forks: Option<u64>,
 }
 
 impl CpuSnapshot {
@@ -159,7 +165,15 @@ impl CpuSnapshot {
         }
         let machine = machine.filter(|ticks| !ticks.blank)?;
         let rate = ticks::per_second(root.is_live());
-        Some(Self { t_ns, cpus, busy_s: machine.busy as f64 / rate, steal_s: machine.steal as f64 / rate })
+        let seconds = |ticks: u64| ticks as f64 / rate;
+        Some(Self {
+            t_ns,
+            cpus,
+            busy_s: seconds(machine.busy),
+            steal_s: seconds(machine.steal),
+            interrupts_s: seconds(machine.interrupts),
+            forks: forks(&text),
+        })
     }
 
     /// Share of the machine that other processes used since `older`, 0 to 1, where our own used `own_ns` of
@@ -184,19 +198,44 @@ impl CpuSnapshot {
     }
 }
 
+/// The line `processes N` of `/proc/stat`.
+fn forks(stat: &[u8]) -> Option<u64> {
+    let line = stat.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"processes "))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn foreign_load_is_what_we_did_not_use() {
-        let older = CpuSnapshot { t_ns: 0, cpus: 4, busy_s: 10.0, steal_s: 1.0 };
-        let newer = CpuSnapshot { t_ns: 10_000_000_000, cpus: 4, busy_s: 34.0, steal_s: 3.0 };
+        let at = |t_ns, busy_s, steal_s| CpuSnapshot {
+            t_ns,
+            cpus: 4,
+            busy_s,
+            steal_s,
+            interrupts_s: 0.0,
+            forks: None,
+        };
+        let (older, newer) = (at(0, 10.0, 1.0), at(10_000_000_000, 34.0, 3.0));
         assert_eq!(newer.foreign_share(&older, 20_000_000_000), Some(0.1));
         assert_eq!(newer.foreign_share(&older, 25_000_000_000), Some(0.0));
         assert_eq!(newer.steal_share(&older), Some(0.05));
         assert_eq!(older.foreign_share(&newer, 0), None);
         assert_eq!(older.steal_share(&older), None);
+    }
+
+    #[test]
+    fn a_snapshot_counts_interrupts_and_forks() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let stat = "cpu  100 0 50 4000 0 30 20 70 0 0\ncpu0 100 0 50 4000 0 30 20 70 0 0\nprocesses 4711\n";
+        std::fs::write(dir.path().join("proc/stat"), stat).unwrap();
+        let taken = CpuSnapshot::take(&Root::tree(dir.path()).unwrap()).unwrap();
+        assert_eq!((taken.busy_s, taken.interrupts_s, taken.forks), (2.0, 0.5, Some(4711)));
+        assert_eq!(forks(b"ctxt 5\nprocesses x\n"), None);
+        assert_eq!(forks(b"ctxt 5\n"), None);
     }
 
     #[test]

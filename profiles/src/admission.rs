@@ -4,6 +4,7 @@
 use crate::catalogue::Row;
 use crate::display;
 use crate::engine_memory::EngineMemory;
+use crate::format::WeightFormat;
 use crate::spec::Lengths;
 use crate::workload::{Workload, WorkloadError};
 
@@ -129,19 +130,54 @@ impl ModelFacts {
 /// A run needs more memory than there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "weights ({}), keys and values ({}) and activations ({}) need {}, and {}: choose a smaller model, format or kv, or a \
-     shorter context",
+    "weights ({}), keys and values ({}) and activations ({}) need {}, and {}: {}",
     display::bytes(needed.weights + needed.packed),
     display::bytes(needed.kv),
     display::bytes(needed.scratch + needed.tables),
     display::bytes(needed.total()),
-    .limit
+    .limit,
+    remedy(*.fits)
 )]
 pub struct TooLarge {
     /// By the engine's own account.
     pub needed: EngineMemory,
     /// What there is.
     pub limit: MemoryLimit,
+    /// The format with the most bits in which it would fit; `None` if it fits in none that is proposed, or its own is not
+    /// known.
+    pub fits: Option<Fits>,
+}
+
+/// What a run would need in another format (modelled: weights in proportion to the bits, the rest as it is).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fits {
+    /// The format.
+    pub format: WeightFormat,
+    /// All memory of the run, bytes.
+    pub bytes: u64,
+}
+
+impl Fits {
+    /// The proposed format with the most bits in which a run that needs `needed` in `format` takes at most `limit` bytes.
+    fn find(needed: EngineMemory, format: WeightFormat, limit: u64) -> Option<Self> {
+        let weights = needed.weights + needed.packed;
+        let smaller = WeightFormat::PROPOSED.into_iter().rev().filter(|other| other.bits() < format.bits());
+        let fits = smaller.map(|other| {
+            let then = (weights as f64 * other.bits() / format.bits()).ceil() as u64;
+            Self { format: other, bytes: needed.total() - weights + then.min(weights) }
+        });
+        fits.into_iter().find(|fits| fits.bytes <= limit)
+    }
+}
+
+fn remedy(fits: Option<Fits>) -> String {
+    match fits {
+        Some(Fits { format, bytes }) => format!(
+            "in {format} it would need about {}; or choose a smaller model or kv, or a shorter context",
+            display::bytes(bytes)
+        ),
+        None => "choose a smaller model, format or kv, or a shorter context".to_owned(),
+    }
 }
 
 /// Memory that a run may take.
@@ -156,13 +192,17 @@ pub enum MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Checks that a run fits.
+    /// Checks that a run fits whose weights are in `format`, if that is known.
     ///
     /// # Errors
-    /// If it does not.
-    pub fn check(self, needed: EngineMemory) -> Result<(), TooLarge> {
+    /// If it does not, with the format in which it would.
+    pub fn check(self, needed: EngineMemory, format: Option<WeightFormat>) -> Result<(), TooLarge> {
         let (Self::Available(bytes) | Self::Installed(bytes)) = self;
-        if needed.total() > bytes { Err(TooLarge { needed, limit: self }) } else { Ok(()) }
+        if needed.total() <= bytes {
+            return Ok(());
+        }
+        let fits = format.and_then(|format| Fits::find(needed, format, bytes));
+        Err(TooLarge { needed, limit: self, fits })
     }
 }
 
@@ -226,14 +266,39 @@ mod tests {
     fn memory_that_is_missing_is_named_with_what_would_take_it() {
         let needed =
             EngineMemory { weights: 3 << 30, kv: 1 << 30, scratch: 1 << 20, ..EngineMemory::default() };
-        assert_eq!(MemoryLimit::Available(needed.total()).check(needed), Ok(()));
-        let text = MemoryLimit::Available(2 << 30).check(needed).unwrap_err().to_string();
+        assert_eq!(MemoryLimit::Available(needed.total()).check(needed, None), Ok(()));
+        let text = MemoryLimit::Available(2 << 30).check(needed, None).unwrap_err().to_string();
         assert!(
             text.starts_with("weights (3.00 GiB), keys and values (1.00 GiB) and activations (1.00 MiB)"),
             "{text}"
         );
         assert!(text.contains("and 2.00 GiB of memory are available: choose a smaller model"), "{text}");
-        let text = MemoryLimit::Installed(2 << 30).check(needed).unwrap_err().to_string();
+        let text = MemoryLimit::Installed(2 << 30).check(needed, None).unwrap_err().to_string();
         assert!(text.contains("and the machine has 2.00 GiB of memory: "), "{text}");
+    }
+
+    #[test]
+    fn a_format_in_which_it_would_fit_is_named_the_one_with_the_most_bits_first() {
+        let needed =
+            EngineMemory { weights: 15 << 30, packed: 1 << 30, kv: 1 << 30, ..EngineMemory::default() };
+        let fits =
+            |gib: u64, format| MemoryLimit::Available(gib << 30).check(needed, format).unwrap_err().fits;
+        let f16 = Some(WeightFormat::F16);
+        // 16 GiB in 16 bits: 8.5, 5.5 and 4.5 in the proposed ones, and 1 of keys and values.
+        for (gib, format, bytes) in [
+            (10, WeightFormat::Q8_0, 19 << 29),
+            (7, WeightFormat::Q5_0, 13 << 29),
+            (6, WeightFormat::Q4_0, 11 << 29),
+        ] {
+            assert_eq!(fits(gib, f16), Some(Fits { format, bytes }), "{gib} GiB");
+        }
+        assert_eq!(fits(5, f16), None);
+        assert_eq!(fits(16, Some(WeightFormat::Q4_0)), None, "there is none that is smaller");
+        assert_eq!(fits(16, None), None);
+        let text = MemoryLimit::Available(6 << 30).check(needed, f16).unwrap_err().to_string();
+        assert!(
+            text.contains(": in q4_0 it would need about 5.50 GiB; or choose a smaller model or kv"),
+            "{text}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{Class, Quantity, Reason, Scope, Unit};
+use crate::display;
 
 /// Value of [`DoctorReport::schema`].
 pub const SCHEMA: &str = "slmscope.doctor/1";
@@ -89,4 +90,71 @@ pub struct DoctorReport {
     pub board: Board,
     /// Every channel; each family has at least one.
     pub channels: Vec<DoctorRow>,
+}
+
+impl DoctorReport {
+    /// A row's value as people read it; `None` without one. Shares of CPU time are of one core: those of the whole machine
+    /// are multiplied by its CPUs, which are the channels `cpu.cpuN`. Where the report lacks these, the value says that
+    /// it is of all CPUs.
+    pub fn reading(&self, row: &DoctorRow) -> Option<String> {
+        let value = row.value?;
+        if row.quantity != Quantity::Cpu || row.unit != Unit::Ratio {
+            return Some(display::value(value, row.unit));
+        }
+        let of_cpu = |row: &&DoctorRow| matches!(row.scope, Scope::CpuN(_)) && row.unit == Unit::Ratio;
+        let cpus = self.channels.iter().filter(of_cpu).count();
+        Some(match row.scope {
+            Scope::Machine if cpus == 0 => format!("{} of all CPUs", display::share(value)),
+            Scope::Machine => display::of_one_core(value * cpus as f64),
+            _ => display::of_one_core(value),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, scope: Scope, value: f64) -> DoctorRow {
+        DoctorRow {
+            id: id.to_owned(),
+            quantity: Quantity::Cpu,
+            unit: Unit::Ratio,
+            scope,
+            class: Class::Measured,
+            source: String::new(),
+            period_ns: None,
+            update_ns: None,
+            cost_ns: None,
+            age_ns: None,
+            value: Some(value),
+            reason: None,
+            remedy: None,
+        }
+    }
+
+    #[test]
+    fn all_shares_of_cpu_time_are_of_one_core() {
+        let machine = row("cpu.machine", Scope::Machine, 0.5);
+        let mut report = DoctorReport {
+            schema: SCHEMA.to_owned(),
+            root: "/".to_owned(),
+            user: String::new(),
+            board: Board::default(),
+            channels: vec![machine.clone()],
+        };
+        let told = |report: &DoctorReport, row: &DoctorRow| report.reading(row).expect("a value");
+        assert_eq!(told(&report, &machine), "50.0 % of all CPUs", "how many there are is not known");
+        for cpu in 0..4 {
+            report.channels.push(row(&format!("cpu.cpu{cpu}"), Scope::CpuN(cpu), 0.5));
+        }
+        assert_eq!(told(&report, &machine), "200.0 % of one core");
+        assert_eq!(told(&report, &row("cpu.cgroup", Scope::Cgroup, 2.5)), "250.0 % of one core");
+        assert_eq!(told(&report, &row("cpu.cpu0", Scope::CpuN(0), 0.5)), "50.0 % of one core");
+        let battery = DoctorRow { quantity: Quantity::Energy, ..row("energy.bat", Scope::Battery, 0.5) };
+        assert_eq!(told(&report, &battery), "50.0 %");
+        let seconds = DoctorRow { unit: Unit::Seconds, ..machine.clone() };
+        assert_eq!(told(&report, &seconds), display::value(0.5, Unit::Seconds));
+        assert_eq!(report.reading(&DoctorRow { value: None, ..machine }), None);
+    }
 }

@@ -56,6 +56,16 @@ impl WeightFormat {
         Self::Q2K,
     ];
 
+    /// The formats that are proposed where another one would fit or run faster, the smallest first. Their blocks of 32
+    /// divide the rows of nearly every model, and the engine has kernels for them on every CPU. Below 4 bits the answers
+    /// of small models fall apart.
+    pub const PROPOSED: [Self; 3] = [Self::Q4_0, Self::Q5_0, Self::Q8_0];
+
+    /// Bits of an element, scales included: 4.5 for q4_0.
+    pub fn bits(self) -> f64 {
+        self.block_bytes() as f64 * 8.0 / self.block_elements() as f64
+    }
+
     /// Elements per block; 1 for plain formats.
     pub fn block_elements(self) -> u64 {
         match self {

@@ -47,6 +47,10 @@ pub struct Hygiene {
     /// The processes that used most of it, the busiest first. What ended during the run is not among them.
     #[serde(default)]
     pub others: Vec<OtherProcess>,
+    /// Processes that ended during the run and what they used (derived); null where they used little, or it is not
+    /// known.
+    #[serde(default)]
+    pub short_lived: Option<ShortLived>,
     /// Time that the hypervisor gave to others divided by that of all CPUs, 0 to 1; null as above.
     #[serde(default)]
     pub steal: Option<f64>,
@@ -111,6 +115,17 @@ pub struct OtherProcess {
     pub cores: f64,
 }
 
+/// Processes that no list shows, since they ended during the run. Derived: what the machine's CPUs ran, without
+/// interrupts, this tool and the processes that were there at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ShortLived {
+    /// How many at most: processes and threads that were started, and processes that were there before, less those
+    /// that still run.
+    pub at_most: u64,
+    /// CPU time of all of them divided by the time that passed: 1 is one core, busy all the time.
+    pub cores: f64,
+}
+
 /// CPU time of one thread of the engine during the measured repetitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadTime {
@@ -120,11 +135,20 @@ pub struct ThreadTime {
     pub cpu_ns: u64,
     /// Time that passed, ns.
     pub wall_ns: u64,
+    /// Time in which it was ready to run and waited for a CPU, ns; null where the kernel does not report it.
+    #[serde(default)]
+    pub waited_ns: Option<u64>,
 }
 
 impl ThreadTime {
     /// Share of the time that it was on a CPU; `None` if no time passed.
     pub fn share(&self) -> Option<f64> {
         (self.wall_ns > 0).then(|| self.cpu_ns as f64 / self.wall_ns as f64)
+    }
+
+    /// Share of the time in which it waited for a CPU; `None` if that is not known or no time passed.
+    pub fn waited(&self) -> Option<f64> {
+        let waited_ns = self.waited_ns.filter(|_| self.wall_ns > 0)?;
+        Some(waited_ns as f64 / self.wall_ns as f64)
     }
 }

@@ -229,6 +229,16 @@ pub struct Memory {
 }
 
 impl RunResult {
+    /// Tokens of the prompt: of a text as many as were read, else what was asked for.
+    pub fn prompt_tokens(&self) -> u64 {
+        if self.workload.has_text() { self.prompt_ids.len() as u64 } else { self.workload.prompt.into() }
+    }
+
+    /// Tokens in the context when decode step `step` (from 0) attends, its own included.
+    pub fn context_at(&self, step: u32) -> u64 {
+        u64::from(self.workload.depth) + self.prompt_tokens() + u64::from(step) + 1
+    }
+
     /// The result of a run of which nothing is known but what was asked for and that it failed.
     pub fn failed(model: &str, source: ModelSource, workload: &Workload, error: &str) -> Self {
         Self {
@@ -300,6 +310,19 @@ mod tests {
         let unasked = RunResult::failed("m", ModelSource::Gguf, &Workload::default(), "no such file");
         assert_eq!((unasked.engine.threads, unasked.engine.isa), (None, None));
         assert_eq!(unasked.error.as_deref(), Some("no such file"));
+    }
+
+    #[test]
+    fn a_decode_step_attends_to_all_before_it_and_to_itself() {
+        let asked = Workload { prompt: 256, depth: 10, ..Workload::default() };
+        let mut result = RunResult::failed("m", ModelSource::Gguf, &asked, "no");
+        assert_eq!((result.prompt_tokens(), result.context_at(0), result.context_at(3)), (256, 267, 270));
+        (result.workload.chat, result.prompt_ids) = (Some("hi".to_owned()), vec![1, 2, 3]);
+        assert_eq!(
+            (result.prompt_tokens(), result.context_at(0)),
+            (3, 14),
+            "a text has as many as were read"
+        );
     }
 
     #[test]

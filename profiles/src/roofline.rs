@@ -47,6 +47,9 @@ pub struct RoofLook {
     pub clock_hz: Option<Estimate>,
     /// Time that the hypervisor gave to others meanwhile, divided by that of all CPUs, 0 to 1; null as above.
     pub steal: Option<f64>,
+    /// CPU time that the hypervisor gave to others divided by the time that passed (1 is one core), for parts of the
+    /// look of 0.2 s; null as above.
+    pub steal_cores: Option<Estimate>,
 }
 
 impl RoofLook {
@@ -62,6 +65,7 @@ impl RoofLook {
             int8_ops_per_s: of(|sample| sample.int8_ops),
             clock_hz: None,
             steal: None,
+            steal_cores: None,
         }
     }
 }

@@ -51,9 +51,14 @@ pub fn default_count(executor: ExecutorKind) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Whether a thread of this name (its `comm`) computes.
-pub fn is_engine_thread(comm: &str) -> bool {
-    comm.starts_with("engine-") || comm.starts_with("candle-bp-")
+/// Whether a thread of this name (its `comm`) computes where `executor` runs the plan. With `cpu`, rayon's threads
+/// generate synthetic weights before the first step and sleep from then on.
+pub fn is_engine_thread(comm: &str, executor: ExecutorKind) -> bool {
+    let is_rayon = comm.starts_with("engine-ray-");
+    match executor {
+        ExecutorKind::Cpu => comm.starts_with("engine-") && !is_rayon,
+        ExecutorKind::Candle => comm == "engine-main" || is_rayon || comm.starts_with("candle-bp-"),
+    }
 }
 
 /// What candle takes the sizes of its pools from: environment variables and their values.
@@ -144,8 +149,14 @@ mod tests {
 
     #[test]
     fn names_tell_engine_threads_from_others() {
-        assert!(is_engine_thread("engine-main") && is_engine_thread("candle-bp-0"));
-        assert!(!is_engine_thread("slmscoped") && !is_engine_thread("worker-ctl"));
+        let (cpu, candle) = (ExecutorKind::Cpu, ExecutorKind::Candle);
+        assert!(is_engine_thread("engine-main", cpu) && is_engine_thread("engine-3", cpu));
+        assert!(is_engine_thread("engine-main", candle) && is_engine_thread("candle-bp-0", candle));
+        assert!(is_engine_thread("engine-ray-1", candle));
+        assert!(!is_engine_thread("engine-ray-1", cpu), "it sleeps while tokens are made");
+        for executor in [cpu, candle] {
+            assert!(!is_engine_thread("slmscoped", executor) && !is_engine_thread("worker-ctl", executor));
+        }
     }
 
     #[test]

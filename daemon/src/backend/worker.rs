@@ -59,6 +59,7 @@ impl Backend for WorkerBackend {
 /// A running worker.
 pub struct WorkerProcess {
     child: Child,
+    executor: ExecutorKind,
     control: UnixStream,
     receiver: Receiver,
     ring: Consumer,
@@ -90,7 +91,8 @@ impl WorkerProcess {
             .process_group(0)
             .spawn()
             .map_err(StartError::Process)?;
-        Ok(Self { child, control: ours, receiver, ring, ring_sent: false, oom_kills: oom_kills() })
+        let executor = setup.executor;
+        Ok(Self { child, executor, control: ours, receiver, ring, ring_sent: false, oom_kills: oom_kills() })
     }
 
     /// Its process.
@@ -105,7 +107,7 @@ impl Engine for WorkerProcess {
     }
 
     fn computes(&self, thread: &str) -> bool {
-        threads::is_engine_thread(thread)
+        threads::is_engine_thread(thread, self.executor)
     }
 
     fn send(&mut self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! Whether the machine was in a state to measure on, by readings from before and after a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slmscope_probes::hygiene::Readings;
 use slmscope_probes::process::ProcessTime;
 use slmscope_profiles::display::{of_one_core, rough_share};
-use slmscope_profiles::hygiene::{Grade, Hygiene, Issue, IssueCode, OtherProcess};
+use slmscope_profiles::hygiene::{Grade, Hygiene, Issue, IssueCode, OtherProcess, ShortLived};
 
 use super::usage::UsageSnapshot;
 
@@ -21,16 +21,57 @@ const LARGE_CHANGE: f64 = 0.25;
 const SWAP: u64 = 16 << 20;
 /// Temperature at the begin of a run above which the grade is fair, °C: the machine may soon throttle.
 const HOT: f64 = 85.0;
-/// Other processes that are named, and the part of a core that each of them uses at the least.
+/// Other processes that are named, and the part of a core that each of them uses at the least; also all together that
+/// ended meanwhile.
 const NAMED: (usize, f64) = (3, 0.05);
+/// CPU time of processes that ended meanwhile from which on it is no error of counting: ten clock ticks, s.
+const SURE_S: f64 = 0.1;
 
 /// What makes the figures of a run less reliable, not yet graded. A reading that the machine does not offer leads to
 /// no issue.
 pub(super) fn assess(before: &UsageSnapshot, after: &UsageSnapshot) -> Hygiene {
     let mut found =
         by_readings(&before.readings, &after.readings, after.all_ns.saturating_sub(before.all_ns));
-    found.others = others(&before.others, &after.others, after.at_ns.saturating_sub(before.at_ns));
+    let wall_ns = after.at_ns.saturating_sub(before.at_ns);
+    found.others = others(&before.others, &after.others, wall_ns);
+    found.short_lived = short_lived(before, after);
     found
+}
+
+/// What processes used that ended between two snapshots, which no list of processes shows: the machine's CPU time less
+/// that of interrupts, of this tool, and of the processes of the second list. `None` if that is little or not known.
+fn short_lived(before: &UsageSnapshot, after: &UsageSnapshot) -> Option<ShortLived> {
+    let (older, newer) = (before.readings.cpu.as_ref()?, after.readings.cpu.as_ref()?);
+    let wall_s = after.at_ns.checked_sub(before.at_ns).filter(|&ns| ns > 0)? as f64 / 1e9;
+    let ran_s = newer.busy_s - older.busy_s - (newer.interrupts_s - older.interrupts_s);
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let known_s = seconds(after.all_ns.saturating_sub(before.all_ns))
+        + since(&before.others, &after.others).map(|(_, ns)| seconds(ns)).sum::<f64>();
+    let key = |process: &ProcessTime| (process.pid, process.start_ticks);
+    let (known, running): (BTreeSet<_>, BTreeSet<_>) =
+        (before.others.iter().map(key).collect(), after.others.iter().map(key).collect());
+    let begun = running.difference(&known).count() as u64;
+    let ended = known.difference(&running).count() as u64;
+    let forks = newer.forks?.checked_sub(older.forks?)?;
+    let at_most = forks.saturating_sub(begun).saturating_add(ended);
+    let cores = (ran_s - known_s) / wall_s;
+    // The kernel's counts move in clock ticks, and the lists are not of exactly the same time.
+    let is_seen = at_most > 0 && cores >= NAMED.1 && ran_s - known_s >= SURE_S;
+    is_seen.then_some(ShortLived { at_most, cores })
+}
+
+/// What each process of the later list used since. One that began since has used all its time since.
+fn since<'a>(
+    before: &[ProcessTime],
+    after: &'a [ProcessTime],
+) -> impl Iterator<Item = (&'a ProcessTime, u64)> {
+    let key = |process: &ProcessTime| (process.pid, process.start_ticks);
+    let older: BTreeMap<(u32, u64), u64> =
+        before.iter().map(|process| (key(process), process.cpu_ns)).collect();
+    after.iter().map(move |process| {
+        let then = older.get(&key(process)).copied().unwrap_or(0);
+        (process, process.cpu_ns.saturating_sub(then))
+    })
 }
 
 /// `own_ns` is the CPU time that this tool used during the run.
@@ -84,17 +125,12 @@ fn by_readings(before: &Readings, after: &Readings, own_ns: u64) -> Hygiene {
     found
 }
 
-/// The processes that used most CPU time in `wall_ns`, by name. One that began since has used all its time since; one
-/// that took another name has not.
+/// The processes that used most CPU time in `wall_ns`, by name. One that took another name has not begun since.
 fn others(before: &[ProcessTime], after: &[ProcessTime], wall_ns: u64) -> Vec<OtherProcess> {
-    let key = |process: &ProcessTime| (process.pid, process.start_ticks);
-    let older: BTreeMap<(u32, u64), u64> =
-        before.iter().map(|process| (key(process), process.cpu_ns)).collect();
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
-    for process in after {
-        let then = older.get(&key(process)).copied().unwrap_or(0);
+    for (process, ns) in since(before, after) {
         let used = by_name.entry(common_name(&process.name)).or_default();
-        *used = used.saturating_add(process.cpu_ns.saturating_sub(then));
+        *used = used.saturating_add(ns);
     }
     let cores =
         |(name, ns): (&str, u64)| OtherProcess { name: name.to_owned(), cores: ns as f64 / wall_ns as f64 };
@@ -134,7 +170,9 @@ mod tests {
     use slmscope_profiles::drift::{Change, MachineFigure, Since};
 
     fn readings(t_s: u64, busy_s: f64) -> Readings {
-        let cpu = CpuSnapshot { t_ns: t_s * 1_000_000_000, cpus: 2, busy_s, steal_s: 0.0 };
+        let t_ns = t_s * 1_000_000_000;
+        let cpu =
+            CpuSnapshot { t_ns, cpus: 2, busy_s, steal_s: 0.0, interrupts_s: 0.0, forks: Some(100 * t_s) };
         Readings { cpu: Some(cpu), ..Readings::default() }
     }
 
@@ -200,6 +238,45 @@ mod tests {
         let shown: Vec<(&str, f64)> = found.iter().map(|other| (other.name.as_str(), other.cores)).collect();
         assert_eq!(shown, [("rustc", 0.6), ("ld", 0.3), ("cc", 0.1)]);
         assert!(others(&before, &after, 0).is_empty(), "no time passed");
+    }
+
+    /// A snapshot at `t_s`, when this tool had used `own_s` and the machine `busy_s`.
+    fn usage(t_s: u64, busy_s: f64, own_s: u64, others: Vec<ProcessTime>) -> UsageSnapshot {
+        UsageSnapshot {
+            readings: readings(t_s, busy_s),
+            at_ns: t_s * 1_000_000_000,
+            helpers_ns: None,
+            all_ns: own_s * 1_000_000_000,
+            computing: Vec::new(),
+            major_faults: None,
+            available: None,
+            others,
+        }
+    }
+
+    #[test]
+    fn processes_that_ended_meanwhile_are_known_by_what_nobody_else_used() {
+        let of = |pid, seconds: u64| ProcessTime {
+            pid,
+            name: "make".to_owned(),
+            cpu_ns: seconds * 1_000_000_000,
+            start_ticks: u64::from(pid),
+        };
+        // In 10 s: this tool 9 s, make 2 s, one that was there and is gone, one that began, and 4 s of all that ended.
+        let before = usage(0, 0.0, 0, vec![of(7, 5), of(8, 1)]);
+        let after = |busy_s| usage(10, busy_s, 9, vec![of(7, 6), of(9, 1)]);
+        let found = assess(&before, &after(15.0));
+        assert_eq!(found.short_lived, Some(ShortLived { at_most: 1000, cores: 0.4 }));
+        assert_eq!(found.others.len(), 1, "all of one name");
+        assert_eq!(short_lived(&before, &after(11.2)), None, "2 % of a core may be an error of counting");
+        assert_eq!(short_lived(&before, &after(10.0)), None, "less than the sum of what is known");
+        let mut unknown = after(15.0);
+        unknown.readings.cpu.as_mut().unwrap().forks = None;
+        assert_eq!(short_lived(&before, &unknown), None, "nobody counts what was started");
+        let mut interrupts = after(15.0);
+        interrupts.readings.cpu.as_mut().unwrap().interrupts_s = 4.0;
+        assert_eq!(short_lived(&before, &interrupts), None, "interrupts are no process");
+        assert_eq!(short_lived(&before, &before), None, "no time passed");
     }
 
     #[test]

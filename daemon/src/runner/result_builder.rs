@@ -1,6 +1,6 @@
 //! Collects what a job has measured, and builds its result from that at any time.
 
-use slmscope_probes::process::ProcessMemory;
+use slmscope_probes::process::{ProcessMemory, ThreadUsage};
 use slmscope_profiles::channel::{Channel, Sample};
 use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::drift::changes;
@@ -268,9 +268,14 @@ impl ResultBuilder {
     fn threads(&self) -> Vec<ThreadTime> {
         let (Some(older), Some(newer)) = (&self.before, &self.after) else { return Vec::new() };
         let wall_ns = newer.at_ns.saturating_sub(older.at_ns);
-        let time = |(tid, name, ns): &(u32, String, u64)| {
-            let (_, _, before) = older.computing.iter().find(|(older, _, _)| older == tid)?;
-            Some(ThreadTime { name: name.clone(), cpu_ns: ns.checked_sub(*before)?, wall_ns })
+        let time = |thread: &ThreadUsage| {
+            let before = older.computing.iter().find(|older| older.tid == thread.tid)?;
+            Some(ThreadTime {
+                name: thread.name.clone(),
+                cpu_ns: thread.cpu_ns.checked_sub(before.cpu_ns)?,
+                wall_ns,
+                waited_ns: thread.waited_ns.checked_sub(before.waited_ns),
+            })
         };
         newer.computing.iter().filter_map(time).collect()
     }

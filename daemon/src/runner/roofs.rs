@@ -26,8 +26,9 @@ const MIN_BUFFER_BYTES: u64 = 32 << 20;
 /// Time after which the measurement is given up.
 const DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(25);
-/// Polls between two readings of the clock of the CPUs, which interrupts some of them.
-const CLOCK_EVERY: u32 = 8;
+/// Polls between two readings of the clock of the CPUs, which interrupts some of them, and of what the hypervisor took:
+/// 0.2 s, in which the kernel counts 20 steps a CPU.
+const LOOK_EVERY: u32 = 8;
 
 /// Why there are no samples.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +72,16 @@ impl RoofSamples {
     ) {
         let setup = machine_setup(backend, setup);
         self.setup = Some(setup);
-        let (begin, mut clocks) = (CpuSnapshot::take(root), Vec::new());
-        let mut read_clock = || clocks.extend(clock_hz(root, setup.threads.get()));
-        match measure(backend, clock, setup, available_memory(root), &mut read_clock, should_stop) {
+        let (mut clocks, mut snapshots) = (Vec::new(), Vec::from_iter(CpuSnapshot::take(root)));
+        let mut look = || {
+            clocks.extend(clock_hz(root, setup.threads.get()));
+            snapshots.extend(CpuSnapshot::take(root));
+        };
+        match measure(backend, clock, setup, available_memory(root), &mut look, should_stop) {
             Ok(samples) => {
-                let steal =
-                    begin.zip(CpuSnapshot::take(root)).and_then(|(begin, end)| end.steal_share(&begin));
+                let (steal, steal_cores) = stolen(&snapshots);
                 let clock_hz = Estimate::range(&clocks);
-                self.looks.push(RoofLook { clock_hz, steal, ..RoofLook::of(&samples) });
+                self.looks.push(RoofLook { clock_hz, steal, steal_cores, ..RoofLook::of(&samples) });
                 self.samples.extend(samples);
             }
             Err(error) => self.problem = Some(with_sources(&error)),
@@ -100,6 +103,18 @@ impl RoofSamples {
     }
 }
 
+/// What the hypervisor took between the first and the last of `snapshots`, as a share of all CPUs, and of one core from
+/// each of them to the next.
+fn stolen(snapshots: &[CpuSnapshot]) -> (Option<f64>, Option<Estimate>) {
+    let whole = snapshots.first().zip(snapshots.last()).and_then(|(begin, end)| end.steal_share(begin));
+    let part = |pair: &[CpuSnapshot]| match pair {
+        [older, newer] => Some(newer.steal_share(older)? * f64::from(newer.cpus)),
+        _ => None,
+    };
+    let parts: Vec<f64> = snapshots.windows(2).filter_map(part).collect();
+    (whole, Estimate::range(&parts))
+}
+
 /// The setup that uses all that the machine can do: candle's instruction set is fixed when it is compiled.
 fn machine_setup(backend: &dyn Backend, setup: Setup) -> Setup {
     let isa = if setup.executor == ExecutorKind::Cpu { setup.isa } else { backend.best_isa() };
@@ -111,7 +126,7 @@ fn measure(
     clock: &dyn Clock,
     setup: Setup,
     free: Option<u64>,
-    read_clock: &mut dyn FnMut(),
+    look: &mut dyn FnMut(),
     should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let buffer_bytes = free.map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
@@ -121,7 +136,7 @@ fn measure(
     // A process of its own: the buffer would count as the model's memory otherwise.
     let mut engine = backend.start(setup)?;
     let request = MeasureRoofs { setup, buffer_bytes, samples: SAMPLES, sample_ns: SAMPLE_NS };
-    let samples = await_samples(engine.as_mut(), clock, request, read_clock, should_stop);
+    let samples = await_samples(engine.as_mut(), clock, request, look, should_stop);
     engine.kill();
     samples
 }
@@ -130,7 +145,7 @@ fn await_samples(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
     request: MeasureRoofs,
-    read_clock: &mut dyn FnMut(),
+    look: &mut dyn FnMut(),
     mut should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let deadline_ns = clock.now_ns() + DEADLINE.as_nanos() as u64;
@@ -147,8 +162,8 @@ fn await_samples(
             Some(Event::Failed { message }) => return Err(RoofsError::Failed(message)),
             _ => {}
         }
-        if poll.is_multiple_of(CLOCK_EVERY) {
-            read_clock();
+        if poll.is_multiple_of(LOOK_EVERY) {
+            look();
         }
     }
     Err(RoofsError::Deadline)
@@ -158,6 +173,26 @@ fn await_samples(
 mod tests {
     use super::*;
     use crate::backend::scripted;
+
+    #[test]
+    fn what_the_hypervisor_took_has_a_range_of_one_core() {
+        let at = |ms: u64, steal_s| CpuSnapshot {
+            t_ns: ms * 1_000_000,
+            cpus: 4,
+            busy_s: 0.0,
+            steal_s,
+            interrupts_s: 0.0,
+            forks: None,
+        };
+        let (whole, cores) = stolen(&[at(0, 1.0), at(200, 1.1), at(400, 1.1), at(600, 1.3)]);
+        assert!((whole.unwrap() - 0.125).abs() < 1e-9, "{whole:?}");
+        let cores = cores.unwrap();
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(near(cores.low, 0.0) && near(cores.median, 0.5) && near(cores.high, 1.0), "{cores:?}");
+        assert_eq!((cores.count, cores.level), (3, None));
+        assert_eq!(stolen(&[at(0, 1.0)]), (None, None), "no time passed");
+        assert_eq!(stolen(&[]), (None, None));
+    }
 
     #[test]
     fn a_machine_that_was_not_measured_completely_has_no_roofs() {

@@ -3,7 +3,7 @@
 use slmscope_probes::Root;
 use slmscope_probes::available_memory;
 use slmscope_probes::hygiene::{self, Readings};
-use slmscope_probes::process::{self, ProcessTime};
+use slmscope_probes::process::{self, ProcessTime, ThreadUsage};
 
 use crate::backend::Engine;
 use crate::clock::Clock;
@@ -19,8 +19,8 @@ pub(super) struct UsageSnapshot {
     pub(super) helpers_ns: Option<u64>,
     /// CPU time of daemon, clients and the engine's whole process, ns.
     pub(super) all_ns: u64,
-    /// Number, name and CPU time of the engine threads, ns.
-    pub(super) computing: Vec<(u32, String, u64)>,
+    /// The engine threads.
+    pub(super) computing: Vec<ThreadUsage>,
     /// Page faults of the engine's process that waited for storage. `None` as above.
     pub(super) major_faults: Option<u64>,
     /// What is left for programs, bytes.
@@ -58,11 +58,11 @@ impl UsageSnapshot {
         let daemon = process::cpu_ns(std::process::id());
         let clients_ns: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
         let pid = engine.and_then(Engine::process);
-        let threads = pid.map(process::threads_cpu_ns).unwrap_or_default();
+        let threads = pid.map(process::threads).unwrap_or_default();
         let computes = |name: &str| engine.is_none_or(|engine| engine.computes(name));
         let (computing, helpers): (Vec<_>, Vec<_>) =
-            threads.into_iter().partition(|(_, name, _)| computes(name));
-        let helpers: u64 = helpers.iter().map(|(_, _, ns)| ns).sum();
+            threads.into_iter().partition(|thread| computes(&thread.name));
+        let helpers: u64 = helpers.iter().map(|thread| thread.cpu_ns).sum();
         let process = pid.and_then(process::cpu_ns).unwrap_or(0);
         Self {
             readings,

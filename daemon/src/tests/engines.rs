@@ -9,7 +9,7 @@ use slmscope_profiles::lane::{Lane, LaneKind};
 use slmscope_profiles::op::{ColumnQuantity, ColumnValue, Granularity, OpBatch, OpEvent, Phase};
 use slmscope_profiles::span::{NamedSpan, SpanName};
 
-use super::{START_NS, TestDaemon, books_close, channel};
+use super::{START_NS, TestDaemon, books_close, channel, submission};
 use crate::backend::protocol::{Load, Loaded};
 use crate::backend::scripted::{GAP_NS, OP_NS, SAMPLE_NS, Step, TOKEN_NS, Token, loaded, span};
 use crate::backend::{Command, Event};
@@ -243,5 +243,49 @@ fn the_same_script_gives_the_same_books_and_energy_to_the_bit() {
         ["phases", "ops", "lanes", "summary", "energy", "bandwidth", "conditions", "roofs", "generated_ids"]
     {
         assert_eq!(first[key].to_string(), second[key].to_string(), "{key}");
+    }
+}
+
+/// Load and speed of a run are those of the run alone because nothing of an earlier one is left: each job has engines of
+/// its own, which end with it, and asks them for the same, whatever ran before. `.ci/history` measures it.
+#[test]
+fn a_job_starts_engines_of_its_own_and_asks_them_for_the_same_whatever_ran_before() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::<Command>::new()));
+    let seen = asked.clone();
+    let daemon = TestDaemon::scripted(move |command, _| {
+        let mut command = command.clone();
+        if let Command::Load(load) = &mut command {
+            // Numbers of jobs name spans and batches, nothing else.
+            (load.job, load.plan) = (0, 0);
+        }
+        seen.lock().unwrap().push(command);
+        None
+    });
+    let mut client = daemon.watch();
+    let mut run = |(model, format): (&str, &str)| {
+        let mut request = submission(&json!({"format": format, "prompt": 4, "warmup": 1}));
+        request["submit"]["model"] = json!({ "catalogue": model });
+        let begin = daemon.engines.log().len();
+        let job = client.ask(&request)["ok"]["job"].as_u64().expect("a job");
+        client.job(job, "done");
+        (daemon.engines.log().split_off(begin), std::mem::take(&mut *asked.lock().unwrap()))
+    };
+    let runs = [
+        ("smollm2-135m", "q4_0"),
+        ("smollm2-360m", "q4_0"),
+        ("smollm2-360m", "q8_0"),
+        ("smollm2-135m", "q8_0"),
+    ];
+    let first = runs.map(&mut run);
+    for (log, commands) in &first {
+        let count = |entry: &str| log.iter().filter(|found| *found == entry).count();
+        assert_eq!((count("start"), count("kill")), (3, 3), "the model's and one for each look at the roofs");
+        assert_eq!(count("load"), 1, "weights are loaded for every job: {log:?}");
+        assert!(matches!(commands.last(), Some(Command::Identify)), "{commands:?}");
+    }
+    assert_ne!(first[0], first[1]);
+    // Once more in the other order: each after another one than before.
+    for (asked, first) in runs.into_iter().zip(&first).rev() {
+        assert_eq!(&run(asked), first, "{asked:?}");
     }
 }

@@ -192,8 +192,10 @@ impl Opened {
 
     fn check_memory(&self, request: &Load, lengths: Lengths) -> Result<(), End> {
         let needed = self.model.requirements(lengths, &request.setup);
-        let limit = request.memory_limit.map(MemoryLimit::Available);
-        limit.map_or(Ok(()), |limit| limit.check(needed)).map_err(|refused| End::Failed(refused.to_string()))
+        let Some(limit) = request.memory_limit.map(MemoryLimit::Available) else { return Ok(()) };
+        limit
+            .check(needed, main_format(self.model.plan()))
+            .map_err(|refused| End::Failed(refused.to_string()))
     }
 
     /// Tokens that the cache must hold for `request` with a prompt of these ids.

@@ -1,6 +1,6 @@
 //! Memory traffic against what the machine can move.
 
-use super::format::{bits, smallest_common};
+use super::format::is_smallest;
 use super::{FindingCode, Found, Use};
 use crate::bandwidth::PhaseBandwidth;
 use crate::channel::Class;
@@ -32,7 +32,7 @@ pub(super) fn decode_bound(result: &RunResult) -> Option<Found> {
     if !(BOUND_SHARE..=1.0).contains(&share) {
         return None;
     }
-    let is_small = result.model.format.is_some_and(|format| bits(format) <= bits(smallest_common()) * 1.2);
+    let is_small = result.model.format.is_some_and(is_smallest);
     let less = if is_small { "a smaller model or a shorter context" } else { "a smaller weight format" };
     Some(
         Found::new(FindingCode::BandwidthBound, Use::Explanation, share)

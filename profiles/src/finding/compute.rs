@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::bandwidth::BOUND_SHARE;
+use super::format::is_smallest;
+use super::machine::disturbance;
 use super::{FindingCode, Found, Use};
 use crate::display;
 use crate::lane::{HOST_LANE, LaneId};
@@ -49,7 +51,8 @@ pub(super) fn prefill_bound(result: &RunResult) -> Option<Found> {
 }
 
 /// An op far below its roof: a product or attention that takes 5 % of its phase or more and reaches less than a quarter
-/// of the nearer roof, also at the lowest sample of that roof. Of several the one with the most time above its roof.
+/// of the nearer roof, also at the lowest sample of that roof. Of several the one with the most time above its roof. If
+/// something kept the whole run back, that is named instead of a cause in the op.
 pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
     #[derive(Default)]
     struct Sum {
@@ -74,11 +77,25 @@ pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
     });
     let lost = |sum: &Sum| sum.share * (1.0 - sum.at_most_ns / sum.time_ns);
     let ((phase, name), sum) = far.max_by(|(_, a), (_, b)| lost(a).total_cmp(&lost(b)))?;
+    let (advice, meanwhile) = match (disturbance(result), result.engine.threads) {
+        (Some(why), _) => (
+            "That may explain it: measure again without it before you look for a cause in the op.",
+            format!("; {why} meanwhile"),
+        ),
+        (None, Some(1)) => {
+            ("Neither its bytes nor its arithmetic explain its time: compare other formats.", String::new())
+        }
+        (None, _) => (
+            "Neither its bytes nor its arithmetic explain its time: compare other formats, and fewer threads, \
+             which wait less for each other.",
+            String::new(),
+        ),
+    };
     let (reached, at_most) = (sum.reached_ns / sum.time_ns, sum.at_most_ns / sum.time_ns);
     Some(
         Found::new(FindingCode::FarBelowRoof, Use::Explanation, lost(&sum))
             .reason(format!(
-                "{name} takes {} of {} and reaches {} of its roof",
+                "{name} takes {} of {} and reaches {} of its roof{meanwhile}",
                 display::rough_share(sum.share),
                 phase,
                 display::rough_share(reached)
@@ -86,10 +103,7 @@ pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
             .figure("share of the phase", sum.share, "ratio")
             .figure("share of the nearer roof", reached, "ratio")
             .figure("the same at the lowest sample of the roof", at_most, "ratio")
-            .advice(
-                "Neither its bytes nor its arithmetic explain its time: compare other formats, and fewer threads, \
-                 which wait less for each other.",
-            ),
+            .advice(advice),
     )
 }
 
@@ -101,13 +115,17 @@ pub(super) fn lm_head(result: &RunResult) -> Option<Found> {
     }
     let largest = heads.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
     let (lane, head) = largest.filter(|&(_, head)| head > LM_HEAD_SHARE)?;
+    let is_small = result.model.format.is_some_and(is_smallest);
+    let advice = if is_small {
+        "The vocabulary is large for this model: one with a smaller vocabulary decodes faster."
+    } else {
+        "The vocabulary is large for this model; a smaller format for the output matrix gains most."
+    };
     let part = if lane == HOST_LANE { String::new() } else { format!("'s time in lane {lane}") };
     Some(
         Found::new(FindingCode::LmHeadDominates, Use::Explanation, head)
             .reason(format!("the LM head takes {} of decode{part}", display::rough_share(head)))
             .figure("share of decode", head, "ratio")
-            .advice(
-                "The vocabulary is large for this model; a smaller format for the output matrix gains most.",
-            ),
+            .advice(advice),
     )
 }

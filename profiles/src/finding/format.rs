@@ -14,27 +14,40 @@ use crate::totals::saturating_sum;
 /// Least factor, at the low end of the estimate, for which another format is named.
 const WORTH: f64 = 1.1;
 
-/// The format that is proposed: the smallest that llama.cpp and this engine have fast kernels for on every CPU.
+/// The smallest format that is proposed.
 pub(super) const fn smallest_common() -> WeightFormat {
-    WeightFormat::Q4_0
+    WeightFormat::PROPOSED[0]
 }
 
-/// Bits of an element.
-pub(super) fn bits(format: WeightFormat) -> f64 {
-    format.block_bytes() as f64 * 8.0 / format.block_elements() as f64
+/// Whether no format that is proposed is much smaller than this one.
+pub(super) fn is_smallest(format: WeightFormat) -> bool {
+    format.bits() <= smallest_common().bits() * 1.2
 }
 
-/// Bytes of the model's weights in the proposed format divided by those in its own; `None` if that would not be less.
-pub(super) fn smaller(result: &RunResult) -> Option<f64> {
-    let ratio = bits(smallest_common()) / bits(result.model.format?);
+/// Bytes of the model's weights in a format divided by those in its own; `None` if that would not be less.
+fn ratio(result: &RunResult, format: WeightFormat) -> Option<f64> {
+    let ratio = format.bits() / result.model.format?.bits();
     (ratio < 1.0).then_some(ratio)
 }
 
-/// Another format would run faster: an estimate (modelled) for products of decode that memory binds. At the low end
-/// only the part of their time that the fastest sample of the read roof explains shrinks with the bytes; at the high end
-/// all of it does, down to the time that their arithmetic needs. Claimed from a factor of 1.1 at the low end on.
-pub(super) fn faster(result: &RunResult) -> Option<Found> {
-    let (ratio, rate) = (smaller(result)?, result.summary.decode_tokens_per_s?.median);
+/// As [`ratio`], for the smallest format that is proposed.
+pub(super) fn smaller(result: &RunResult) -> Option<f64> {
+    ratio(result, smallest_common())
+}
+
+/// Decode in another format, tokens/s (modelled).
+struct Estimated {
+    format: WeightFormat,
+    ratio: f64,
+    low: f64,
+    high: f64,
+}
+
+/// An estimate for products of decode that memory binds. At the low end only the part of their time that the fastest
+/// sample of the read roof explains shrinks with the bytes; at the high end all of it does, down to the time that their
+/// arithmetic needs.
+fn estimate(result: &RunResult, rate: f64, format: WeightFormat) -> Option<Estimated> {
+    let ratio = ratio(result, format)?;
     let decode = result.phases.iter().filter(|books| books.phase == Phase::Decode);
     let wall = saturating_sum(decode.map(|books| books.recorded_wall_ns)) as f64;
     let (mut least, mut most) = (0.0, 0.0);
@@ -48,30 +61,49 @@ pub(super) fn faster(result: &RunResult) -> Option<Found> {
         most += (time * (1.0 - ratio)).min(spare);
         least += (time * roof.low.min(1.0) * (1.0 - ratio)).min(spare);
     }
-    let factor = |saved: f64| (saved < wall).then(|| wall / (wall - saved));
-    let (low, high) = (factor(least)?, factor(most)?);
-    if low < WORTH {
-        return None;
-    }
-    let name = smallest_common().name();
+    let then = |saved: f64| (saved < wall).then(|| rate * wall / (wall - saved));
+    Some(Estimated { format, ratio, low: then(least)?, high: then(most)? })
+}
+
+/// Another format would run faster: an estimate for each that is proposed, from a factor of 1.1 at its low end on.
+pub(super) fn faster(result: &RunResult) -> Option<Found> {
+    let rate = result.summary.decode_tokens_per_s?.median;
+    let estimates = WeightFormat::PROPOSED.into_iter().filter_map(|format| estimate(result, rate, format));
+    let worth: Vec<Estimated> = estimates.filter(|estimated| estimated.low >= WORTH * rate).collect();
+    let (first, others) = worth.split_first()?;
+    let range =
+        |of: &Estimated| format!("{} to {}", display::significant(of.low), display::significant(of.high));
+    let also = others.iter().map(|other| format!(", in {} {}", other.format, range(other)));
+    let formats: Vec<&str> = worth.iter().map(|estimated| estimated.format.name()).collect();
     let how = match result.model.source {
-        ModelSource::Gguf => format!("a {name} file of this model"),
-        ModelSource::Synthetic | ModelSource::Hf => format!("--format {name}"),
+        ModelSource::Gguf => {
+            let more = formats.get(1..).unwrap_or_default();
+            let or =
+                if more.is_empty() { String::new() } else { format!(", or one in {}", more.join(" or ")) };
+            format!("a {} file of this model{or}", first.format)
+        }
+        ModelSource::Synthetic | ModelSource::Hf => format!("--format {}", formats.join(" or ")),
     };
-    Some(
-        Found::new(FindingCode::FasterFormat, Use::Gain, 1.0 - 1.0 / low)
-            .reason(format!(
-                "in {name} decode would make about {} to {} tokens/s instead of {} (modelled)",
-                display::significant(rate * low),
-                display::significant(rate * high),
-                display::significant(rate)
-            ))
-            .figure("decode now", rate, "tokens/s")
-            .figure("decode then, at least", rate * low, "tokens/s")
-            .figure("decode then, at most", rate * high, "tokens/s")
-            .figure("bytes of the weights then divided by now", ratio, "ratio")
-            .advice(format!(
-                "Try {how}; fewer bits make its answers less exact, which only a quality test shows."
-            )),
-    )
+    let mut found = Found::new(FindingCode::FasterFormat, Use::Gain, 1.0 - rate / first.low)
+        .reason(format!(
+            "in {} decode would make about {} tokens/s instead of {}{} (modelled)",
+            first.format,
+            range(first),
+            display::significant(rate),
+            also.collect::<String>()
+        ))
+        .figure("decode now", rate, "tokens/s")
+        .figure("decode then, at least", first.low, "tokens/s")
+        .figure("decode then, at most", first.high, "tokens/s")
+        .figure("bytes of the weights then divided by now", first.ratio, "ratio");
+    for other in others {
+        found = found.figure(&format!("decode in {}, at least", other.format), other.low, "tokens/s").figure(
+            &format!("decode in {}, at most", other.format),
+            other.high,
+            "tokens/s",
+        );
+    }
+    Some(found.advice(format!(
+        "Try {how}; fewer bits make its answers less exact, which only a quality test shows."
+    )))
 }

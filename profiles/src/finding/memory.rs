@@ -132,12 +132,7 @@ pub(super) fn kv_share(result: &RunResult) -> Option<Found> {
     }
     let share = kv as f64 / all as f64;
     let workload = &result.workload;
-    let prompt = if result.prompt_ids.is_empty() {
-        u64::from(workload.prompt)
-    } else {
-        result.prompt_ids.len() as u64
-    };
-    let context = u64::from(workload.depth) + prompt + u64::from(workload.generate) / 2;
+    let context = u64::from(workload.depth) + result.prompt_tokens() + u64::from(workload.generate) / 2;
     let format = workload.kv?;
     let advice = match format {
         KvFormat::F32 | KvFormat::F16 => format!(

@@ -12,6 +12,12 @@ const TOOK_PART: f64 = 0.01;
 /// Share of the others' CPU time below which a thread is a straggler.
 const STRAGGLER_SHARE: f64 = 0.9;
 
+/// Share of the time by which a straggler waited longer for a CPU than the others: as much as [`STRAGGLER_SHARE`] leaves.
+const STRAGGLER_WAIT: f64 = 0.1;
+
+const STRAGGLER_ADVICE: &str =
+    "Something else uses its CPU: leave a core free with one thread less, or end that program.";
+
 /// Threads and logical CPUs of a run, if both are known.
 fn threads(result: &RunResult) -> Option<(u32, u32)> {
     let cpus = result.host.as_ref()?.logical_cpus;
@@ -71,10 +77,48 @@ pub(super) fn efficiency_cores(result: &RunResult) -> Option<Found> {
     )
 }
 
-/// A straggler: one engine thread was on a CPU for less than 90 % of what the others were, who were on theirs all the
-/// time. Threads of our own executor spin between the steps of a token, so one that ran less was kept from running; those
-/// of candle sleep between steps, and their times say nothing.
+/// A straggler: one engine thread waited for a CPU longer than the others, or was kept off its CPU.
 pub(super) fn straggler(result: &RunResult) -> Option<Found> {
+    waited(result).or_else(|| kept_off(result))
+}
+
+/// Share of the time that each engine thread waited for a CPU, the longest first; `None` where one is not known.
+pub(super) fn waits(result: &RunResult) -> Option<Vec<(f64, &str)>> {
+    let took_part = result.threads.iter().filter(|thread| thread.share().is_some_and(|it| it >= TOOK_PART));
+    let waits = took_part.map(|thread| Some((thread.waited()?, thread.name.as_str())));
+    let mut waits: Vec<(f64, &str)> = waits.collect::<Option<_>>()?;
+    waits.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    Some(waits)
+}
+
+/// One engine thread waited for a CPU for a tenth of the time more than the others, as the scheduler counts: it was ready
+/// to run. Holds whatever else the machine does; a load that delays all threads alike makes no straggler.
+fn waited(result: &RunResult) -> Option<Found> {
+    let waits = waits(result)?;
+    let [(longest, name), others @ ..] = waits.as_slice() else { return None };
+    let usual = median(&others.iter().map(|(share, _)| *share).collect::<Vec<f64>>())?;
+    let (longest, apart) = (*longest, longest - usual);
+    if apart < STRAGGLER_WAIT {
+        return None;
+    }
+    Some(
+        Found::new(FindingCode::Straggler, Use::Gain, apart)
+            .reason(format!(
+                "thread {} waited for a CPU {} of the time, the others {}: they did its part or waited for it",
+                display::printable(name),
+                display::rough_share(longest),
+                display::rough_share(usual)
+            ))
+            .figure("its wait for a CPU, of the time", longest, "ratio")
+            .figure("median of the others", usual, "ratio")
+            .advice(STRAGGLER_ADVICE),
+    )
+}
+
+/// One engine thread was on a CPU for less than 90 % of what the others were, who were on theirs all the time. Threads of
+/// our own executor spin between the steps of a token, so one that ran less was kept from running; those of candle sleep
+/// between steps, and their times say nothing. Where the others did not run all the time either, this shows nothing.
+fn kept_off(result: &RunResult) -> Option<Found> {
     if result.engine.executor != ExecutorKind::Cpu.name() {
         return None;
     }
@@ -88,14 +132,13 @@ pub(super) fn straggler(result: &RunResult) -> Option<Found> {
     Some(
         Found::new(FindingCode::Straggler, Use::Gain, usual - lowest)
             .reason(format!(
-                "thread {name} was on a CPU {} of the time, the others {}: they did its part or waited for it",
+                "thread {} was on a CPU {} of the time, the others {}: they did its part or waited for it",
+                display::printable(name),
                 display::rough_share(lowest),
                 display::rough_share(usual)
             ))
             .figure("its time on a CPU", lowest, "ratio")
             .figure("median of the others", usual, "ratio")
-            .advice(
-                "Something else uses its CPU: leave a core free with one thread less, or end that program.",
-            ),
+            .advice(STRAGGLER_ADVICE),
     )
 }

@@ -2,9 +2,11 @@
 
 use slmscope_profiles::bandwidth::PhaseBandwidth;
 use slmscope_profiles::channel::Class;
+use slmscope_profiles::conditions::Split;
 use slmscope_profiles::finding::FindingCode;
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::format::WeightFormat;
+use slmscope_profiles::hygiene::{Grade, Issue, IssueCode};
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpKind};
@@ -13,7 +15,7 @@ use slmscope_profiles::result::RunResult;
 use slmscope_profiles::roofline::Bound;
 use slmscope_profiles::stats::Estimate;
 
-use super::{books, codes, figure, in_lane, only, op, result, roof};
+use super::{books, codes, figure, host, in_lane, only, op, result, roof};
 
 fn traffic(wall: f64, measured: Option<f64>, class: Class) -> PhaseBandwidth {
     PhaseBandwidth {
@@ -88,6 +90,27 @@ fn shares_of_several_lanes_are_not_added_up() {
     assert_eq!(findings(&result)[0].reason, "the LM head takes 30 % of decode");
 }
 
+#[test]
+fn an_lm_head_that_takes_a_quarter_of_decode_or_less_is_not_named() {
+    let mut result = result();
+    result.ops = vec![op(Module::LmHead, OpKind::Matmul, 0.25), op(Module::Ffn, OpKind::Matmul, 0.6)];
+    assert!(codes(&result).is_empty());
+    let prefill = OpRow { phase: Phase::Prefill, ..op(Module::LmHead, OpKind::Matmul, 0.9) };
+    result.ops = vec![prefill];
+    assert!(codes(&result).is_empty(), "decode alone is what it slows down for every token");
+    result.ops.clear();
+    assert!(codes(&result).is_empty());
+}
+
+#[test]
+fn the_lm_head_is_not_to_be_made_smaller_where_it_is_as_small_as_it_gets() {
+    let mut result = result();
+    result.ops = vec![op(Module::LmHead, OpKind::Matmul, 0.4)];
+    assert!(only(&result).advice.contains("a smaller format for the output matrix"));
+    result.model.format = Some(WeightFormat::Q4_0);
+    assert!(only(&result).advice.contains("a smaller vocabulary"));
+}
+
 fn prefill(reached: [f64; 3], bound: Bound) -> RunResult {
     let mut result = result();
     let attention = OpRow { phase: Phase::Prefill, ..op(Module::Attention, OpKind::Norm, 0.1) };
@@ -135,6 +158,38 @@ fn an_op_far_below_its_roof_is_named_with_its_share() {
     assert!(codes(&result).is_empty());
 }
 
+#[test]
+fn an_op_far_below_its_roof_names_what_kept_the_whole_run_back() {
+    let mut result = result();
+    let reached = roof(Bound::Memory, [0.1, 0.1, 0.1]);
+    result.ops = vec![OpRow { roof: Some(reached), ..op(Module::Ffn, OpKind::Matmul, 0.4) }];
+    assert!(only(&result).advice.contains("fewer threads"));
+    result.engine.threads = Some(1);
+    assert!(!only(&result).advice.contains("threads"), "there are no fewer than one");
+    result.engine.threads = None;
+    let far = |result: &RunResult| {
+        let found = findings(result).into_iter().find(|found| found.code == FindingCode::FarBelowRoof);
+        let found = found.expect("a finding");
+        assert!(found.advice.contains("measure again without it"), "{found:?}");
+        found.reason
+    };
+    result.host = Some(host());
+    result.hygiene.other_load = Some(0.31);
+    assert_eq!(
+        far(&result),
+        "op takes 40 % of decode and reaches 10 % of its roof; other processes used 62.0 % of one core meanwhile"
+    );
+    result.hygiene.other_load = None;
+    result.conditions.throttled = Some(Split { tokens: 9, tokens_per_s: 1.0, token_ns: 1 });
+    assert!(far(&result).ends_with("; the machine throttled during 9 tokens meanwhile"));
+    result.conditions.throttled = None;
+    let reason = "2 throttling events".to_owned();
+    result.hygiene.issues = vec![Issue { code: IssueCode::Throttling, grade: Grade::Poor, reason }];
+    assert!(far(&result).ends_with("; 2 throttling events meanwhile"));
+    result.hygiene.issues[0].code = IssueCode::Hot;
+    assert!(only(&result).advice.contains("fewer threads"), "a hot machine is not a throttled one");
+}
+
 /// Decode of 10 s at 20 tokens/s, 9 s of it in products that reached so much of the read roof.
 fn in_format(format: WeightFormat, reached: [f64; 3]) -> RunResult {
     let mut result = result();
@@ -162,8 +217,17 @@ fn a_faster_format_is_named_with_a_band_and_how_to_get_it() {
         found.reason.starts_with("in q4_0 decode would make about 28.4 to 34.7 tokens/s instead of 20.0")
     );
     assert!(found.advice.contains("--format q4_0"), "{found:?}");
+    // 22 of 34 bytes.
+    let (least, most) = (200.0 / (10.0 - 9.0 * 0.7 * 12.0 / 34.0), 200.0 / (10.0 - 9.0 * 12.0 / 34.0));
+    assert!((figure(&found, "decode in q5_0, at least") - least).abs() < 1e-9, "{found:?}");
+    assert!((figure(&found, "decode in q5_0, at most") - most).abs() < 1e-9, "{found:?}");
+    assert!(found.reason.ends_with("instead of 20.0, in q5_0 25.7 to 29.3 (modelled)"), "{found:?}");
     result.model.source = ModelSource::Gguf;
     assert!(only(&result).advice.contains("a q4_0 file"), "a file keeps its format");
+    let plain = only(&in_format(WeightFormat::F16, [0.8, 0.7, 0.9]));
+    assert!(plain.advice.contains("--format q4_0 or q5_0 or q8_0"), "{plain:?}");
+    let close = only(&in_format(WeightFormat::Q5_1, [0.8, 0.7, 0.9]));
+    assert!(close.advice.contains("--format q4_0;"), "q5_0 is not a tenth faster: {close:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use slmscope_profiles::drift::{Change, MachineFigure, Since};
 use slmscope_profiles::energy::PhaseEnergy;
 use slmscope_profiles::finding::FindingCode;
 use slmscope_profiles::finding::rules::findings;
-use slmscope_profiles::hygiene::{Grade, Issue, IssueCode, OtherProcess};
+use slmscope_profiles::hygiene::{Grade, Hygiene, Issue, IssueCode, OtherProcess, ShortLived};
 use slmscope_profiles::op::Phase;
 
 use super::{codes, figure, host, only, result};
@@ -61,10 +61,44 @@ fn foreign_load_is_named_and_said_once() {
         "other processes used 62.0 % of one core, most of it rustc (41 %), ev[31mil (10 %)"
     );
     assert!((figure(&found, "rustc, of one core") - 0.41).abs() < 1e-9);
+    assert!((figure(&found, "CPU time of others, of one core") - 0.62).abs() < 1e-9);
+    assert!(found.evidence.iter().all(|figure| !figure.name.contains("all CPUs")), "one basis: {found:?}");
     result.hygiene.others = vec![other("cc", 0.2)];
     assert_eq!(only(&result).reason, "other processes used 62.0 % of one core, among them cc (20 %)");
     result.hygiene.others.clear();
     assert_eq!(only(&result).reason, "other processes used 62.0 % of one core");
+}
+
+#[test]
+fn processes_that_ended_meanwhile_are_part_of_foreign_load() {
+    let mut result = result();
+    result.host = Some(host());
+    result.hygiene.other_load = Some(0.31);
+    result.hygiene.short_lived = Some(ShortLived { at_most: 212, cores: 0.4 });
+    let found = only(&result);
+    assert_eq!(
+        found.reason,
+        "other processes used 62.0 % of one core, most of it processes that ended meanwhile (40 %)"
+    );
+    assert!((figure(&found, "processes that ended meanwhile, at most") - 212.0).abs() < 1e-9);
+    assert!((figure(&found, "processes that ended meanwhile, of one core") - 0.4).abs() < 1e-9);
+    result.hygiene.other_load = Some(0.04);
+    assert!(codes(&result).is_empty(), "as little as of others");
+}
+
+#[test]
+fn steal_is_told_of_one_core() {
+    let mut result = result();
+    result.host = Some(host());
+    (result.hygiene.clean, result.hygiene.steal) = (Some(false), Some(0.1));
+    result.hygiene.issues = vec![issue(IssueCode::Steal, "the host took 20.0 % of one core away")];
+    assert!((figure(&only(&result), "time that the host took, of one core") - 0.2).abs() < 1e-9);
+    result.hygiene = Hygiene::default();
+    let (figure, since) = (MachineFigure::Steal, Since::EarlierRuns);
+    result.hygiene.changes = vec![Change { figure, since, from: 0.02, to: 0.42 }];
+    let found = only(&result);
+    assert!(found.reason.ends_with("rose from 2 % to 42 % of one core since earlier runs"), "{found:?}");
+    assert_eq!(found.evidence[1].name, "what the host takes away of one core, now");
 }
 
 #[test]

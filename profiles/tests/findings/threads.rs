@@ -2,11 +2,12 @@
 
 use slmscope_profiles::doctor::CoreKind;
 use slmscope_profiles::finding::FindingCode;
+use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::hygiene::ThreadTime;
 use slmscope_profiles::result::RunResult;
 
-use super::{codes, host, only, result};
+use super::{codes, figure, host, only, result};
 
 fn on(host: Host, threads: u32) -> RunResult {
     let mut result = result();
@@ -54,7 +55,12 @@ fn fast_cores_wait_for_slow_ones() {
 
 #[test]
 fn a_thread_that_was_kept_off_its_cpu_is_a_straggler() {
-    let time = |name: &str, percent: u64| ThreadTime { name: name.to_owned(), cpu_ns: percent, wall_ns: 100 };
+    let time = |name: &str, percent: u64| ThreadTime {
+        name: name.to_owned(),
+        cpu_ns: percent,
+        wall_ns: 100,
+        waited_ns: None,
+    };
     let mut result = result();
     result.threads =
         vec![time("engine-main", 99), time("engine-1", 82), time("engine-2", 98), time("idle", 0)];
@@ -70,4 +76,38 @@ fn a_thread_that_was_kept_off_its_cpu_is_a_straggler() {
     assert!(codes(&result).is_empty(), "all of them were idle for long");
     result.threads = vec![ThreadTime { wall_ns: 0, ..time("engine-main", 0) }, time("engine-1", 95)];
     assert!(codes(&result).is_empty());
+}
+
+#[test]
+fn a_thread_that_waited_for_a_cpu_longer_than_the_others_is_a_straggler_whatever_the_load() {
+    let time = |name: &str, cpu_ns: u64, waited_ns: u64| ThreadTime {
+        name: name.to_owned(),
+        cpu_ns,
+        wall_ns: 100,
+        waited_ns: Some(waited_ns),
+    };
+    let mut result = result();
+    result.host = Some(host());
+    // None of them ran all the time, and other processes use a core.
+    result.hygiene.other_load = Some(0.5);
+    result.threads = vec![
+        time("engine-main", 70, 5),
+        time("engine-1", 40, 45),
+        time("engine-2", 71, 9),
+        time("idle", 0, 99),
+    ];
+    let found = findings(&result);
+    let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [FindingCode::ForeignLoad, FindingCode::Straggler]);
+    assert!(found[1].reason.starts_with("thread engine-1 waited for a CPU 45 % of the time, the others 7 %"));
+    assert!((figure(&found[1], "its wait for a CPU, of the time") - 0.45).abs() < 1e-9);
+    let wait = figure(&found[0], "longest wait of an engine thread for a CPU, of the time");
+    assert!((wait - 0.45).abs() < 1e-9, "{wait}");
+    result.engine.executor = "candle".to_owned();
+    assert_eq!(findings(&result).len(), 2, "who sleeps does not wait for a CPU");
+    // A load that delays all of them alike makes no straggler.
+    result.threads = vec![time("engine-main", 50, 45), time("engine-1", 50, 40)];
+    assert_eq!(findings(&result).len(), 1);
+    result.threads.truncate(1);
+    assert_eq!(findings(&result).len(), 1, "one thread has no other");
 }

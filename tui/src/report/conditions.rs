@@ -18,19 +18,20 @@ pub(super) fn render(text: &mut String, result: &RunResult, style: Style) {
     );
     let rate = |value| or_absent(value, |value| display::value(value, Unit::BytesPerSecond));
     for traffic in &result.bandwidth {
-        let counted = match (&traffic.source, &traffic.reason) {
-            (_, Some(reason)) => format!("{ABSENT} ({reason})"),
-            (source, None) => {
-                format!(
-                    "{} counted by {}",
-                    rate(traffic.measured_bytes_per_s),
-                    source.as_deref().unwrap_or(ABSENT)
-                )
-            }
+        let (phase, derived) = (traffic.phase.as_str(), rate(traffic.derived_wall_bytes_per_s));
+        let counted = if traffic.reason.is_some() {
+            ABSENT.to_owned()
+        } else {
+            let source = traffic.source.as_deref().unwrap_or(ABSENT);
+            format!("{} counted by {source}", rate(traffic.measured_bytes_per_s))
         };
-        let derived = rate(traffic.derived_wall_bytes_per_s);
-        let line = format!("{}: {derived}; {counted}", traffic.phase.as_str());
-        let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
+        let _ = writeln!(text, "  {}", style.wrap_words(&format!("{phase}: {derived}; {counted}"), 4));
+    }
+    let mut reasons: Vec<&str> =
+        result.bandwidth.iter().filter_map(|traffic| traffic.reason.as_deref()).collect();
+    reasons.dedup();
+    for reason in reasons {
+        super::note(text, &format!("{ABSENT}: {reason}"), style);
     }
     section(text, "conditions of decode", style);
     let conditions = &result.conditions;

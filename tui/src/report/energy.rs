@@ -14,8 +14,17 @@ pub(super) fn full(text: &mut String, result: &RunResult, style: Style) {
     if result.energy.phases.is_empty() {
         let _ = writeln!(text, "  {ABSENT} (nothing was measured)");
     }
+    let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
     for energy in &result.energy.phases {
-        let line = format!("{}: {}", energy.phase.as_str(), one(energy));
+        let (phase, told) = (energy.phase.as_str(), one(energy));
+        match lines.last_mut().filter(|(_, last)| *last == told) {
+            Some((phases, _)) => phases.push(phase),
+            None => lines.push((vec![phase], told)),
+        }
+    }
+    for (phases, told) in lines {
+        let is_all = phases.len() > 1 && phases.len() == result.energy.phases.len();
+        let line = if is_all { told } else { format!("{}: {told}", phases.join(", ")) };
         let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
     }
 }

@@ -18,8 +18,6 @@ use crate::table::{Align, Table};
 
 /// Ops of the short report.
 const MATTER: usize = 5;
-/// Rows of the longest calls.
-const LONGEST: usize = 5;
 
 /// Rows with the same module or name, added up.
 #[derive(Default)]
@@ -44,15 +42,16 @@ impl Sum {
         [self.group.totals.bytes_per_second(), self.group.totals.flops_per_second()].map(giga)
     }
 
-    /// When and in which layer the longest call ran: `layer 7, repetition 2, token 14`, counted from 1 but for layers.
-    fn longest(&self, phase: Phase) -> String {
-        let step = if phase == Phase::Prefill { "chunk" } else { "token" };
-        let layer = self.group.max_layer.map(|layer| format!("layer {layer}"));
-        let at = self.group.totals.max_at.map(|EventPlace { repetition, token }| {
-            format!("repetition {}, {step} {}", u64::from(repetition) + 1, u64::from(token) + 1)
-        });
-        let parts: Vec<_> = layer.into_iter().chain(at).collect();
-        if parts.is_empty() { ABSENT.to_owned() } else { parts.join(", ") }
+    /// How long the longest call took, and where: `316 µs (7/4)` in layer 7 of token 4; `790 µs (-/4)` of an op in no layer.
+    fn longest(&self) -> String {
+        let (took, layer) = (display::duration(self.group.totals.max_ns), self.group.max_layer);
+        self.group.totals.max_at.map_or_else(
+            || took.clone(),
+            |at| {
+                let layer = layer.map_or_else(|| "-".to_owned(), |layer| layer.to_string());
+                format!("{took} ({layer}/{})", u64::from(at.token) + 1)
+            },
+        )
     }
 }
 
@@ -130,12 +129,36 @@ impl<'a> Part<'a> {
         AboveRoof::of(&sum.group, sum.kind, self.token_bytes, caches)
     }
 
-    /// Share of the nearer roof with the roof's name, or with the reason if it is above it.
-    pub(super) fn roof(&self, sum: &Sum) -> String {
-        or_absent(sum.group.roof(), |(share, bound)| {
-            let why = self.above_roof(sum).map_or_else(|| bound.as_str().to_owned(), |why| why.short());
-            format!("{:>7} {why}", display::share(share))
-        })
+    /// Share of the nearer roof, and the roof's name, or the reason if it is above it: the words of tables and sentence.
+    pub(super) fn reached(&self, sum: &Sum) -> Option<(String, String)> {
+        let (share, bound) = sum.group.roof()?;
+        let what = self.above_roof(sum).map_or_else(|| bound.as_str().to_owned(), |why| why.short());
+        Some((display::share(share), what))
+    }
+
+    fn roof(&self, sum: &Sum) -> String {
+        or_absent(self.reached(sum), |(percent, what)| format!("{percent:>7} {what}"))
+    }
+
+    /// What a phase is a sequence of.
+    fn step(&self) -> &'static str {
+        if self.phase == Phase::Prefill { "chunk" } else { "token" }
+    }
+
+    /// When and in which layer the longest call of `sum` ran: `layer 7, repetition 2, token 14, context 270`, counted from
+    /// 1 but for layers.
+    fn longest(&self, sum: &Sum) -> String {
+        let layer = sum.group.max_layer.map(|layer| format!("layer {layer}"));
+        let at = sum.group.totals.max_at.map(|EventPlace { repetition, token }| {
+            let (repetition, number) = (u64::from(repetition) + 1, u64::from(token) + 1);
+            let context = match self.phase {
+                Phase::Decode => format!(", context {}", self.result.context_at(token)),
+                _ => String::new(),
+            };
+            format!("repetition {repetition}, {} {number}{context}", self.step())
+        });
+        let parts: Vec<_> = layer.into_iter().chain(at).collect();
+        if parts.is_empty() { "not recorded".to_owned() } else { parts.join(", ") }
     }
 
     /// Why some of `sums` have no rate or no share of a roof, in one note; none if all have.
@@ -272,7 +295,7 @@ pub(super) fn ops(text: &mut String, result: &RunResult, style: Style) {
     }
 }
 
-/// The calls that stand out most: those that took the largest multiple of their op's mean.
+/// The longest call of every op, those that took the largest multiple of their op's mean first.
 fn longest(text: &mut String, part: &Part<'_>, sums: &[(String, Sum)], style: Style) {
     let times = |sum: &Sum| {
         let mean = sum.group.totals.mean_ns().filter(|&mean| mean > 0)?;
@@ -284,15 +307,15 @@ fn longest(text: &mut String, part: &Part<'_>, sums: &[(String, Sum)], style: St
     let mut table = Table::new(&[
         ("op", Align::Left),
         ("max", Align::Right),
-        ("times the mean", Align::Right),
+        ("× mean", Align::Right),
         ("at", Align::Left),
     ]);
-    for (name, sum, times) in sums.into_iter().take(LONGEST) {
+    for (name, sum, times) in sums {
         table.row([
             printable(name),
             display::duration(sum.group.totals.max_ns),
             display::significant(times),
-            sum.longest(part.phase),
+            part.longest(sum),
         ]);
     }
     text.push_str(&table.render(style));
@@ -300,12 +323,14 @@ fn longest(text: &mut String, part: &Part<'_>, sums: &[(String, Sum)], style: St
 
 /// The ops that matter: those that take most of the time.
 pub(super) fn short(text: &mut String, part: &Part<'_>, style: Style) {
-    let title = if part.phase == Phase::Prefill { "prefill by op" } else { "decode by op" };
+    let is_prefill = part.phase == Phase::Prefill;
+    let title = if is_prefill { "prefill by op" } else { "decode by op" };
+    let longest = if is_prefill { "longest (layer/chunk)" } else { "longest (layer/token)" };
     let mut table = Table::new(&[
         (title, Align::Left),
         ("share", Align::Right),
-        ("mean call", Align::Right),
-        ("longest call", Align::Right),
+        ("mean", Align::Right),
+        (longest, Align::Right),
         ("GB/s", Align::Right),
         ("of roof", Align::Left),
     ]);
@@ -315,11 +340,12 @@ pub(super) fn short(text: &mut String, part: &Part<'_>, style: Style) {
             printable(name),
             display::share(sum.share),
             or_absent(sum.group.totals.mean_ns(), display::duration),
-            display::duration(sum.group.totals.max_ns),
+            sum.longest(),
             giga(sum.group.totals.bytes_per_second()),
             part.roof(sum),
         ]);
     }
+    table.fit(style, &["GB/s"]);
     text.push_str(&table.render(style));
     part.absences(text, sums.iter().map(|(_, sum)| sum), true, style);
 }

@@ -3,13 +3,9 @@
 use slmscope_profiles::display;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{ModelSource, RunResult};
-use slmscope_profiles::roofline::Bound;
 
 use super::ops::Part;
 use super::{phases, printable};
-
-/// Share of a roof from which on it is called what binds the phase.
-const BINDS: f64 = 0.6;
 
 pub(super) fn of(result: &RunResult) -> String {
     let Some((phase, rate)) = [Phase::Decode, Phase::Prefill]
@@ -56,22 +52,15 @@ fn words(module: &str) -> &str {
     }
 }
 
-/// What keeps the ops from being faster.
+/// What keeps the ops from being faster, in the words of the tables.
 fn bound(result: &RunResult, part: &Part<'_>) -> String {
     let whole = part.whole();
-    let Some((share, bound)) = whole.group.roof() else {
+    let Some((percent, what)) = part.reached(&whole) else {
         let why = result.roofs.reason.as_deref().unwrap_or("the plan counts neither bytes nor FLOPs");
         return format!("what binds it is not known ({})", printable(why));
     };
     if let Some(why) = part.above_roof(&whole) {
         return format!("it is above its roof ({why})");
     }
-    let percent = display::rough_share(share);
-    match bound {
-        Bound::Overhead => format!("neither memory nor arithmetic binds it ({percent} of the roof)"),
-        Bound::Memory if share >= BINDS => format!("reading memory binds it ({percent} of the roof)"),
-        Bound::Compute if share >= BINDS => format!("arithmetic binds it ({percent} of the roof)"),
-        Bound::Memory => format!("memory is read at {percent} of the roof"),
-        Bound::Compute => format!("arithmetic runs at {percent} of the roof"),
-    }
+    format!("bound by {what}, at {percent} of its roof")
 }

@@ -34,16 +34,18 @@ pub(super) fn render(result: &RunResult, style: Style) -> String {
     format!("{head}{}{body}", findings(result, MAX_LINES.saturating_sub(used), style))
 }
 
-/// As many findings as fit `room` lines, the last ones without their advice if that does not fit; then a line that
-/// says how many more there are.
+/// As many findings as fit `room` lines, each with what to do about it; then a line that says how many more there are.
+/// If not even the first fits, its reason stands there, and where the advice is.
 fn findings(result: &RunResult, room: usize, style: Style) -> String {
     let (mut text, mut shown) = (String::new(), 0);
     for found in result.findings.iter().take(MAX_FINDINGS) {
-        let left = room.saturating_sub(text.lines().count() + 1);
-        let fits = |one: &String| one.lines().count() <= left;
-        let reason = bullet(&found.reason, style);
-        let one = Some(finding(found, style)).filter(fits).or_else(|| Some(reason.clone()).filter(fits));
-        let Some(one) = one.or_else(|| (shown == 0).then_some(reason)) else { break };
+        let mut one = finding(found, style);
+        if text.lines().count() + one.lines().count() + 1 > room {
+            if shown > 0 {
+                break;
+            }
+            one = bullet(&format!("{} (what to do: --full)", found.reason), style);
+        }
         text.push_str(&one);
         shown += 1;
     }
@@ -64,6 +66,9 @@ fn bullet(sentence: &str, style: Style) -> String {
 fn facts(text: &mut String, result: &RunResult, style: Style) {
     line(text, "memory", &memory(result), style);
     line(text, "energy", &printable(&energy::short(result)), style);
+    if let Some(why) = &result.engine.note {
+        line(text, "engine", &printable(why), style);
+    }
     line(text, "machine", &format!("{}; {}", machine(result), hygiene(result, style)), style);
     let date = result.date.as_deref().unwrap_or(ABSENT);
     let command = result.command.as_deref().unwrap_or(ABSENT);

@@ -3,8 +3,8 @@
 use slmscope_profiles::channel::{Class, Scope};
 use slmscope_profiles::display::ABSENT;
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::result::{Grade, Hygiene, ModelSource, RunResult, RunStatus};
-use slmscope_profiles::workload::Workload;
+use slmscope_profiles::result::{EngineInfo, Grade, Hygiene, ModelSource, RunResult, RunStatus};
+use slmscope_profiles::workload::{ExecutorKind, Workload};
 
 use super::{Form, generated_text, render};
 use crate::pinned;
@@ -86,6 +86,81 @@ fn the_first_findings_stand_right_after_the_sentence_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_finding_that_is_shown_has_its_advice() {
+    let mut many = pinned::run();
+    for finding in &mut many.findings {
+        finding.advice = format!("{} Begin. {}", finding.advice, "word ".repeat(30));
+    }
+    for result in [pinned::run(), warm(), many] {
+        let text = short(&result);
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let shown: Vec<_> = result.findings.iter().filter(|found| words.contains(&found.reason)).collect();
+        assert!(!shown.is_empty());
+        assert!(shown.iter().all(|found| words.contains(found.advice.trim())), "{text}");
+        let more = result.findings.len() - shown.len();
+        assert!(more == 0 || text.contains(&format!("{more} more with --full")), "{text}");
+    }
+    let mut endless = pinned::run();
+    endless.findings[0].advice = "word ".repeat(400);
+    let text = short(&endless);
+    assert!(text.contains("(what to do: --full)") && text.lines().count() <= 24, "{text}");
+}
+
+#[test]
+fn the_sentence_names_what_binds_decode_in_the_words_of_the_table() {
+    let mut result = pinned::run();
+    let text = full(&result);
+    assert!(text.contains("bound by memory, at 59.9 % of its roof"), "{text}");
+    for op in &mut result.ops {
+        if let Some(roof) = &mut op.roof {
+            (roof.memory_ns, roof.compute_ns) = (roof.memory_ns / 4, roof.compute_ns / 4);
+        }
+    }
+    assert!(short(&result).contains("bound by memory, at 15.0 % of its roof"), "far below it as well");
+    for op in &mut result.ops {
+        if let Some(roof) = &mut op.roof {
+            (roof.memory_ns, roof.compute_ns) = (roof.memory_ns / 4, roof.compute_ns / 4);
+        }
+    }
+    assert!(short(&result).contains("bound by overhead, at 3.7 % of its roof"));
+}
+
+#[test]
+fn the_short_report_says_where_the_longest_calls_were() {
+    let text = short(&pinned::run());
+    assert!(text.contains("longest (layer/token)"), "{text}");
+    let row = |op: &str| text.lines().find(|line| line.trim_start().starts_with(op)).expect("a row");
+    assert!(row("ffn.up_proj").contains("316 µs (7/4)"), "{text}");
+    assert!(row("lm_head").contains("790 µs (-/1)"), "it is in no layer: {text}");
+    let mut prefill = pinned::run();
+    prefill.ops.retain(|op| op.phase == Phase::Prefill);
+    assert!(short(&prefill).contains("longest (layer/chunk)"));
+}
+
+#[test]
+fn a_reason_that_holds_for_all_phases_is_said_once() {
+    let text = full(&pinned::run());
+    assert_eq!(text.matches("this machine has no power sensor").count(), 1, "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words.matches("this machine counts no memory traffic").count(), 1, "{text}");
+    assert!(text.contains("  — (this machine has no power sensor"), "{text}");
+    assert!(full(&warm()).contains("decode: 12.0 J"));
+}
+
+#[test]
+fn candle_says_why_it_is_slow_in_both_reports() {
+    let mut result = pinned::run();
+    let why = EngineInfo::note_on(ExecutorKind::Candle, "baseline").expect("a reason");
+    assert!(!short(&result).contains("candle"));
+    result.engine.note = Some(why.clone());
+    for text in [short(&result), full(&result)] {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&why), "{text}");
+    }
+    assert!(short(&result).lines().count() <= 24);
+}
+
+#[test]
 fn prefill_of_summary_and_phases_is_told_apart_by_name() {
     let result = pinned::run();
     let text = full(&result);
@@ -102,6 +177,11 @@ fn mean_and_max_are_of_calls_and_the_longest_says_where_it_was() {
     let longest = text.split("decode: the longest calls").nth(1).expect("a table");
     let row = longest.lines().nth(2).expect("a row");
     assert!(row.contains("ffn.up_proj") && row.contains("layer 7, repetition 2, token 4"), "{row}");
+    assert!(row.ends_with("context 260"), "256 of the prompt, and 4: {row}");
+    let rows = longest.lines().skip(2).take_while(|line| !line.is_empty()).count();
+    let names: std::collections::BTreeSet<_> =
+        pinned::run().ops.iter().filter(|op| op.phase == Phase::Decode).map(|op| op.name.clone()).collect();
+    assert_eq!(rows, names.len(), "every op: {longest}");
 }
 
 #[test]

@@ -154,5 +154,5 @@ fn threads_are_named_and_flush_denormals() {
     });
     let names = names.into_inner().unwrap();
     assert_eq!(names, ["engine-1"]);
-    assert!(crate::threads::is_engine_thread(&names[0]));
+    assert!(crate::threads::is_engine_thread(&names[0], crate::setup::ExecutorKind::Cpu));
 }

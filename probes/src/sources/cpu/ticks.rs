@@ -9,6 +9,8 @@
 pub(crate) struct Ticks {
     /// Running anything: user, nice, system, irq, softirq.
     pub(crate) busy: u64,
+    /// The part of `busy` that served interrupts: irq, softirq.
+    pub(crate) interrupts: u64,
     /// Wanted to run, but the host ran something else.
     pub(crate) steal: u64,
     /// Whether every column is zero: no kernel counts here.
@@ -37,7 +39,8 @@ fn parse(line: &[u8]) -> Option<(Option<u32>, Ticks)> {
     }
     let [user, nice, system, _idle, _iowait, irq, softirq, steal, _guest, _guest_nice] = columns;
     let busy = [nice, system, irq, softirq].iter().try_fold(user, |sum, &part| sum.checked_add(part))?;
-    (count >= 4).then_some((cpu, Ticks { busy, steal, blank: columns.iter().all(|&column| column == 0) }))
+    let (interrupts, blank) = (irq.checked_add(softirq)?, columns.iter().all(|&column| column == 0));
+    (count >= 4).then_some((cpu, Ticks { busy, interrupts, steal, blank }))
 }
 
 /// Clock ticks per second: the kernel's answer, and 100 for captured trees, as on every common platform.
@@ -54,8 +57,8 @@ mod tests {
     fn guest_time_is_not_counted_twice_and_iowait_is_not_work() {
         let stat = b"cpu  100 20 30 4000 500 6 7 80 90 15\ncpu3 1 2 3 4 5 6 7 8 9 10\nintr 5\n";
         let parsed: Vec<_> = lines(stat).collect();
-        assert_eq!(parsed[0], (None, Ticks { busy: 163, steal: 80, blank: false }));
-        assert_eq!(parsed[1], (Some(3), Ticks { busy: 19, steal: 8, blank: false }));
+        assert_eq!(parsed[0], (None, Ticks { busy: 163, interrupts: 13, steal: 80, blank: false }));
+        assert_eq!(parsed[1], (Some(3), Ticks { busy: 19, interrupts: 13, steal: 8, blank: false }));
         assert_eq!(parsed.len(), 2);
     }
 

@@ -120,30 +120,40 @@ impl Stat {
     }
 }
 
-/// Thread id, name and CPU time in ns of each thread of a process. Empty if it is gone; a thread whose time is
-/// not reported is left out.
-pub fn threads_cpu_ns(pid: u32) -> Vec<(u32, String, u64)> {
+/// What one thread used so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadUsage {
+    /// Its number.
+    pub tid: u32,
+    /// Its name.
+    pub name: String,
+    /// Time on a CPU, ns.
+    pub cpu_ns: u64,
+    /// Time in which it was ready to run and waited for a CPU, ns.
+    pub waited_ns: u64,
+}
+
+/// What each thread of a process used. Empty if it is gone; a thread of which the kernel reports nothing is left out.
+pub fn threads(pid: u32) -> Vec<ThreadUsage> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     entries
         .take(MAX_THREADS)
         .filter_map(|entry| {
             let tid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let task = format!("/proc/{pid}/task/{tid}");
-            let name = text(&format!("{task}/comm"))?;
-            Some((
-                tid,
-                name.trim_end_matches('\n').to_owned(),
-                scheduled_ns(&text(&format!("{task}/schedstat"))?)?,
-            ))
+            let name = text(&format!("{task}/comm"))?.trim_end_matches('\n').to_owned();
+            let (cpu_ns, waited_ns) = scheduled_ns(&text(&format!("{task}/schedstat"))?)?;
+            Some(ThreadUsage { tid, name, cpu_ns, waited_ns })
         })
         .collect()
 }
 
-/// First field of `schedstat`: time on a CPU. All zeros mean that the kernel does not keep it.
-fn scheduled_ns(schedstat: &str) -> Option<u64> {
+/// The first fields of `schedstat`: time on a CPU, time of waiting for one. All zeros mean that the kernel does not keep
+/// them.
+fn scheduled_ns(schedstat: &str) -> Option<(u64, u64)> {
     let mut fields = schedstat.split_ascii_whitespace().map(str::parse::<u64>);
     let (run, wait, slices) = (fields.next()?.ok()?, fields.next()?.ok()?, fields.next()?.ok()?);
-    (run != 0 || wait != 0 || slices != 0).then_some(run)
+    (run != 0 || wait != 0 || slices != 0).then_some((run, wait))
 }
 
 /// The kernel's clock of a process: counts the time that its threads run, exact to the nanosecond and in one
@@ -198,7 +208,7 @@ mod tests {
         let memory = memory(pid);
         assert!(rss(pid).unwrap() > 0);
         assert!(memory.rss.unwrap() > 0 && memory.mapped.unwrap() >= memory.rss.unwrap());
-        assert!(!threads_cpu_ns(pid).is_empty() || text("/proc/self/schedstat").is_none());
+        assert!(!threads(pid).is_empty() || text("/proc/self/schedstat").is_none());
     }
 
     #[test]
@@ -218,14 +228,14 @@ mod tests {
         for gone in [0, 1 << 22, u32::MAX >> 1, u32::MAX] {
             assert_eq!(cpu_ns(gone), None);
             assert_eq!((memory(gone), rss(gone)), (ProcessMemory::default(), None));
-            assert!(threads_cpu_ns(gone).is_empty() && major_faults(gone).is_none());
+            assert!(threads(gone).is_empty() && major_faults(gone).is_none());
         }
     }
 
     #[test]
     fn zeros_in_schedstat_are_no_measurement() {
         assert_eq!(scheduled_ns("0 0 0\n"), None);
-        assert_eq!(scheduled_ns("0 5 1\n"), Some(0));
+        assert_eq!(scheduled_ns("0 5 1\n"), Some((0, 5)));
         assert_eq!(scheduled_ns("x 5 1\n"), None);
     }
 

@@ -30,7 +30,7 @@ pub(super) fn render(report: &DoctorReport, groups: &[Quantity], style: Style) -
         let rows: Vec<_> = report.channels.iter().filter(|row| row.quantity == quantity).collect();
         text.push_str(&format!("\n{}\n", style.bold(quantity.title())));
         let mut table = Table::new(&COLUMNS);
-        for line in lines(&rows) {
+        for line in lines(report, &rows) {
             table.row(line);
         }
         for column in table.fit(style, &SPARE) {
@@ -64,7 +64,7 @@ pub(super) fn render(report: &DoctorReport, groups: &[Quantity], style: Style) -
 }
 
 /// A line for each row. Neighbouring channels that are missing for the same reason share one.
-fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
+fn lines(report: &DoctorReport, rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
     let alike = |a: &&DoctorRow, b: &&DoctorRow| {
         a.value.is_none() && a.reason == b.reason && a.class == b.class && stem(&a.id) == stem(&b.id)
     };
@@ -78,7 +78,7 @@ fn lines(rows: &[&DoctorRow]) -> Vec<[String; COLUMNS.len()]> {
             };
             Some([
                 id,
-                display::or_absent(row.value, |value| display::value(value, row.unit)),
+                display::or_absent(report.reading(row), |reading| reading),
                 row.class.as_str().to_owned(),
                 row.scope.to_string(),
                 display::or_absent(row.period_ns, display::duration),

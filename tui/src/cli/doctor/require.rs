@@ -24,7 +24,7 @@ pub(super) fn render(report: &DoctorReport, required: &[String], style: Style) -
     for family in required {
         let of_family = || report.channels.iter().filter(|row| head(row) == family);
         let (verdict, told) = match best(of_family().filter(|row| satisfies(row, family))) {
-            Some(row) => ("yes", reading(row)),
+            Some(row) => ("yes", reading(report, row)),
             None => ("NO", Reason::of(of_family(), "no sensor of what is meant by it").to_string()),
         };
         table.row([family.clone(), verdict.to_owned(), told]);

@@ -63,7 +63,7 @@ pub(super) fn render(report: &DoctorReport, style: Style) -> String {
         }
         let all = rows().count();
         let channels = if readable == all { all.to_string() } else { format!("{readable} of {all}") };
-        can.row([title, channels, best(rows()).map_or_else(String::new, reading)]);
+        can.row([title, channels, best(rows()).map_or_else(String::new, |row| reading(report, row))]);
     }
     let mut text = String::new();
     for table in [can, cannot].into_iter().filter(|table| !table.is_empty()) {
@@ -112,9 +112,9 @@ fn is_level(row: &DoctorRow) -> bool {
 }
 
 /// A reading with its name.
-pub(super) fn reading(row: &DoctorRow) -> String {
-    match row.value {
-        Some(value) => format!("{} {}", row.id, display::value(value, row.unit)),
+pub(super) fn reading(report: &DoctorReport, row: &DoctorRow) -> String {
+    match report.reading(row) {
+        Some(value) => format!("{} {value}", row.id),
         None => format!("{}, from the second reading on", row.id),
     }
 }
