@@ -20,7 +20,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [Self::Load, Self::Warmup, Self::Prefill, Self::Decode, Self::Overhead];
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 5] = [Self::Load, Self::Warmup, Self::Prefill, Self::Decode, Self::Overhead];
 
     /// As spelled in JSON.
     pub fn as_str(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 pub mod diff;
 pub mod doctor;
+pub mod export;
 pub mod first_word;
 pub mod help;
 pub mod jobs;
@@ -9,6 +10,7 @@ pub mod models;
 pub mod number;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod sessions;
@@ -76,6 +78,10 @@ pub enum Command {
     Sessions(sessions::SessionsArgs),
     /// Compare two recordings: which op became faster or slower, and how sure that is
     Diff(diff::DiffArgs),
+    /// Show the report of a recording, or write it as a page for browsers
+    Report(report::ReportArgs),
+    /// Write a recording in the format of another tool: Perfetto, pprof, speedscope, CSV and more
+    Export(export::ExportArgs),
     /// Cancel a job of the daemon
     Cancel(jobs::CancelArgs),
     /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment

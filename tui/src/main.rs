@@ -11,6 +11,7 @@ mod embedded;
 mod failure;
 mod listen;
 mod model_source;
+mod page_file;
 #[cfg(test)]
 mod pinned;
 mod progress;
@@ -20,6 +21,7 @@ mod session;
 mod session_source;
 mod style;
 mod table;
+mod trace_file;
 mod user;
 mod width;
 
@@ -82,6 +84,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Replay(args)) => cli::replay::run(&args, &target),
         Some(Command::Sessions(args)) => cli::sessions::run(&args, &target),
         Some(Command::Diff(args)) => cli::diff::run(&args, &target),
+        Some(Command::Report(args)) => cli::report::run(&args, &target),
+        Some(Command::Export(args)) => cli::export::run(&args, &target),
         Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),

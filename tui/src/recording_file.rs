@@ -1,7 +1,6 @@
 //! A recording that this client writes of what the daemon sends.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use slmscope_profiles::record::Record;
 use slmscope_profiles::wire::{Frame, OpsDetails, Subscribe, Talk};
 
 use crate::failure::Failure;
+use crate::trace_file;
 
 /// Time between two chunks: what a killed client loses at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -30,15 +30,7 @@ impl RecordingFile {
     /// # Errors
     /// If it exists and may not be replaced, or cannot be written.
     pub fn create(path: &Path, replace: bool) -> Result<Self, Failure> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(!replace).create(replace).truncate(replace);
-        let file = options.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::error(format!(
-                "{} exists: name another file, or replace it with --force",
-                path.display()
-            )),
-            _ => Failure::error(format!("cannot write {}: {error}", path.display())),
-        })?;
+        let file = trace_file::create(path, replace)?;
         let copy = file.try_clone().map_err(|error| failed(path, &WriteError::Io(error)))?;
         let writer = Writer::new(copy).map_err(|error| failed(path, &error))?;
         Ok(Self { path: path.to_owned(), writer, file, flushed: Instant::now(), messages: 0 })
@@ -58,17 +50,7 @@ impl RecordingFile {
     /// # Errors
     /// If the file takes no more.
     pub fn take(&mut self, frame: &Frame) -> Result<(), Failure> {
-        // What this client was too slow for is lost to the file as well.
-        let entry = match frame {
-            Frame::Talk(Talk::Gap { batches, .. }) => {
-                Some(Entry::Record(Record::Loss { batches: *batches }.into()))
-            }
-            Frame::Talk(Talk::Job(_) | Talk::Result { .. }) | Frame::Record(_) => {
-                Entry::from_frame(frame.clone())
-            }
-            Frame::Summary(_) | Frame::Talk(_) => None,
-        };
-        entry.map_or(Ok(()), |entry| self.add(&entry))
+        recorded(frame).map_or(Ok(()), |entry| self.add(&entry))
     }
 
     /// Adds a message.
@@ -95,6 +77,20 @@ impl RecordingFile {
         finished.map_err(|error| failed(&path, &error))?;
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
         Ok(format!("{}: {messages} messages in {}", path.display(), display::bytes(bytes)))
+    }
+}
+
+/// What is recorded of a message of the stream; `None` for most talk.
+pub fn recorded(frame: &Frame) -> Option<Entry> {
+    match frame {
+        // What this client was too slow for is lost to the file as well.
+        Frame::Talk(Talk::Gap { batches, .. }) => {
+            Some(Entry::Record(Record::Loss { batches: *batches }.into()))
+        }
+        Frame::Talk(Talk::Job(_) | Talk::Result { .. }) | Frame::Record(_) => {
+            Entry::from_frame(frame.clone())
+        }
+        Frame::Summary(_) | Frame::Talk(_) => None,
     }
 }
 

@@ -45,6 +45,11 @@ pub fn render(result: &RunResult, form: Form, style: Style) -> String {
     }
 }
 
+/// The result in a sentence.
+pub fn headline(result: &RunResult) -> String {
+    sentence::of(result)
+}
+
 /// The text that the model generated, without control characters; `None` if there is none.
 fn generated_text(result: &RunResult) -> Option<String> {
     let lines = result.text.as_deref()?.lines().map(|line| printable(line) + "\n");

@@ -98,10 +98,15 @@ impl Session {
             }
         }
         session.end = reader.end();
-        for (&job, run) in &mut session.runs {
+        session.close();
+        Ok(session)
+    }
+
+    /// Makes tables of what broke off before its end was reported.
+    pub(crate) fn close(&mut self) {
+        for (&job, run) in &mut self.runs {
             run.profile.close_broken(job);
         }
-        Ok(session)
     }
 
     /// The only run of the session, or of several the last that has a result.
@@ -109,7 +114,8 @@ impl Session {
         self.runs.values().rev().find(|run| run.result.is_some()).or_else(|| self.runs.values().next_back())
     }
 
-    fn add(&mut self, entry: &Entry) {
+    /// Adds an entry.
+    pub(crate) fn add(&mut self, entry: &Entry) {
         *self.counts.entry(entry.topic()).or_default() += 1;
         if let Some(t_ns) = entry.t_ns() {
             let (first, last) = self.time_ns.unwrap_or((t_ns, t_ns));

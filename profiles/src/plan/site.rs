@@ -63,6 +63,21 @@ pub enum OpKind {
 }
 
 impl OpKind {
+    /// All kinds that this build knows.
+    pub const ALL: [Self; 11] = [
+        Self::Embed,
+        Self::Norm,
+        Self::Matmul,
+        Self::Rope,
+        Self::KvAppend,
+        Self::Attention,
+        Self::Activation,
+        Self::Elementwise,
+        Self::Conv1d,
+        Self::Scan,
+        Self::Softcap,
+    ];
+
     /// As spelled in JSON.
     pub fn as_str(self) -> &'static str {
         match self {

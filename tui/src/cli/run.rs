@@ -1,5 +1,6 @@
 //! `slmscope run` and `slmscope submit`.
 
+mod files;
 mod follow;
 mod options;
 mod progress;
@@ -10,7 +11,6 @@ mod waiting;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use clap::Args;
@@ -22,12 +22,12 @@ use slmscope_profiles::result::RunStatus;
 use slmscope_profiles::wire::{Method, Submit};
 use slmscope_profiles::workload::Workload;
 
+use self::files::FileOptions;
 use self::options::JobOptions;
 use crate::connect::{self, Target};
 use crate::embedded;
 use crate::failure::{Failure, flag, print, print_json};
 use crate::model_source::{self, ChosenModel};
-use crate::recording_file::RecordingFile;
 use crate::report::{self, Form};
 use crate::style::Style;
 
@@ -41,6 +41,8 @@ use crate::style::Style;
   slmscope run qwen2-0.5b -p 0 -n 64 -t 4            decode only
   slmscope run --json | jq .summary
   slmscope run --record a.mcap                       for `slmscope sessions` and `slmscope diff`
+  slmscope run --trace a.pftrace                     a time line for ui.perfetto.dev
+  slmscope run --html a.html                         the report as a page, to send on
 
 -m -p -n -d -t -r mean the same as in llama-bench.
 Exit codes: 0 success, 1 error, 2 wrong flags, 130 interrupted.")]
@@ -56,25 +58,7 @@ pub struct RunArgs {
     #[command(flatten)]
     shown: Shown,
     #[command(flatten)]
-    recorded: Recorded,
-}
-
-/// Into which file the run is recorded.
-#[derive(Debug, Clone, Default, Args)]
-struct Recorded {
-    /// Record all op events and readings of the run into this file, usually *.mcap
-    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
-    record: Option<PathBuf>,
-    /// Replace the file of --record if it exists
-    #[arg(long, requires = "record")]
-    force: bool,
-}
-
-impl Recorded {
-    /// Makes the file, if one is asked for.
-    fn create(&self) -> Result<Option<RecordingFile>, Failure> {
-        self.record.as_ref().map(|path| RecordingFile::create(path, self.force)).transpose()
-    }
+    files: FileOptions,
 }
 
 /// How the result is printed.
@@ -146,14 +130,14 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
         return queue(asked, chosen, target);
     }
     warn_of_threads(&asked.workload);
-    let recording = args.recorded.create()?;
+    let files = args.files.create()?;
     let attached = connect::attach(target, asked.private, Stdio::inherit)?;
     let progress = progress::Progress::new(asked.json);
     let submit = Submit { model: chosen.model, workload: asked.workload, detach: false };
     // A terminal shows text while it is generated; a file and a pipe get it with the report.
     let is_shown = !asked.json && std::io::stdout().is_terminal();
     let stream = is_shown.then(|| stream::TextStream::new(std::io::stdout()));
-    follow::follow(attached, submit, chosen.files, progress, stream, recording, |result, is_streamed| {
+    follow::follow(attached, submit, chosen.files, progress, stream, files, |result, is_streamed| {
         if asked.json {
             return print_json(result);
         }

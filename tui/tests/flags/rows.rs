@@ -42,6 +42,20 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "run",
+        "trace",
+        SHORT,
+        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--trace", "{new}.pftrace"],
+        "{new}.pftrace: ",
+    ),
+    row(
+        "run",
+        "html",
+        SHORT,
+        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--html", "{new}"],
+        "{new}: the report",
+    ),
+    row(
+        "run",
         "force",
         &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}"],
         &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}", "--force"],
@@ -131,6 +145,48 @@ pub const ROWS: &[Row] = &[
     row("diff", "strict", &["{dirty}", "{dirty}"], &["{dirty}", "{dirty}", "--strict"], "exit code 3"),
     row("diff", "json", &["{a}", "{a}"], &["{a}", "{a}", "--json"], JSON),
     row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A us/token |"),
+    row("report", "session", &["{old}"], &["{a}"], "tokens/s"),
+    row("report", "html", &["{a}"], &["{a}", "--html", "{new}"], "{new}: the report"),
+    row(
+        "report",
+        "force",
+        &["{a}", "--html", "{old}"],
+        &["{a}", "--html", "{old}", "--force"],
+        "the report,",
+    ),
+    row("report", "full", &["{a}"], &["{a}", "--full"], "decode by module"),
+    row("report", "json", &["{a}"], &["{a}", "--json"], JSON),
+    row("export", "session", &["{old}", "--format", "csv"], &["{a}", "--format", "csv"], "job,run,phase"),
+    row("export", "format", FOLDED, &["{a}", "--format", "csv"], "job,run,phase"),
+    row("export", "output", FOLDED, &["{a}", "--format", "folded", "--output", "{new}"], "{new}: "),
+    row(
+        "export",
+        "force",
+        &["{a}", "--format", "csv", "-o", "{old}"],
+        &["{a}", "--format", "csv", "-o", "{old}", "--force"],
+        "op events of",
+    ),
+    row(
+        "export",
+        "table",
+        &["{a}", "--format", "csv"],
+        &["{a}", "--format", "csv", "--table", "ops"],
+        "roof_share",
+    ),
+    row(
+        "export",
+        "by",
+        &["{a}", "--format", "flamegraph"],
+        &["{a}", "--format", "flamegraph", "--by", "bytes"],
+        ": bytes",
+    ),
+    row("export", "from", FOLDED, &["{a}", "--format", "folded", "--from", "1000"], NOTHING),
+    row("export", "to", FOLDED, &["{a}", "--format", "folded", "--to", "0"], NOTHING),
+    row("export", "phase", FOLDED, &["{a}", "--format", "folded", "--phase", "load"], NOTHING),
+    row("export", "token", FOLDED, &["{a}", "--format", "folded", "--token", "4000000.."], NOTHING),
+    row("export", "layer", FOLDED, &["{a}", "--format", "folded", "--layer", "0"], "(not selected)"),
+    row("export", "module", FOLDED, &["{a}", "--format", "folded", "--module", "ffn"], "(not selected)"),
+    row("export", "kind", FOLDED, &["{a}", "--format", "folded", "--kind", "norm"], "(not selected)"),
     row("help", "about", &[], &["gap"], "unattributed  time that no op"),
     row("completions", "shell", &["bash"], &["zsh"], "#compdef slmscope"),
     row("package-files", "folder", &[], &["{new}"], "{new}/man/man1/slmscope.1"),
@@ -168,6 +224,8 @@ pub const WEIGHTS: &[Row] = &[
 /// A run that takes a fraction of a second.
 const SHORT: &[&str] = &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off"];
 const VERIFY: &[&str] = &["{tiny}", "--golden", "{golden}", "--threads", "1"];
+const FOLDED: &[&str] = &["{a}", "--format", "folded"];
+const NOTHING: &str = "no token or chunk is selected";
 const TO_OLD: &[&str] = &["pythia-160m", "--output", "{old}"];
 /// Where a JSON document begins.
 const JSON: &str = "{\"schema\":";

@@ -14,6 +14,7 @@ use slmscope_profiles::record::Record;
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::{Frame, Method, Request, Submit, Subscribe, Talk};
 
+use super::files::Files;
 use super::progress::Progress;
 use super::stream::TextStream;
 use crate::connect::Attached;
@@ -22,22 +23,22 @@ use crate::listen::{Event, listen};
 use crate::recording_file::RecordingFile;
 
 /// Submits a job and waits for its end. `show` gets its result, or in a loop the result of each turn, and whether its
-/// text is on the screen already: `stream` prints it while it is generated. What the daemon sends goes into `recording`.
+/// text is on the screen already: `stream` prints it while it is generated. What the daemon sends goes into `written`.
 ///
 /// # Errors
-/// If the daemon refuses the job, the job fails or is cancelled, or the recording cannot be written.
+/// If the daemon refuses the job, the job fails or is cancelled, or a file cannot be written.
 pub fn follow(
     mut attached: Attached,
     submit: Submit,
     files: Vec<File>,
     progress: Progress,
     stream: Option<TextStream<impl Write>>,
-    mut recording: Option<RecordingFile>,
+    mut written: Files,
     show: impl Fn(&RunResult, bool) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let connection = &mut attached.connection;
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    let subscription = if recording.is_some() { RecordingFile::subscription() } else { Subscribe::states() };
+    let subscription = if written.is_empty() { Subscribe::states() } else { RecordingFile::subscription() };
     connection.call(Method::Subscribe(subscription), &[])??;
     let source = submit.model.source();
     let model = submit.model.name().to_owned();
@@ -75,14 +76,12 @@ pub fn follow(
             // To its own cancel, whose effect the job's state shows.
             Event::Answer => {}
             Event::Frame(frame) => {
-                if let Some(recording) = &mut recording {
-                    recording.take(&frame)?;
-                }
+                written.take(&frame)?;
                 if let Some(ended) = followed.take(*frame)? {
                     // A private daemon ends before the result is shown.
                     drop((sender, private));
-                    if let Some(recording) = recording.take() {
-                        followed.progress.note(&recording.finish()?);
+                    for line in written.finish()? {
+                        followed.progress.note(&line);
                     }
                     return followed.finish(ended);
                 }

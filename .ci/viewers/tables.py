@@ -1,0 +1,59 @@
+"""Reads tables, results, metrics and speedscope files with the tools that they are for, and compares their sums.
+
+    python3 tables.py FOLDER SPEEDSCOPE_PACKAGE
+"""
+
+import json
+import pathlib
+import sys
+
+import duckdb
+import jsonschema
+import pandas
+import polars
+from prometheus_client.openmetrics import parser
+
+folder = pathlib.Path(sys.argv[1])
+package = pathlib.Path(sys.argv[2])
+result = json.loads((folder / "run.json").read_text())
+should = {
+    name: sum(op[name] for op in result["ops"]) for name in ("count", "time_ns", "bytes", "flops")
+}
+
+
+def check(what, found, expected):
+    if found != expected:
+        sys.exit(f"{what}: {found} instead of {expected}")
+    print(f"{what}: {found}")
+
+
+for kind in ("csv", "parquet"):
+    file = folder / f"ops.{kind}"
+    sums = duckdb.sql(f"select sum(count), sum(time_ns), sum(bytes), sum(flops) from '{file}'").fetchone()
+    check(f"DuckDB, ops.{kind}", [int(one) for one in sums], list(should.values()))
+    file = folder / f"events.{kind}"
+    sums = duckdb.sql(
+        f"select count(*), sum(duration_ns), sum(bytes), sum(flops) from '{file}' where phase in ('prefill', 'decode')"
+    ).fetchone()
+    check(f"DuckDB, events.{kind}", [int(one) for one in sums], list(should.values()))
+    walls = duckdb.sql(f"select sum(wall_ns)::bigint from '{folder}/phases.{kind}'").fetchone()[0]
+    check(f"DuckDB, phases.{kind}", walls, sum(phase["wall_ns"] for phase in result["phases"]))
+for table in ("events", "ops", "phases", "tokens", "channels", "memory"):
+    with_pandas = pandas.read_parquet(folder / f"{table}.parquet")
+    with_polars = polars.read_parquet(folder / f"{table}.parquet")
+    as_text = pandas.read_csv(folder / f"{table}.csv")
+    check(f"pandas and polars, {table}", (len(with_pandas), with_polars.height), (len(as_text), len(as_text)))
+    check(f"columns of {table}", list(with_pandas.columns), list(as_text.columns))
+
+if json.loads((folder / "a.json").read_text()) != result:
+    sys.exit("the exported result is not what `run --json` printed")
+
+schema = next(package.rglob("file-format-schema.json"), None)
+if schema:
+    jsonschema.validate(json.loads((folder / "a.speedscope.json").read_text()), json.loads(schema.read_text()))
+    print("speedscope's schema: valid")
+
+families = list(parser.text_string_to_metric_families((folder / "a.om").read_text()))
+check("has metric families", len(families) > 3, True)
+for schema_file in sorted(pathlib.Path("profiles/schemas").glob("*.json")):
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_file.read_text()))

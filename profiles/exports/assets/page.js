@@ -1,0 +1,32 @@
+"use strict";
+(function () {
+  var data = JSON.parse(document.getElementById("data").textContent);
+  var style = getComputedStyle(document.documentElement);
+  var colour = function (name) { return style.getPropertyValue(name).trim(); };
+  var drawn = [];
+  function draw() {
+    style = getComputedStyle(document.documentElement);
+    drawn.forEach(function (chart) { chart.destroy(); });
+    drawn = data.charts.map(function (chart) {
+      var place = document.getElementById(chart.id);
+      var axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+      var series = [{ label: "s", value: function (u, v) { return v == null ? "—" : v.toFixed(3) + " s"; } }];
+      chart.series.forEach(function (one, at) {
+        series.push({
+          label: one, stroke: colour("--c" + at % 8), width: 1, points: { show: chart.x.length < 60 }, spanGaps: true,
+          value: function (u, v) { return v == null ? "—" : v.toPrecision(4) + " " + chart.unit; }
+        });
+      });
+      var wide = Math.max(280, place.clientWidth);
+      return new uPlot({
+        width: wide, height: 240, series: series, scales: { x: { time: false } }, cursor: { sync: { key: "time" } },
+        axes: [axis, Object.assign({ size: 60 }, axis)]
+      }, [chart.x].concat(chart.y), place);
+    });
+  }
+  draw();
+  var waiting = 0;
+  window.addEventListener("resize", function () { clearTimeout(waiting); waiting = setTimeout(draw, 150); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  document.documentElement.dataset.charts = String(drawn.length);
+})();

@@ -1,0 +1,116 @@
+//! The report of a recorded run as one page of HTML that needs nothing else: no network, no other file.
+//!
+//! ```text
+//! entries ──▶ Collector ── session, tokens, readings ──▶ sections ──▶ HTML, SVG, tables
+//!                                                    └─▶ series, thinned ──▶ JSON in the page ──▶ uPlot
+//! ```
+//!
+//! Every number is text in a table; charts show them again. Pictures are SVG made here, but for charts over time, which
+//! uPlot draws. A chart's series keeps the smallest and the largest value of every stretch, so that no peak is lost.
+
+mod charts;
+mod heat;
+mod html;
+mod roofline;
+mod sections;
+mod series;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use slmscope_profiles::channel::{Channel, ChannelId, Quantity, Value};
+use slmscope_profiles::record::Record;
+use slmscope_profiles::result::RunResult;
+
+use crate::export::Readings;
+use crate::recording::Entry;
+use crate::session::Session;
+use html::Html;
+use series::Series;
+
+/// Readings that are charted at most, of one quantity.
+const MAX_CHANNELS: usize = 8;
+
+/// Points of a channel that are kept; of more, the smallest and the largest of every two stretches.
+const MAX_POINTS: usize = 20_000;
+
+/// A recording cannot be made into a page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// There is nothing to report.
+    #[error("no job in it has a result: it ended before that")]
+    NoResult,
+    /// The output takes no more.
+    #[error("cannot write the page: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Gathers from a recording what its page shows.
+#[derive(Debug, Default)]
+pub struct Collector {
+    session: Session,
+    readings: Readings,
+    /// Clocks, temperatures and power over time.
+    channels: BTreeMap<ChannelId, (Channel, Series)>,
+}
+
+impl Collector {
+    /// Takes the next entry of a recording.
+    pub fn take(&mut self, entry: &Entry) {
+        self.session.add(entry);
+        let Entry::Record(record) = entry else { return };
+        match &**record {
+            Record::Catalogue { channels } => self.readings.add(channels),
+            Record::Sample(sample) => {
+                let kept = &mut self.channels;
+                let taken: Result<(), std::convert::Infallible> =
+                    self.readings.take(sample, |channel, value| {
+                        if let Value::Present(value) = value
+                            && is_charted(channel)
+                        {
+                            let new = || (channel.clone(), Series::new(MAX_POINTS));
+                            kept.entry(channel.channel).or_insert_with(new).1.push(sample.t_ns, value);
+                        }
+                        Ok(())
+                    });
+                taken.unwrap_or_else(|never| match never {});
+            }
+            _ => {}
+        }
+    }
+
+    /// The result that the page is about: of the last job that has one.
+    pub fn result(&self) -> Option<&RunResult> {
+        self.session.last_run()?.result.as_deref()
+    }
+
+    /// Writes the page. `headline` says the result in a sentence.
+    ///
+    /// # Errors
+    /// If there is no result, or `out` takes no more.
+    pub fn write(&mut self, headline: &str, out: &mut impl Write) -> Result<(), PageError> {
+        self.session.close();
+        let run = self.session.last_run().ok_or(PageError::NoResult)?;
+        let result = run.result.as_deref().ok_or(PageError::NoResult)?;
+        let mut html = Html::default();
+        sections::top(&mut html, result, headline);
+        sections::findings(&mut html, result);
+        sections::phases(&mut html, result);
+        sections::time(&mut html, result);
+        heat::layers(&mut html, result);
+        let origin_ns = run.profile.spans().first().map_or(0, |span| span.begin_ns);
+        let charts = charts::over_time(&mut html, &run.profile, &self.channels, origin_ns);
+        sections::roofs(&mut html, result);
+        sections::memory(&mut html, result);
+        sections::energy(&mut html, result);
+        sections::identity(&mut html, result);
+        sections::method(&mut html, result);
+        html::page(out, &result.model.id, &html, &charts)?;
+        Ok(())
+    }
+}
+
+/// Whether a channel's readings are drawn beside the tokens.
+fn is_charted(channel: &Channel) -> bool {
+    matches!(channel.quantity, Quantity::Frequency | Quantity::Temperature | Quantity::Power)
+}
