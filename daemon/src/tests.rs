@@ -7,6 +7,7 @@ mod engines;
 mod jobs;
 mod manners;
 mod results;
+mod tables;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};

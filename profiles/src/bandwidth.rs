@@ -252,6 +252,7 @@ mod tests {
             count: 1,
             time_ns: 1_000_000_000,
             max_ns: 1_000_000_000,
+            call_ns: None,
             max_at: None,
             bytes: 8_000_000_000,
             flops: 4_000_000_000,

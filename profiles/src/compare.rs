@@ -1,12 +1,13 @@
 //! Comparing two sessions: what became faster or slower, by how much, and how sure that is.
 //!
 //! What is compared is time per token (decode) or per prompt token (prefill). A repetition gives one value of it for
-//! every part of the books: ops by kind, module or name, gaps, named spans, unattributed. The parts of a repetition
-//! add up to its wall time, means keep sums, and so the deltas of the parts add up to the delta of the whole.
+//! every part of the books: ops by kind, module or name, gaps, named spans, unattributed
+//! ([`repetition`](Repetition) says of which tokens). The parts of a repetition add up to its wall time, means keep
+//! sums, and so the deltas of the parts add up to the delta of the whole.
 //!
 //! ```text
 //!   A  repetitions ──▶ mean of each part ─┐                ┌──▶ delta of each part, p by Holm: named or not
-//!                                         ├─ B − A, Welch ─┤
+//!      or runs                            ├─ B − A, Welch ─┤
 //!   B  repetitions ──▶ mean of each part ─┘                └──▶ delta of the whole, interval ──▶ verdict
 //! ```
 //!
@@ -16,20 +17,26 @@
 //! | faster, slower | otherwise, the 95 % interval of the whole is on one side of 0 |
 //! | cannot tell | otherwise; the smallest difference that would have been seen is stated |
 //!
-//! "Same" is thus shown, and never only not refuted. Repetitions of one run share what the machine did meanwhile;
-//! how much whole runs differ when nothing changed is the floor, which is measured by runs of the same thing (A/A) and
-//! widens every interval.
+//! "Same" is thus shown, and never only not refuted. Repetitions of one run share what the machine did meanwhile. Where
+//! a side has several runs, the values are the means of whole runs, and what runs differ by is in their scatter. Of one
+//! run on each side it is not known, unless runs of the same thing were measured before: the [`Floor`] widens every
+//! interval.
 
+mod floor;
 mod inference;
 mod obstacle;
+mod order;
 mod repetition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats;
+pub use floor::{Floor, KnownFloor, MIN_RUNS};
 pub use inference::Difference;
 pub use obstacle::{Obstacle, obstacles};
+pub use order::interleaved;
 pub use repetition::{Grouping, Part, Repetition, Repetitions};
 
 /// Level of the intervals that are shown.
@@ -70,23 +77,41 @@ impl Verdict {
     }
 }
 
+/// What a value of a comparison stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A repetition of the one run on each side.
+    Repetition,
+    /// A whole run: the mean of its repetitions.
+    Run,
+}
+
 /// Two sessions beside each other in one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// What it comes to.
     pub verdict: Verdict,
-    /// Wall time per token.
+    /// What scatter the intervals are from.
+    pub unit: Unit,
+    /// Values of A and of B.
+    pub values: [u64; 2],
+    /// Values of A and of B that are far from the others, from 0 ([`stats::outliers`]); they count all the same.
+    pub outliers: [Vec<u64>; 2],
+    /// Wall time of a typical token.
     pub total: Difference,
+    /// The same over all tokens, slow ones included. The verdict is not made from it.
+    pub all_tokens: Difference,
     /// The same of every part, the largest change first. Their deltas add up to that of the total.
     pub parts: Vec<PartDifference>,
     /// Share of A within which the two are called the same.
     pub margin: f64,
-    /// How much runs of the same thing differ on this machine, standard deviation as a share of the time; null if
-    /// that was not measured: the intervals hold for these two runs alone then.
-    pub floor: Option<f64>,
+    /// How much runs of the same thing differ on this machine; null if that was not measured: the intervals hold for
+    /// these two runs alone then. Null with several runs on a side, whose scatter shows it.
+    pub floor: Option<Floor>,
     /// The smallest difference, as a share of A, that is found in 90 % of such comparisons; null without an interval.
     pub detectable: Option<f64>,
-    /// Repetitions of each session that it would take to find a difference of the margin in 90 % of comparisons; null
+    /// Repetitions, or runs, of each side that it would take to find a difference of the margin in 90 % of comparisons; null
     /// without an interval, or if the floor alone hides it.
     pub repetitions_needed: Option<u64>,
 }
@@ -108,8 +133,8 @@ pub struct PartDifference {
 pub struct Options {
     /// Share of A within which two sessions are the same; above 0.
     pub margin: f64,
-    /// Standard deviation between runs of the same thing, as a share of the time; `None` if it is not known.
-    pub floor: Option<f64>,
+    /// How much runs of the same thing differ; `None` if it is not known.
+    pub floor: Option<Floor>,
     /// What parts of the books are compared.
     pub grouping: Grouping,
 }
@@ -120,11 +145,51 @@ impl Default for Options {
     }
 }
 
-/// Compares the repetitions of two sessions; `None` if one has none.
-pub fn compare(a: &[Repetition], b: &[Repetition], options: Options) -> Option<Comparison> {
-    let walls = |side: &[Repetition]| side.iter().map(Repetition::wall_per_token).collect::<Vec<_>>();
-    let total = Difference::of(&walls(a), &walls(b), options.floor)?;
-    let parts = parts(a, b, options);
+/// The runs of one side, by the repetitions of each.
+struct Side<'a> {
+    runs: &'a [Vec<Repetition>],
+    unit: Unit,
+}
+
+impl Side<'_> {
+    /// The values of `of`: one a repetition, or one a run.
+    fn values(&self, of: impl Fn(&Repetition) -> f64) -> Vec<f64> {
+        let runs = self.runs.iter().map(|run| run.iter().map(&of).collect::<Vec<f64>>());
+        match self.unit {
+            Unit::Repetition => runs.flatten().collect(),
+            Unit::Run => runs.filter_map(|values| inference::mean(&values)).collect(),
+        }
+    }
+
+    fn parts(&self, grouping: Grouping) -> Vec<BTreeMap<Part, f64>> {
+        let runs = self.runs.iter().map(|run| run.iter().map(|one| one.parts(grouping)).collect::<Vec<_>>());
+        match self.unit {
+            Unit::Repetition => runs.flatten().collect(),
+            Unit::Run => runs.filter(|run| !run.is_empty()).map(|run| mean_of_parts(&run)).collect(),
+        }
+    }
+}
+
+/// The mean of each part; a repetition that lacks one spent no time there.
+fn mean_of_parts(repetitions: &[BTreeMap<Part, f64>]) -> BTreeMap<Part, f64> {
+    let mut sums: BTreeMap<Part, f64> = BTreeMap::new();
+    for (part, ns) in repetitions.iter().flatten() {
+        *sums.entry(part.clone()).or_insert(0.0) += ns / repetitions.len() as f64;
+    }
+    sums
+}
+
+/// Compares the runs of two sides, each by its repetitions; `None` if a side has none. With one run on each side the
+/// values are repetitions, with several on one of them they are runs.
+pub fn compare(a: &[Vec<Repetition>], b: &[Vec<Repetition>], options: Options) -> Option<Comparison> {
+    let unit = if a.len() > 1 || b.len() > 1 { Unit::Run } else { Unit::Repetition };
+    let floor = options.floor.filter(|_| unit == Unit::Repetition);
+    let (a, b) = (Side { runs: a, unit }, Side { runs: b, unit });
+    let walls = |side: &Side<'_>| side.values(Repetition::wall_per_token);
+    let (of_a, of_b) = (walls(&a), walls(&b));
+    let total = Difference::of(&of_a, &of_b, floor)?;
+    let means = |side: &Side<'_>| side.values(Repetition::mean_wall_per_token);
+    let all_tokens = Difference::of(&means(&a), &means(&b), floor)?;
     let band = options.margin * total.a_ns;
     let verdict = match (total.interval(0.9), total.low_ns.zip(total.high_ns)) {
         (Some((low, high)), _) if -band < low && high < band => Verdict::Same,
@@ -134,36 +199,31 @@ pub fn compare(a: &[Repetition], b: &[Repetition], options: Options) -> Option<C
     };
     Some(Comparison {
         verdict,
-        parts,
+        unit,
+        values: [of_a.len() as u64, of_b.len() as u64],
+        outliers: [&of_a, &of_b]
+            .map(|values| stats::outliers(values).into_iter().map(|at| at as u64).collect()),
+        all_tokens,
+        parts: parts(&a, &b, options.grouping, floor),
         margin: options.margin,
-        floor: options.floor,
+        floor,
         detectable: total.detectable(POWER).map(|ns| ns / total.a_ns),
-        repetitions_needed: total.repetitions_for(band, POWER, options.floor),
+        repetitions_needed: total.repetitions_for(band, POWER, floor),
         total,
     })
 }
 
-fn parts(a: &[Repetition], b: &[Repetition], options: Options) -> Vec<PartDifference> {
-    let by_part = |side: &[Repetition]| {
-        let mut values: BTreeMap<Part, Vec<f64>> = BTreeMap::new();
-        for (index, repetition) in side.iter().enumerate() {
-            for (part, ns) in repetition.parts(options.grouping) {
-                values.entry(part).or_insert_with(|| vec![0.0; side.len()])[index] = ns;
-            }
-        }
-        values
-    };
-    let (of_a, of_b) = (by_part(a), by_part(b));
+fn parts(a: &Side<'_>, b: &Side<'_>, grouping: Grouping, floor: Option<Floor>) -> Vec<PartDifference> {
+    let (of_a, of_b) = (a.parts(grouping), b.parts(grouping));
     // A part that one side lacks took no time there.
-    let values = |side: &BTreeMap<Part, Vec<f64>>, part: &Part, count: usize| {
-        side.get(part).cloned().unwrap_or_else(|| vec![0.0; count])
+    let values = |side: &[BTreeMap<Part, f64>], part: &Part| -> Vec<f64> {
+        side.iter().map(|parts| parts.get(part).copied().unwrap_or(0.0)).collect()
     };
-    let names: std::collections::BTreeSet<&Part> = of_a.keys().chain(of_b.keys()).collect();
+    let names: BTreeSet<&Part> = of_a.iter().chain(&of_b).flat_map(BTreeMap::keys).collect();
     let mut found: Vec<PartDifference> = names
         .into_iter()
         .filter_map(|part| {
-            let difference =
-                Difference::of(&values(&of_a, part, a.len()), &values(&of_b, part, b.len()), options.floor)?;
+            let difference = Difference::of(&values(&of_a, part), &values(&of_b, part), floor)?;
             Some(PartDifference { part: part.clone(), difference, is_named: false })
         })
         .collect();

@@ -208,6 +208,9 @@ pub fn phase_energy(stretch: &Stretch<'_>, channel: &Channel, samples: &[Sample]
         high: part.map(|part| part.high),
         tokens: stretch.tokens,
         joules_per_token: part.and_then(|part| per_token(part.amount, stretch.tokens)),
+        joules_per_token_interval: part.and_then(|part| {
+            Some([per_token(part.low, stretch.tokens)?, per_token(part.high, stretch.tokens)?])
+        }),
         above_baseline_joules: part
             .zip(baseline_watts)
             .map(|(part, watts)| part.amount - watts * total_ns as f64 / 1e9),

@@ -1,5 +1,16 @@
-//! From batches and spans to the tables of a result. The same functions serve live views, results and
-//! exports.
+//! From batches and spans to the tables of a result. The same functions serve live views, results, replays and exports.
+//!
+//! ```text
+//! batch ─┬─▶ Books ──────────▶ by repetition, phase, lane ─┬─▶ phases, lanes
+//!        ├─▶ calls by site ──▶ by phase, lane ─────────────┼─▶ ops          ─┐ held against the roofs,
+//!        └─▶ one step ───────▶ by repetition, phase, lane ─┴─▶ breakdown    ─┘ which are known last
+//! span ────▶ wall time, token times ───────────────────────┬─▶ rates, figures
+//!                                                          └─▶ what the batches leave of a phase is unattributed
+//! ```
+//!
+//! Everything is a sum or a histogram, so that tables do not depend on how a run was cut into messages, and memory does
+//! not grow with its events: it is some hundred bytes a site, 100 bytes a step for the first [`MOST_STEPS`] steps, and
+//! 16 bytes for each further one.
 //!
 //! ```
 //! use slmscope_profiles::job::Span;
@@ -15,15 +26,21 @@
 //! assert_eq!(profile.phases()[0].recorded_tokens, 0);
 //! ```
 
+mod breakdown;
+mod durations;
 mod figures;
 mod rows;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-pub use figures::{Figures, LoadTimes, TokenTimes};
+pub use breakdown::{BreakdownRow, By, RowKind};
+pub use durations::ERROR as PERCENTILE_ERROR;
+pub use figures::{Figures, LoadTimes, Outlier, PercentileIntervals, Percentiles};
 pub use rows::{LaneBooks, OpRow, PhaseBooks};
+pub use steps::MOST_STEPS;
 
 use crate::books::Books;
 use crate::clock::ClockSource;
@@ -33,8 +50,10 @@ use crate::op::{OpBatch, Phase};
 use crate::plan::site::OpSite;
 use crate::roofline::Roofs;
 use crate::span::SpanName;
-use crate::stats::{Estimate, median, percentile};
-use crate::totals::{self, OpTotals, SiteTotals, saturating_sum};
+use crate::stats::{Estimate, median, outliers, percentile};
+use crate::totals::{self, OpTotals, SiteTotals};
+use durations::{Durations, Room};
+use steps::Step;
 
 /// Collects a run's records and makes its tables. Phases and rates are those of the host's lane.
 #[derive(Debug, Default)]
@@ -47,6 +66,10 @@ pub struct Profile {
     /// By phase and lane, then by site.
     ops: BTreeMap<(Phase, LaneId), SiteSums>,
     spans: Vec<Span>,
+    /// What is left for times of single calls.
+    room: Room,
+    /// Steps that are kept one by one.
+    steps: usize,
 }
 
 /// What recorded batches have in common.
@@ -61,6 +84,11 @@ struct Recorded {
     token_ends_ns: Vec<u64>,
     /// The largest of its batches; `None` if it is not known of all of them.
     placement_error_ns: Option<u64>,
+    /// Wall times of its batches, and the longest of them.
+    durations: Durations,
+    longest_ns: u64,
+    /// The batches one by one, as far as there was room.
+    steps: Vec<Step>,
 }
 
 /// What the sites of one phase and lane add up to.
@@ -70,18 +98,28 @@ struct SiteSums {
     totals: Vec<SiteTotals>,
     /// By site: the last repetition that it was recorded in, and in how many it was.
     repetitions: Vec<(Option<u32>, u64)>,
+    /// By site: times of single calls.
+    durations: Vec<Durations>,
 }
 
 impl SiteSums {
-    fn add(&mut self, batch: &OpBatch, sites: &[OpSite]) {
-        totals::add_batch(&mut self.totals, batch, sites);
+    /// Adds the calls of a batch, and gives what they add up to.
+    fn add(&mut self, batch: &OpBatch, sites: &[OpSite], room: &mut Room) -> OpTotals {
+        let sum = totals::add_batch(&mut self.totals, batch, sites);
         self.repetitions.resize(sites.len(), (None, 0));
+        self.durations.resize_with(sites.len(), Durations::default);
+        let tick_ns = u64::from(batch.head.tick_ns);
         for event in &batch.events {
-            let Some((last, count)) = self.repetitions.get_mut(usize::from(event.site)) else { continue };
+            let site = usize::from(event.site);
+            let Some((last, count)) = self.repetitions.get_mut(site) else { continue };
             if last.replace(batch.head.repetition) != Some(batch.head.repetition) {
                 *count += 1;
             }
+            if let Some(durations) = self.durations.get_mut(site) {
+                durations.add(u64::from(event.duration) * tick_ns, room);
+            }
         }
+        sum
     }
 }
 
@@ -127,10 +165,18 @@ impl Profile {
             let both = recorded.placement_error_ns.zip(error_ns);
             recorded.placement_error_ns = both.map(|(largest, error)| largest.max(error));
         }
-        recorded.books.add(&Books::of(batch));
+        let books = Books::of(batch);
+        recorded.books.add(&books);
         recorded.rows = recorded.rows.saturating_add(u64::from(head.rows));
         recorded.token_ends_ns.push(head.end_ns);
-        self.ops.entry((head.phase, head.lane)).or_default().add(batch, &self.sites);
+        recorded.durations.add(books.wall_ns, &mut self.room);
+        recorded.longest_ns = recorded.longest_ns.max(books.wall_ns);
+        let sums = self.ops.entry((head.phase, head.lane)).or_default();
+        let totals = sums.add(batch, &self.sites, &mut self.room);
+        if self.steps < MOST_STEPS {
+            self.steps += 1;
+            recorded.steps.push(Step::of(head, &books, totals));
+        }
     }
 
     /// Adds a phase that ended. Phases that are not measured are ignored.
@@ -168,6 +214,7 @@ impl Profile {
         self.recorded.clear();
         self.ops.clear();
         self.spans.clear();
+        (self.room, self.steps) = (Room::default(), 0);
     }
 
     /// The spans that were added.
@@ -234,19 +281,10 @@ impl Profile {
 
     /// Every site in every measured phase, in the order of the plan, held against `roofs`.
     pub fn ops(&self, roofs: &Roofs) -> Vec<OpRow> {
-        let mut walls: BTreeMap<(Phase, LaneId), u64> = BTreeMap::new();
-        for books in self.phases() {
-            let wall = walls.entry((books.phase, HOST_LANE)).or_default();
-            *wall = wall.saturating_add(books.recorded_wall_ns);
-        }
+        let books = self.books();
         let mut rows = Vec::new();
         for (&(phase, lane), ops) in &self.ops {
-            // A device has no spans, nor have batches of a repetition that broke off: their own books are the
-            // measure then.
-            let wall = walls.get(&(phase, lane)).copied().filter(|&wall| wall > 0).unwrap_or_else(|| {
-                let alike = self.recorded.iter().filter(|((_, p, l), _)| (*p, *l) == (phase, lane));
-                saturating_sum(alike.map(|(_, recorded)| recorded.books.wall_ns))
-            });
+            let wall = books.get(&(phase, lane)).map_or(0, |books| books.wall_ns);
             let row = |sum: &SiteTotals| {
                 let (site, OpTotals { count, time_ns, max_ns, max_at, bytes, flops }) =
                     (self.sites.get(usize::from(sum.site))?, sum.totals);
@@ -262,6 +300,7 @@ impl Profile {
                     runs: ops.repetitions.get(usize::from(sum.site)).map_or(0, |&(_, count)| count),
                     count,
                     time_ns,
+                    call_ns: ops.durations.get(usize::from(sum.site)).and_then(|all| all.percentiles(max_ns)),
                     max_ns,
                     max_at,
                     bytes,
@@ -288,22 +327,42 @@ impl Profile {
         };
         let ttft: Vec<f64> =
             self.of(Phase::Prefill).map(|span| span.wall_ns().saturating_add(tokenize_ns) as f64).collect();
-        let mut tokens: Vec<u64> = self.of(Phase::Decode).flat_map(token_times).collect();
+        let by_repetition: Vec<Vec<u64>> = self.of(Phase::Decode).map(token_times).collect();
+        let mut tokens: Vec<u64> = by_repetition.iter().flatten().copied().collect();
         Figures {
             ttft_ns: emits.then(|| median(&ttft)).flatten().map(|ns| ns as u64),
             prefill_tokens_per_s: rates(Phase::Prefill),
             decode_tokens_per_s: rates(Phase::Decode),
             forward_tokens_per_s: forward(Phase::Decode).or_else(|| forward(Phase::Prefill)),
             token_ns: percentile(&mut tokens, 0.5).and_then(|median| {
-                Some(TokenTimes {
+                Some(Percentiles {
                     median,
                     p95: percentile(&mut tokens, 0.95)?,
                     p99: percentile(&mut tokens, 0.99)?,
                 })
             }),
+            token_ns_intervals: PercentileIntervals::of(&by_repetition),
+            outliers: [Phase::Prefill, Phase::Decode]
+                .into_iter()
+                .flat_map(|phase| self.outliers(phase))
+                .collect(),
             load_ns: load.map(|load| load.total_ns()),
             load,
         }
+    }
+
+    /// Repetitions of a phase whose speed is far from that of the others.
+    fn outliers(&self, phase: Phase) -> Vec<Outlier> {
+        let speeds: Vec<(u32, f64)> = self
+            .of(phase)
+            .filter_map(|span| Some((span.repetition, rate(span.tokens, span.wall_ns())?)))
+            .collect();
+        let far = outliers(&speeds.iter().map(|(_, speed)| *speed).collect::<Vec<_>>());
+        let outlier = |at: usize| {
+            let &(repetition, tokens_per_s) = speeds.get(at)?;
+            Some(Outlier { phase, repetition, tokens_per_s })
+        };
+        far.into_iter().filter_map(outlier).collect()
     }
 
     fn of(&self, phase: Phase) -> impl Iterator<Item = &Span> {

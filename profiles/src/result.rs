@@ -8,7 +8,9 @@ pub use crate::energy::{Energy, PhaseEnergy};
 pub use crate::hygiene::{Grade, Hygiene};
 pub use crate::model::ModelSource;
 pub use crate::overhead::Overhead;
-pub use crate::profile::{Figures, LaneBooks, LoadTimes, OpRow, PhaseBooks, TokenTimes};
+pub use crate::profile::{
+    Figures, LaneBooks, LoadTimes, OpRow, Outlier, PercentileIntervals, Percentiles, PhaseBooks,
+};
 
 use crate::bandwidth::PhaseBandwidth;
 use crate::conditions::Conditions;

@@ -114,6 +114,49 @@ pub fn percentile<T: Copy + Ord>(values: &mut [T], q: f64) -> Option<T> {
     Some(*values.select_nth_unstable(rank).1)
 }
 
+/// A value is far from the others beyond so many interquartile ranges from the quartiles.
+pub const FENCE: f64 = 3.0;
+
+/// The places of values that are far from the others: more than [`FENCE`] interquartile ranges below the lower or above
+/// the upper quartile ("far out", Tukey, *Exploratory Data Analysis*, 1977). Nobody leaves them out of anything: they
+/// are marked so that people look at them. None below [`MIN_VALUES`] values, or where half of the values are equal.
+pub fn outliers(values: &[f64]) -> Vec<usize> {
+    let sorted = sorted(values);
+    if (sorted.len() as u64) < MIN_VALUES {
+        return Vec::new();
+    }
+    let (lower, upper) = (sorted[sorted.len() / 4], sorted[sorted.len() - 1 - sorted.len() / 4]);
+    let reach = FENCE * (upper - lower);
+    let is_far = |value: f64| reach > 0.0 && (value < lower - reach || value > upper + reach);
+    values.iter().enumerate().filter(|(_, value)| is_far(**value)).map(|(at, _)| at).collect()
+}
+
+/// Resamples of a bootstrap.
+const RESAMPLES: usize = 500;
+
+/// A statistic of groups of values, computed for resamples of the groups: as many, drawn with replacement, with a fixed
+/// seed. [`ends`] makes an interval of it: the percentile bootstrap (Efron and Tibshirani, *An Introduction to the
+/// Bootstrap*, 1993, chapter 13). It serves where the order statistics of [`Estimate`] do not: tokens of a repetition
+/// resemble each other, and repetitions do not. `None` below [`MIN_VALUES`] groups, or if a resample has no statistic.
+pub fn resampled<S>(groups: usize, mut statistic: impl FnMut(&[usize]) -> Option<S>) -> Option<Vec<S>> {
+    if (groups as u64) < MIN_VALUES {
+        return None;
+    }
+    let mut random = SplitMix(1);
+    let mut drawn = vec![0; groups];
+    let mut resample = || {
+        drawn.fill_with(|| random.below(groups));
+        statistic(&drawn)
+    };
+    (0..RESAMPLES).map(|_| resample()).collect()
+}
+
+/// The values between which a share [`LEVEL`] of resampled statistics lies; `None` of nothing.
+pub fn ends<T: Copy + Ord>(values: &mut [T]) -> Option<[T; 2]> {
+    let tail = (1.0 - LEVEL) / 2.0;
+    Some([percentile(values, tail)?, percentile(values, 1.0 - tail)?])
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): enough for prompts and simulations, and the same on every machine.
 #[derive(Debug, Clone)]
 pub struct SplitMix(pub u64);
@@ -148,6 +191,30 @@ mod tests {
         assert_eq!(percentile(&mut values, 0.99), Some(99));
         assert_eq!(percentile(&mut values, 1.0), Some(100));
         assert_eq!(percentile::<u64>(&mut [], 0.5), None);
+    }
+
+    #[test]
+    fn outliers_are_far_beyond_the_quartiles() {
+        let mut values: Vec<f64> = (0..20).map(f64::from).collect();
+        assert!(outliers(&values).is_empty());
+        // Quartiles 5 and 16: the fences are -28 and 49.
+        (values[3], values[7], values[9]) = (49.0, 49.5, -28.5);
+        assert_eq!(outliers(&values), [7, 9]);
+        assert!(outliers(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0]).is_empty(), "half are equal");
+        assert!(outliers(&[1.0, 2.0, 3.0, 4.0, 500.0]).is_empty(), "too few");
+    }
+
+    #[test]
+    fn resamples_repeat_and_need_six_groups() {
+        let groups = [3_u64, 1, 4, 1, 5, 9, 2, 6];
+        let sums = |count| resampled(count, |drawn| Some(drawn.iter().map(|&at| groups[at]).sum::<u64>()));
+        assert_eq!(sums(5), None);
+        let (first, second) = (sums(8).unwrap(), sums(8).unwrap());
+        assert_eq!((first.len(), &first), (RESAMPLES, &second));
+        // The sum of all is 31, and 8 draws have a standard deviation of 7.3.
+        let [low, high] = ends(&mut first.clone()).unwrap();
+        assert!((14..22).contains(&low) && (40..50).contains(&high), "{low} to {high}");
+        assert_eq!(resampled(8, |_| None::<u64>), None);
     }
 
     #[test]

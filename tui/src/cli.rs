@@ -1,5 +1,6 @@
 //! The command line, with one file for each group of commands.
 
+mod breakdown;
 pub mod diff;
 pub mod doctor;
 pub mod export;

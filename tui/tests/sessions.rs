@@ -5,13 +5,14 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use serde_json::Value;
 use slmscope_exports::recording::Reader;
 use slmscope_exports::session::Session;
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::result::RunResult;
-use support::{Daemon, Running, output, text, tiny_model};
+use support::{Daemon, Running, output, slmscope, text, tiny_model};
 
 const SHORT: [&str; 8] = ["--prompt", "8", "--generate", "5", "--repetitions", "3", "--overhead", "off"];
 
@@ -69,6 +70,52 @@ fn info_says_what_a_recording_holds() {
     // A path has no place to break.
     let mut lines = shown.lines().filter(|line| !line.contains("llama"));
     assert!(lines.all(|line| line.chars().count() <= 80), "{shown}");
+}
+
+#[test]
+fn a_run_is_shown_by_every_division() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    let result = record(&file, &[]);
+    let decode_ns: u64 = result
+        .phases
+        .iter()
+        .filter(|books| books.phase == Phase::Decode)
+        .map(|books| books.recorded_wall_ns)
+        .sum();
+    for (by, named) in [
+        ("phase", "unattributed"),
+        ("module", "lm_head"),
+        ("kind", "matmul"),
+        ("name", "attn.qkv_proj"),
+        ("site", "attn.qkv_proj"),
+        ("layer", "outside of layers"),
+        ("token", "context"),
+        ("lane", "engine threads"),
+        ("thread", "of the measured time"),
+    ] {
+        let shown = output(&["sessions", "info", &words(&file), "--by", by]);
+        assert!(shown.status.success(), "{by}: {}", text(&shown.stderr));
+        let shown = text(&shown.stdout);
+        assert!(shown.contains(named), "{by}: {shown}");
+        let json = output(&["sessions", "info", &words(&file), "--by", by, "--json"]);
+        let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!((json["schema"].as_str(), json["by"].as_str()), (Some("slmscope.breakdown/1"), Some(by)));
+        assert_eq!(json["run_id"].as_str(), result.run_id.as_deref());
+        if by == "thread" {
+            assert_eq!(json["threads"].as_array().unwrap().len(), result.threads.len());
+            assert!(json["rows"].is_null());
+            continue;
+        }
+        let rows = json["rows"].as_array().unwrap().iter();
+        let is_part = |row: &&Value| row["phase"] == "decode" && (by == "lane" || row["kind"] != "whole");
+        let sum: u64 = rows.filter(is_part).map(|row| row["time_ns"].as_u64().unwrap()).sum();
+        // Times of single steps leave out what the seams between them take, a few ns.
+        assert!(
+            sum.abs_diff(decode_ns) <= if by == "token" { 100 } else { 0 },
+            "{by}: {sum} and {decode_ns}"
+        );
+    }
 }
 
 #[test]
@@ -151,7 +198,9 @@ fn a_recording_compared_with_itself_is_the_same() {
         let whole = phase["total"]["a_ns"].as_f64().unwrap();
         assert!((sum - whole).abs() < 1e-9 * whole, "{sum} and {whole}");
     }
+    assert_eq!(diff["same_run"], true);
     let wide = output(&["diff", &words(&file), &words(&file), "--margin", "99%", "--by", "name"]);
+    assert!(text(&wide.stdout).contains("compared with itself"), "{}", text(&wide.stdout));
     assert!(wide.status.success());
     let shown = text(&wide.stdout);
     assert!(shown.contains(" ms a token"), "{shown}");
@@ -180,6 +229,57 @@ fn runs_of_other_things_are_not_comparable_unless_it_is_asked_for() {
     let strict = output(&["diff", &words(&a), &words(&a), "--strict"]);
     assert!(matches!(strict.status.code(), Some(0 | 3)));
     assert_eq!(output(&["diff", &words(&a), &words(&a), "--margin", "0"]).status.code(), Some(2));
+}
+
+/// Runs `diff` with a state folder of its own.
+fn diff(state: &Path, arguments: &[&str]) -> Output {
+    let mut command = slmscope(&[&["diff"], arguments].concat());
+    command.env("XDG_STATE_HOME", state).output().expect("the program starts")
+}
+
+#[test]
+fn sets_of_runs_are_compared_by_run_and_a_measured_floor_is_counted_in() {
+    let folder = folder();
+    let names: Vec<String> = (0..4).map(|at| words(&folder.path().join(format!("{at}.mcap")))).collect();
+    for name in &names {
+        record(Path::new(name), &[]);
+    }
+    let [a, b, c, d] = [0, 1, 2, 3].map(|at| names[at].as_str());
+    let json = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).expect("JSON") };
+    let decode = |diff: &Value| diff["phases"].as_array().unwrap().last().unwrap().clone();
+    let sets = decode(&json(&diff(folder.path(), &[a, b, "--json", "--", c, d])));
+    assert_eq!((sets["unit"].as_str(), sets["values"][0].as_u64()), (Some("run"), Some(2)));
+    assert_eq!((sets["repetitions"][1].as_u64(), sets["floor"].is_null()), (Some(6), true));
+    assert!(sets["all_tokens"]["low_ns"].is_f64());
+    let before = decode(&json(&diff(folder.path(), &[a, b, "--json"])));
+    assert_eq!((before["unit"].as_str(), before["floor_of"].is_null()), (Some("repetition"), true));
+    let measured = diff(folder.path(), &["--floor", a, b, c]);
+    assert!(measured.status.success(), "{}", text(&measured.stderr));
+    assert!(text(&measured.stdout).contains("standard deviation of 3 runs"), "{}", text(&measured.stdout));
+    let after = decode(&json(&diff(folder.path(), &[a, b, "--json"])));
+    assert_eq!(after["floor_of"]["runs"], 3);
+    assert_eq!(after["floor"]["share"], after["floor_of"]["share"]);
+    assert_ne!(after["total"]["low_ns"], before["total"]["low_ns"]);
+    let without = decode(&json(&diff(folder.path(), &[a, b, "--json", "--no-floor"])));
+    assert_eq!(without, before);
+    let shown = text(&diff(folder.path(), &[a, b]).stdout);
+    assert!(shown.contains("floor: decode: runs of the same thing differ by"), "{shown}");
+    let markdown = text(&diff(folder.path(), &[a, b, "--markdown"]).stdout);
+    assert!(markdown.contains("--record b3.mcap\nslmscope diff a1.mcap a2.mcap a3.mcap -- b1"), "{markdown}");
+    for (arguments, code, told) in [
+        (&[a][..], 2, "name two recordings"),
+        (&[a, b, c], 2, "name two recordings"),
+        (&["--floor", a, b], 2, "at least 3"),
+        (&["--floor", a, b, c, "--markdown"], 2, "cannot be used with"),
+    ] {
+        let refused = diff(folder.path(), arguments);
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}");
+        assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
+    }
+    fs::write(folder.path().join("slmscope/floors.json"), "{").unwrap();
+    let damaged = diff(folder.path(), &[a, b]);
+    assert!(text(&damaged.stderr).contains("--no-floor"), "{}", text(&damaged.stderr));
+    assert!(matches!(diff(folder.path(), &[a, b, "--no-floor"]).status.code(), Some(0 | 4)));
 }
 
 #[test]

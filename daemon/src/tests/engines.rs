@@ -28,23 +28,29 @@ fn daemon(load: fn(&mut Loaded), token: fn(&Token, u64) -> Vec<OpBatch>) -> Test
             let load = last_load.lock().unwrap().clone().expect("a model is loaded");
             let (repetition, phase) = (*repetition, Phase::Decode);
             let first = Token { load, repetition, phase, index: 0, begin_ns: now_ns };
-            let tokens: Vec<Token> = (0..4).map(|count| first.after(count)).collect();
-            let mut steps = Vec::new();
-            for made in &tokens {
-                steps.extend(token(made, u64::from(made.index) * 2 + 1).into_iter().map(Step::Batch));
-                steps.push(Step::Pass(TOKEN_NS));
-            }
-            steps.push(Step::Report(Event::Span(span(&tokens))));
-            steps.push(Step::Report(Event::RepetitionDone { repetition, ids: vec![1, 2, 3, 4] }));
-            Some(steps)
+            Some(repeat(&first, 4, token))
         }
         _ => None,
     })
 }
 
+/// A repetition of so many tokens from `first` on, each made as `token` says.
+pub(super) fn repeat(first: &Token, count: u32, token: fn(&Token, u64) -> Vec<OpBatch>) -> Vec<Step> {
+    let tokens: Vec<Token> = (0..count).map(|count| first.after(count)).collect();
+    let mut steps = Vec::new();
+    for made in &tokens {
+        steps.extend(token(made, u64::from(made.index) * 2 + 1).into_iter().map(Step::Batch));
+        steps.push(Step::Pass(TOKEN_NS));
+    }
+    steps.push(Step::Report(Event::Span(span(&tokens))));
+    let (repetition, ids) = (first.repetition, (1..=count).collect());
+    steps.push(Step::Report(Event::RepetitionDone { repetition, ids }));
+    steps
+}
+
 /// The host hands its work to a queue and waits for it; the queue's times were placed by two readings of the host's
 /// clock.
-fn with_device(token: &Token, seq: u64) -> Vec<OpBatch> {
+pub(super) fn with_device(token: &Token, seq: u64) -> Vec<OpBatch> {
     let mut host = token.batch(seq);
     host.events.clear();
     host.spans = [(SpanName::Submit, 30_000), (SpanName::Wait, 900_000), (SpanName::Sample, SAMPLE_NS)]
@@ -180,15 +186,17 @@ fn batches_that_an_engine_lost_are_counted_and_told() {
     assert_eq!(client.ask(&json!({"status": {}}))["ok"]["lost_batches"], 3);
 }
 
-/// A daemon on a machine with a meter.
-fn metered() -> TestDaemon {
+/// A daemon on a machine with a meter, whose engines follow a script.
+pub(super) fn metered(
+    script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
+) -> TestDaemon {
     let mut meter = channel(0, Quantity::Power);
     (meter.unit, meter.scope, meter.update_ns) = (Unit::Watts, Scope::BoardInput, Some(1_000_000));
-    TestDaemon::with(vec![meter], Arc::new(|_: &Command, _| None))
+    TestDaemon::with(vec![meter], Arc::new(script))
 }
 
 /// Reads so many watts from `begin_ns` until the wait of the job is over, which then passes; returns its end.
-fn read_until_wait(daemon: &TestDaemon, watts: f64, begin_ns: u64, step_ns: usize) -> u64 {
+pub(super) fn read_until_wait(daemon: &TestDaemon, watts: f64, begin_ns: u64, step_ns: usize) -> u64 {
     let until_ns = daemon.clock.next_wait();
     for (index, t_ns) in (begin_ns..=until_ns).step_by(step_ns).enumerate() {
         // A meter that reports the same again and again is taken for one that reports nothing new.
@@ -202,7 +210,7 @@ fn read_until_wait(daemon: &TestDaemon, watts: f64, begin_ns: u64, step_ns: usiz
 
 /// The result of two repetitions during which the meter read 5 W, 2 W before.
 fn metered_run() -> serde_json::Value {
-    let daemon = metered();
+    let daemon = metered(|_, _| None);
     let mut client = daemon.watch();
     client.submit(&json!({"repetitions": 2, "generate": 40}));
     let begin_ns = read_until_wait(&daemon, 2.0, START_NS, 10_000_000);
@@ -212,7 +220,7 @@ fn metered_run() -> serde_json::Value {
 
 #[test]
 fn every_turn_of_a_loop_has_energy_of_its_own_readings_above_the_one_baseline() {
-    let daemon = metered();
+    let daemon = metered(|_, _| None);
     let mut client = daemon.watch();
     client.submit(&json!({"repetitions": 2, "generate": 40, "loop": true, "pause": 60}));
     let mut begin_ns = read_until_wait(&daemon, 2.0, START_NS, 10_000_000);

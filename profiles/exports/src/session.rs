@@ -19,6 +19,7 @@ use slmscope_profiles::phase::Phase;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::{Header, PlanRecord, Record};
 use slmscope_profiles::result::RunResult;
+use slmscope_profiles::roofline::Roofs;
 
 use crate::recording::{Damage, End, Entry, Event, Reader, Topic};
 
@@ -68,6 +69,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The roofs that its tables are held against: those of the result, or if the recording ended before it those that
+    /// came with the plan.
+    pub fn roofs(&self) -> Roofs {
+        let of_result = self.result.as_ref().map(|result| &result.roofs);
+        let of_plan = self.plan.as_ref().map(|plan| &plan.roofs);
+        of_result.or(of_plan).cloned().unwrap_or_else(|| Roofs::absent("the recording has no plan"))
+    }
+
     /// The repetitions of a phase, in order, as they are compared.
     pub fn repetitions(&self, phase: Phase) -> Vec<Repetition> {
         self.repetitions.of(phase, self.plan.as_ref().map_or(&[], |plan| &plan.sites))
@@ -112,6 +121,13 @@ impl Session {
     /// The only run of the session, or of several the last that has a result.
     pub fn last_run(&self) -> Option<&Run> {
         self.runs.values().rev().find(|run| run.result.is_some()).or_else(|| self.runs.values().next_back())
+    }
+
+    /// Takes the run that [`last_run`](Self::last_run) gives out of the session.
+    pub fn take_last_run(&mut self) -> Option<(JobId, Run)> {
+        let with_result = self.runs.iter().rev().find(|(_, run)| run.result.is_some());
+        let job = *with_result.or_else(|| self.runs.iter().next_back())?.0;
+        self.runs.remove_entry(&job)
     }
 
     /// Adds an entry.

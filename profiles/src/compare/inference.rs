@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LEVEL;
+use super::{Floor, LEVEL};
 
 /// Time per token of B minus that of A, by Welch's method (1947): neither equal variances nor equal numbers of
 /// repetitions are assumed.
@@ -36,12 +36,12 @@ struct Precision {
 }
 
 impl Difference {
-    /// Of one value per repetition on each side. `floor` is the standard deviation between runs of the same thing, as a
-    /// share of the time. `None` if a side has no values.
-    pub fn of(a: &[f64], b: &[f64], floor: Option<f64>) -> Option<Self> {
+    /// Of one value per repetition, or per run, on each side. `floor` is how much runs of the same thing differ beside
+    /// what the values show. `None` if a side has no values.
+    pub fn of(a: &[f64], b: &[f64], floor: Option<Floor>) -> Option<Self> {
         let (a_ns, b_ns) = (mean(a)?, mean(b)?);
         let delta_ns = b_ns - a_ns;
-        let precision = precision((a, a_ns), (b, b_ns), floor.unwrap_or(0.0));
+        let precision = precision((a, a_ns), (b, b_ns), floor);
         let mut found = Self { a_ns, b_ns, delta_ns, low_ns: None, high_ns: None, p: None, precision };
         if let Some((low, high)) = found.interval(LEVEL) {
             (found.low_ns, found.high_ns) = (Some(low), Some(high));
@@ -75,12 +75,13 @@ impl Difference {
 
     /// Repetitions on each side that it takes to find a difference of `ns` with probability `power`; `None` as for the
     /// interval, and if the floor alone is too high for it.
-    pub fn repetitions_for(&self, ns: f64, power: f64, floor: Option<f64>) -> Option<u64> {
+    pub fn repetitions_for(&self, ns: f64, power: f64, floor: Option<Floor>) -> Option<u64> {
         let Precision { variance, .. } = self.precision?;
-        let floor_ns = floor.unwrap_or(0.0) * self.a_ns;
+        let floor_ns = floor.map_or(0.0, |floor| floor.share) * self.a_ns;
         let fits = |count: u64| {
-            let freedom = 2.0 * (count - 1) as f64;
-            let error_ns = (2.0 * (variance / count as f64 + floor_ns * floor_ns)).sqrt();
+            let within = (2.0 * variance / count as f64, 2.0 * (count - 1) as f64);
+            let between = (2.0 * floor_ns * floor_ns, floor.map_or(1.0, |floor| floor.freedom()));
+            let (error_ns, freedom) = together(within, between);
             (quantile(f64::midpoint(LEVEL, 1.0), freedom) + quantile(power, freedom)) * error_ns <= ns
         };
         const MOST: u64 = 1 << 20;
@@ -96,24 +97,38 @@ impl Difference {
     }
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+/// Mean of values; `None` of nothing.
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn precision((a, a_ns): (&[f64], f64), (b, b_ns): (&[f64], f64), floor: f64) -> Option<Precision> {
+/// Variance of at least two values around their mean.
+pub(super) fn variance(values: &[f64], mean: f64) -> f64 {
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
+}
+
+fn precision((a, a_ns): (&[f64], f64), (b, b_ns): (&[f64], f64), floor: Option<Floor>) -> Option<Precision> {
     if a.len() < 2 || b.len() < 2 {
         return None;
     }
-    let variance = |values: &[f64], mean: f64| {
-        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
-    };
     let (of_a, of_b) = (variance(a, a_ns), variance(b, b_ns));
-    let (part_a, part_b) = (of_a / a.len() as f64, of_b / b.len() as f64);
+    let part = |of: f64, values: &[f64]| (of / values.len() as f64, (values.len() - 1) as f64);
+    let ((part_a, freedom_a), (part_b, freedom_b)) = (part(of_a, a), part(of_b, b));
+    let split = part_a * part_a / freedom_a + part_b * part_b / freedom_b;
     let within = part_a + part_b;
-    let split = part_a * part_a / (a.len() - 1) as f64 + part_b * part_b / (b.len() - 1) as f64;
-    let freedom = if split > 0.0 { within * within / split } else { (a.len() + b.len() - 2) as f64 };
-    let between = (floor * a_ns).powi(2) + (floor * b_ns).powi(2);
-    Some(Precision { error_ns: (within + between).sqrt(), freedom, variance: f64::midpoint(of_a, of_b) })
+    let freedom = if split > 0.0 { within * within / split } else { freedom_a + freedom_b };
+    let between = floor.map_or((0.0, 1.0), |floor| {
+        ((floor.share * a_ns).powi(2) + (floor.share * b_ns).powi(2), floor.freedom())
+    });
+    let (error_ns, freedom) = together((within, freedom), between);
+    Some(Precision { error_ns, freedom, variance: f64::midpoint(of_a, of_b) })
+}
+
+/// The standard error of a sum of two variances with their degrees of freedom, and its own (Satterthwaite 1946).
+fn together((within, freedom): (f64, f64), (between, of_floor): (f64, f64)) -> (f64, f64) {
+    let sum = within + between;
+    let split = within * within / freedom + between * between / of_floor;
+    (sum.sqrt(), if between > 0.0 && split > 0.0 { sum * sum / split } else { freedom })
 }
 
 /// Probability that |t| of Student's distribution is at least `t`: I(x; ν/2, 1/2) with x = ν / (ν + t²) (Abramowitz and
@@ -240,10 +255,14 @@ mod tests {
     fn a_floor_widens_the_interval_and_bounds_what_repetitions_can_do() {
         let (a, b) = ([100.0, 101.0, 99.0, 100.5, 99.5, 100.0], [100.2; 6]);
         let plain = Difference::of(&a, &b, None).unwrap();
-        let floored = Difference::of(&a, &b, Some(0.01)).unwrap();
+        let floor = Some(Floor { share: 0.01, runs: 6 });
+        let floored = Difference::of(&a, &b, floor).unwrap();
         assert!(floored.high_ns > plain.high_ns);
+        // A floor of few runs is itself not well known: the interval says so.
+        let rough = Difference::of(&a, &b, Some(Floor { share: 0.01, runs: 3 })).unwrap();
+        assert!(rough.high_ns > floored.high_ns);
         assert!(plain.repetitions_for(2.0, 0.9, None).unwrap() <= 6);
         assert!(plain.repetitions_for(0.1, 0.9, None).unwrap() > 300);
-        assert_eq!(plain.repetitions_for(2.0, 0.9, Some(0.01)), None);
+        assert_eq!(plain.repetitions_for(2.0, 0.9, floor), None);
     }
 }

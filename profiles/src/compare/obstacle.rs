@@ -51,6 +51,10 @@ mod tests {
             RunResult::failed("m", ModelSource::Synthetic, &workload, "")
         };
         assert!(obstacles(&run(2), &run(2)).is_empty());
+        // Two files of one name are two models.
+        let mut weights = [run(2), run(2)];
+        (weights[0].model.hash, weights[1].model.hash) = (Some("a1".to_owned()), Some("b2".to_owned()));
+        assert_eq!(obstacles(&weights[0], &weights[1])[0].what, "model");
         let found = obstacles(&run(2), &run(4));
         let sides = (Some("2".to_owned()), Some("4".to_owned()));
         assert_eq!(found, [Obstacle { what: "threads", a: sides.0, b: sides.1 }]);

@@ -174,6 +174,10 @@ fn add(a: PhaseEnergy, b: PhaseEnergy) -> PhaseEnergy {
         high: sum(a.high, b.high),
         tokens: a.tokens,
         joules_per_token: sum(a.joules_per_token, b.joules_per_token),
+        joules_per_token_interval: a
+            .joules_per_token_interval
+            .zip(b.joules_per_token_interval)
+            .map(|([low, high], [more_low, more_high])| [low + more_low, high + more_high]),
         above_baseline_joules: sum(a.above_baseline_joules, b.above_baseline_joules),
         baseline_watts: sum(a.baseline_watts, b.baseline_watts),
         source: a.source.zip(b.source).map(|(a, b)| format!("{a} + {b}")),
@@ -194,6 +198,7 @@ fn none(stretch: &Stretch<'_>, reason: String, reason_code: Option<ReasonCode>) 
         high: None,
         tokens: stretch.tokens,
         joules_per_token: None,
+        joules_per_token_interval: None,
         above_baseline_joules: None,
         baseline_watts: None,
         source: None,

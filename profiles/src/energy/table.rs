@@ -29,6 +29,9 @@ pub struct PhaseEnergy {
     /// `joules` divided by them; null without tokens.
     #[serde(default)]
     pub joules_per_token: Option<f64>,
+    /// Lower and upper end of that; null as above.
+    #[serde(default)]
+    pub joules_per_token_interval: Option<[f64; 2]>,
     /// What the phase took beyond the power before the run; null if that was not measured.
     #[serde(default)]
     pub above_baseline_joules: Option<f64>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Percentiles;
+use crate::books::Books;
 use crate::lane::{Lane, LaneId};
 use crate::phase::Phase;
 use crate::plan::SiteId;
@@ -34,6 +36,19 @@ pub struct PhaseBooks {
     pub unattributed_ns: u64,
     /// In named spans.
     pub other: Vec<NamedSpan>,
+}
+
+impl PhaseBooks {
+    /// Where the time of its recorded tokens went.
+    pub(super) fn books(&self) -> Books {
+        Books {
+            wall_ns: self.recorded_wall_ns,
+            ops_ns: self.ops_ns,
+            gap_ns: self.gap_ns,
+            other: self.other.clone(),
+            unattributed_ns: self.unattributed_ns,
+        }
+    }
 }
 
 /// The books of a lane beside the host's in one phase of one repetition. ops + gap + Σ other + unattributed =
@@ -91,6 +106,9 @@ pub struct OpRow {
     pub count: u64,
     /// Their time.
     pub time_ns: u64,
+    /// Percentiles of single events, within 0.8 %; null where they were not kept.
+    #[serde(default)]
+    pub call_ns: Option<Percentiles>,
     /// The longest, ns.
     #[serde(default)]
     pub max_ns: u64,

@@ -125,6 +125,54 @@ fn shares_and_rates_follow_from_the_events() {
     assert_eq!(figures.ttft_ns, None);
 }
 
+#[test]
+fn percentiles_of_steps_have_intervals_and_far_repetitions_are_marked_and_counted() {
+    let mut random = SplitMix(12);
+    let mut of = |count: u32, odd: Option<u32>| {
+        let mut profile = Profile::new(Vec::new(), "test".to_owned());
+        for repetition in 0..count {
+            let slow = if odd == Some(repetition) { 3 } else { 1 };
+            let mut at = 0;
+            let token_ends_ns: Vec<u64> = (0..50)
+                .map(|_| {
+                    at += slow * (1_000_000 + random.below(100_000) as u64);
+                    at
+                })
+                .collect();
+            let (job, phase, begin_ns, end_ns, tokens, sample_ns) = (1, Phase::Decode, 0, at, 50, 0);
+            profile.add_span(Span {
+                job,
+                repetition,
+                phase,
+                begin_ns,
+                end_ns,
+                tokens,
+                sample_ns,
+                token_ends_ns,
+            });
+        }
+        profile.figures(0, false, None)
+    };
+    let few = of(5, None);
+    assert_eq!((few.token_ns_intervals, few.outliers.len()), (None, 0));
+    let even = of(12, None);
+    let (found, intervals) = (even.token_ns.unwrap(), even.token_ns_intervals.unwrap());
+    for (found, [low, high]) in
+        [(found.median, intervals.median), (found.p95, intervals.p95), (found.p99, intervals.p99)]
+    {
+        assert!(low <= found + found / 100 && found <= high + high / 100, "{low} to {high}: {found}");
+        assert!((high - low) as f64 <= 0.03 * found as f64, "{low} to {high}");
+    }
+    assert!(even.outliers.is_empty());
+    let odd = of(12, Some(7));
+    assert_eq!((odd.outliers.len(), odd.outliers[0].repetition), (1, 7));
+    let rates = odd.decode_tokens_per_s.unwrap();
+    assert_eq!(rates.count, 12, "it counts all the same");
+    // The slow repetition has the highest 8 % of the steps: whether it is drawn decides the 95th percentile.
+    let [low, high] = odd.token_ns_intervals.unwrap().p95;
+    assert!(high > 2 * low, "{low} to {high}");
+}
+
 fn device() -> Lane {
     let kind = LaneKind::Device { device: "a card".to_owned(), queue: 0 };
     Lane { lane: 1, name: "queue 0".to_owned(), kind }

@@ -164,6 +164,7 @@ fn energy(joules: Option<f64>, updates: u64) -> PhaseEnergy {
         low: joules.map(|joules| joules - 3.0),
         high: joules.map(|joules| joules + 3.0),
         tokens: 5,
+        joules_per_token_interval: None,
         joules_per_token: None,
         above_baseline_joules: None,
         baseline_watts: None,

@@ -60,6 +60,7 @@ fn op(module: Module, kind: OpKind, share: f64) -> OpRow {
         count: 1,
         time_ns: 1_000_000_000,
         max_ns: 1,
+        call_ns: None,
         max_at: None,
         bytes: 1,
         flops: 1,

@@ -3,7 +3,7 @@
 use slmscope_profiles::finding::FindingCode;
 use slmscope_profiles::finding::rules::findings;
 use slmscope_profiles::op::{Granularity, Phase};
-use slmscope_profiles::profile::TokenTimes;
+use slmscope_profiles::profile::Percentiles;
 use slmscope_profiles::stats::Estimate;
 
 use super::{books, codes, only, result};
@@ -72,7 +72,7 @@ fn a_wide_range_is_a_fact_about_these_repetitions_alone() {
 #[test]
 fn a_tail_needs_enough_steps_to_have_a_p99() {
     let mut result = result();
-    result.summary.token_ns = Some(TokenTimes { median: 100, p95: 120, p99: 250 });
+    result.summary.token_ns = Some(Percentiles { median: 100, p95: 120, p99: 250 });
     let mut decode = books(Phase::Decode, 10, 0);
     (decode.tokens, decode.recorded_tokens) = (200, 200);
     result.phases = vec![decode.clone()];

@@ -10,6 +10,7 @@ use slmscope_exports::recording::Event;
 use slmscope_exports::session::{Run, Session};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
+use super::breakdown::{self, By};
 use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
 use crate::recording_file::RecordingFile;
@@ -22,6 +23,7 @@ use crate::table::{Align, Table};
 #[command(after_help = "Examples:
   slmscope run smollm2-135m --record a.mcap
   slmscope sessions info a.mcap
+  slmscope sessions info a.mcap --by layer           where the time of its run went
   slmscope sessions verify *.mcap && echo all whole
 
 Exit codes: 0 success, 1 error, 2 wrong flags, 4 verify found damage.")]
@@ -45,6 +47,9 @@ struct InfoArgs {
     /// The recording
     #[arg(value_name = "FILE")]
     file: SessionSource,
+    /// Show where the time of its last run went, by this
+    #[arg(long, value_name = "WHAT", value_enum)]
+    by: Option<By>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -167,6 +172,11 @@ struct JobInfo<'a> {
 
 fn info(args: &InfoArgs, target: &Target) -> Result<ExitCode, Failure> {
     let session = args.file.read(target)?;
+    if let Some(by) = args.by {
+        let run = session.last_run().ok_or_else(|| args.file.failed(&"no job is in it"))?;
+        breakdown::show(run, by, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let info = Info {
         schema: "slmscope.session/1",
         version: session.header.as_ref().map(|header| header.version.as_str()),

@@ -35,13 +35,19 @@ fn one(energy: &PhaseEnergy) -> String {
     };
     let scope = or_absent(energy.scope.as_ref(), ToString::to_string);
     format!(
-        "{} J ({} to {}), {}/token; {} ({scope}), {} updates; idle {} W",
+        "{} J ({} to {}), {}/token{}; {} ({scope}), {} updates over {} of the time; idle {} W",
         display::significant(joules),
         or_absent(energy.low, display::significant),
         or_absent(energy.high, display::significant),
         or_absent(energy.joules_per_token, amount),
+        energy.joules_per_token_interval.map_or_else(String::new, |[low, high]| format!(
+            " ({} to {})",
+            amount(low),
+            amount(high)
+        )),
         energy.source.as_deref().unwrap_or(ABSENT),
         energy.updates,
+        or_absent(energy.coverage, display::rough_share),
         or_absent(energy.baseline_watts, display::significant),
     )
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use slmscope_profiles::display::{self, ABSENT, or_absent};
-use slmscope_profiles::result::RunResult;
+use slmscope_profiles::result::{Outlier, RunResult};
 
 use super::{
     conditions, energy, hygiene, lanes, line, ops, phases, printable, roofs, section, sentence, short,
@@ -119,13 +119,27 @@ fn summary(text: &mut String, result: &RunResult, style: Style) {
     table.row(["load".to_owned(), load, String::new(), how]);
     text.push_str(&table.render(style));
     if let Some(times) = figures.token_ns {
-        let _ = writeln!(
-            text,
-            "  ms per token: p50 {}, p95 {}, p99 {}",
-            display::milliseconds(times.median as f64),
-            display::milliseconds(times.p95 as f64),
-            display::milliseconds(times.p99 as f64)
+        let intervals = figures.token_ns_intervals;
+        let one = |ns: u64, interval: Option<[u64; 2]>| {
+            let ms = |ns: u64| display::milliseconds(ns as f64);
+            interval.map_or_else(|| ms(ns), |[low, high]| format!("{} ({} to {})", ms(ns), ms(low), ms(high)))
+        };
+        let line = format!(
+            "ms per token: p50 {}, p95 {}, p99 {}",
+            one(times.median, intervals.map(|all| all.median)),
+            one(times.p95, intervals.map(|all| all.p95)),
+            one(times.p99, intervals.map(|all| all.p99)),
         );
+        let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
+    }
+    for Outlier { phase, repetition, tokens_per_s } in &figures.outliers {
+        let line = format!(
+            "far from the others, and counted: {} of repetition {}, {} tokens/s",
+            phase.as_str(),
+            repetition + 1,
+            display::significant(*tokens_per_s)
+        );
+        let _ = writeln!(text, "  {}", style.wrap_words(&line, 4));
     }
 }
 

@@ -114,6 +114,7 @@ pub const ROWS: &[Row] = &[
     ),
     row("sessions info", "file", &["{old}"], &["{a}"], "op events in"),
     row("sessions info", "json", &["{a}"], &["{a}", "--json"], JSON),
+    row("sessions info", "by", &["{a}"], &["{a}", "--by", "layer"], "outside of layers"),
     row("sessions verify", "files", &["{a}"], &["{cut}"], "exit code 4"),
     row(
         "sessions repair",
@@ -131,8 +132,8 @@ pub const ROWS: &[Row] = &[
         "messages in",
     ),
     row("replay", "session", &["{old}"], &["{a}"], "a replay needs a terminal"),
-    row("diff", "a", &["{b}", "{b}"], &["{a}", "{b}"], "threads (1 and 2)"),
-    row("diff", "b", &["{a}", "{a}"], &["{a}", "{b}"], "threads (1 and 2)"),
+    row("diff", "before", &["{b}", "{b}"], &["{a}", "{b}"], "threads (1 and 2)"),
+    row("diff", "after", &["{a}", "{a}"], &["{a}", "--", "{b}"], "threads (1 and 2)"),
     row(
         "diff",
         "margin",
@@ -145,6 +146,20 @@ pub const ROWS: &[Row] = &[
     row("diff", "strict", &["{dirty}", "{dirty}"], &["{dirty}", "{dirty}", "--strict"], "exit code 3"),
     row("diff", "json", &["{a}", "{a}"], &["{a}", "{a}", "--json"], JSON),
     row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A us/token |"),
+    row(
+        "diff",
+        "floor",
+        &["{a}", "{a}", "--json"],
+        &["--floor", "{a}", "{a}", "{a}", "--json"],
+        "{\"schema\":\"slmscope.floors/1\"",
+    ),
+    row(
+        "diff",
+        "no_floor",
+        &["{a}", "{a}", "--json"],
+        &["{a}", "{a}", "--json", "--no-floor"],
+        "\"floor_of\":null",
+    ),
     row("report", "session", &["{old}"], &["{a}"], "tokens/s"),
     row("report", "html", &["{a}"], &["{a}", "--html", "{new}"], "{new}: the report"),
     row(

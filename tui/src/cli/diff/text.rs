@@ -1,0 +1,219 @@
+//! The comparison as text and as Markdown.
+
+use slmscope_profiles::compare::{Comparison, Part, PartDifference, Unit, Verdict, interleaved};
+use slmscope_profiles::display;
+use slmscope_profiles::stats::FENCE;
+
+use super::recording::Side;
+use super::{Diff, PhaseDiff};
+use crate::style::Style;
+use crate::table::{Align, Table};
+
+/// `decode: slower by 3.1 %: 4.21 ms to 4.34 ms a token, 95 % interval 1.2 % to 5.0 %`.
+fn sentence(phase: &PhaseDiff) -> String {
+    let Comparison { verdict, total, margin, unit, values, .. } = &phase.comparison;
+    let change = |ns: f64| display::share(ns / total.a_ns);
+    let interval = match (total.low_ns, total.high_ns) {
+        (Some(low), Some(high)) => format!("95 % interval {} to {}", change(low), change(high)),
+        _ if *unit == Unit::Run => "a single run on a side has no interval".to_owned(),
+        _ => "a single repetition has no interval".to_owned(),
+    };
+    let verdict = match verdict {
+        Verdict::Same => format!("same within {}", display::share(*margin)),
+        Verdict::Faster => format!("faster by {}", change(-total.delta_ns)),
+        Verdict::Slower => format!("slower by {}", change(total.delta_ns)),
+        Verdict::CannotTell => "cannot tell".to_owned(),
+    };
+    let times = format!(
+        "{} ms to {} ms a token",
+        display::milliseconds(total.a_ns),
+        display::milliseconds(total.b_ns)
+    );
+    let of = format!("{} and {} {}", values[0], values[1], unit_word(*unit));
+    format!("{}: {verdict}: {times}, {interval} ({of})", phase.phase.as_str())
+}
+
+fn unit_word(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Repetition => "repetitions",
+        Unit::Run => "runs",
+    }
+}
+
+/// What stands below the verdict: what it would take to tell, all tokens beside the typical ones, the floor, outliers.
+fn remarks(phase: &PhaseDiff) -> Vec<String> {
+    let Comparison { all_tokens, outliers, .. } = &phase.comparison;
+    let mut remarks: Vec<String> = precision(&phase.comparison).into_iter().collect();
+    if phase.phase == slmscope_profiles::phase::Phase::Decode {
+        let change = |ns: f64| display::share(ns / all_tokens.a_ns);
+        let interval = all_tokens.low_ns.zip(all_tokens.high_ns);
+        let interval = interval.map_or_else(String::new, |(low, high)| {
+            format!(", 95 % interval {} to {}", change(low), change(high))
+        });
+        remarks.push(format!(
+            "all tokens, slow ones too: {} ms to {} ms, {}{interval}",
+            display::milliseconds(all_tokens.a_ns),
+            display::milliseconds(all_tokens.b_ns),
+            change(all_tokens.delta_ns),
+        ));
+    }
+    if let Some(floor) = &phase.floor {
+        remarks.push(format!("floor: {}", super::floors::describe(floor)));
+    }
+    for (side, places) in ["A", "B"].into_iter().zip(outliers) {
+        if !places.is_empty() {
+            let numbers: Vec<String> = places.iter().map(|at| (at + 1).to_string()).collect();
+            remarks.push(format!(
+                "far from the others, and counted: {side} {} {} (beyond {FENCE} interquartile ranges)",
+                unit_word(phase.comparison.unit),
+                numbers.join(", ")
+            ));
+        }
+    }
+    remarks
+}
+
+/// What it would take to tell, if the comparison cannot.
+fn precision(comparison: &Comparison) -> Option<String> {
+    let Comparison { verdict, detectable, repetitions_needed, margin, unit, values: [a, b], .. } = comparison;
+    (*verdict == Verdict::CannotTell).then_some(())?;
+    let unit = unit_word(*unit);
+    let Some(detectable) = detectable else {
+        return Some(format!("measure at least 2 {unit} of each, better 6 and more"));
+    };
+    let seen = format!(
+        "with {a} and {b} {unit} a difference of {} is found in 9 of 10 cases",
+        display::share(*detectable)
+    );
+    Some(match repetitions_needed {
+        Some(needed) => format!("{seen}; {} takes about {needed} of each", display::share(*margin)),
+        None => format!("{seen}; runs of the same thing differ too much for {}", display::share(*margin)),
+    })
+}
+
+fn name(part: &Part) -> &str {
+    match part {
+        Part::Ops(name) => name,
+        Part::Gap => "gap between ops",
+        Part::Span(name) => name.as_str(),
+        Part::Unattributed => "unattributed",
+    }
+}
+
+fn cells(part: &PartDifference) -> [String; 5] {
+    let difference = &part.difference;
+    let micros = |ns: f64| display::significant(ns / 1e3);
+    let signed = |ns: f64| format!("{}{}", if ns > 0.0 { "+" } else { "" }, micros(ns));
+    [
+        format!("{}{}", display::printable(name(&part.part)), if part.is_named { " *" } else { "" }),
+        micros(difference.a_ns),
+        micros(difference.b_ns),
+        signed(difference.delta_ns),
+        difference.change().map_or_else(|| "new".to_owned(), display::share),
+    ]
+}
+
+const COLUMNS: [&str; 5] = ["part", "A us/token", "B us/token", "B - A", "change"];
+
+const SAME_RUN: &str = "a run is on both sides: it is compared with itself";
+
+const NAMED: &str = "* changed for certain: at most 1 of 100 comparisons of equal runs names any part";
+
+const TYPICAL: &str =
+    "decode is compared by its typical token: the mean of the faster half of every 32 in a row";
+
+pub(super) fn render(diff: &Diff, style: Style) -> String {
+    let mut text = String::new();
+    for (name, sides) in [("A", &diff.a_set), ("B", &diff.b_set)] {
+        for side in sides {
+            text.push_str(&format!(
+                "{name}  {}  {}\n",
+                display::printable(&side.file),
+                display::printable(&side.model)
+            ));
+            if side.clean == Some(false) {
+                text.push_str(&format!(
+                    "   {}\n",
+                    style.warn(&style.wrap_words(&side.hygiene.join("; "), 3))
+                ));
+            }
+        }
+    }
+    for obstacle in &diff.obstacles {
+        text.push_str(&format!("{}\n", style.warn(&format!("not the same {}", obstacle.what))));
+    }
+    if diff.same_run {
+        text.push_str(&format!("{}\n", style.warn(SAME_RUN)));
+    }
+    for phase in &diff.phases {
+        text.push_str(&format!("\n{}\n", style.bold(&style.wrap_words(&sentence(phase), 2))));
+        for remark in remarks(phase) {
+            text.push_str(&format!("  {}\n", style.wrap_words(&remark, 2)));
+        }
+        let mut table = Table::new(&[
+            (COLUMNS[0], Align::Left),
+            (COLUMNS[1], Align::Right),
+            (COLUMNS[2], Align::Right),
+            (COLUMNS[3], Align::Right),
+            (COLUMNS[4], Align::Right),
+        ]);
+        phase.comparison.parts.iter().for_each(|part| table.row(cells(part)));
+        text.push_str(&table.render(style));
+    }
+    for note in notes(diff) {
+        text.push_str(&format!("{}\n", style.wrap_words(note, 2)));
+    }
+    text
+}
+
+fn notes(diff: &Diff) -> Vec<&'static str> {
+    let is_named = diff.phases.iter().any(|phase| phase.comparison.parts.iter().any(|part| part.is_named));
+    let has_decode = diff.phases.iter().any(|phase| phase.phase == slmscope_profiles::phase::Phase::Decode);
+    [(is_named, NAMED), (has_decode, TYPICAL)]
+        .into_iter()
+        .filter_map(|(holds, note)| holds.then_some(note))
+        .collect()
+}
+
+pub(super) fn markdown(diff: &Diff) -> String {
+    let mut text = if diff.same_run { format!("{SAME_RUN}\n\n") } else { String::new() };
+    for phase in &diff.phases {
+        text.push_str(&format!("**{}**\n\n", sentence(phase)));
+        for remark in remarks(phase) {
+            text.push_str(&format!("- {remark}\n"));
+        }
+        text.push_str(&format!("\n| {} |\n|---|--:|--:|--:|--:|\n", COLUMNS.join(" | ")));
+        for part in &phase.comparison.parts {
+            text.push_str(&format!("| {} |\n", cells(part).join(" | ").replace('*', "\\*")));
+        }
+        text.push('\n');
+    }
+    for note in notes(diff) {
+        text.push_str(&format!("{}.\n", note.replace('*', "\\*")));
+    }
+    text.push_str(&recipe(diff));
+    text
+}
+
+/// How to measure it again: runs of A and B in turns, so that a drift of the machine meets both alike.
+fn recipe(diff: &Diff) -> String {
+    const ROUNDS: usize = 3;
+    let command = |sides: &[Side]| {
+        let command = sides.first().and_then(|side| side.command.clone());
+        command.unwrap_or_else(|| "slmscope run MODEL".to_owned())
+    };
+    let commands = [command(&diff.a_set), command(&diff.b_set)];
+    let mut text =
+        "\nTo measure it again, A and B in turns (each with its own build of slmscope or model):\n\n```sh\n"
+            .to_owned();
+    let mut taken = [0; 2];
+    for thing in interleaved(2, ROUNDS.max(diff.a_set.len()).max(diff.b_set.len())) {
+        taken[thing] += 1;
+        text.push_str(&format!("{} --record {}{}.mcap\n", commands[thing], ["a", "b"][thing], taken[thing]));
+    }
+    let files = |name: &str, count: i32| {
+        (1..=count).map(|at| format!("{name}{at}.mcap")).collect::<Vec<_>>().join(" ")
+    };
+    text.push_str(&format!("slmscope diff {} -- {}\n```\n", files("a", taken[0]), files("b", taken[1])));
+    text
+}
