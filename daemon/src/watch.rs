@@ -113,13 +113,24 @@ pub(crate) fn watched<T: Send + 'static>(
 
 /// Bytes of this process that no file backs. `None` if the kernel does not say.
 pub(crate) fn own_memory(statm: &File) -> Option<u64> {
+    memory(statm).map(|[resident, shared]| resident.saturating_sub(shared))
+}
+
+/// Bytes of this process that are in memory. `None` if the kernel does not say.
+pub(crate) fn resident(statm: &File) -> Option<u64> {
+    memory(statm).map(|[resident, _]| resident)
+}
+
+/// Bytes in memory, and those of them that a file backs, as `/proc/self/statm` states them in pages.
+fn memory(statm: &File) -> Option<[u64; 2]> {
     let mut text = [0; 128];
     let length = statm.read_at(&mut text, 0).ok()?;
     let text = std::str::from_utf8(&text[..length]).ok()?;
-    // Pages: size, resident, shared with files, …
+    // Size, resident, shared with files, …
     let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
     let (resident, shared) = (fields.nth(1)?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+    let page = rustix::param::page_size() as u64;
+    Some([resident.checked_mul(page)?, shared.checked_mul(page)?])
 }
 
 /// Returns free memory that the allocator keeps to the system, so that resident memory is memory in use.
@@ -168,6 +179,7 @@ mod tests {
         let statm = tempfile::tempfile().unwrap();
         statm.write_all_at(b"5000 700 200 1 0 300 0\n", 0).unwrap();
         assert_eq!(own_memory(&statm), Some(500 * rustix::param::page_size() as u64));
+        assert_eq!(resident(&statm), Some(700 * rustix::param::page_size() as u64));
         statm.set_len(3).unwrap();
         assert_eq!(own_memory(&statm), None);
     }

@@ -30,7 +30,7 @@ use protocol::{Command, Event};
 use crate::backend::{channel, protocol};
 use crate::ring::Producer;
 use crate::server::endpoint::EndpointError;
-use crate::watch::Stopped;
+use crate::watch::{self, Stopped};
 use model::{LoadedModel, load};
 
 /// Why a worker ends by itself.
@@ -110,6 +110,10 @@ impl From<LoadError> for End {
 /// # Errors
 /// If the engine's threads cannot start, or if the daemon sends no ring.
 pub fn run(control: UnixStream, setup: &Setup) -> Result<(), WorkerError> {
+    // Opened before the confinement, which forbids opening files.
+    let statm = File::open("/proc/self/statm").ok();
+    // Rights belong to threads: those that are started later inherit the confinement.
+    confine::confine();
     threads::configure(setup)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let commands = read_commands(control.try_clone()?, cancel.clone())?;
@@ -118,10 +122,7 @@ pub fn run(control: UnixStream, setup: &Setup) -> Result<(), WorkerError> {
         return Err(WorkerError::NoRing);
     }
     let ring = Producer::open(&files.remove(0)).map_err(WorkerError::Ring)?;
-    let runtime_rss = slmscope_probes::process::rss(std::process::id());
-    // Opened before the confinement, which forbids opening files.
-    let statm = File::open("/proc/self/statm").ok();
-    confine::confine();
+    let runtime_rss = statm.as_ref().and_then(watch::resident);
     let mut clock = Ticks::default();
     let event_cost_ns = budget::measure_event_cost_ns(&mut clock);
     let unlimited = RecordingBudget::new(None, 0.0, 0.0);

@@ -1,11 +1,12 @@
-//! The worker's confinement, applied before it reads a model: a hostile file that takes over the engine can open no
-//! files. What the kernel does not support is skipped; the rest still applies.
+//! The worker's confinement, applied before it starts a thread or reads a model: a hostile file that takes over the
+//! engine can open no files and has no capability. What the kernel does not support is skipped; the rest still applies.
 
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-/// Makes faults fatal, forbids opening files and core dumps, and makes this process the first that the kernel kills
-/// when memory runs out.
+/// Makes faults fatal, forbids opening files and core dumps, gives up capabilities that the daemon has for its probes,
+/// and makes this process the first that the kernel kills when memory runs out.
 pub(super) fn confine() {
     reset_fault_handlers();
     // A core file of a worker is gigabytes of weights.
@@ -13,6 +14,7 @@ pub(super) fn confine() {
     let steps = [
         ("core limit", setrlimit(Resource::Core, none).map_err(|error| error.to_string())),
         ("oom score", std::fs::write("/proc/self/oom_score_adj", "500").map_err(|error| error.to_string())),
+        ("capabilities", set_capabilities(None, NO_CAPABILITIES).map_err(|error| error.to_string())),
         ("landlock", forbid_files().map_err(|error| error.to_string())),
     ];
     for (step, result) in steps {
@@ -21,6 +23,12 @@ pub(super) fn confine() {
         }
     }
 }
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
 
 /// Removes the Rust runtime's fault handlers. They return when another process sent the signal; the daemon must see
 /// the process end by it, whoever sent it.
