@@ -283,6 +283,10 @@ impl Shared {
         self.table().cancel_reason(job).map(str::to_owned)
     }
 
+    fn is_stopping(&self) -> bool {
+        self.table().is_stopping()
+    }
+
     /// Processes of this program that are connected.
     fn client_pids(&self) -> Vec<u32> {
         let mut pids = self.clients().clone();

@@ -225,6 +225,22 @@ fn an_engine_that_ignores_a_cancel_is_killed_after_two_seconds() {
 }
 
 #[test]
+fn a_daemon_that_stops_gives_a_command_less_time_to_end() {
+    let mut daemon = TestDaemon::scripted(|command, _| match command {
+        Command::Load(_) => Some(vec![Step::Hold]),
+        Command::Cancel => Some(vec![Step::Hang]),
+        _ => None,
+    });
+    let mut client = daemon.watch();
+    client.submit(&json!({}));
+    daemon.engines.wait_for("hold");
+    daemon.stop();
+    let took_ns = daemon.clock.now_ns() - START_NS;
+    assert!((300_000_000..400_000_000).contains(&took_ns), "{took_ns}");
+    assert_eq!(daemon.engines.log().last().unwrap(), "kill");
+}
+
+#[test]
 fn a_loop_delivers_a_result_a_turn_and_pauses_between() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();

@@ -16,6 +16,8 @@ use crate::backend::{Command, Event};
 const POLL: Duration = Duration::from_millis(25);
 /// Time that a cancelled command has to end before the engine is killed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// The same when the daemon stops: it is to be gone within half a second, and a service manager waits for it.
+const STOP_GRACE: Duration = Duration::from_millis(300);
 
 impl JobRun<'_> {
     pub(super) fn send(&mut self, command: &Command) -> Result<(), Stop> {
@@ -129,11 +131,13 @@ impl JobRun<'_> {
     /// Asks the engine to end its command, and waits a while so that its last batches and spans arrive.
     fn cancel_command(&mut self) {
         let clock = self.shared.clock.clone();
-        let until_ns = clock.now_ns() + CANCEL_GRACE.as_nanos() as u64;
+        let began_ns = clock.now_ns();
         if self.send(&Command::Cancel).is_err() {
             return;
         }
-        while clock.now_ns() < until_ns {
+        // The daemon may be stopped while a cancelled command ends.
+        let grace = || if self.shared.is_stopping() { STOP_GRACE } else { CANCEL_GRACE };
+        while clock.now_ns() < began_ns + grace().as_nanos() as u64 {
             match self.next_event() {
                 Ok(Some(Event::Span(span))) => self.add_span(span),
                 Ok(Some(Event::Progress { .. } | Event::Text { .. }) | None) => {}
