@@ -6,8 +6,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slmscope_engine::export::{self, ExportError};
@@ -30,6 +30,7 @@ use crate::results::Results;
 use crate::runner::{Parts, Runner};
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
+use crate::service::{self, Watchdog};
 pub use crate::verify::{VerifyError, VerifyOptions, VerifyStep, verify};
 use crate::worker;
 pub use crate::worker::WorkerError;
@@ -45,6 +46,9 @@ pub struct ServeArgs {
     /// Read settings from this file; without it, defaults hold
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Read the settings, say whether they can be used, and end
+    #[arg(long, requires = "config")]
+    pub check_config: bool,
     /// Keep results of jobs in this folder; `none` keeps none [default: results_folder of the configuration, then
     /// $STATE_DIRECTORY/results, $XDG_STATE_HOME/slmscope/results, ~/.local/state/slmscope/results]
     #[arg(long, value_name = "FOLDER")]
@@ -113,6 +117,9 @@ pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
     // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.settings()?;
+    if args.check_config {
+        return Ok(());
+    }
     let Opened { endpoint, socket, bound_here } = endpoint::open(args.private, args.socket)?;
     let root = Root::live().map_err(ServeError::Machine)?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
@@ -120,8 +127,10 @@ pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let runtime = runtime.map_err(ServeError::Serve)?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
-        // Tells systemd, if it started this process, that clients may connect.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        if let Some(file) = args.config {
+            service::reload_on_hangup(daemon.clone(), file).map_err(ServeError::Signal)?;
+        }
+        service::ready();
         if let Some(socket) = &socket {
             tracing::info!(socket, version = crate::VERSION, "Listening.");
         }
@@ -151,7 +160,13 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
     };
     let hub = Arc::new(Hub::new(header, inventory.channels.clone()));
     let publish = hub.clone();
-    let sink = Arc::new(move |sample: &Sample| publish.sample(sample));
+    let watchdog = Watchdog::new();
+    let sink = Arc::new(move |sample: &Sample| {
+        publish.sample(sample);
+        if let Some(watchdog) = &watchdog {
+            watchdog.round_done();
+        }
+    });
     let sampler = Sampler::start(inventory, sink).map_err(ServeError::Sampler)?;
     sampler.set_counters_hz(config.energy_hz);
     let sampler = Arc::new(sampler);
@@ -166,6 +181,7 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
         results: Results::open(&config),
     };
     let runner = Runner::start(parts).map_err(ServeError::Runner)?;
+    let config = Mutex::new(Arc::new(config));
     Ok(Daemon { hub, runner, sampler, pace, config, socket, farewell: Duration::from_secs(1) })
 }
 
@@ -178,6 +194,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        service::stopping();
         tracing::info!("Stopping.");
     })
 }
@@ -264,6 +281,11 @@ mod tests {
                     Ok(opened) => assert!(matches!(opened.endpoint, Endpoint::Private(_))),
                     Err(error) => assert!(matches!(error, EndpointError::InputIsNoSocket), "{error}"),
                 },
+                // It returns instead of serving.
+                "check_config" => {
+                    assert!(serve(parsed(&["--config", file, "--check-config"])).is_ok());
+                    assert!(serve(parsed(&["--config", "/nowhere.toml", "--check-config"])).is_err());
+                }
                 other => panic!("nothing shows what --{other} does"),
             }
         }

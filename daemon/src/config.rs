@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use slmscope_profiles::display::excerpt;
+use slmscope_profiles::words::nearest;
 
 /// The configuration file; every field has a default, unknown ones are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,16 @@ pub enum ConfigError {
     /// The text is no configuration; the source names line and field.
     #[error("the configuration {} is wrong", .0.display())]
     Parse(PathBuf, #[source] toml::de::Error),
+    /// A key that no setting has.
+    #[error("the configuration {} is wrong: there is no setting `{}`{}", .file.display(), .key, hint(.nearest.as_deref()))]
+    UnknownKey {
+        /// The configuration.
+        file: PathBuf,
+        /// As the file has it.
+        key: String,
+        /// The setting that may have been meant.
+        nearest: Option<String>,
+    },
     /// Energy counters cannot be read that often.
     #[error("the configuration {} is wrong: energy_hz is {}, and can be from 1 to 1000", .0.display(), .1)]
     EnergyHz(PathBuf, u32),
@@ -47,6 +59,10 @@ pub enum ConfigError {
 
 /// The longest result that is kept fits.
 const MIN_RESULTS_MIB: u32 = 4;
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"))
+}
 
 impl Default for Config {
     fn default() -> Self {
@@ -69,8 +85,15 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-        let config: Self =
-            toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))?;
+        let wrong = |error| ConfigError::Parse(path.to_owned(), error);
+        let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        let known = toml::Table::try_from(Self::default()).unwrap_or_default();
+        if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
+            let nearest = nearest(key, known.keys().map(String::as_str)).map(str::to_owned);
+            return Err(ConfigError::UnknownKey { file: path.to_owned(), key: excerpt(key, 100), nearest });
+        }
+        // From the text again, since only its errors name the line.
+        let config: Self = toml::from_str(&text).map_err(wrong)?;
         if !(1..=1000).contains(&config.energy_hz) {
             return Err(ConfigError::EnergyHz(path.to_owned(), config.energy_hz));
         }
@@ -78,6 +101,16 @@ impl Config {
             return Err(ConfigError::ResultsMib(path.to_owned(), config.results_mib));
         }
         Ok(config)
+    }
+
+    /// The settings that differ in `new` and cannot change while the daemon runs.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let fixed = [
+            ("results_folder", self.results_folder != new.results_folder),
+            ("results_count", self.results_count != new.results_count),
+            ("results_mib", self.results_mib != new.results_mib),
+        ];
+        fixed.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 
     /// Whether a model at `path` may be opened for a client: it lies, all links followed, under a folder
@@ -114,6 +147,38 @@ mod tests {
         assert!(refused.contains("results_mib is 3, and at least 4 are needed"), "{refused}");
         std::fs::write(file.path(), "results_mib = 4\nresults_count = 0").unwrap();
         assert_eq!(Config::read(file.path()).unwrap().results_count, 0);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named_with_the_nearest() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, message) in [
+            ("energy_hertz = 50", "there is no setting `energy_hertz`; did you mean `energy_hz`?"),
+            ("colour = 1", "there is no setting `colour`"),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let refused = Config::read(file.path()).unwrap_err().to_string();
+            assert!(refused.ends_with(message), "{refused}");
+        }
+    }
+
+    #[test]
+    fn each_setting_is_reloaded_or_needs_a_restart() {
+        let reloaded = ["energy_hz", "model_folders", "read_for_others"];
+        let all = toml::Table::try_from(Config::default()).unwrap();
+        let other = toml::toml! {
+            model_folders = ["/models"]
+            read_for_others = true
+            energy_hz = 7
+            results_folder = "/results"
+            results_count = 7
+            results_mib = 7
+        };
+        let fixed = Config::default().needs_restart(&other.clone().try_into().unwrap());
+        for name in all.keys() {
+            assert_ne!(other[name], all[name], "{name} is to differ here");
+            assert_ne!(reloaded.contains(&name.as_str()), fixed.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

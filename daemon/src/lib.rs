@@ -24,6 +24,7 @@ pub mod results;
 mod ring;
 pub mod runner;
 pub mod server;
+mod service;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -7,7 +7,7 @@ pub mod listener;
 mod rights;
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slmscope_profiles::display::excerpt;
@@ -25,6 +25,9 @@ use crate::pace::PaceControl;
 use crate::runner::Runner;
 use slmscope_probes::Sampler;
 
+/// Time in which clients that read get what waits for them when the daemon stops.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+
 /// Everything that a connection may ask.
 pub struct Daemon {
     /// Orders and hands out records.
@@ -35,8 +38,8 @@ pub struct Daemon {
     pub sampler: Arc<Sampler>,
     /// Decides how often.
     pub pace: Arc<PaceControl>,
-    /// The administrator's settings.
-    pub config: Config,
+    /// The administrator's settings; [`Daemon::reload`] replaces them.
+    pub config: Mutex<Arc<Config>>,
     /// Path of the socket; `None` if it has no name.
     pub socket: Option<String>,
     /// How long a client that reads gets what waits for it when its connection ends.
@@ -87,7 +90,7 @@ pub async fn serve(
     let _ = tokio::task::spawn_blocking(move || runner.runner.stop()).await;
     daemon.hub.close("the daemon stops");
     let drained = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(Duration::from_secs(2), drained).await;
+    let _ = tokio::time::timeout(LAST_WORDS, drained).await;
     Ok(())
 }
 
@@ -120,6 +123,26 @@ impl Daemon {
         let matches_none = |pattern: &&String| !channels.iter().any(|known| glob_matches(pattern, &known.id));
         let unmatched = subscribe.channels.iter().filter(matches_none).take(MAX_UNMATCHED);
         Subscribed { unmatched: unmatched.map(|pattern| excerpt(pattern, MAX_ECHO)).collect() }
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the settings that can change while the daemon runs: the rate of energy counters, and who may do what from now
+    /// on. Returns the names of those that changed and need a restart; they keep their old values.
+    pub fn reload(&self, new: Config) -> Vec<&'static str> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let fixed = config.needs_restart(&new);
+        self.sampler.set_counters_hz(new.energy_hz);
+        *config = Arc::new(Config {
+            model_folders: new.model_folders,
+            read_for_others: new.read_for_others,
+            energy_hz: new.energy_hz,
+            ..(**config).clone()
+        });
+        fixed
     }
 
     /// Adapts the pace of the sensors to whether anybody watches.

@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -190,7 +190,7 @@ impl TestDaemon {
             runner,
             sampler,
             pace,
-            config: Config::default(),
+            config: Mutex::new(Arc::new(Config::default())),
             socket: None,
             farewell,
         });

@@ -84,7 +84,7 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
     let (client, queue) = daemon.hub.connect(codec);
     let session = ClientSession::new(daemon.clone(), client, rights, pid);
     push_talk(&queue, codec, &session.hello());
-    if !rights.submit && !daemon.config.read_for_others {
+    if !rights.submit && !daemon.config().read_for_others {
         let reason = "not permitted: only root, the daemon's user and members of group slmscope may connect";
         say_goodbye(&queue, codec, reason.to_owned());
     } else if protocol != PROTOCOL {

@@ -89,7 +89,7 @@ impl ClientSession {
         let request = JobRequest { submit, submitter };
         let daemon = self.daemon.clone();
         let submit = move || -> Result<JobId, WireError> {
-            let request = daemon.runner.check(request, &daemon.config)?;
+            let request = daemon.runner.check(request, &daemon.config())?;
             Ok(daemon.runner.submit(request)?)
         };
         let job = tokio::task::spawn_blocking(submit).await.map_err(|error| internal(&error))??;
