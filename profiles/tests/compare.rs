@@ -244,7 +244,7 @@ fn intervals_hold_the_true_difference_as_often_as_they_say() {
 fn one_repetition_cannot_tell_and_says_so() {
     let (recorded, sites) = (recorded(), sites());
     let a = session(FEW, Delay::Nothing, &recorded, &sites, &mut SplitMix(7));
-    let found = compare(&[a.clone()], &[a[..1].to_vec()], Options::default()).unwrap();
+    let found = compare(std::slice::from_ref(&a), &[a[..1].to_vec()], Options::default()).unwrap();
     assert_eq!(
         (found.verdict, found.detectable, found.repetitions_needed),
         (Verdict::CannotTell, None, None)

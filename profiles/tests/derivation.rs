@@ -87,7 +87,7 @@ fn roofs() -> Roofs {
 fn random_run(random: &mut SplitMix) -> Profile {
     let mut profile = Profile::new(sites(), "test".to_owned());
     let mut at = 1_000;
-    for repetition in 0..1 + random.below(3) as u32 {
+    for repetition in 0..=random.below(3) as u32 {
         for phase in [Phase::Prefill, Phase::Decode] {
             let (begin_ns, mut ends, mut rows) = (at, Vec::new(), 0);
             for number in 0..random.below(6) as u32 {
@@ -255,7 +255,9 @@ fn percentiles_of_a_group_are_those_of_all_its_calls() {
         (SplitMix(8), Profile::new(sites(), "test".to_owned()), Vec::new());
     for number in 0..300 {
         let mut times = QUIET;
-        times.iter_mut().for_each(|time| time.1 += random.below(20_000) as u32);
+        for time in &mut times {
+            time.1 += random.below(20_000) as u32;
+        }
         all.extend([1, 2, 4, 5].map(|site| u64::from(times[site].1)));
         profile.add_batch(&token(number, &times, 0, 0));
     }
