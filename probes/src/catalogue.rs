@@ -178,6 +178,17 @@ impl Catalogue {
         self.ids.contains(id)
     }
 
+    /// The id that a channel gets which is entered under this one: the same, or with the next free number.
+    pub(crate) fn free_id(&self, id: &str) -> String {
+        let mut free = id.to_owned();
+        let mut repeat = 2;
+        while self.has_id(&free) {
+            free = format!("{id}#{repeat}");
+            repeat += 1;
+        }
+        free
+    }
+
     /// Whether the channel of this id is read from a performance counter.
     pub(crate) fn is_perf(&self, id: &str) -> bool {
         let mut named = self.channels.iter().filter(|channel| channel.id == id);
@@ -192,6 +203,11 @@ impl Catalogue {
     /// The catalogue; ids are indices.
     pub(crate) fn finish(self) -> Vec<Channel> {
         self.channels
+    }
+
+    /// The same, and what each channel is read through.
+    pub(crate) fn into_parts(self) -> (Vec<Channel>, Vec<Interface>) {
+        (self.channels, self.interfaces)
     }
 
     fn sampled(&mut self, entry: Entry, kind: Kind) -> ChannelId {
@@ -218,12 +234,8 @@ impl Catalogue {
             return index;
         }
         channel.channel = index;
-        let mut repeat = 2;
-        let base = channel.id.clone();
-        while !self.ids.insert(channel.id.clone()) {
-            channel.id = format!("{base}#{repeat}");
-            repeat += 1;
-        }
+        channel.id = self.free_id(&channel.id);
+        self.ids.insert(channel.id.clone());
         self.channels.push(channel);
         self.interfaces.push(Interface::Other);
         index

@@ -8,9 +8,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use slmscope_profiles::channel::Sample;
-use slmscope_profiles::doctor::{DoctorReport, SCHEMA};
+use slmscope_profiles::channel::{ReasonCode, Sample};
+use slmscope_profiles::doctor::{DoctorReport, DoctorRow, SCHEMA};
 
+use crate::catalogue::Interface;
 use crate::inventory::discover;
 use crate::machine::clock::{monotonic_ns, thread_cpu_ns};
 use crate::machine::reader::user;
@@ -39,12 +40,26 @@ pub fn doctor(root: &Root, worker: Option<u32>) -> DoctorReport {
     let rounds = if root.is_live() { 2 } else { 1 };
     let samples = read(inventory.lanes, rounds);
     let now_ns = root.is_live().then(monotonic_ns);
+    let mut channels = rows(&inventory.channels, &samples, now_ns);
+    for (row, interface) in channels.iter_mut().zip(&inventory.interfaces) {
+        name_the_error(root, row, interface);
+    }
     DoctorReport {
         schema: SCHEMA.to_owned(),
         root: root.path().display().to_string(),
         user: user(),
         board: inventory.board,
-        channels: rows(&inventory.channels, &samples, now_ns),
+        channels,
+    }
+}
+
+/// A sample says that a read failed, and not how: the file is read once more for the system's words.
+fn name_the_error(root: &Root, row: &mut DoctorRow, interface: &Interface) {
+    let (Some(reason), Interface::File(path)) = (&mut row.reason, interface) else { return };
+    if matches!(reason.code, ReasonCode::ReadError | ReasonCode::NotSupported)
+        && let Some(words) = root.why_unread(path)
+    {
+        reason.detail = format!("/{path}: {words}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! These are readings only; the runner judges what they mean for a run.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Value};
@@ -96,7 +97,7 @@ fn chosen(text: String) -> Option<String> {
 
 fn hottest(root: &Root) -> Option<f64> {
     let mut catalogue = Catalogue::default();
-    let mut zones = thermal::discover(root, &mut catalogue)?;
+    let mut zones = thermal::discover(root, &Arc::default(), &mut catalogue)?;
     let mut values = Vec::new();
     zones.read(&mut values);
     let hottest = |wanted: &dyn Fn(&Channel) -> bool| {

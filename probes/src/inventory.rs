@@ -1,9 +1,11 @@
 //! What this machine offers: every channel, and the sources that read them.
 
+use std::sync::Arc;
+
 use slmscope_profiles::channel::{Channel, Quantity, Reason, ReasonCode, Scope, Unit};
 pub use slmscope_profiles::doctor::Board;
 
-use crate::catalogue::{Catalogue, missing};
+use crate::catalogue::{Catalogue, Interface, missing};
 use crate::machine::board;
 use crate::machine::reader::Reader;
 use crate::machine::root::Root;
@@ -15,7 +17,7 @@ use crate::sources::load::self_usage::{self, WorkerPid};
 use crate::sources::load::{cgroup, other_load, pressure::Pressure, threads};
 use crate::sources::memory::{membw, meminfo::MemInfo};
 use crate::sources::perf;
-use crate::sources::power::{battery::Batteries, ipmi, pmic, powercap::Powercap, total};
+use crate::sources::power::{battery::Batteries, cray, iio, ipmi, pmic, powercap::Powercap, scmi, total};
 use crate::sources::sensors::{hwmon, thermal};
 
 /// The row of what packages draw, where nothing reports it.
@@ -34,6 +36,8 @@ pub struct Inventory {
     pub(crate) lanes: Vec<Lane>,
     /// The process that the worker's channels are about.
     pub(crate) worker: WorkerPid,
+    /// What each channel is read through.
+    pub(crate) interfaces: Vec<Interface>,
 }
 
 /// Finds every channel of the machine or tree. Each family has at least one row; if it is empty, the row holds the
@@ -49,14 +53,18 @@ pub fn discover(root: &Root) -> Inventory {
     let traffic = membw::discover(root, &mut catalogue, &worker);
     fast.extend(Powercap::discover(root, &mut catalogue).map(boxed));
     let (nvidia, cards) = processors(root, &mut catalogue);
-    let monitors = hwmon::discover(root, profile, &cards.monitors, &mut catalogue);
+    let peers = Arc::default();
+    let monitors = hwmon::discover(root, profile, &cards.monitors, &peers, &mut catalogue);
     bus.extend(parts(monitors.power));
+    bus.extend(parts(cray::discover(root, &mut catalogue)));
+    bus.extend(parts(iio::discover(root, &mut catalogue)));
+    bus.extend(parts(scmi::discover(root, &mut catalogue)));
     bus.extend(pmic::discover(root, &mut catalogue));
     let batteries = Batteries::discover(root, &mut catalogue);
     let discharging = batteries.as_ref().and_then(|batteries| batteries.discharging(root));
     let mut battery: Vec<_> = batteries.map(boxed).into_iter().collect();
     let mut node: Vec<_> = ipmi::discover(root, &mut catalogue).into_iter().collect();
-    let zones = thermal::discover(root, &mut catalogue);
+    let zones = thermal::discover(root, &peers, &mut catalogue);
     slow.extend(throttle::discover(root, &mut catalogue));
     slow.extend(frequency::limits(root, &mut catalogue));
     slow.extend(Pressure::discover(root, &mut catalogue).map(boxed));
@@ -87,7 +95,8 @@ pub fn discover(root: &Root) -> Inventory {
     ];
     let lanes = lanes(shared, apart);
     remedy::complete(&mut catalogue, root, &Reader::own(root));
-    Inventory { channels: catalogue.finish(), board: board::describe(root, profile), lanes, worker }
+    let (channels, interfaces) = catalogue.into_parts();
+    Inventory { channels, board: board::describe(root, profile), lanes, worker, interfaces }
 }
 
 /// Sources that read files of the kernel, which answer at once.

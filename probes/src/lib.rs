@@ -16,6 +16,7 @@
 pub mod bundle;
 mod catalogue;
 mod doctor;
+mod facts;
 pub mod hygiene;
 mod inventory;
 mod machine;

@@ -30,11 +30,12 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Scope;
 
 /// The shipped files, with their names.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("jetson", include_str!("../boards/jetson.toml")),
     ("raspberry-pi", include_str!("../boards/raspberry-pi.toml")),
     ("rockchip", include_str!("../boards/rockchip.toml")),
     ("qualcomm", include_str!("../boards/qualcomm.toml")),
+    ("riscv", include_str!("../boards/riscv.toml")),
     ("pc", include_str!("../boards/pc.toml")),
 ];
 

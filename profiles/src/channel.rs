@@ -227,6 +227,13 @@ impl Channel {
     pub fn is_board_total(&self) -> bool {
         is_board_total(&self.id)
     }
+
+    /// Whether this is of the machine's own batteries: a monitor in the lead of some battery has their scope too, and
+    /// says nothing about what the machine draws.
+    pub fn is_of_batteries(&self) -> bool {
+        let rest = self.id.strip_prefix(BATTERY_POWER);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 /// Whether the channel of this id is the total of the board.

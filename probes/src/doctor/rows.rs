@@ -96,9 +96,10 @@ fn explain(cause: Cause, channel: &Channel) -> Reason {
         Cause::Absent(code @ ReasonCode::NoSuchInterface) if channel.scope == Scope::Process => {
             Reason::new(code, "no worker process runs at the moment")
         }
-        Cause::Absent(code @ ReasonCode::Vanished) if channel.id == BATTERY_POWER => {
-            Reason::new(code, "the batteries do not feed the machine, or not alone")
-        }
+        Cause::Absent(code @ ReasonCode::Vanished) if channel.id == BATTERY_POWER => Reason::new(
+            code,
+            "the batteries do not feed the machine, or not alone: see their status and what is plugged in",
+        ),
         Cause::Absent(code @ ReasonCode::NotSupported) if channel.scope == Scope::Cgroup => {
             Reason::new(code, "no limit is set for this group or above it")
         }

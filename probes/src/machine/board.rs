@@ -18,11 +18,6 @@ pub(crate) fn profile(root: &Root) -> Option<&'static Profile> {
     board::recognise(&compatible(root), product(root).as_deref())
 }
 
-/// Whether a device tree describes the machine. Current kernels show an empty one on machines without one.
-pub(crate) fn has_device_tree(root: &Root) -> bool {
-    !compatible(root).is_empty()
-}
-
 /// The device tree's names of the board, the most specific first.
 pub(crate) fn compatible(root: &Root) -> Vec<String> {
     let mut all = TREES.iter().map(|tree| strings(root, &format!("{tree}/compatible")));

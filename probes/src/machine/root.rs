@@ -158,6 +158,12 @@ impl Root {
         failures::find(self, path)
     }
 
+    /// The system's words for how reading what is at a path fails. `None` if it does not, or nothing is there.
+    pub(crate) fn why_unread(&self, path: &str) -> Option<String> {
+        let failure = self.in_time(path, |root, path| Ok(root.failure(path))).ok()??;
+        Some(Message(failure.errno).to_string())
+    }
+
     /// Reads the beginning of a regular file, at most `cap` bytes.
     ///
     /// # Errors
@@ -305,7 +311,7 @@ pub(crate) fn code(errno: Errno) -> ReasonCode {
         Errno::BUSY => ReasonCode::Offline,
         Errno::OPNOTSUPP => ReasonCode::NotSupported,
         Errno::TIMEDOUT => ReasonCode::Deadline,
-        Errno::NODEV | Errno::NXIO | Errno::SRCH => ReasonCode::Vanished,
+        Errno::NODEV | Errno::SRCH => ReasonCode::Vanished,
         Errno::ISDIR | Errno::LOOP => ReasonCode::NotAFile,
         _ => ReasonCode::ReadError,
     }

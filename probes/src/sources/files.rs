@@ -7,6 +7,7 @@ use slmscope_profiles::channel::{ChannelId, ReasonCode, Value};
 use crate::catalogue::{Catalogue, Entry, Interface};
 use crate::machine::root::{Handle, Root};
 use crate::source::Source;
+use crate::sources::sensors::peers::Peers;
 
 /// Readings between two attempts to reopen a file that went away.
 const REOPEN_EVERY: u32 = 64;
@@ -21,16 +22,22 @@ pub(crate) struct Limits {
     pub(crate) high: f64,
     /// Values inside the limits that mean "no reading".
     pub(crate) sentinels: &'static [f64],
+    /// Values by which a driver says that nothing is connected.
+    pub(crate) unconnected: &'static [f64],
 }
 
 impl Limits {
     pub(crate) const fn new(low: f64, high: f64) -> Self {
-        Self { low, high, sentinels: &[] }
+        Self { low, high, sentinels: &[], unconnected: &[] }
     }
 
     /// The value if it is plausible.
     pub(crate) fn check(&self, value: f64) -> Value {
-        let known = self.sentinels.iter().any(|sentinel| (sentinel - value).abs() < 1e-9);
+        let is = |sentinels: &[f64]| sentinels.iter().any(|sentinel| (sentinel - value).abs() < 1e-9);
+        if is(self.unconnected) {
+            return Value::Absent(ReasonCode::NotWired);
+        }
+        let known = is(self.sentinels);
         if value.is_finite() && value >= self.low && value <= self.high && !known {
             Value::Present(value)
         } else {
@@ -66,7 +73,7 @@ impl Input {
             };
         }
         match &self.handle {
-            Ok(Some(handle)) => handle.read(buffer),
+            Ok(Some(handle)) => read(root, handle, buffer),
             Ok(None) => Err(ReasonCode::NoSuchInterface),
             Err(code) => Err(*code),
         }
@@ -83,12 +90,26 @@ impl Input {
     }
 }
 
+/// Reads a file. ENODEV means that the device went away if its file did, and otherwise that the driver has no value to
+/// give: ACPI's batteries answer that where the firmware does not know the rate.
+pub(crate) fn read<'b>(root: &Root, handle: &Handle, buffer: &'b mut [u8]) -> Result<&'b [u8], ReasonCode> {
+    match handle.read(buffer) {
+        Err(ReasonCode::Vanished) if root.exists(handle.path()) => Err(ReasonCode::NotSupported),
+        other => other,
+    }
+}
+
 /// How a channel's value follows from its files.
 pub(crate) enum Formula {
     /// A decimal number × factor.
     Scaled(Input, f64),
+    /// A decimal number × a factor that is no power of ten.
+    Fraction(Input, f64),
     /// The product of two decimal numbers × factor: volts and amperes.
     Product(Input, Input, f64),
+    /// The magnitude of the first decimal number × factor, with the sign of the second: power and current of a monitor
+    /// whose power register has no sign.
+    Signed(Input, Input, f64),
     /// The first number by the second × factor: activity and clock.
     Quotient(Input, Input, f64),
     /// The sum of decimal numbers × factor.
@@ -103,7 +124,12 @@ impl Formula {
     fn read(&mut self, root: &Root) -> Result<f64, ReasonCode> {
         match self {
             Self::Scaled(input, factor) => Ok(scale(input.number(root)?, *factor)),
+            Self::Fraction(input, factor) => Ok(input.number(root)? * *factor),
             Self::Product(a, b, factor) => Ok(scale(a.number(root)? * b.number(root)?, *factor)),
+            Self::Signed(power, current, factor) => {
+                let watts = scale(power.number(root)?.abs(), *factor);
+                Ok(if current.number(root)? < 0.0 { -watts } else { watts })
+            }
             Self::Quotient(a, b, factor) => {
                 let divisor = b.number(root)?;
                 if divisor <= 0.0 {
@@ -125,8 +151,8 @@ impl Formula {
 
     fn forget(&mut self) {
         match self {
-            Self::Scaled(input, _) | Self::Parsed(input, _) => input.forget(),
-            Self::Product(a, b, _) | Self::Quotient(a, b, _) => {
+            Self::Scaled(input, _) | Self::Fraction(input, _) | Self::Parsed(input, _) => input.forget(),
+            Self::Product(a, b, _) | Self::Quotient(a, b, _) | Self::Signed(a, b, _) => {
                 a.forget();
                 b.forget();
             }
@@ -192,13 +218,15 @@ pub(crate) struct Slot {
     formula: Formula,
     limits: Limits,
     gates: Vec<Arc<Gate>>,
+    /// The processor's other sensors, by which a temperature is judged.
+    peers: Option<(Arc<Peers>, String)>,
     /// Readings since the file went away; 0 while it is there.
     gone: u32,
 }
 
 impl Slot {
     pub(crate) fn new(channels: Vec<ChannelId>, formula: Formula, limits: Limits) -> Self {
-        Self { channels, formula, limits, gates: Vec::new(), gone: 0 }
+        Self { channels, formula, limits, gates: Vec::new(), peers: None, gone: 0 }
     }
 
     /// Takes the value from other files.
@@ -212,6 +240,12 @@ impl Slot {
         self
     }
 
+    /// Judges the temperature in the file at `path` by the processor's other sensors.
+    pub(crate) fn among(mut self, peers: &Arc<Peers>, path: &str) -> Self {
+        self.peers = Some((Arc::clone(peers), path.to_owned()));
+        self
+    }
+
     fn read(&mut self, root: &Root) -> Value {
         if let Some(code) = self.gates.iter().find_map(|gate| gate.closed()) {
             return Value::Absent(code);
@@ -219,7 +253,12 @@ impl Slot {
         match self.formula.read(root) {
             Ok(value) => {
                 self.gone = 0;
-                self.limits.check(value)
+                match (self.limits.check(value), &self.peers) {
+                    (Value::Present(value), Some((peers, path))) if peers.refute(root, path, value) => {
+                        Value::Absent(ReasonCode::Implausible)
+                    }
+                    (value, _) => value,
+                }
             }
             Err(code) => {
                 if matches!(code, ReasonCode::Vanished | ReasonCode::Offline) {
@@ -326,9 +365,9 @@ fn scale(number: f64, factor: f64) -> f64 {
 }
 
 /// The number in a file that holds one integer.
-pub(crate) fn number(handle: &Handle) -> Result<f64, ReasonCode> {
+pub(crate) fn number(root: &Root, handle: &Handle) -> Result<f64, ReasonCode> {
     let mut buffer = [0; 64];
-    integer(handle.read(&mut buffer)?).map(|value| value as f64).ok_or(ReasonCode::Implausible)
+    integer(read(root, handle, &mut buffer)?).map(|value| value as f64).ok_or(ReasonCode::Implausible)
 }
 
 /// A decimal integer with blanks around it.
@@ -384,7 +423,8 @@ mod tests {
 
     #[test]
     fn sentinels_are_not_values() {
-        let limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0] };
+        let limits = Limits { sentinels: &[127.0], unconnected: &[-40.0], ..Limits::new(-60.0, 150.0) };
+        assert_eq!(limits.check(-40.0), Value::Absent(ReasonCode::NotWired));
         assert_eq!(limits.check(45.5), Value::Present(45.5));
         for wrong in [127.0, 65_261.85, -273.15, f64::NAN] {
             assert_eq!(limits.check(wrong), Value::Absent(ReasonCode::Implausible));

@@ -1,5 +1,7 @@
 //! Boards that are moved on by the test.
 
+use std::sync::Arc;
+
 use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, Value, rate};
 
 use super::{Board, Machine};
@@ -435,7 +437,8 @@ fn zones_taken_apart_keep_their_margins() {
         board.set(&zone(number, "trip_point_0_temp"), &format!("{}000", 80 + number));
     }
     let mut catalogue = crate::catalogue::Catalogue::default();
-    let mut zones = crate::sources::sensors::thermal::discover(&board.root(), &mut catalogue).unwrap();
+    let mut zones =
+        crate::sources::sensors::thermal::discover(&board.root(), &Arc::default(), &mut catalogue).unwrap();
     let mut parts = zones.parts().unwrap();
     assert_eq!(parts.len(), 2);
     for (number, part) in parts.iter_mut().enumerate() {

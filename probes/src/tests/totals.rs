@@ -142,17 +142,95 @@ fn a_count_far_above_its_range_gives_no_total() {
     assert_eq!(values["energy.board"], Value::Absent(ReasonCode::Implausible));
 }
 
+/// Whose lead an extension's monitor sits in, nothing tells; neither on a board nor in a PC.
 #[test]
-fn a_lone_monitor_feeds_a_board_and_not_a_pc() {
+fn a_lone_monitor_is_a_rail_and_never_the_board() {
     let board = Board::new(&[]);
-    chip(&board, 0, &[("name", "ina2xx"), ("power1_input", "100000")]);
-    // An empty tree is what kernels show where firmware has none.
-    board.set("sys/firmware/devicetree/base/name", "");
-    let machine = board.start();
-    assert_eq!(machine.channel("power.rail.ina2xx").scope, Scope::Rail("ina2xx".to_owned()));
+    chip(&board, 0, &[("name", "ina2xx"), ("power1_input", "4100000"), ("in1_input", "5100")]);
+    for compatible in ["", "acme,board-7\0", "raspberrypi,5-model-b\0brcm,bcm2712\0"] {
+        board.set("sys/firmware/devicetree/base/compatible", compatible);
+        let machine = board.start();
+        assert_eq!(machine.channel("power.rail.ina2xx").scope, Scope::Rail("ina2xx".to_owned()));
+        let reason = machine.channel("power.board").reason.clone().unwrap();
+        assert!(reason.code == ReasonCode::NoSuchInterface && reason.detail.contains("power.rail.ina2xx"));
+    }
+}
+
+#[test]
+fn a_monitor_at_the_voltage_of_cells_is_a_battery_s_with_the_sign_of_its_current() {
+    for (millivolts, scope) in
+        [("3700", Scope::Battery), ("7900", Scope::Battery), ("12100", Scope::Rail("ina219".to_owned()))]
+    {
+        let board = Board::new(&[]);
+        let files = [("name", "ina219"), ("power1_input", "2000000"), ("curr1_input", "-540")];
+        chip(&board, 0, &files);
+        chip(&board, 0, &[("in1_input", millivolts)]);
+        let mut machine = board.start();
+        assert_eq!(machine.channel("power.rail.ina219").scope, scope, "{millivolts}");
+        assert_eq!(machine.read()["power.rail.ina219"], Value::Present(-2.0));
+        assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+        // On mains nothing flows, which is not what the board draws.
+        chip(&board, 0, &[("power1_input", "0"), ("curr1_input", "0")]);
+        assert_eq!(board.start().read()["power.rail.ina219"], Value::Present(0.0));
+        assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+    }
+}
+
+/// Two sockets of which one has no sensor, an integrated processor that answers one milliwatt: no total.
+#[test]
+fn a_part_that_cannot_be_true_is_never_the_total() {
+    let board = Board::new(&[]);
+    chip(&board, 0, &[("name", "amd_hsmp_hwmon"), ("power1_input", "151000000")]);
+    chip(&board, 1, &[("name", "amd_hsmp_hwmon"), ("power1_input", "149500000")]);
+    let mut machine = board.start();
+    assert_eq!(total(&mut machine).0, Value::Present(300.5));
+    for watts in ["0", "1000", "100000"] {
+        chip(&board, 1, &[("power1_input", watts)]);
+        let mut machine = board.start();
+        assert_eq!(none(&board), ReasonCode::NoSuchInterface, "{watts} µW");
+        assert_eq!(machine.read()["power.amd_hsmp_hwmon_power1#2"], Value::Absent(ReasonCode::Implausible));
+    }
+    chip(&board, 1, &[("power1_input", "3000000")]);
+    assert_eq!(total(&mut board.start()).0, Value::Present(154.0), "a package at rest");
+}
+
+#[test]
+fn a_stuck_adapter_does_not_outweigh_a_battery_that_is_discharged() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Discharging", "9000000");
+    let adapter = |name: &str, online: &str| supply(&board, name, &[("type", "Mains"), ("online", online)]);
+    adapter("ADP1", "0");
+    adapter("sbs-charger", "1");
+    let mut machine = board.start();
+    assert_eq!(machine.read()["power.board"], Value::Present(9.0));
+    assert!(machine.channel("power.battery").source.contains("one offline"));
+    // One adapter alone that is online is too weak: the battery reports what it lacks.
+    adapter("ADP1", "1");
     assert_eq!(none(&board), ReasonCode::NoSuchInterface);
-    board.set("sys/firmware/devicetree/base/compatible", "acme,board-7\0");
-    assert_eq!(total(&mut board.start()).0, Value::Present(0.1));
+    // And so is a charger on USB, whatever the adapters say.
+    adapter("ADP1", "0");
+    supply(&board, "ucsi", &[("type", "USB"), ("online", "1")]);
+    assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+}
+
+#[test]
+fn a_pen_s_dock_is_no_mains() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Discharging", "9000000");
+    supply(&board, "pen", &[("type", "Mains"), ("scope", "Device"), ("online", "1")]);
+    assert_eq!(total(&mut board.start()).0, Value::Present(9.0));
+    supply(&board, "pen", &[("scope", "System")]);
+    assert_eq!(none(&board), ReasonCode::NoSuchInterface);
+}
+
+#[test]
+fn a_full_battery_that_nothing_charges_is_drawn_from() {
+    let board = Board::new(&[]);
+    battery(&board, "BAT0", "Full", "11200000");
+    supply(&board, "AC", &[("type", "Mains"), ("online", "0")]);
+    assert_eq!(board.start().read()["power.battery.BAT0"], Value::Present(11.2));
+    supply(&board, "AC", &[("online", "1")]);
+    assert_eq!(board.start().read()["power.battery.BAT0"], Value::Present(-11.2));
 }
 
 #[test]
@@ -231,7 +309,11 @@ fn a_power_file_without_a_number_gives_way_to_current_and_voltage() {
         let mut machine = board.start();
         assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(12.0));
         assert_eq!(machine.channel("power.battery.BAT0").class, Class::Derived);
+        assert!(machine.channel("power.battery.BAT0").source.ends_with("current_now × voltage_now"));
+        // The channel is what it is called after, until that fails.
         battery(&board, "BAT0", "Discharging", "13000000");
+        assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(12.0));
+        supply(&board, "BAT0", &[("current_now", "n/a")]);
         assert_eq!(machine.read()["power.battery.BAT0"], Value::Present(13.0));
     }
 }

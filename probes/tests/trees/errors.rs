@@ -28,6 +28,8 @@ fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
         ("sys/class/power_supply/BAT0/power_now", ""),
         ("sys/class/drm/card0/device/gpu_busy_percent", ""),
         ("sys/class/drm/card0/device/mem_info_vram_used", "4096"),
+        ("sys/class/hwmon/hwmon1/name", "thinkpad"),
+        ("sys/class/hwmon/hwmon1/fan1_input", ""),
         (
             "slmscope-failures",
             "open 13 sys/class/powercap/intel-rapl:0/energy_uj\n\
@@ -35,6 +37,7 @@ fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
              read 16 sys/devices/system/cpu/cpufreq/policy1/scaling_cur_freq\n\
              read 95 proc/pressure/cpu\n\
              read 19 sys/class/power_supply/BAT0/power_now\n\
+             read 6 sys/class/hwmon/hwmon1/fan1_input\n\
              read 22 sys/class/drm/card0/device/gpu_busy_percent\n\
              read 11 sys/class/thermal/thermal_zone1/temp\n\
              read 22 sys/class/thermal/thermal_zone2/temp\n\
@@ -53,7 +56,9 @@ fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
         ("power.rail.VDD_SOC", ReasonCode::NotWired),
         ("freq.cpu1", ReasonCode::Offline),
         ("psi.cpu.some", ReasonCode::NotSupported),
-        ("power.battery.BAT0", ReasonCode::Vanished),
+        // The file is there: the firmware does not know the rate.
+        ("power.battery.BAT0", ReasonCode::NotSupported),
+        ("fan.thinkpad_fan1", ReasonCode::ReadError),
         ("gpu0.busy", ReasonCode::ReadError),
         ("temp.cv0-thermal", ReasonCode::GatedOrAsleep),
         ("temp.soc-thermal", ReasonCode::ReadError),
@@ -61,6 +66,9 @@ fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
     ] {
         assert_eq!(reason(&report, id), code, "{id}");
     }
+    let detail = |id: &str| row(&report, id).reason.clone().unwrap().detail;
+    assert!(detail("fan.thinkpad_fan1").ends_with("fan1_input: No such device or address"));
+    assert!(detail("power.battery.BAT0").ends_with("power_now: No such device"));
     assert!(row(&report, "energy.package-0").remedy.as_deref().unwrap().contains("chgrp"));
     for (id, expected) in [
         ("energy.package-1", 7.0),
@@ -117,4 +125,23 @@ fn what_is_behind_a_closed_folder_is_locked_and_not_missing() {
     assert!(row(&rockchip, "npu0.busy").remedy.as_deref().unwrap().contains("/sys/kernel/debug"));
     assert_eq!(value(&rockchip, "npu0.clock"), Some(1e9));
     assert!(!has(&report(&[]), "membw.emc.busy"), "other machines have none to unlock");
+}
+
+#[test]
+fn a_slot_without_a_battery_is_no_battery_that_went_away() {
+    let tree = Tree::new(&[
+        ("sys/class/power_supply/qcom-bat/type", "Battery"),
+        ("sys/class/power_supply/qcom-bat/present", ""),
+        ("sys/class/power_supply/qcom-bat/status", ""),
+        ("sys/class/power_supply/qcom-bat/power_now", ""),
+        (
+            "slmscope-failures",
+            "read 19 sys/class/power_supply/qcom-bat/present\n\
+             read 19 sys/class/power_supply/qcom-bat/status\n\
+             read 19 sys/class/power_supply/qcom-bat/power_now\n",
+        ),
+    ]);
+    let report = tree.doctor();
+    let reason = row(&report, "power.battery").reason.clone().unwrap();
+    assert_eq!((reason.code, reason.detail.as_str()), (ReasonCode::NoSuchInterface, "no battery is fitted"));
 }

@@ -10,9 +10,12 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use slmscope_probes::{Root, discover};
 use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, rate};
 
+mod belief;
 mod boards;
+mod cases;
 mod errors;
 mod expected;
+mod random;
 mod tree;
 use tree::{Tree, has, reason, row, value};
 

@@ -102,6 +102,7 @@ fn tells_energy(channel: &Channel) -> bool {
         && channel.scope.coverage().is_some()
         // The board's total repeats what is listed already.
         && !channel.is_board_total()
+        && (channel.scope != Scope::Battery || channel.is_of_batteries())
 }
 
 /// The channel of all batteries together if there is one, else the channels of all batteries: a part of them does

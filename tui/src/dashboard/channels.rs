@@ -225,6 +225,9 @@ impl Channels {
         };
         self.available(Quantity::Power)
             .filter(|track| track.channel.unit == Unit::Watts)
+            .filter(|Track { channel, .. }| {
+                channel.scope != Scope::Battery || channel.is_of_batteries() || channel.is_board_total()
+            })
             .filter(|track| !is_fed_from_elsewhere(track))
             .min_by_key(|track| (track.absent.is_some(), rank(track)))
     }

@@ -106,7 +106,7 @@ impl ComputeMemory {
         }
         self.readings = self.readings.wrapping_add(1);
         let file = self.file.as_ref().ok_or(ReasonCode::NoSuchInterface)?;
-        let bytes = files::number(file);
+        let bytes = files::number(&self.root, file);
         if bytes.is_err() {
             // The process has closed the driver.
             self.file = None;

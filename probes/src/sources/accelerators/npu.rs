@@ -1,9 +1,10 @@
-//! Neural accelerators: Intel's counts its busy time in sysfs, Rockchip's shows a load in debugfs and devfreq,
-//! AMD's reports nothing.
+//! Neural accelerators: what each driver shows is in `facts`. Rockchip's vendor driver has no class and shows a load in
+//! debugfs and devfreq.
 
 use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
 use crate::catalogue::{Catalogue, Entry, Interface, missing};
+use crate::facts::neural::{DRIVERS, Driver, File, SILENT};
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 use crate::sources::files::{Files, Formula, Kind, Limits, Slot, enter, percent, percent_points, scaled};
@@ -16,27 +17,70 @@ const RKNPU: &str = "sys/kernel/debug/rknpu/load";
 
 const SHARE: Limits = Limits::new(0.0, 1.0);
 
-/// Enters `npuN.busy`, or the reason why there is none.
+/// Enters `npuN.busy`, or the reason why there is none, and what else the device shows.
 pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
     let mut slots = Vec::new();
     let mut next = 0;
     for device in root.list(FOLDER).unwrap_or_default() {
-        let folder = format!("{FOLDER}/{device}/device");
-        if root.exists(&format!("{folder}/npu_busy_time_us")) {
-            slots.extend(intel(root, &folder, next, catalogue));
-        } else if device.starts_with("accel") {
-            let detail = "the driver shows no busy time in sysfs";
-            absent(next, &folder, Reason::new(ReasonCode::NotSupported, detail), catalogue);
-        } else {
-            continue;
+        if device.starts_with("accel") {
+            slots.extend(of_class(root, &format!("{FOLDER}/{device}/device"), next, catalogue));
+            next += 1;
         }
-        next += 1;
+    }
+    for &(folder, begin, why) in SILENT {
+        let found = root.list(folder).unwrap_or_default().into_iter().find(|name| name.starts_with(begin));
+        // Of the names that one device may have, the first counts.
+        if let Some(found) = found.filter(|_| !catalogue.has_id(&format!("npu{next}.busy"))) {
+            absent(next, &format!("{folder}/{found}"), Reason::new(ReasonCode::NotSupported, why), catalogue);
+            next += 1;
+        }
     }
     slots.extend(rockchip(root, next, catalogue));
     if !catalogue.has(Quantity::Npu) {
         absent(0, FOLDER, missing("no accelerator that shows how busy it is"), catalogue);
     }
     Files::boxed(root, slots)
+}
+
+/// A device of the class, by its driver; one of an unknown driver by the files that it has.
+fn of_class(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
+    let driver = root.link(&format!("{folder}/driver"));
+    let driver = driver.as_deref().and_then(|target| target.rsplit('/').next());
+    let has_busy = |known: &&Driver| {
+        known.busy.as_ref().is_some_and(|file| root.exists(&format!("{folder}/{}", file.name)))
+    };
+    let known = match driver {
+        Some(name) => DRIVERS.iter().find(|known| known.name == name),
+        None => DRIVERS.iter().find(has_busy),
+    };
+    let mut slots = Vec::new();
+    let counter = known.filter(has_busy).and_then(|known| known.busy.as_ref());
+    let busy = counter.and_then(|file| file_of(root, folder, file, npu, catalogue));
+    if let Some(&of) = busy.as_ref().and_then(|slot| slot.channels.first()) {
+        catalogue.rate(&format!("npu{npu}.busy"), of, Quantity::Npu, Unit::Ratio);
+    } else {
+        let why = known.map_or("the driver shows no busy time in sysfs", |known| known.why_no_busy);
+        absent(npu, folder, Reason::new(ReasonCode::NotSupported, why), catalogue);
+    }
+    slots.extend(busy);
+    for file in known.map_or(&[][..], |known| known.files) {
+        let id = format!("npu{npu}.{}", file.what);
+        if root.exists(&format!("{folder}/{}", file.name)) && !catalogue.has_id(&id) {
+            slots.extend(file_of(root, folder, file, npu, catalogue));
+        }
+    }
+    slots
+}
+
+fn file_of(root: &Root, folder: &str, file: &File, npu: u32, catalogue: &mut Catalogue) -> Option<Slot> {
+    let (kind, most) = match file.unit {
+        Unit::Seconds => (Kind::Counter(None), 1e12),
+        Unit::Hertz => (Kind::Gauge, 1e10),
+        _ => (Kind::Gauge, 1e15),
+    };
+    let how = (scaled(file.factor), Limits::new(0.0, most));
+    let path = format!("{folder}/{}", file.name);
+    enter(root, catalogue, entry(npu, file.what, file.unit), kind, &path, how, None)
 }
 
 fn entry(npu: u32, what: &str, unit: Unit) -> Entry {
@@ -57,31 +101,6 @@ fn absent(npu: u32, path: &str, reason: Reason, catalogue: &mut Catalogue) {
     let channel = (id.as_str(), Quantity::Npu, Unit::Ratio, Scope::Machine);
     let channel = catalogue.absent(channel, &format!("/{path}"), reason);
     catalogue.set_interface(channel, Interface::File(path.to_owned()));
-}
-
-fn intel(root: &Root, folder: &str, npu: u32, catalogue: &mut Catalogue) -> Vec<Slot> {
-    let time = format!("{folder}/npu_busy_time_us");
-    let how = (scaled(1e-6), Limits::new(0.0, 1e12));
-    let counter = entry(npu, "busy.time", Unit::Seconds);
-    let Some(busy) = enter(root, catalogue, counter, Kind::Counter(None), &time, how, None) else {
-        return Vec::new();
-    };
-    if let Some(&of) = busy.channels.first() {
-        catalogue.rate(&format!("npu{npu}.busy"), of, Quantity::Npu, Unit::Ratio);
-    }
-    let mut slots = vec![busy];
-    let files = [
-        ("memory_used", Unit::Bytes, "npu_memory_utilization", 1.0, Limits::new(0.0, 1e15)),
-        ("clock", Unit::Hertz, "npu_current_frequency_mhz", 1e6, Limits::new(0.0, 1e10)),
-    ];
-    for (what, unit, file, factor, limits) in files {
-        let path = format!("{folder}/{file}");
-        if root.exists(&path) {
-            let entry = entry(npu, what, unit);
-            slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, (scaled(factor), limits), None));
-        }
-    }
-    slots
 }
 
 /// The load in debugfs is that of each core, and only root may read it; devfreq shows one number to every user.

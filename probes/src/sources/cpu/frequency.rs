@@ -34,7 +34,13 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<(Group,
     if let Some(source) = CpuInfo::open(root, catalogue) {
         return Some((Group::Slow, Box::new(source)));
     }
-    let reason = missing("no cpufreq driver, and /proc/cpuinfo names no MHz");
+    let reason = missing(match root.long_text("proc/cpuinfo", CPUINFO_CAP) {
+        // arch/loongarch/kernel/proc.c prints the clock that the firmware names, not that of the moment.
+        Ok(text) if text.contains("CPU MHz") => {
+            "no cpufreq driver, and the MHz of /proc/cpuinfo are the nominal clock here"
+        }
+        _ => "no cpufreq driver, and /proc/cpuinfo names no MHz",
+    });
     catalogue.absent(("freq.cpu0", Quantity::Frequency, Unit::Hertz, Scope::CpuN(0)), "", reason);
     None
 }

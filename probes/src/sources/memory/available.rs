@@ -7,7 +7,7 @@
 //! `memory.high`, above which the kernel slows a group down but takes nothing away.
 
 use super::meminfo;
-use crate::machine::control_group::{ControlGroup, field};
+use crate::machine::control_group::{ControlGroup, Controller, Version, field, limit_of_version_1};
 use crate::machine::root::Root;
 
 /// Longest `/proc/meminfo` and `memory.stat`, bytes; both have some sixty lines.
@@ -16,17 +16,25 @@ const CAP: usize = 8192;
 /// Memory that is available, bytes. `None` if the kernel does not report it, as those before 3.14 do not.
 pub fn available_memory(root: &Root) -> Option<u64> {
     let machine = meminfo::parse(&root.read("proc/meminfo", CAP).ok()?).available?;
-    let Ok(group) = ControlGroup::of_this_process(root) else { return Some(machine) };
-    let limits = group.upward().filter_map(|group| below_limit(root, &group));
-    Some(limits.fold(machine, u64::min))
+    let Ok(group) = ControlGroup::of_this_process(root, Controller::Memory) else { return Some(machine) };
+    let limits = group.memory_limits(root);
+    Some(limits.iter().filter_map(|group| below_limit(root, group)).fold(machine, u64::min))
 }
 
 /// What a group may still take; `None` where it has no limit of its own.
 fn below_limit(root: &Root, group: &ControlGroup) -> Option<u64> {
     let read = |file: &str, name: &str| field(&root.read(&group.file(file), CAP).ok()?, name);
-    let limit = read("memory.max", "")?;
-    let used = read("memory.current", "")?;
-    let of_files = ["active_file", "inactive_file"].map(|name| read("memory.stat", name).unwrap_or(0));
+    let (limit, used, of_files) = match group.version {
+        Version::Two => {
+            (read("memory.max", "")?, read("memory.current", "")?, ["active_file", "inactive_file"])
+        }
+        Version::One => (
+            read("memory.limit_in_bytes", "").and_then(limit_of_version_1)?,
+            read("memory.usage_in_bytes", "")?,
+            ["total_active_file", "total_inactive_file"],
+        ),
+    };
+    let of_files = of_files.map(|name| read("memory.stat", name).unwrap_or(0));
     let kept = used.saturating_sub(of_files[0].saturating_add(of_files[1]));
     Some(limit.saturating_sub(kept))
 }
@@ -78,6 +86,26 @@ mod tests {
         assert_eq!(machine.available(), Some(100_000), "the tightest binds");
         machine.limit("system.slice", "2000000\n", 2_100_000);
         assert_eq!(machine.available(), Some(0));
+    }
+
+    #[test]
+    fn a_limit_of_version_1_is_seen_beside_version_2() {
+        let machine = Machine::new();
+        machine.write("proc/self/cgroup", "5:memory:/jobs/a\n0::/user.slice\n");
+        let group = |path: &str, limit: &str, used: u64| {
+            let folder = format!("sys/fs/cgroup/memory/{path}");
+            machine.write(&format!("{folder}memory.limit_in_bytes"), limit);
+            machine.write(&format!("{folder}memory.usage_in_bytes"), &used.to_string());
+            machine.write(&format!("{folder}memory.stat"), "cache 9\ntotal_inactive_file 1000\n");
+        };
+        group("jobs/a/", "9223372036854771712", 5_000);
+        assert_eq!(machine.available(), Some(8000 << 10), "no limit");
+        group("jobs/a/", "3000000", 201_000);
+        assert_eq!(machine.available(), Some(2_800_000));
+        group("jobs/", "1000000", 301_000);
+        assert_eq!(machine.available(), Some(700_000), "the tightest binds");
+        machine.write("sys/fs/cgroup/memory/jobs/memory.use_hierarchy", "0");
+        assert_eq!(machine.available(), Some(2_800_000), "it does not count what is below it");
     }
 
     #[test]

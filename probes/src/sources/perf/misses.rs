@@ -83,7 +83,7 @@ const SOURCE: &str = "perf cache-misses × 64 B, threads of the worker";
 fn events(root: &Root) -> Vec<Event> {
     let kinds: Vec<u32> = names(root)
         .iter()
-        .filter(|name| ["cpu_core", "cpu_atom"].contains(&name.as_str()))
+        .filter(|name| name.starts_with("cpu_"))
         .filter_map(|name| Some(Pmu::find(root, name).ok()?.kind))
         .collect();
     if kinds.is_empty() {

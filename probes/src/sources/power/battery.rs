@@ -2,26 +2,30 @@
 //!
 //! Batteries report what the machine draws only while nothing else supplies it: then `power.battery` is the sum of
 //! all packs. On a charger that is too weak they may be discharged and report only what it lacks. So their scope
-//! is the battery and never the board. Drivers differ in the sign, so the direction is taken from `status`; where
-//! that does not report it, a machine without any supply that is online runs on its batteries.
+//! is the battery and never the board.
+//!
+//! The direction comes from `status`. Where that tells none, the sign does if it is negative: the kernel's
+//! `sysfs-class-power` has negative currents for batteries that are discharged, and drivers without a sign are never
+//! negative. Else a machine without any supply that is online runs on its batteries, whatever they call themselves.
+//!
+//! Supplies of scope `Device` feed a mouse or a pen.
+
+mod direction;
+mod feeds;
 
 use slmscope_profiles::channel::{
     BATTERY_POWER, Channel, ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value, id_part,
 };
 
-use crate::catalogue::{Catalogue, Entry, missing};
+use crate::catalogue::{Catalogue, Entry, Interface, missing};
 use crate::machine::root::{Handle, Root};
 use crate::source::{Group, Source};
-use crate::sources::files::{Files, Kind, Limits, Slot, enter, number, scaled};
+use crate::sources::files::{self, Files, Kind, Limits, Slot, enter, number, scaled};
+
+use direction::{judge, sum};
+use feeds::{Feeds, Plugged};
 
 const FOLDER: &str = "sys/class/power_supply";
-
-/// The least plausible power, W: a running machine draws more, and a charger supplies more. Less means that a driver
-/// reports mA instead of µA.
-const LEAST_DRAW: f64 = 0.05;
-
-/// No pack of a machine with a battery supplies more, W.
-const MAX_DRAW: f64 = 1000.0;
 
 enum Draw {
     /// µW, now or averaged by the gauge.
@@ -31,13 +35,12 @@ enum Draw {
 }
 
 impl Draw {
-    /// W, whatever the sign.
-    fn magnitude(&self) -> Result<f64, ReasonCode> {
-        let watts = match self {
-            Self::Power(power) => number(power)? / 1e6,
-            Self::CurrentVoltage(current, voltage) => number(current)? * number(voltage)? / 1e12,
-        };
-        Ok(watts.abs())
+    /// W, with the driver's own sign.
+    fn watts(&self, root: &Root) -> Result<f64, ReasonCode> {
+        Ok(match self {
+            Self::Power(power) => number(root, power)? / 1e6,
+            Self::CurrentVoltage(current, voltage) => number(root, current)? * number(root, voltage)? / 1e12,
+        })
     }
 }
 
@@ -50,6 +53,7 @@ struct Pack {
 
 /// Reads the batteries.
 pub(crate) struct Batteries {
+    root: Root,
     packs: Vec<Pack>,
     /// Whether there is one pack and no other, not even a silent one.
     is_lone: bool,
@@ -57,35 +61,43 @@ pub(crate) struct Batteries {
     together: Option<ChannelId>,
     /// Temperature of each pack that reports one.
     rest: Option<Files>,
-    /// `online` of what feeds the machine: mains, USB, a charging pad.
-    mains: Vec<Handle>,
+    feeds: Feeds,
 }
 
 impl Batteries {
     /// Enters `power.battery.NAME` for each pack of the machine; those of mice and the like are not its own.
     pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Self> {
         let mut packs = Vec::new();
-        let mut has_silent = false;
-        let mut mains = Vec::new();
+        let (mut has_silent, mut is_empty) = (false, None);
+        let mut feeds = Feeds::default();
         let mut rest = Vec::new();
         for supply in root.list(FOLDER).unwrap_or_default() {
-            let file = |name: &str| format!("{FOLDER}/{supply}/{name}");
-            let kind = root.text(&file("type")).unwrap_or_default();
-            if kind == "Mains" || kind.starts_with("USB") || kind == "Wireless" {
-                mains.extend(root.open(&file("online")));
-            }
-            if kind == "Battery" && is_own(root, &supply) {
-                match pack(root, &supply, catalogue) {
-                    Some(pack) => packs.push(pack),
-                    None => has_silent = true,
+            let kind = root.text(&format!("{FOLDER}/{supply}/type")).unwrap_or_default();
+            let is_battery = kind == "Battery";
+            match fitted(root, &supply) {
+                Fitted::Elsewhere => {}
+                Fitted::No if is_battery => is_empty = Some(supply),
+                _ if is_battery => {
+                    match pack(root, &supply, catalogue) {
+                        Some(pack) => packs.push(pack),
+                        None => has_silent = true,
+                    }
+                    rest.extend(others(root, &supply, catalogue));
                 }
-                rest.extend(others(root, &supply, catalogue));
+                _ => feeds.add(root, &supply, &kind),
             }
         }
-        let together = if has_silent { None } else { enter_sum(&packs, catalogue) };
+        if let (Some(supply), true, false) = (is_empty, packs.is_empty(), has_silent) {
+            let channel = (BATTERY_POWER, Quantity::Power, Unit::Watts, Scope::Battery);
+            let reason = missing("no battery is fitted");
+            catalogue.absent(channel, &format!("/{FOLDER}/{supply}"), reason);
+        }
+        let contradicted = feeds.plugged_in_time(root) == Plugged::Contradicted;
+        let together = if has_silent { None } else { enter_sum(&packs, contradicted, catalogue) };
         let rest = Files::new(root, rest);
         let is_lone = packs.len() == 1 && !has_silent;
-        (!packs.is_empty() || rest.is_some()).then_some(Self { packs, is_lone, together, rest, mains })
+        let root = root.clone();
+        (!packs.is_empty() || rest.is_some()).then_some(Self { root, packs, is_lone, together, rest, feeds })
     }
 
     /// The channel of what the machine draws, if it runs on its batteries at this moment.
@@ -98,29 +110,42 @@ impl Batteries {
     }
 
     fn discharge(&self) -> bool {
-        let plugged = self.plugged();
+        let plugged = self.feeds.plugged(&self.root);
         let draws = self.packs.iter().map(|pack| self.read_pack(pack, plugged));
         sum(draws, plugged).get().is_some()
     }
 
-    fn read_pack(&self, pack: &Pack, plugged: Option<bool>) -> Value {
-        pack.read(plugged, self.is_lone).map_or_else(Value::Absent, Value::Present)
-    }
-
-    fn plugged(&self) -> Option<bool> {
-        let online = self.mains.iter().filter_map(|mains| number(mains).ok()).map(|online| online > 0.0);
-        online.reduce(|any, one| any || one)
+    fn read_pack(&self, pack: &Pack, plugged: Plugged) -> Value {
+        pack.read(&self.root, plugged, self.is_lone).map_or_else(Value::Absent, Value::Present)
     }
 }
 
-/// Whether it feeds this machine, as far as its controller reports that.
-fn is_own(root: &Root, supply: &str) -> bool {
+/// Whether a supply is there and the machine's own.
+#[derive(Clone, Copy)]
+enum Fitted {
+    Yes,
+    /// Its slot is empty.
+    No,
+    /// It belongs to a mouse or the like.
+    Elsewhere,
+}
+
+/// As far as its controller reports that. Qualcomm's answers ENODEV for everything where no battery is fitted.
+fn fitted(root: &Root, supply: &str) -> Fitted {
     let own = |root: &Root, folder: &str| {
-        let is =
-            |name: &str, value: &str| root.text(&format!("{folder}/{name}")).is_ok_and(|text| text == value);
-        Ok(!is("scope", "Device") && !is("present", "0"))
+        let file = |name: &str| root.text(&format!("{folder}/{name}"));
+        let fails = |name: &str| {
+            let path = format!("{folder}/{name}");
+            root.exists(&path) && file(name).is_err()
+        };
+        Ok(match file("scope") {
+            Ok(scope) if scope == "Device" => Fitted::Elsewhere,
+            _ if file("present").is_ok_and(|present| present == "0") => Fitted::No,
+            _ if fails("present") && fails("status") => Fitted::No,
+            _ => Fitted::Yes,
+        })
     };
-    root.in_time(&format!("{FOLDER}/{supply}"), own).unwrap_or(true)
+    root.in_time(&format!("{FOLDER}/{supply}"), own).unwrap_or(Fitted::Yes)
 }
 
 /// The level in percent, and the temperature in tenths of a degree.
@@ -153,42 +178,61 @@ fn others(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Vec<Slot> {
 }
 
 fn pack(root: &Root, supply: &str, catalogue: &mut Catalogue) -> Option<Pack> {
-    let open = |name: &str| root.open(&format!("{FOLDER}/{supply}/{name}"));
+    let path = |name: &str| format!("{FOLDER}/{supply}/{name}");
+    let open = |name: &str| root.open(&path(name));
     let id = format!("power.battery.{}", id_part(supply));
     let power = |file: &'static str| Some((file, Draw::Power(open(file).ok()?)));
     let product = || {
         let draw = Draw::CurrentVoltage(open("current_now").ok()?, open("voltage_now").ok()?);
         Some(("current_now × voltage_now", draw))
     };
-    let found = [power("power_now"), product(), power("power_avg")];
-    let (files, draws): (Vec<&str>, Vec<Draw>) = found.into_iter().flatten().unzip();
-    let has_product = draws.iter().any(|draw| matches!(draw, Draw::CurrentVoltage(..)));
-    if draws.is_empty() {
+    let mut found: Vec<(&str, Draw)> =
+        [power("power_now"), product(), power("power_avg")].into_iter().flatten().collect();
+    // What holds a number now comes first, and is what the channel is called after.
+    let holds = |file: &str| {
+        let first = file.split(' ').next().unwrap_or(file);
+        root.in_time(&path(first), Root::integer).is_ok()
+    };
+    found.sort_by_cached_key(|(file, _)| !holds(file));
+    let Some((file, first)) = found.first() else {
         let reason = missing("the battery's driver gives neither power nor current");
         let channel = (id.as_str(), Quantity::Power, Unit::Watts, Scope::Battery);
         catalogue.absent(channel, &format!("/{FOLDER}/{supply}"), reason);
         return None;
-    }
+    };
+    let is_product = matches!(first, Draw::CurrentVoltage(..));
     let entry = Entry {
         id,
         quantity: Quantity::Power,
         unit: Unit::Watts,
         scope: Scope::Battery,
-        class: if has_product { Class::Derived } else { Class::Measured },
-        source: format!("/{FOLDER}/{supply}/{}", files.join(" or ")),
+        class: if is_product { Class::Derived } else { Class::Measured },
+        source: format!("/{}", path(file)),
         group: Group::Slow,
     };
-    Some(Pack { channel: catalogue.gauge(entry), status: open("status").ok(), draws })
+    let channel = catalogue.gauge(entry);
+    if !is_product {
+        catalogue.set_interface(channel, Interface::File(path(file)));
+    }
+    let draws = found.into_iter().map(|(_, draw)| draw).collect();
+    Some(Pack { channel, status: open("status").ok(), draws })
 }
 
 /// The sum of all packs.
-fn enter_sum(packs: &[Pack], catalogue: &mut Catalogue) -> Option<ChannelId> {
+fn enter_sum(packs: &[Pack], contradicted: bool, catalogue: &mut Catalogue) -> Option<ChannelId> {
     let channels: Vec<&Channel> = packs.iter().filter_map(|pack| catalogue.get(pack.channel)).collect();
     let names: Vec<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
     let (class, source) = match channels[..] {
         [] => return None,
         [lone] => (lone.class, lone.source.clone()),
         [first, ..] => (Class::Derived, format!("{} ({})", first.source, names.join(" + "))),
+    };
+    let source = if contradicted {
+        format!(
+            "{source} (of the mains adapters one says online and one offline; a battery that is discharged decides)"
+        )
+    } else {
+        source
     };
     let entry = Entry {
         id: BATTERY_POWER.to_owned(),
@@ -204,64 +248,22 @@ fn enter_sum(packs: &[Pack], catalogue: &mut Catalogue) -> Option<ChannelId> {
 
 impl Pack {
     /// W; `is_lone` as in [`judge`].
-    fn read(&self, plugged: Option<bool>, is_lone: bool) -> Result<f64, ReasonCode> {
-        let magnitude = self.magnitude()?;
+    fn read(&self, root: &Root, plugged: Plugged, is_lone: bool) -> Result<f64, ReasonCode> {
+        let watts = self.watts(root)?;
         let mut buffer = [0; 32];
         let status = match &self.status {
-            Some(handle) => handle.read(&mut buffer)?,
+            Some(handle) => files::read(root, handle, &mut buffer)?,
             None => b"",
         };
-        judge(magnitude, status.trim_ascii(), plugged, is_lone)
+        judge(watts, status.trim_ascii(), plugged, is_lone)
     }
 
     /// W, from the first file that holds a number; why the first does not, where none does.
-    fn magnitude(&self) -> Result<f64, ReasonCode> {
-        let mut draws = self.draws.iter().map(Draw::magnitude);
+    fn watts(&self, root: &Root) -> Result<f64, ReasonCode> {
+        let mut draws = self.draws.iter().map(|draw| draw.watts(root));
         let first = draws.next().unwrap_or(Err(ReasonCode::NoSuchInterface));
         first.or_else(|code| draws.find_map(Result::ok).ok_or(code))
     }
-}
-
-/// The magnitude with its sign, W, or the reason why it is implausible. `is_lone` is the only pack of the machine.
-fn judge(magnitude: f64, status: &[u8], plugged: Option<bool>, is_lone: bool) -> Result<f64, ReasonCode> {
-    let discharging = match status {
-        b"Discharging" => Some(true),
-        b"Charging" | b"Full" | b"Not charging" => Some(false),
-        // Many controllers report "Unknown" near the ends, and for a pack that rests; then the mains decide.
-        _ => plugged.map(|plugged| !plugged),
-    };
-    // Of several packs some rest, whatever they report, but something feeds a machine that runs.
-    if magnitude == 0.0 && !(is_lone && status == b"Discharging") {
-        return Ok(0.0);
-    }
-    // A full one takes almost nothing from the mains, and many controllers then report "Unknown".
-    let may_trickle = match status {
-        b"Discharging" | b"Charging" => false,
-        b"Full" | b"Not charging" => true,
-        _ => plugged == Some(true),
-    };
-    if magnitude < LEAST_DRAW && !may_trickle || magnitude > MAX_DRAW {
-        return Err(ReasonCode::Implausible);
-    }
-    match discharging {
-        Some(true) => Ok(magnitude),
-        Some(false) => Ok(-magnitude),
-        // The driver does not report the direction.
-        None => Err(ReasonCode::NotSupported),
-    }
-}
-
-/// The sum of packs, if they alone feed the machine: none is charged, and nothing is plugged in.
-fn sum(draws: impl IntoIterator<Item = Value>, plugged: Option<bool>) -> Value {
-    let mut sum = 0.0;
-    for draw in draws {
-        match draw {
-            Value::Present(watts) if watts >= 0.0 => sum += watts,
-            Value::Present(_) => return Value::Absent(ReasonCode::Vanished),
-            Value::Absent(_) => return draw,
-        }
-    }
-    if sum > 0.0 && plugged != Some(true) { Value::Present(sum) } else { Value::Absent(ReasonCode::Vanished) }
 }
 
 impl Source for Batteries {
@@ -271,7 +273,7 @@ impl Source for Batteries {
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        let plugged = self.plugged();
+        let plugged = self.feeds.plugged(&self.root);
         let first = values.len();
         values.extend(self.packs.iter().map(|pack| (pack.channel, self.read_pack(pack, plugged))));
         if let Some(together) = self.together {
@@ -282,46 +284,5 @@ impl Source for Batteries {
         if let Some(rest) = &mut self.rest {
             rest.read(values);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_decides_the_direction() {
-        assert_eq!(judge(9.5, b"Discharging", Some(true), true), Ok(9.5));
-        assert_eq!(judge(9.5, b"Charging", None, true), Ok(-9.5));
-        assert_eq!(judge(9.5, b"Unknown", Some(false), true), Ok(9.5));
-        assert_eq!(judge(9.5, b"Unknown", Some(true), true), Ok(-9.5));
-        assert_eq!(judge(0.0, b"Unknown", Some(true), true), Ok(0.0));
-    }
-
-    #[test]
-    fn without_status_and_mains_the_direction_is_not_known() {
-        for status in [&b"Unknown"[..], b""] {
-            assert_eq!(judge(9.0, status, None, true), Err(ReasonCode::NotSupported));
-            assert_eq!(judge(0.0, status, None, false), Ok(0.0), "a pack that rests");
-        }
-    }
-
-    #[test]
-    fn milliamperes_in_place_of_microamperes_are_refused() {
-        for status in [&b"Discharging"[..], b"Charging", b"Unknown", b""] {
-            for plugged in [Some(false), None] {
-                assert_eq!(judge(0.0106, status, plugged, true), Err(ReasonCode::Implausible));
-            }
-        }
-        assert_eq!(judge(0.0106, b"Charging", Some(true), true), Err(ReasonCode::Implausible));
-        assert_eq!(judge(0.0106, b"Unknown", Some(true), true), Ok(-0.0106), "a trickle");
-        assert_eq!(judge(0.0106, b"Full", Some(true), true), Ok(-0.0106), "a trickle");
-        assert_eq!(judge(4_290_000.0, b"Charging", None, true), Err(ReasonCode::Implausible));
-    }
-
-    #[test]
-    fn a_pack_rests_only_beside_another() {
-        assert_eq!(judge(0.0, b"Discharging", Some(false), false), Ok(0.0));
-        assert_eq!(judge(0.0, b"Discharging", Some(false), true), Err(ReasonCode::Implausible));
     }
 }

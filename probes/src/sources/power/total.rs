@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 1 | the batteries, while they alone feed the machine | `battery` |
 //! | 2 | the management controller's meter, ACPI's power meter | `board-input` |
-//! | 3 | a sensor at the board's input, the meters of all modules | `board-input`, `platform` |
+//! | 3 | a sensor at the board's input, the meters of all modules or supplies | `board-input`, `platform` |
 //! | 4 | the platform counter (`psys`) | `platform` |
 //! | 5 | the input rails that the board's description lists, summed | `rail:A+B` |
 //! | 6 | all packages, memory where it is reported beside them, cards that report theirs | `package`, `rail:package+dram+gpu` |
@@ -18,22 +18,26 @@
 //! sampled: it names its parts, and is derived where it is shown ([`Kind::Sum`]). While a
 //! card sleeps it has no value, because a sleeping card's power is not known.
 
+mod none;
 mod sum;
 
 use std::thread;
 use std::time::Duration;
 
 use slmscope_profiles::channel::{
-    BOARD_ENERGY, BOARD_POWER, Channel, ChannelId, Class, Coverage, Kind, Quantity, Reason, ReasonCode,
-    Scope, Unit, id_part,
+    BOARD_ENERGY, BOARD_POWER, Channel, ChannelId, Class, Coverage, Kind, Quantity, Scope, Unit, id_part,
 };
 use slmscope_profiles::energy::{cards, kinds};
 
 use crate::catalogue::{Catalogue, Entry, Interface};
+use crate::facts::ANY_WATTS;
 use crate::machine::board::Profile;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
+use crate::sources::pci;
+use crate::sources::sensors::hwmon::watts_of;
 
+use none::why_none;
 use sum::{Addend, WithTotal, value_of};
 
 /// The channel of a management controller's reading.
@@ -180,18 +184,42 @@ fn is_card(channel: &Channel) -> bool {
     channel.scope == Scope::Gpu && !channel.id.starts_with(INTEGRATED_ENERGY)
 }
 
-/// Whether the channel's value is plausible. Some meters have no sensor and return all ones, and the platform counter
-/// of some servers stays at zero.
+/// Whether the channel's value is plausible. Some meters have no sensor and return all ones or nothing, the platform
+/// counter of some servers stays at zero, and so does the power of some packages and cards.
 fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: &Interface) -> bool {
-    if !is_meter(channel) && !is_psys(channel) {
-        return true;
+    if is_psys(channel) {
+        let Interface::File(path) = interface else {
+            // The counter moves by itself, about every millisecond.
+            return counts(channel.channel, lists, || thread::sleep(BETWEEN));
+        };
+        return root.in_time(path, Root::integer).is_ok_and(|microjoules| microjoules > 0);
     }
-    let Interface::File(path) = interface else {
-        // The counter moves by itself, about every millisecond.
-        return counts(channel.channel, lists, || thread::sleep(BETWEEN));
+    let is_judged = matches!(channel.scope, Scope::Package | Scope::Gpu) || covers_board(&channel.scope);
+    // In hwmon and nowhere else, `power1_…` is in µW.
+    let is_hwmon = |path: &str| {
+        path.rsplit_once('/')
+            .is_some_and(|(folder, file)| folder.contains("hwmon") && file.starts_with("power"))
     };
-    root.in_time(path, Root::integer)
-        .is_ok_and(|micro| (1..50_000_000_000).contains(&micro) || channel.unit == Unit::Joules && micro > 0)
+    match interface {
+        Interface::File(path)
+            if is_judged && channel.unit == Unit::Watts && is_hwmon(path) && !sleeps(root, path) =>
+        {
+            let watts = root.in_time(path, Root::integer).map(|microwatts| microwatts as f64 / 1e6);
+            watts.is_ok_and(|watts| watts_of(&channel.scope, ANY_WATTS).check(watts).get().is_some())
+        }
+        _ => true,
+    }
+}
+
+fn covers_board(scope: &Scope) -> bool {
+    matches!(scope, Scope::BoardInput | Scope::Platform)
+}
+
+/// Whether a monitor's file belongs to a device that a reading would wake.
+fn sleeps(root: &Root, path: &str) -> bool {
+    let device = path.split_once("/hwmon/hwmon").map(|(device, _)| device.to_owned());
+    let device = device.or_else(|| path.rsplit_once('/').map(|(folder, _)| format!("{folder}/device")));
+    device.and_then(|device| pci::gate(root, &device)).is_some_and(|gate| gate.closed().is_some())
 }
 
 /// Whether a performance counter has counted anything yet, or does so in the next few milliseconds.
@@ -253,30 +281,6 @@ fn enter_none(catalogue: &mut Catalogue) {
     catalogue.set_interface(channel, interface);
 }
 
-/// Why there is no figure for the board, and the channel that would be it if it could be read.
-fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
-    let power = |channel: &&Channel| matches!(channel.quantity, Quantity::Energy | Quantity::Power);
-    let locked = channels
-        .iter()
-        .filter(power)
-        .find(|channel| channel.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Permission));
-    if let Some(channel) = locked {
-        let detail = format!("{} would report it, but this user may not read it", channel.id);
-        return (Some(channel.channel), Reason::new(ReasonCode::Permission, detail));
-    }
-    let is_power = |channel: &&Channel| channel.scope == Scope::Battery && channel.unit == Unit::Watts;
-    let batteries = || channels.iter().filter(is_power);
-    let reporting = batteries().filter(|battery| battery.reason.is_none()).count();
-    let detail = if reporting == 0 {
-        "no sensor of what the machine draws"
-    } else if reporting < batteries().count() {
-        "no sensor of what the machine draws, and not all of its batteries report their power"
-    } else {
-        "no sensor of what the machine draws; its battery reports it while it discharges"
-    };
-    (None, Reason::new(ReasonCode::NoSuchInterface, detail))
-}
-
 /// The first source, the names of all parts, and what they leave out.
 fn describe(parts: &[Channel], choice: &Choice) -> String {
     let names = parts.iter().map(|part| part.id.as_str()).collect::<Vec<_>>().join(" + ");
@@ -332,7 +336,7 @@ fn enter(catalogue: &mut Catalogue, choice: &Choice) -> WithTotal {
 mod tests {
     use super::sum::tests::Script;
     use super::*;
-    use slmscope_profiles::channel::Value;
+    use slmscope_profiles::channel::{ReasonCode, Value};
 
     #[test]
     fn a_performance_counter_is_given_a_moment_to_count() {

@@ -9,16 +9,20 @@ use std::sync::Arc;
 use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
 use crate::catalogue::{Catalogue, Entry};
+use crate::facts::{self, boards::OPEN_AIR};
 use crate::machine::board::Profile;
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 use crate::sources::files::{self, Files, Gate, Kind, Limits, Slot, scaled};
 use crate::sources::pci;
+use crate::sources::sensors::peers::Peers;
 use crate::sources::sensors::{sensor_location, thermal};
 
 mod alarms;
 mod ina3221x;
 mod power;
+
+pub(crate) use power::watts_of;
 
 const FOLDER: &str = "sys/class/hwmon";
 
@@ -38,11 +42,16 @@ struct Chip {
     files: Vec<String>,
     /// Where its entry points, if it is a link.
     target: String,
+    /// Whether it is on a graphics or accelerator card.
+    is_on_card: bool,
+    /// What is known of its driver.
+    known: Option<&'static facts::Driver>,
 }
 
 impl Chip {
     fn open_all(root: &Root) -> Vec<Self> {
         let mut chips = Vec::new();
+        let mut cards = HashSet::new();
         for base in entries(root) {
             let entry = base.rsplit_once('/').map_or(base.as_str(), |(_, entry)| entry).to_owned();
             let target = root.link(&base).unwrap_or_default();
@@ -60,7 +69,15 @@ impl Chip {
                 .iter()
                 .find_map(|path| root.text(path).ok().filter(|name| !name.is_empty()))
                 .unwrap_or_else(|| "hwmon".to_owned());
-            chips.push(Self { number: entry, name, folder, base, files, target });
+            let known = facts::driver(&name);
+            let device = format!("{base}/device");
+            let is_on_card = known.is_some_and(is_of_cards) || is_accelerator(root, &device);
+            // Some drivers show one card twice.
+            let identity = root.identity(&format!("{device}/hwmon"));
+            if is_on_card && identity.is_some_and(|card| !cards.insert((card, name.clone()))) {
+                continue;
+            }
+            chips.push(Self { number: entry, name, folder, base, files, target, is_on_card, known });
         }
         chips
     }
@@ -111,6 +128,44 @@ impl Chip {
         Some(known.to_owned())
     }
 
+    /// What a temperature input covers.
+    fn temperature_scope(&self, label: Option<&str>) -> Scope {
+        if self.is_on_card { Scope::Gpu } else { sensor_location::of_monitor(&self.name, label) }
+    }
+
+    /// Whether a temperature is one. Documentation/hwmon/k10temp.rst: before family 17h, Tctl is no physical
+    /// temperature but a scale for the fan. Where the driver shows Tdie beside it, Tctl has an offset.
+    fn temperature_class(&self, label: Option<&str>, amd_family: Option<u32>) -> Class {
+        let is_scale = match label {
+            Some("Tctl") => self.has("temp2_input") || amd_family.is_some_and(|family| family < 0x17),
+            None => amd_family.is_none_or(|family| family < 0x17),
+            Some(_) => false,
+        };
+        if self.name == "k10temp" && is_scale { Class::Reported } else { Class::Measured }
+    }
+
+    /// What is known of a power or energy input.
+    fn power_input(&self, label: Option<&str>) -> Option<&'static facts::Input> {
+        self.known?.input(facts::Kind::Power, label)
+    }
+
+    /// No such device draws more, W.
+    fn most_watts(&self) -> f64 {
+        self.known.map_or(facts::ANY_WATTS, |known| known.most_watts)
+    }
+
+    /// Which temperatures the chip may have.
+    fn temperatures(&self) -> Limits {
+        if OPEN_AIR.iter().any(|pattern| facts::fits(pattern, &self.name)) {
+            let none = self.known.map_or(thermal::OPEN_AIR.unconnected, |known| known.none);
+            return Limits { unconnected: none, ..thermal::OPEN_AIR };
+        }
+        match self.known.map(|known| known.none) {
+            Some(none) if !none.is_empty() => Limits { unconnected: none, ..thermal::PLAUSIBLE },
+            _ => thermal::PLAUSIBLE,
+        }
+    }
+
     /// The battery or charger that the monitor repeats.
     fn is_supply(&self) -> bool {
         self.target.contains("/power_supply/") || self.name.contains("source_psy")
@@ -120,6 +175,26 @@ impl Chip {
     fn id(&self, family: &str, label: Option<&str>, input: &str) -> String {
         format!("{family}.{}_{}", id_part(&self.name), id_part(label.unwrap_or(input)))
     }
+}
+
+fn is_of_cards(driver: &'static facts::Driver) -> bool {
+    driver.input(facts::Kind::Power, None).is_some_and(|input| input.place == facts::Place::Card)
+}
+
+/// Whether a device is a processing accelerator by its PCI class.
+fn is_accelerator(root: &Root, device: &str) -> bool {
+    root.text(&format!("{device}/class")).is_ok_and(|class| class.starts_with("0x12"))
+}
+
+/// The family of an AMD processor; `None` for others.
+fn amd_family(root: &Root) -> Option<u32> {
+    let text = root.text("proc/cpuinfo").ok()?;
+    let value = |key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    value("vendor_id").filter(|vendor| vendor == "AuthenticAMD")?;
+    value("cpu family")?.parse().ok()
 }
 
 /// The monitors of the class in the order of their devices, and those of current monitors on the I2C bus that the
@@ -159,20 +234,22 @@ pub(crate) fn discover(
     root: &Root,
     board: Option<&Profile>,
     cards: &HashSet<String>,
+    peers: &Arc<Peers>,
     catalogue: &mut Catalogue,
 ) -> Monitors {
     let chips = Chip::open_all(root);
     let power = power::discover(root, &chips, board, cards, catalogue);
     Monitors {
-        temperatures: Files::boxed(root, temperatures(root, &chips, catalogue)),
+        temperatures: Files::boxed(root, temperatures(root, &chips, peers, catalogue)),
         fans: Files::boxed(root, fans(root, &chips, catalogue)),
         alarms: Files::boxed(root, alarms::discover(root, &chips, catalogue)),
         power: Files::boxed(root, power),
     }
 }
 
-fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<Slot> {
+fn temperatures(root: &Root, chips: &[Chip], peers: &Arc<Peers>, catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
+    let family = amd_family(root);
     // A monitor that the kernel makes of a thermal zone is listed as that zone already.
     for chip in chips.iter().filter(|chip| !chip.target.contains("thermal_zone")) {
         let gate = chip.gate(root);
@@ -183,8 +260,8 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
                 id: chip.id("temp", label.as_deref(), &input),
                 quantity: Quantity::Temperature,
                 unit: Unit::Celsius,
-                scope: sensor_location::of_monitor(&chip.name, label.as_deref()),
-                class: Class::Measured,
+                scope: chip.temperature_scope(label.as_deref()),
+                class: chip.temperature_class(label.as_deref(), family),
                 source: String::new(),
                 group: Group::Slow,
             };
@@ -192,9 +269,14 @@ fn temperatures(root: &Root, chips: &[Chip], catalogue: &mut Catalogue) -> Vec<S
             let fault =
                 if chip.is_card() { None } else { root.open(&chip.path(&format!("{input}_fault"))).ok() };
             let fault = fault.map(|fault| Arc::new(Gate::Faulty(fault)));
-            let how = (scaled(1e-3), thermal::PLAUSIBLE);
+            let is_package = entry.scope == Scope::Package;
+            let how = (scaled(1e-3), chip.temperatures());
             let slot = files::enter(root, catalogue, entry, Kind::Gauge, &path, how, gate.as_ref());
-            slots.extend(slot.map(|slot| slot.behind(fault)));
+            let slot = slot.map(|slot| slot.behind(fault));
+            if is_package {
+                peers.add(root, &path);
+            }
+            slots.extend(slot.map(|slot| if is_package { slot.among(peers, &path) } else { slot }));
         }
     }
     slots

@@ -1,74 +1,70 @@
 //! What a temperature sensor is on, by its driver or its name.
 //!
 //! Only sensors on processors show how much inference heats the machine; the hottest sensor of a board is often on a
-//! network chip or a drive. A zone of the device tree is assumed to be on the processor's chip unless its name names
-//! another place, because each chip maker has names of its own for the chip's parts. A monitor is assumed to be
-//! elsewhere unless its driver or a label names the processor.
+//! network chip or a drive. A sensor is on the processor only if its driver, its label or its zone's name says so: the
+//! words are in `facts`.
 
 use slmscope_profiles::channel::Scope;
 
-/// Drivers of sensors inside a processor.
-const PROCESSORS: [&str; 9] = [
-    "coretemp",
-    "k10temp",
-    "k8temp",
-    "zenpower",
-    "via_cputemp",
-    "apm_xgene",
-    "altra_hwmon",
-    "scpi_sensors",
-    "scmi_sensors",
-];
-
-/// Drivers of graphics cards.
-const CARDS: [&str; 5] = ["amdgpu", "radeon", "nouveau", "i915", "xe"];
+use crate::facts::{self, Kind, zones};
+use crate::machine::root::Root;
 
 /// Drivers of sensors on memory modules.
 const MODULES: [&str; 3] = ["spd5118", "jc42", "ee1004"];
 
-/// Words of labels that name a processor, for monitors of other drivers.
-const LABELS: [&str; 4] = ["cpu", "gpu", "soc", "peci"];
+/// Names of the machine's power supplies, as far as they could name a thermal zone.
+pub(crate) struct Supplies(Vec<String>);
 
-/// Beginnings of words in the names of zones that are not on the processor's chip.
-const ELSEWHERE: [&str; 24] = [
-    "acpitz", "adc", "ambient", "bat", "board", "charger", "chg", "drive", "emmc", "eth", "fan", "iwlwifi",
-    "mdio", "mlx", "nvme", "pch", "phy", "pm", "skin", "ssd", "tboard", "tdiode", "wifi", "wlan",
-];
+impl Supplies {
+    /// All of them: batteries, gauges, chargers.
+    pub(crate) fn of(root: &Root) -> Self {
+        let names = root.list("sys/class/power_supply").unwrap_or_default();
+        Self(names.iter().map(|name| plain(name)).collect())
+    }
 
-/// Whole words of the same, most of them participants of Intel's thermal framework.
-const PARTICIPANTS: [&str; 5] = ["int", "ngff", "sen", "tmem", "tskn"];
+    /// What a thermal zone of this type covers. A zone that is called like a power supply is that one's.
+    pub(crate) fn of_zone(&self, kind: &str) -> Scope {
+        if !self.0.contains(&plain(kind)) && zones::computes(kind) { Scope::Package } else { Scope::Machine }
+    }
+}
 
-/// What a thermal zone of this type covers.
-pub(crate) fn of_zone(kind: &str) -> Scope {
-    let kind = kind.to_ascii_lowercase();
-    let is_elsewhere = words(&kind)
-        .any(|word| ELSEWHERE.iter().any(|begin| word.starts_with(begin)) || PARTICIPANTS.contains(&word));
-    if is_elsewhere { Scope::Machine } else { Scope::Package }
+/// Zones of supplies have the name with other separators.
+fn plain(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
 
 /// What a monitor's input covers.
 pub(crate) fn of_monitor(driver: &str, label: Option<&str>) -> Scope {
-    let label = label.unwrap_or_default().to_ascii_lowercase();
-    match driver {
-        _ if CARDS.contains(&driver) => Scope::Gpu,
-        _ if MODULES.contains(&driver) => Scope::Dram,
-        _ if PROCESSORS.contains(&driver) => Scope::Package,
-        // Voltage regulators are next to it.
-        _ if !label.contains("vr") && words(&label).any(|word| LABELS.contains(&word)) => Scope::Package,
-        _ => Scope::Machine,
+    let known = facts::driver(driver).and_then(|known| known.input(Kind::Temperature, label));
+    match known {
+        Some(input) => input.place.scope(""),
+        None if MODULES.contains(&driver) => Scope::Dram,
+        None if is_on_processor(label.unwrap_or_default()) => Scope::Package,
+        None => Scope::Machine,
     }
 }
 
-fn words(name: &str) -> impl Iterator<Item = &str> {
-    name.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty())
+/// Whether a label of an unknown driver names a processor. PECI is the processor's own thermal interface.
+fn is_on_processor(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    let words: Vec<&str> =
+        label.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).collect();
+    let names = words.iter().any(|word| matches!(*word, "cpu" | "gpu" | "soc" | "peci"));
+    // Voltage regulators are next to it, and what a chip set or a calibration says of it is no sensor of its own.
+    let beside = ["vr", "calibration", "pch", "pcb"];
+    names && !beside.iter().any(|part| label.contains(part))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of_zone(kind: &str) -> Scope {
+        Supplies(vec!["sec-fuelgauge".to_owned(), "soc-battery".to_owned()]).of_zone(kind)
+    }
+
     #[test]
-    fn zones_are_on_the_chip_unless_their_name_says_otherwise() {
+    fn zones_are_on_the_chip_only_if_their_name_says_so() {
         for kind in [
             "x86_pkg_temp",
             "TCPU",
@@ -87,6 +83,12 @@ mod tests {
             "center-thermal",
             "npu-thermal",
             "cpuss-0",
+            "mtktscpu",
+            "thsens_cpu",
+            "G3D",
+            "BCPU-therm",
+            "cluster0",
+            "TCPU_PCI",
         ] {
             assert_eq!(of_zone(kind), Scope::Package, "{kind}");
         }
@@ -104,6 +106,18 @@ mod tests {
             "battery",
             "charger-skin",
             "nvme",
+            "sec-fuelgauge",
+            "soc_battery",
+            "mtkts_bts0",
+            "mtktspmic",
+            "mtktsAP",
+            "quiet-thermal",
+            "xo-thermal",
+            "ufs-thermal",
+            "TSKN",
+            "cpu_pcb",
+            "socd",
+            "foo",
         ] {
             assert_eq!(of_zone(kind), Scope::Machine, "{kind}");
         }
@@ -120,6 +134,10 @@ mod tests {
             ("dell_smm", "GPU"),
             ("asusec", "CPU Package"),
             ("nct6798", "PECI Agent 0"),
+            ("scmi_sensors", "CPU_B1"),
+            ("ibmpowernv", "Chip 8 Core 136"),
+            ("120e0000.tmon", ""),
+            ("fam15h_power", "CPU"),
         ] {
             assert_eq!(of(driver, label), Scope::Package, "{driver} {label}");
         }
@@ -135,6 +153,11 @@ mod tests {
             ("bq257xx_charger", ""),
             ("rp1_adc", ""),
             ("nct6798", "CPUTIN"),
+            ("nct6798", "PCH_CPU_TEMP"),
+            ("nct6798", "PECI Agent 0 Calibration"),
+            ("scmi_sensors", "PCB_HOT"),
+            ("ibmpowernv", "Ambient"),
+            ("macsmc_hwmon", "NAND Flash Temperature"),
             ("asusec", "CPU VRM"),
         ] {
             assert_eq!(of(driver, label), Scope::Machine, "{driver} {label}");

@@ -12,21 +12,36 @@ use crate::catalogue::{Catalogue, Entry};
 use crate::machine::root::Root;
 use crate::source::{Group, Source};
 use crate::sources::files::{Files, Gate, Kind, Limits, enter, scaled};
+use crate::sources::sensors::peers::Peers;
 use crate::sources::sensors::sensor_location;
 
 const FOLDER: &str = "sys/class/thermal";
 
-/// Plausible temperatures of silicon, °C. A sensor's byte is 127 or −128 if there is no reading.
-pub(crate) const PLAUSIBLE: Limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0] };
+/// Temperatures by which sensors say that nothing is connected, °C: the ends of the scales of thermistor inputs and of
+/// one byte. MediaTek's zones are parked at 125 °C where a board lacks the thermistor.
+const ENDS: &[f64] = &[-40.0, -55.0, -128.0, -127.0, 125.0, 128.0];
+
+/// Plausible temperatures of sensors in a machine that runs, °C. Exactly 0 is a register that nobody wrote, and 127 a
+/// byte without a reading.
+pub(crate) const PLAUSIBLE: Limits =
+    Limits { sentinels: &[0.0, 127.0], unconnected: ENDS, ..Limits::new(-60.0, 150.0) };
+
+/// Those of sensors whose surroundings may be at any temperature.
+pub(crate) const OPEN_AIR: Limits = Limits { sentinels: &[127.0], ..Limits::new(-60.0, 150.0) };
 
 /// Tegra's power controller always claims 100 °C.
-const PMIC: Limits = Limits { low: -60.0, high: 150.0, sentinels: &[127.0, 100.0] };
+const PMIC: Limits = Limits { sentinels: &[0.0, 100.0, 127.0], ..PLAUSIBLE };
 
 /// Trip points of one zone that are read.
 const MAX_TRIPS: u32 = 16;
 
 /// Enters the zones and returns what reads them.
-pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn Source>> {
+pub(crate) fn discover(
+    root: &Root,
+    peers: &Arc<Peers>,
+    catalogue: &mut Catalogue,
+) -> Option<Box<dyn Source>> {
+    let supplies = sensor_location::Supplies::of(root);
     let mut slots = Vec::new();
     let mut margins = Vec::new();
     for zone in root.list(FOLDER).unwrap_or_default() {
@@ -42,7 +57,7 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             id,
             quantity: Quantity::Temperature,
             unit: Unit::Celsius,
-            scope: sensor_location::of_zone(&kind),
+            scope: supplies.of_zone(&kind),
             class,
             source: String::new(),
             group: Group::Slow,
@@ -63,7 +78,12 @@ pub(crate) fn discover(root: &Root, catalogue: &mut Catalogue) -> Option<Box<dyn
             margins.push(Margin { of, celsius, channel });
         }
         let mode = root.open(&format!("{folder}/mode")).ok().map(|mode| Arc::new(Gate::Disabled(mode)));
-        slots.push(slot.behind(mode));
+        let mut slot = slot.behind(mode);
+        if supplies.of_zone(&kind).computes() {
+            peers.add(root, &path);
+            slot = slot.among(peers, &path);
+        }
+        slots.push(slot);
     }
     let files = Files::boxed(root, slots)?;
     Some(Box::new(Zones { files, margins }))

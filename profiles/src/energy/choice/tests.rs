@@ -143,6 +143,16 @@ fn batteries_count_together_and_one_may_rest() {
 }
 
 #[test]
+fn a_monitor_in_a_battery_s_lead_is_not_the_machine() {
+    let channels = [
+        channel(2, "power.rail.ina219", Scope::Battery, Unit::Watts),
+        channel(1, "energy.package-0", Scope::Package, Unit::Joules),
+    ];
+    let samples = with_battery(|ms| Value::Present(draw(ms)));
+    assert_eq!(sources_of(&channels, &samples), ["energy.package-0"]);
+}
+
+#[test]
 fn a_battery_that_helps_a_weak_charger_is_passed_over() {
     let channels = [
         channel(2, "power.battery.BAT0", Scope::Battery, Unit::Watts),

@@ -227,6 +227,17 @@ fn each_channel_of_a_sample_shows_the_period_of_its_own_sensor() {
 }
 
 #[test]
+fn a_monitor_in_a_battery_s_lead_is_not_the_power_that_is_shown() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(channel(7, "power.rail.ina219", Quantity::Power, Unit::Watts, Scope::Battery));
+    frame(&mut state, Record::Catalogue { channels });
+    let values = vec![(7, Value::Present(9.0))];
+    frame(&mut state, Record::Sample(Sample { t_ns: 20_000_000_000, values, ..Sample::default() }));
+    assert_eq!(state.shown().channels.power().unwrap().channel.id, "power.package-0");
+}
+
+#[test]
 fn what_goes_into_a_battery_is_not_the_power_that_is_shown() {
     let mut state = busy();
     let mut channels = catalogue();

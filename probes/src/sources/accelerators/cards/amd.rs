@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 
-use slmscope_profiles::channel::{Class, Quantity, ReasonCode, Scope, Unit};
+use slmscope_profiles::channel::{Class, Quantity, Reason, ReasonCode, Scope, Unit};
 
 use super::{BYTES, Card, HERTZ, SHARE, WATTS, metrics};
 use crate::machine::root::Root;
 use crate::source::Source;
 use crate::sources::files::{Formula, Input, Slot, scaled};
+use crate::sources::sensors::hwmon::watts_of;
 
 pub(super) fn is(card: &Card<'_>) -> bool {
     card.has("gpu_busy_percent") || card.has("mem_info_vram_used")
@@ -68,18 +69,35 @@ fn levels(card: &mut Card<'_>) {
     card.gauge(entry, &path, |input| Formula::Parsed(input, level), HERTZ);
 }
 
+/// PCI devices with two dies of which the first measures the power of both, and the second answers 0: MI250X and MI250.
+/// `aldebaran_get_gpu_power` in drivers/gpu/drm/amd/pm/swsmu/smu13/aldebaran_ppt.c.
+const TWO_DIES: [&str; 2] = ["0x7408", "0x740c"];
+
 /// The first of several sensors: handhelds show the same watts through two filters. On an integrated processor
 /// it is the whole package's.
 fn power(card: &mut Card<'_>, monitor: &str) {
     // If both exist: the average covers the time between two readings, the input is an instantaneous value.
     let files = ["power1_average", "power1_input"].map(|file| format!("{monitor}/{file}"));
-    if let Some(path) = files.iter().find(|path| card.root.exists(path)) {
-        let mut entry = card.entry("power", Quantity::Power, Unit::Watts, Class::Measured);
-        if is_integrated(card, monitor) {
-            entry.scope = Scope::Package;
-        }
-        card.gauge(entry, path, scaled(1e-6), WATTS);
+    let Some(path) = files.iter().find(|path| card.root.exists(path)) else { return };
+    let mut entry = card.entry("power", Quantity::Power, Unit::Watts, Class::Measured);
+    if is_integrated(card, monitor) {
+        entry.scope = Scope::Package;
     }
+    if is_second_die(card, path) {
+        let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
+        let detail = "the card's other die measures the power of both";
+        card.catalogue.absent(channel, &format!("/{path}"), Reason::new(ReasonCode::NotSupported, detail));
+        return;
+    }
+    let limits = watts_of(&entry.scope, WATTS.high);
+    card.gauge(entry, path, scaled(1e-6), limits);
+}
+
+fn is_second_die(card: &Card<'_>, path: &str) -> bool {
+    let device = card.root.text(&format!("{}/device", card.folder)).unwrap_or_default();
+    TWO_DIES.contains(&device.as_str())
+        && !card.is_asleep()
+        && card.root.in_time(path, Root::integer).is_ok_and(|microwatts| microwatts == 0)
 }
 
 /// The second voltage of an integrated one, `vddnb`, belongs to the north bridge; cards have none.

@@ -18,6 +18,7 @@ use crate::catalogue::Entry;
 use crate::machine::root::Root;
 use crate::source::Source;
 use crate::sources::files::{Gate, Input, Limits};
+use crate::sources::sensors::hwmon::watts_of;
 
 /// The largest table is 3360 bytes long.
 const CAP: usize = 4096;
@@ -58,8 +59,9 @@ enum Metric {
 /// A field: what it measures, where, how wide, and its scale: how much of the channel's unit 1 stands for.
 type Field = (Metric, usize, Width, f64);
 
-/// Fields of one revision.
-type Layout = ((u8, u8), &'static [Field]);
+/// Fields of one revision, and the size of its structure in the kernel's header, bytes. A table that claims to be
+/// shorter is none of this revision.
+type Layout = ((u8, u8), usize, &'static [Field]);
 
 const CARD: [Field; 3] =
     [(Metric::Busy, 16, Two, 0.01), (Metric::MemoryBusy, 18, Two, 0.01), (Metric::Power, 22, Two, 1.0)];
@@ -82,25 +84,30 @@ const fn accelerator(energy: usize) -> [Field; 4] {
     ]
 }
 
-const LAYOUTS: [Layout; 13] = [
-    ((1, 1), &CARD),
-    ((1, 2), &CARD),
+/// `gpu_metrics_v1_1` to `gpu_metrics_v3_0` of `drivers/gpu/drm/amd/include/kgd_pp_interface.h`, with the sizes of the
+/// arrays in them: 4 video and 32 JPEG engines, 8 links between cards, 8 and 4 clocks. Before the energy of 1.5 lie
+/// the activities of both kinds of engines, 8 and 64 bytes; 1.6 has moved them behind.
+const LAYOUTS: [Layout; 12] = [
+    ((1, 1), 96, &CARD),
+    ((1, 2), 104, &CARD),
     (
         (1, 3),
+        120,
         &const {
             let [power, current, heat] = flags(112);
             [CARD[0], CARD[1], CARD[2], power, current, heat]
         },
     ),
-    ((1, 4), &accelerator(24)),
-    ((1, 5), &accelerator(56)),
-    ((1, 6), &accelerator(16)),
-    ((1, 7), &accelerator(24)),
-    ((1, 8), &accelerator(24)),
-    ((2, 2), &flags(120)),
-    ((2, 3), &flags(120)),
+    ((1, 4), 288, &accelerator(24)),
+    ((1, 5), 360, &accelerator(88)),
+    ((1, 6), 1664, &accelerator(16)),
+    ((1, 7), 2208, &accelerator(24)),
+    ((1, 8), 3360, &accelerator(24)),
+    ((2, 2), 128, &flags(120)),
+    ((2, 3), 152, &flags(120)),
     (
         (2, 4),
+        168,
         &const {
             let [power, current, heat] = flags(120);
             [(Metric::Busy, 28, Two, 1e-4), (Metric::Power, 40, Two, 1e-3), power, current, heat]
@@ -108,6 +115,7 @@ const LAYOUTS: [Layout; 13] = [
     ),
     (
         (3, 0),
+        264,
         &[
             (Metric::Busy, 42, Two, 0.01),
             (Metric::Power, 112, Four, 1e-3),
@@ -119,8 +127,6 @@ const LAYOUTS: [Layout; 13] = [
             (Metric::Residency("thermal_soc"), 252, Four, 1.0),
         ],
     ),
-    // The same with pointers of the kernel in it.
-    ((1, 9), &[]),
 ];
 
 /// Enters what only the table reports. A card that sleeps is not woken to see which revision it has.
@@ -130,8 +136,7 @@ pub(super) fn enter(card: &mut Card<'_>) -> Option<Box<dyn Source>> {
         return None;
     }
     let table = card.root.in_time(&path, |root, path| root.read(path, CAP)).ok()?;
-    let (revision, fields) =
-        LAYOUTS.iter().find(|(revision, _)| Some(*revision) == self::revision(&table))?;
+    let (revision, _, fields) = layout(&table)?;
     let mut entered = Vec::new();
     for &field in *fields {
         let is_shown = match field.0 {
@@ -207,12 +212,13 @@ fn channel(card: &mut Card<'_>, path: &str, (metric, ..): Field) -> ChannelId {
     }
 }
 
-/// Format and its revision, of a table that is as long as it says. Captures lack trailing bytes at times, so
-/// that is found for each field.
-fn revision(table: &[u8]) -> Option<(u8, u8)> {
+/// The layout of a table that is as long as its revision needs. Captures lack trailing bytes at times, so whether
+/// they are there is found for each field. Revision 1.9 has pointers of the kernel in it and is not read.
+fn layout(table: &[u8]) -> Option<&'static Layout> {
     let header: [u8; 4] = table.get(..4)?.try_into().ok()?;
     let size = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-    (size <= CAP && size > 4).then_some((header[2], header[3]))
+    let found = LAYOUTS.iter().find(|(revision, ..)| *revision == (header[2], header[3]))?;
+    (found.1..=CAP).contains(&size).then_some(found)
 }
 
 /// The value of a field, in the unit of its channel.
@@ -240,7 +246,7 @@ fn value(table: &[u8], (metric, at, width, scale): Field) -> Result<f64, ReasonC
 fn limits(metric: Metric) -> Limits {
     match metric {
         Metric::Busy | Metric::MemoryBusy | Metric::Flags(..) => SHARE,
-        Metric::Power => WATTS,
+        Metric::Power => watts_of(&Scope::Gpu, WATTS.high),
         Metric::Energy => JOULES,
         Metric::Reads | Metric::Writes => BYTES_PER_SECOND,
         Metric::Residency(_) => COUNTS,
@@ -268,8 +274,8 @@ impl Source for Metrics {
             Some(code) => Err(code),
             None => input.read(root, &mut buffer),
         };
-        let table = table.and_then(|table| match self::revision(table) {
-            Some(found) if found == *revision => Ok(table),
+        let table = table.and_then(|table| match layout(table) {
+            Some((found, ..)) if found == revision => Ok(table),
             _ => Err(ReasonCode::Implausible),
         });
         values.extend(fields.iter().map(|&(channel, field)| {
@@ -294,7 +300,7 @@ mod tests {
     }
 
     fn all(table: &[u8]) -> Vec<(&'static str, Result<f64, ReasonCode>)> {
-        let (_, fields) = LAYOUTS.iter().find(|(it, _)| Some(*it) == revision(table)).unwrap();
+        let (.., fields) = layout(table).unwrap();
         fields.iter().map(|&field| (name_of(field.0), value(table, field))).collect()
     }
 
@@ -325,10 +331,32 @@ mod tests {
     }
 
     #[test]
+    fn the_energy_of_revision_1_5_lies_behind_the_activities_of_32_jpeg_engines() {
+        let energy = (7_u64 << 16).to_ne_bytes();
+        let all_energy = |table: &[u8]| all(table)[3];
+        for size in [360, 536] {
+            let table = table(size, (1, 5), &[(24, &[0; 64]), (56, &[9; 8]), (88, &energy)]);
+            assert_eq!(all_energy(&table), ("energy", Ok(7.0)));
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_shorter_than_its_revision_is_refused() {
+        for ((format, content), size, _) in LAYOUTS {
+            let whole = u16::try_from(size).unwrap();
+            assert!(layout(&table(whole, (format, content), &[])).is_some(), "{format}.{content}");
+            assert!(layout(&table(whole - 1, (format, content), &[])).is_none(), "{format}.{content}");
+        }
+        // A draft of revision 1.6 had the fields of 1.5, and 392 bytes.
+        assert!(layout(&table(392, (1, 6), &[])).is_none());
+    }
+
+    #[test]
     fn a_table_of_another_kind_or_cut_off_says_nothing() {
-        assert_eq!(revision(b"\x08"), None);
-        assert_eq!(revision(&[4, 0, 1, 3]), None, "no fields");
-        assert!(!LAYOUTS.iter().any(|(it, _)| *it == (2, 1)));
+        assert!(layout(b"\x08").is_none());
+        assert!(layout(&[4, 0, 1, 3]).is_none(), "no fields");
+        assert!(layout(&table(120, (2, 1), &[])).is_none(), "its units differ from chip to chip");
+        assert!(layout(&table(16, (1, 9), &[])).is_none(), "pointers");
         let cut = &table(120, (1, 3), &[])[..100];
         assert!(all(cut).iter().all(|(_, value)| *value == Err(ReasonCode::NotSupported)));
     }
@@ -336,7 +364,7 @@ mod tests {
     #[test]
     fn noise_is_refused() {
         crate::tests::noise::against(&table(264, (3, 0), &[]), |text| {
-            if LAYOUTS.iter().any(|(it, _)| Some(*it) == revision(text)) {
+            if layout(text).is_some() {
                 assert!(all(text).iter().all(|(_, value)| value.is_err() || value.is_ok_and(f64::is_finite)));
             }
         });

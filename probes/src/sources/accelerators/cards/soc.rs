@@ -1,9 +1,10 @@
-//! Processors with files of their own: V3D of the Raspberry Pi and Adreno under the vendor's driver.
+//! Processors with files of their own: V3D of the Raspberry Pi, Adreno under the vendor's driver, and those of phones.
 
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Unit, Value};
 
 use super::{Card, Cards, HERTZ, SHARE};
 use crate::catalogue::Catalogue;
+use crate::facts::phones::LOADS;
 use crate::machine::root::{Handle, Root};
 use crate::source::Source;
 use crate::sources::accelerators::fdinfo::worker::Sign;
@@ -39,6 +40,21 @@ pub(super) fn discover(
         let busy = card.busy_time(&format!("/{path}"));
         found.sources.push(Box::new(Queues { handle, busy }));
         found.signs.push((next, Sign::Driver(&["v3d"])));
+        next += 1;
+    }
+    if next == 0 {
+        phone(root, catalogue, slots);
+    }
+}
+
+/// The graphics processor of a phone whose driver has no folder of its own.
+fn phone(root: &Root, catalogue: &mut Catalogue, slots: &mut Vec<Slot>) {
+    if let Some(load) = LOADS.iter().find(|load| root.exists(load.path)) {
+        let folder = load.path.rsplit_once('/').map_or(load.path, |(folder, _)| folder).to_owned();
+        let mut card = Card::new(root, folder, 0, catalogue);
+        let entry = card.entry("busy", Quantity::Gpu, Unit::Ratio, Class::Measured);
+        card.gauge(entry, load.path, |input| Formula::Parsed(input, load.share), SHARE);
+        slots.append(&mut card.slots);
     }
 }
 
@@ -133,6 +149,21 @@ mod tests {
         assert_eq!(busy_s(text), Some(2.5));
         assert_eq!(busy_s(b"queue\ttimestamp\tjobs\truntime\n"), None);
         assert_eq!(busy_s(b"render\t9\t2\tx\n"), None);
+    }
+
+    #[test]
+    fn the_load_of_a_phone_is_read_where_its_maker_shows_it() {
+        for (path, text, expected) in [
+            ("sys/kernel/ged/hal/gpu_utilization", "82 0 18\n", 0.82),
+            ("sys/kernel/gpu/gpu_busy", " 12%\n", 0.12),
+            ("sys/class/misc/mali0/device/utilization", "7\n", 0.07),
+        ] {
+            let board = crate::tests::Board::new(&[(path, text)]);
+            assert_eq!(board.start().read()["gpu0.busy"], Value::Present(expected), "{path}");
+            // Qualcomm's kernels have Samsung's file beside their own.
+            board.set("sys/class/kgsl/kgsl-3d0/gpu_busy_percentage", "40 %\n");
+            assert_eq!(board.start().read()["gpu0.busy"], Value::Present(0.4), "{path}");
+        }
     }
 
     #[test]

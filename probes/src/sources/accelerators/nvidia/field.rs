@@ -12,6 +12,7 @@ use slmscope_profiles::channel::{Class, Quantity, ReasonCode, Scope, Unit, Value
 use crate::catalogue::Entry;
 use crate::source::Group;
 use crate::sources::files::Limits;
+use crate::sources::sensors::hwmon::watts_of;
 
 /// Reasons that hold the clocks below what the work would use. An idle processor and clocks that were set
 /// are none.
@@ -89,8 +90,8 @@ impl Field {
             }
             Self::VramUsed => (device.memory_info()?.used as f64, Limits::new(0.0, 1e15)),
             Self::Clock => (f64::from(device.clock_info(Clock::SM)?) * 1e6, Limits::new(0.0, 1e10)),
-            Self::PowerInstant => (power_instant(device)?, Limits::new(0.0, 1e4)),
-            Self::PowerUsage => (f64::from(device.power_usage()?) / 1e3, Limits::new(0.0, 1e4)),
+            Self::PowerInstant => (power_instant(device)?, watts_of(&Scope::Gpu, 1e4)),
+            Self::PowerUsage => (f64::from(device.power_usage()?) / 1e3, watts_of(&Scope::Gpu, 1e4)),
             Self::Energy => (device.total_energy_consumption()? as f64 / 1e3, Limits::new(0.0, 1e15)),
             Self::Temperature => {
                 (f64::from(device.temperature(TemperatureSensor::Gpu)?), Limits::new(-60.0, 126.0))

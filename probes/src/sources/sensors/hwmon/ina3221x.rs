@@ -24,7 +24,7 @@ pub(super) fn discover(root: &Root, catalogue: &mut Catalogue, known: Known<'_>)
                     continue;
                 }
                 let path = format!("{chip}/{device}/in_power{rail}_input");
-                let entry = rail_entry(&label, known.scope("ina3221x", &chip, Some(&label)), Class::Measured);
+                let entry = rail_entry(&label, known.scope("ina3221x", Some(&label)), Class::Measured);
                 let how = (scaled(1e-3), Limits::new(0.0, 1000.0));
                 slots.extend(enter(root, catalogue, entry, Kind::Gauge, &path, how, None));
             }

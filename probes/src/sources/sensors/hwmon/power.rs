@@ -5,12 +5,17 @@
 //!
 //! | chip | what counts |
 //! |---|---|
-//! | `ina3221` | inputs 1–3: V × I by label. 4–7 are shunt voltages and sums; label `NC` is not connected |
-//! | other `ina…` | power and energy of each input, by label; else V × I where both are labelled |
+//! | `ina3221` | inputs 1–3: V × I by label, or by number. 4–7 are shunt voltages and sums; label `NC` is not connected |
+//! | other current monitors | power and energy of each input, by label; else V × I where both are labelled |
 //! | `amdgpu`, `xe`, `i915` | listed with the card; here only where the card is not shown |
 //! | `power_meter` | the board's input, or on Grace what `power1_oem_info` names, which is its label |
-//! | `scmi_sensors`, `altra_hwmon`, `apm_xgene`, `amd_energy` | by label |
+//! | others | by the tables of `facts`, else a rail of the chip's or the label's name |
 //! | batteries, chargers, USB sources, fans, network cards | nothing: not what the machine draws |
+//!
+//! A current monitor without a label, on a board whose description does not place it, is an extension that somebody
+//! put into a lead: of the supply, of a solar panel, of a battery. Which one, nothing tells, so it is a rail of its own
+//! and never the board; at the voltage of lithium cells it is a battery's. The sign comes from the current, because the
+//! power register of such chips has none, and which direction is positive depends on the wiring.
 
 use std::collections::HashSet;
 
@@ -18,7 +23,8 @@ use slmscope_profiles::channel::{Class, Quantity, Scope, Unit, id_part};
 
 use super::{Chip, ina3221x};
 use crate::catalogue::{Catalogue, Entry};
-use crate::machine::board::{Profile, has_device_tree};
+use crate::facts::{ANY_WATTS, supplies};
+use crate::machine::board::Profile;
 use crate::machine::root::Root;
 use crate::source::Group;
 use crate::sources::files::{Formula, Input, Kind, Limits, Slot, enter, scaled};
@@ -26,7 +32,19 @@ use crate::sources::power::total::rail_power;
 
 /// Watts of anything that has a hwmon sensor. A rail may read slightly below zero, and a meter without a
 /// sensor answers 4.29 MW.
-const WATTS: Limits = Limits::new(-1000.0, 50_000.0);
+const WATTS: Limits = Limits::new(-1000.0, ANY_WATTS);
+
+/// A whole processor, card or board that is read draws more than this, W. Zero and one milliwatt are what firmware
+/// without a sensor answers; the least that a card was seen to draw when awake is 3 W.
+const LEAST: f64 = 0.1;
+
+/// What a sensor of this scope may show, where no such device draws more than `most`, W.
+pub(crate) fn watts_of(scope: &Scope, most: f64) -> Limits {
+    match scope {
+        Scope::Package | Scope::Gpu | Scope::Platform | Scope::BoardInput => Limits::new(LEAST + 1e-6, most),
+        _ => Limits { high: most, ..WATTS },
+    }
+}
 
 /// Joules: any running total that fits.
 const JOULES: Limits = Limits::new(0.0, 1e15);
@@ -44,21 +62,18 @@ pub(super) fn discover(
     cards: &HashSet<String>,
     catalogue: &mut Catalogue,
 ) -> Vec<Slot> {
-    // In a PC a monitor may be on any rail.
-    let is_board = board.is_some() || has_device_tree(root);
-    let lone = if is_board { lone_monitor(root, chips) } else { None };
-    let known = Known { board, lone };
+    let known = Known { board };
     let mut slots = ina3221x::discover(root, catalogue, known);
     for chip in chips {
         let of_chip = match chip.name.as_str() {
             "ina3221" => products(root, chip, known, 1..=3, catalogue),
             _ if cards.contains(&chip.number) => Vec::new(),
             "xe" | "i915" => card_energy(root, chip, catalogue).into_iter().collect(),
-            _ if is_no_draw(chip) => Vec::new(),
+            _ if chip.is_supply() || supplies::is_not_drawn(&chip.name) => Vec::new(),
             name => {
                 let mut both = watts(root, chip, known, catalogue);
                 both.extend(joules(root, chip, known, catalogue));
-                if both.is_empty() && is_rail_monitor(name) {
+                if both.is_empty() && supplies::is_monitor(name) {
                     both = products(root, chip, known, 1..=4, catalogue);
                 }
                 both
@@ -73,38 +88,23 @@ pub(super) fn discover(
 #[derive(Clone, Copy)]
 pub(super) struct Known<'b> {
     board: Option<&'b Profile>,
-    /// The entry of the one current monitor without labels, on a machine that is a board.
-    lone: Option<&'b str>,
 }
 
 impl Known<'_> {
-    /// What the input of a monitor covers.
-    pub(super) fn scope(self, chip: &str, number: &str, label: Option<&str>) -> Scope {
+    /// What the input of a monitor covers, by the board's description or its label. `None` where neither tells.
+    fn told(self, chip: &str, label: Option<&str>) -> Option<Scope> {
         if let Some(scope) = self.board.and_then(|board| board.scope(chip, label)) {
-            return scope.clone();
+            return Some(scope.clone());
         }
-        match label {
-            Some(label) if INPUT_RAILS.contains(&label) => Scope::BoardInput,
-            Some(label) => Scope::Rail(label.to_owned()),
-            None if self.lone == Some(number) => Scope::BoardInput,
-            None => Scope::Rail(chip.to_owned()),
-        }
+        let label = label?;
+        let is_input = INPUT_RAILS.contains(&label);
+        Some(if is_input { Scope::BoardInput } else { Scope::Rail(label.to_owned()) })
     }
-}
 
-/// A single monitor without a label is an extension on a board's supply: that of a battery or a meter.
-fn lone_monitor<'c>(root: &Root, chips: &'c [Chip]) -> Option<&'c str> {
-    let mut unlabelled = chips.iter().filter(|chip| {
-        is_rail_monitor(&chip.name) && !chip.files.iter().any(|file| file.ends_with("_label"))
-    });
-    let first = unlabelled.next()?;
-    let alone = unlabelled.next().is_none() && first.label(root, "label").is_none();
-    alone.then_some(first.number.as_str())
-}
-
-fn is_no_draw(chip: &Chip) -> bool {
-    const PREFIXES: [&str; 7] = ["acpi_fan", "ucsi_source", "tcpm_source", "nvme", "mlx", "iwlwifi", "mt79"];
-    chip.is_supply() || PREFIXES.iter().any(|prefix| chip.name.starts_with(prefix))
+    /// The same, where what is not told is the chip's own rail.
+    pub(super) fn scope(self, chip: &str, label: Option<&str>) -> Scope {
+        self.told(chip, label).unwrap_or_else(|| Scope::Rail(chip.to_owned()))
+    }
 }
 
 /// The channel of a rail's power, without its source.
@@ -131,7 +131,14 @@ fn products(
     let mut slots = Vec::new();
     for number in inputs {
         let file = |suffix: &str| chip.path(&format!("in{number}_{suffix}"));
-        let Some(label) = chip.label(root, &format!("in{number}_label")) else { continue };
+        let given = chip.label(root, &format!("in{number}_label"));
+        let has = |file: &str| chip.has(&format!("{file}{number}_input"));
+        if given.is_none() && !(has("in") && has("curr")) {
+            continue;
+        }
+        // A device tree without names gives the inputs none.
+        let name = format!("{}_{number}", chip.name);
+        let label = given.as_deref().unwrap_or(&name);
         let disabled = root.in_time(&file("enable"), Root::integer).is_ok_and(|enable| enable == 0);
         let current = chip.path(&format!("curr{number}_enable"));
         let off = root.in_time(&current, Root::integer).is_ok_and(|enable| enable == 0);
@@ -139,14 +146,18 @@ fn products(
             continue;
         }
         let (volts, amperes) = (file("input"), chip.path(&format!("curr{number}_input")));
-        let scope = known.scope(&chip.name, &chip.number, Some(&label));
+        let scope = match &given {
+            Some(label) => known.scope(&chip.name, Some(label)),
+            None => own_rail(catalogue, &name),
+        };
+        let limits = watts_of(&scope, ANY_WATTS);
         let source = format!("/{volts} × curr{number}_input");
-        let entry = Entry { source, ..rail_entry(&label, scope, Class::Derived) };
+        let entry = Entry { source, ..rail_entry(label, scope, Class::Derived) };
         match root.open(&volts).and_then(|volts| Ok((volts, root.open(&amperes)?))) {
             Ok((volts, amperes)) => {
                 let channel = catalogue.gauge(entry);
                 let formula = Formula::Product(volts.into(), amperes.into(), 1e-6);
-                slots.push(Slot::new(vec![channel], formula, WATTS));
+                slots.push(Slot::new(vec![channel], formula, limits));
             }
             Err(reason) => {
                 let channel = (entry.id.as_str(), entry.quantity, entry.unit, entry.scope);
@@ -174,19 +185,46 @@ fn watts(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) 
         let average = format!("{input}_average");
         let file = if chip.files.contains(&average) { average } else { format!("{input}_input") };
         let label = label(root, chip, "power", number);
-        let scope = scope(chip, known, label.as_deref());
-        let entry = match (&label, is_rail_monitor(&chip.name)) {
-            (Some(label), true) => rail_entry(label, scope, Class::Measured),
-            (None, true) => rail_entry(&chip.name, scope, Class::Measured),
+        if label.is_none() && supplies::is_monitor(&chip.name) && known.told(&chip.name, None).is_none() {
+            slots.extend(extension(root, chip, number, catalogue));
+            continue;
+        }
+        let class = chip.power_input(label.as_deref()).map_or(Class::Measured, |input| input.class);
+        let entry = match (&label, supplies::is_monitor(&chip.name)) {
+            (Some(label), true) => rail_entry(label, scope(chip, known, Some(label)), class),
+            (None, true) => rail_entry(&chip.name, scope(chip, known, None), class),
             _ => Entry {
                 id: chip.id("power", label.as_deref(), &input),
-                ..rail_entry("", scope, Class::Measured)
+                ..rail_entry("", scope(chip, known, label.as_deref()), class)
             },
         };
-        let how = (scaled(1e-6), WATTS);
+        let limits = watts_of(&entry.scope, chip.most_watts());
+        let how = (scaled(1e-6), limits);
         slots.extend(enter(root, catalogue, entry, Kind::Gauge, &chip.path(&file), how, gate.as_ref()));
     }
     slots
+}
+
+/// The scope of a rail that has no name but that of its channel, which tells alike chips apart.
+fn own_rail(catalogue: &Catalogue, name: &str) -> Scope {
+    let id = catalogue.free_id(&rail_power(name));
+    Scope::Rail(id.strip_prefix("power.rail.").unwrap_or(name).to_owned())
+}
+
+/// The power of a monitor in a lead that nobody named. If the bus has the voltage of lithium cells, it is a battery's.
+fn extension(root: &Root, chip: &Chip, number: u32, catalogue: &mut Catalogue) -> Option<Slot> {
+    // in1 is the bus and in0 the shunt; with several inputs they count along with the powers.
+    let bus = root.in_time(&chip.path(&format!("in{number}_input")), Root::integer);
+    let is_cells = bus.is_ok_and(|millivolts| supplies::is_cells(millivolts as f64 / 1e3));
+    let scope = if is_cells { Scope::Battery } else { own_rail(catalogue, &chip.name) };
+    let entry = rail_entry(&chip.name, scope, Class::Measured);
+    let path = chip.path(&format!("power{number}_input"));
+    let current = chip.path(&format!("curr{number}_input"));
+    if !root.exists(&current) {
+        return enter(root, catalogue, entry, Kind::Gauge, &path, (scaled(1e-6), WATTS), None);
+    }
+    let signed = move |power| Formula::Signed(power, Input::later(current), 1e-6);
+    enter(root, catalogue, entry, Kind::Gauge, &path, (signed, WATTS), None)
 }
 
 /// `energyN_input`, in µJ.
@@ -195,7 +233,7 @@ fn joules(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue)
     for number in chip.inputs("energy", "_input") {
         let input = format!("energy{number}");
         let label = label(root, chip, "energy", number);
-        let id = match (&label, is_rail_monitor(&chip.name)) {
+        let id = match (&label, supplies::is_monitor(&chip.name)) {
             (Some(label), true) => format!("energy.rail.{}", id_part(label)),
             (None, true) => format!("energy.rail.{}", id_part(&chip.name)),
             _ => chip.id("energy", label.as_deref(), &input),
@@ -237,11 +275,6 @@ fn counter(root: &Root, catalogue: &mut Catalogue, id: String, scope: Scope, pat
     Some(slot)
 }
 
-/// Monitors whose inputs are supply rails, labelled at the voltage.
-fn is_rail_monitor(name: &str) -> bool {
-    name.starts_with("ina")
-}
-
 fn label(root: &Root, chip: &Chip, prefix: &str, number: u32) -> Option<String> {
     if chip.is_card() {
         return None;
@@ -250,26 +283,22 @@ fn label(root: &Root, chip: &Chip, prefix: &str, number: u32) -> Option<String> 
         return meter_info(root, chip);
     }
     let own = chip.label(root, &format!("{prefix}{number}_label"));
-    if own.is_none() && is_rail_monitor(&chip.name) {
+    if own.is_none() && supplies::is_monitor(&chip.name) {
         return chip.label(root, &format!("in{number}_label")).or_else(|| chip.label(root, "label"));
     }
     own
 }
 
 fn scope(chip: &Chip, known: Known<'_>, label: Option<&str>) -> Scope {
-    let of_cores = |label: &str| label.starts_with("Ecore") || label == "CPU power";
     match (chip.name.as_str(), label) {
         // The integrated kind has a second voltage, of the north bridge, and its sensor sees the package.
         ("amdgpu", _) if chip.files.iter().any(|file| file == "in1_input") => Scope::Package,
-        ("amdgpu" | "radeon", _) => Scope::Gpu,
         ("power_meter", info) => meter_scope(info),
-        ("amd_energy", Some(label)) if label.starts_with("Esocket") => Scope::Package,
-        ("amd_energy" | "altra_hwmon" | "apm_xgene", Some(label)) if of_cores(label) => Scope::Cores,
-        ("altra_hwmon" | "apm_xgene", Some(label)) if label.contains("DIMM") || label.contains("DRAM") => {
-            Scope::Dram
-        }
-        ("altra_hwmon" | "apm_xgene", Some(label)) if label.contains("CPU") => Scope::Package,
-        (name, _) => known.scope(name, &chip.number, label),
+        (name, _) => match chip.power_input(label) {
+            Some(input) => input.place.scope(label.unwrap_or(name)),
+            None if chip.is_on_card => Scope::Gpu,
+            None => known.scope(name, label),
+        },
     }
 }
 
