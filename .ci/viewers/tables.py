@@ -29,14 +29,14 @@ def check(what, found, expected):
 
 for kind in ("csv", "parquet"):
     file = folder / f"ops.{kind}"
-    sums = duckdb.sql(f"select sum(count), sum(time_ns), sum(bytes), sum(flops) from '{file}'").fetchone()
+    sums = duckdb.sql(f"select sum(count), sum(time_ns), sum(bytes), sum(flops) from '{file}'").fetchall()[0]
     check(f"DuckDB, ops.{kind}", [int(one) for one in sums], list(should.values()))
     file = folder / f"events.{kind}"
     sums = duckdb.sql(
         f"select count(*), sum(duration_ns), sum(bytes), sum(flops) from '{file}' where phase in ('prefill', 'decode')"
-    ).fetchone()
+    ).fetchall()[0]
     check(f"DuckDB, events.{kind}", [int(one) for one in sums], list(should.values()))
-    walls = duckdb.sql(f"select sum(wall_ns)::bigint from '{folder}/phases.{kind}'").fetchone()[0]
+    walls = duckdb.sql(f"select sum(wall_ns)::bigint from '{folder}/phases.{kind}'").fetchall()[0][0]
     check(f"DuckDB, phases.{kind}", walls, sum(phase["wall_ns"] for phase in result["phases"]))
 for table in ("events", "ops", "phases", "tokens", "channels", "memory"):
     with_pandas = pandas.read_parquet(folder / f"{table}.parquet")
@@ -55,5 +55,3 @@ if schema:
 
 families = list(parser.text_string_to_metric_families((folder / "a.om").read_text()))
 check("has metric families", len(families) > 3, True)
-for schema_file in sorted(pathlib.Path("profiles/schemas").glob("*.json")):
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema_file.read_text()))
