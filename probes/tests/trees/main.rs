@@ -13,6 +13,7 @@ use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, rate};
 mod belief;
 mod boards;
 mod cases;
+mod devices;
 mod errors;
 mod expected;
 mod random;
