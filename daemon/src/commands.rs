@@ -17,6 +17,7 @@ use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::record::Header;
+use slmscope_profiles::sessions::RecordMode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::worker::WorkerBackend;
@@ -26,7 +27,8 @@ pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{InspectError, Inspected, facts, inspect};
 use crate::pace::PaceControl;
-use crate::results::Results;
+use crate::recorder::{self, Recordings, SessionFolder};
+use crate::results::{FolderError, Results};
 use crate::runner::{Parts, Runner};
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
@@ -53,6 +55,9 @@ pub struct ServeArgs {
     /// $STATE_DIRECTORY/results, $XDG_STATE_HOME/slmscope/results, ~/.local/state/slmscope/results]
     #[arg(long, value_name = "FOLDER")]
     pub results: Option<PathBuf>,
+    /// Record every job into a file of the folder of sessions, or nothing [default: record of the configuration: jobs]
+    #[arg(long, value_name = "WHAT", value_parser = record_mode)]
+    pub record: Option<RecordMode>,
     /// Serve the one client at standard input, and end with it
     #[arg(long, hide = true)]
     pub private: bool,
@@ -67,6 +72,7 @@ impl ServeArgs {
             Some(folder) => config.results_folder.clone_from(folder),
             None => {}
         }
+        config.record = self.record.unwrap_or(config.record);
         Ok(config)
     }
 }
@@ -106,6 +112,41 @@ pub enum ServeError {
     /// The socket cannot be used.
     #[error("cannot serve")]
     Serve(#[source] io::Error),
+}
+
+/// What the daemon is to record, as a flag spells it.
+fn record_mode(word: &str) -> Result<RecordMode, UnknownRecordMode> {
+    match word {
+        "jobs" => Ok(RecordMode::Jobs),
+        "off" => Ok(RecordMode::Off),
+        _ => Err(UnknownRecordMode),
+    }
+}
+
+/// No word for what the daemon records.
+#[derive(Debug, thiserror::Error)]
+#[error("write jobs or off")]
+struct UnknownRecordMode;
+
+/// The folder in which daemons of this user keep sessions.
+///
+/// # Errors
+/// If there is no state folder, or it cannot be used.
+pub fn own_sessions() -> Result<SessionFolder, OwnSessionsError> {
+    let config = Config::default();
+    let folder = recorder::folder(&config).ok_or(OwnSessionsError::NoStateFolder)?;
+    Ok(SessionFolder::open(folder, u64::from(config.sessions_mib) << 20)?)
+}
+
+/// Why this user's sessions cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnSessionsError {
+    /// Neither `XDG_STATE_HOME` nor `HOME` names a folder.
+    #[error("there is no folder of sessions: set HOME or XDG_STATE_HOME")]
+    NoStateFolder,
+    /// It cannot be made, or is somebody else's.
+    #[error("the folder of sessions cannot be used")]
+    Folder(#[from] FolderError),
 }
 
 /// Runs the daemon in the foreground until a signal ends it.
@@ -171,6 +212,7 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
     sampler.set_counters_hz(config.energy_hz);
     let sampler = Arc::new(sampler);
     let pace = Arc::new(PaceControl::new(sampler.clone()));
+    let recordings = Arc::new(Recordings::open(&config));
     let parts = Parts {
         hub: hub.clone(),
         sampler: sampler.clone(),
@@ -179,10 +221,11 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
         backend: Box::new(WorkerBackend),
         clock: Arc::new(SystemClock),
         results: Results::open(&config),
+        recordings: recordings.clone(),
     };
     let runner = Runner::start(parts).map_err(ServeError::Runner)?;
     let config = Mutex::new(Arc::new(config));
-    Ok(Daemon { hub, runner, sampler, pace, config, socket, farewell: Duration::from_secs(1) })
+    Ok(Daemon { hub, runner, recordings, sampler, pace, config, socket, farewell: Duration::from_secs(1) })
 }
 
 /// Done when the daemon is asked to end.
@@ -275,6 +318,10 @@ mod tests {
                     assert_eq!((kept.results_folder, kept.results_count), ("/srv/kept".into(), 3));
                     assert_eq!(parsed(&["--results", "none"]).settings().unwrap().results_count, 0);
                     assert!(plain().results_folder.as_os_str().is_empty() && plain().results_count > 0);
+                }
+                "record" => {
+                    assert_eq!(parsed(&["--record", "off"]).settings().unwrap().record, RecordMode::Off);
+                    assert_eq!(plain().record, RecordMode::Jobs);
                 }
                 // It serves standard input, whatever that is in a test, and binds nothing.
                 "private" => match endpoint::open(parsed(&["--private"]).private, None) {

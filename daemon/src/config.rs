@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use slmscope_profiles::display::excerpt;
+use slmscope_profiles::sessions::RecordMode;
 use slmscope_profiles::words::nearest;
 
 /// The configuration file; every field has a default, unknown ones are refused.
@@ -23,6 +24,12 @@ pub struct Config {
     pub results_count: u32,
     /// MiB that they take at most, at least 4.
     pub results_mib: u32,
+    /// What is recorded.
+    pub record: RecordMode,
+    /// Where sessions are kept; empty for the service's or the user's state folder.
+    pub sessions_folder: PathBuf,
+    /// MiB that sessions take at most, at least 1, and never more than 5 % of what the file system has free.
+    pub sessions_mib: u32,
 }
 
 /// Why a configuration cannot be used.
@@ -55,6 +62,9 @@ pub enum ConfigError {
         .1
     )]
     ResultsMib(PathBuf, u32),
+    /// No session would fit.
+    #[error("the configuration {} is wrong: sessions_mib is 0; record = \"off\" keeps no sessions", .0.display())]
+    SessionsMib(PathBuf),
 }
 
 /// The longest result that is kept fits.
@@ -73,6 +83,9 @@ impl Default for Config {
             results_folder: PathBuf::new(),
             results_count: 200,
             results_mib: 64,
+            record: RecordMode::Jobs,
+            sessions_folder: PathBuf::new(),
+            sessions_mib: 1024,
         }
     }
 }
@@ -100,6 +113,9 @@ impl Config {
         if config.results_mib < MIN_RESULTS_MIB {
             return Err(ConfigError::ResultsMib(path.to_owned(), config.results_mib));
         }
+        if config.sessions_mib == 0 {
+            return Err(ConfigError::SessionsMib(path.to_owned()));
+        }
         Ok(config)
     }
 
@@ -109,6 +125,9 @@ impl Config {
             ("results_folder", self.results_folder != new.results_folder),
             ("results_count", self.results_count != new.results_count),
             ("results_mib", self.results_mib != new.results_mib),
+            ("record", self.record != new.record),
+            ("sessions_folder", self.sessions_folder != new.sessions_folder),
+            ("sessions_mib", self.sessions_mib != new.sessions_mib),
         ];
         fixed.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -147,6 +166,8 @@ mod tests {
         assert!(refused.contains("results_mib is 3, and at least 4 are needed"), "{refused}");
         std::fs::write(file.path(), "results_mib = 4\nresults_count = 0").unwrap();
         assert_eq!(Config::read(file.path()).unwrap().results_count, 0);
+        std::fs::write(file.path(), "sessions_mib = 0").unwrap();
+        assert!(Config::read(file.path()).unwrap_err().to_string().contains("record = \"off\""));
     }
 
     #[test]
@@ -173,6 +194,9 @@ mod tests {
             results_folder = "/results"
             results_count = 7
             results_mib = 7
+            record = "off"
+            sessions_folder = "/sessions"
+            sessions_mib = 7
         };
         let fixed = Config::default().needs_restart(&other.clone().try_into().unwrap());
         for name in all.keys() {

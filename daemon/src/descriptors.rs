@@ -19,22 +19,28 @@ pub const MAX_DESCRIPTORS: usize = 64;
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut sent = 0;
     while sent < bytes.len() {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if sent == 0
-            && !descriptors.is_empty()
-            && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
-        {
-            return Err(io::Error::other("too many descriptors for one message"));
-        }
-        let part = [IoSlice::new(&bytes[sent..])];
-        match sendmsg(socket.as_fd(), &part, &mut ancillary, SendFlags::NOSIGNAL) {
-            Ok(count) => sent += count,
+        sent += send_part(&socket, &bytes[sent..], if sent == 0 { descriptors } else { &[] })?;
+    }
+    Ok(())
+}
+
+/// Sends as many of `bytes` as the socket takes at once, with `descriptors`; how many. Without a byte no descriptor goes.
+///
+/// # Errors
+/// Those of `sendmsg`; `WouldBlock` on a socket that does not block.
+pub fn send_part(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("too many descriptors for one message"));
+    }
+    loop {
+        match sendmsg(socket.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(count) => return Ok(count),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
 }
 
 /// Receives up to 16 KiB, appending to `bytes` and `descriptors`; 0 at end of file. Descriptors that do not

@@ -20,6 +20,7 @@ mod inspect;
 mod memory;
 mod model_files;
 pub mod pace;
+pub mod recorder;
 pub mod results;
 mod ring;
 pub mod runner;

@@ -8,6 +8,10 @@ mod folder;
 mod name;
 mod place;
 
+pub(crate) use folder::make_private;
+pub(crate) use name::plain as plain_name;
+pub(crate) use place::folder as state_folder;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
@@ -94,7 +98,7 @@ impl Results {
         if limits.count == 0 {
             return Self::in_memory(limits);
         }
-        let Some(folder) = place::folder(config) else {
+        let Some(folder) = state_folder(&config.results_folder, "results") else {
             tracing::debug!("There is no state folder: the last results are kept in memory.");
             return Self::in_memory(limits);
         };
@@ -127,11 +131,11 @@ impl Results {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number for a new job: greater than that of every job that was queued before, by this daemon or by others that
-    /// use the folder.
-    pub(crate) fn next_job(&self) -> JobId {
+    /// A number for a new job: at least `least`, and greater than that of every job that was queued before, by this daemon
+    /// or by others that use the folder.
+    pub(crate) fn next_job(&self, least: JobId) -> JobId {
         let mut memory = self.memory();
-        let own = memory.last_job + 1;
+        let own = least.max(memory.last_job + 1);
         let next = self.folder.as_deref().and_then(|folder| match folder::take_number(folder, own) {
             Ok(number) => Some(number),
             Err(error) => {

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{ClientId, Hub};
 use crate::pace::PaceControl;
+use crate::recorder::Recordings;
 use crate::results::{NoResult, Results};
 use job_run::JobRun;
 use table::Table;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Keeps results, and gives jobs their numbers.
     pub results: Results,
+    /// Records jobs.
+    pub recordings: Arc<Recordings>,
 }
 
 /// The queue and the thread that works through it.
@@ -75,6 +78,7 @@ struct Shared {
     backend: Box<dyn Backend>,
     clock: Arc<dyn Clock>,
     results: Results,
+    recordings: Arc<Recordings>,
     /// How far the phase that runs is.
     progress: Mutex<Option<Progress>>,
     /// Batches that engines lost.
@@ -89,7 +93,7 @@ impl Runner {
     /// # Errors
     /// If the kernel gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { hub, sampler, pace, root, backend, clock, results } = parts;
+        let Parts { hub, sampler, pace, root, backend, clock, results, recordings } = parts;
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new()),
             clients: Mutex::default(),
@@ -100,6 +104,7 @@ impl Runner {
             backend,
             clock,
             results,
+            recordings,
             progress: Mutex::default(),
             lost: AtomicU64::new(0),
             thread: OnceLock::new(),
@@ -136,7 +141,7 @@ impl Runner {
     /// # Errors
     /// If too many wait, or the daemon stops.
     pub fn submit(&self, request: JobRequest) -> Result<JobId, JobError> {
-        let job = self.shared.results.next_job();
+        let job = self.shared.results.next_job(self.shared.recordings.next_job());
         let now_ns = self.shared.clock.now_ns();
         self.change(|table| table.submit(job, now_ns, request))?;
         Ok(job)
@@ -166,13 +171,16 @@ impl Runner {
         self.shared.results.list()
     }
 
-    /// The result that user `uid` wants. Reads a file.
+    /// The result that user `uid` wants. Reads a file: of a result that is no longer kept, its session.
     ///
     /// # Errors
     /// If there is none yet, none any more, or it is somebody else's.
     pub fn result(&self, wanted: &Wanted, uid: u32) -> Result<KeptRun, ResultError> {
         let found = self.shared.results.get(wanted, uid);
         let (Err(NoResult::Job(job)), Wanted::Job(_)) = (&found, wanted) else { return Ok(found?) };
+        if let Some(result) = self.shared.recordings.result(*job, uid) {
+            return Ok(KeptRun { job: *job, result: Box::new(result) });
+        }
         // The job itself says more than that it has no result.
         let table = self.shared.table();
         let known = table.jobs().find(|known| known.job == *job);
@@ -276,6 +284,11 @@ impl Shared {
     /// Changes a job and publishes it.
     fn update(&self, job: JobId, change: impl FnOnce(&mut Job)) {
         self.change(|table| table.update(job, change));
+    }
+
+    /// A job as it is now.
+    fn job(&self, job: JobId) -> Option<Job> {
+        self.table().jobs().find(|known| known.job == job).cloned()
     }
 
     /// Why a job is to end; `None` if it is not.

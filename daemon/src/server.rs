@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pace::PaceControl;
+use crate::recorder::Recordings;
 use crate::runner::Runner;
 use slmscope_probes::Sampler;
 
@@ -34,6 +35,8 @@ pub struct Daemon {
     pub hub: Arc<Hub>,
     /// Runs jobs.
     pub runner: Runner,
+    /// What is recorded.
+    pub recordings: Arc<Recordings>,
     /// Reads the machine.
     pub sampler: Arc<Sampler>,
     /// Decides how often.
@@ -95,17 +98,18 @@ pub async fn serve(
 }
 
 impl Daemon {
-    /// The daemon's own figures.
+    /// The daemon's own figures. Lists the folder of sessions.
     pub fn status(&self) -> Status {
         let pid = std::process::id();
         let header = self.hub.header();
+        let uptime_ns = clock::now_ns().saturating_sub(header.origin_ns);
         Status {
             schema: "slmscope.status/1".to_owned(),
             slmscope: crate::VERSION.to_owned(),
             pid,
             uid: rustix::process::geteuid().as_raw(),
             socket: self.socket.clone(),
-            uptime_ns: clock::now_ns().saturating_sub(header.origin_ns),
+            uptime_ns,
             cpu_ns: slmscope_probes::process::cpu_ns(pid),
             rss: slmscope_probes::process::rss(pid),
             clients: self.hub.clients() as u32,
@@ -114,6 +118,7 @@ impl Daemon {
             lost_batches: self.runner.lost_batches(),
             dropped_batches: self.hub.dropped(),
             jobs: self.runner.jobs(),
+            recording: Some(self.recordings.status(uptime_ns)),
         }
     }
 

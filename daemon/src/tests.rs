@@ -7,6 +7,7 @@ mod engines;
 mod jobs;
 mod manners;
 mod results;
+mod sessions;
 mod tables;
 
 use std::collections::VecDeque;
@@ -34,6 +35,7 @@ use crate::clock::manual::ManualClock;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::pace::PaceControl;
+use crate::recorder::{Recordings, SessionFolder};
 use crate::results::{Limits, Results};
 use crate::runner::{Parts, Runner};
 use crate::server::{self, Daemon, Endpoint};
@@ -126,22 +128,34 @@ impl TestDaemon {
         script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
     ) -> Self {
         let results = Results::in_folder(folder.to_owned(), LIMITS).unwrap();
-        Self::listening_with(Vec::new(), Arc::new(script), Duration::from_mins(1), results)
+        let parts = (results, Recordings::off());
+        Self::listening_with(Vec::new(), Arc::new(script), Duration::from_mins(1), parts)
+    }
+
+    /// One that records its jobs in `folder`, of at most `max_bytes`, and whose engines follow a script.
+    fn recording(
+        folder: &Path,
+        max_bytes: u64,
+        script: impl Fn(&Command, u64) -> Option<Vec<Step>> + Send + Sync + 'static,
+    ) -> Self {
+        let recordings = Recordings::in_folder(SessionFolder::open(folder.to_owned(), max_bytes).unwrap());
+        let parts = (Results::in_memory(LIMITS), recordings);
+        Self::listening_with(Vec::new(), Arc::new(script), Duration::from_mins(1), parts)
     }
 
     fn listening(channels: Vec<Channel>, script: Arc<Script>, farewell: Duration) -> Self {
-        Self::listening_with(channels, script, farewell, Results::in_memory(LIMITS))
+        Self::listening_with(channels, script, farewell, (Results::in_memory(LIMITS), Recordings::off()))
     }
 
     fn listening_with(
         channels: Vec<Channel>,
         script: Arc<Script>,
         farewell: Duration,
-        results: Results,
+        parts: (Results, Recordings),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
-        Self::build(folder, Endpoint::Listener(listener), channels, script, farewell, results)
+        Self::build(folder, Endpoint::Listener(listener), channels, script, farewell, parts)
     }
 
     /// One that serves a single client and ends with it, and that client, which has subscribed.
@@ -151,9 +165,9 @@ impl TestDaemon {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let farewell = Duration::from_mins(1);
-        let results = Results::in_memory(LIMITS);
+        let parts = (Results::in_memory(LIMITS), Recordings::off());
         let endpoint = Endpoint::Private(theirs);
-        let daemon = Self::build(folder, endpoint, Vec::new(), Arc::new(script), farewell, results);
+        let daemon = Self::build(folder, endpoint, Vec::new(), Arc::new(script), farewell, parts);
         let mut client = Client::of(ours);
         client.ask(&json!({"subscribe": {"channels": []}}));
         (daemon, client)
@@ -165,8 +179,9 @@ impl TestDaemon {
         channels: Vec<Channel>,
         script: Arc<Script>,
         farewell: Duration,
-        results: Results,
+        (results, recordings): (Results, Recordings),
     ) -> Self {
+        let recordings = Arc::new(recordings);
         std::fs::create_dir(folder.path().join("root")).unwrap();
         let root = Root::tree(&folder.path().join("root")).unwrap();
         let clock = Arc::new(ManualClock::at(START_NS));
@@ -183,11 +198,13 @@ impl TestDaemon {
             backend: Box::new(engines.clone()),
             clock: clock.clone(),
             results,
+            recordings: recordings.clone(),
         };
         let runner = Runner::start(parts).unwrap();
         let daemon = Arc::new(Daemon {
             hub,
             runner,
+            recordings,
             sampler,
             pace,
             config: Mutex::new(Arc::new(Config::default())),

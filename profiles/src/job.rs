@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::WeightFormat;
 use crate::model::ModelSource;
 use crate::phase::Phase;
+use crate::wire::Submit;
 use crate::workload::Workload;
 
 /// Number of a job within one daemon's life.
@@ -86,6 +87,14 @@ impl ModelRef {
         }
     }
 
+    /// Names of the files that come with the request; none for a catalogue model.
+    pub fn files(&self) -> &[String] {
+        match self {
+            Self::Descriptors(names) => names,
+            Self::Catalogue(_) | Self::Path(_) => &[],
+        }
+    }
+
     /// Where its weights are from.
     pub fn source(&self) -> ModelSource {
         match self {
@@ -108,6 +117,9 @@ pub struct Job {
     /// Format of the largest share of its weights; `None` until a file of weights was opened.
     #[serde(default)]
     pub format: Option<WeightFormat>,
+    /// Names of its files, as they came with the request; empty for a catalogue model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// Its options.
     pub workload: Workload,
     /// Who asked.
@@ -135,6 +147,19 @@ pub struct Job {
     /// its own.
     #[serde(default)]
     pub progress: Option<Box<Progress>>,
+}
+
+impl Job {
+    /// The request that queues the same job again. Its files are to be opened again, in the order of their names.
+    pub fn to_submit(&self) -> Submit {
+        let model = match self.source {
+            ModelSource::Synthetic => ModelRef::Catalogue(self.model.clone()),
+            // Before there was a list of names, one file was named after the model.
+            _ if self.files.is_empty() => ModelRef::Descriptors(vec![self.model.clone()]),
+            _ => ModelRef::Descriptors(self.files.clone()),
+        };
+        Submit::new(model, self.workload.clone())
+    }
 }
 
 /// How far a stage is.

@@ -40,6 +40,7 @@ pub mod rate;
 pub mod record;
 pub mod result;
 pub mod roofline;
+pub mod sessions;
 pub mod setup;
 pub mod socket;
 pub mod span;

@@ -18,6 +18,7 @@ use crate::finding::Finding;
 use crate::format::WeightFormat;
 use crate::host::Host;
 use crate::hygiene::ThreadTime;
+use crate::job::JobId;
 use crate::op::Granularity;
 use crate::roofline::Roofs;
 use crate::spec::tensors::ParamCounts;
@@ -78,6 +79,9 @@ pub struct RunResult {
     /// Memory traffic of the measured phases, counted beside derived.
     #[serde(default)]
     pub bandwidth: Vec<PhaseBandwidth>,
+    /// Where the daemon recorded it.
+    #[serde(default)]
+    pub recorded: Recorded,
     /// Clock, heat and throttling under which decode ran.
     #[serde(default)]
     pub conditions: Conditions,
@@ -124,6 +128,15 @@ pub struct ModelInfo {
     /// Tensors of a synthetic model that are stored in f16 because the format's block does not divide their
     /// rows.
     pub not_in_format: Vec<String>,
+}
+
+/// Where the daemon recorded a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Number of its session; null if it was not recorded.
+    pub session: Option<JobId>,
+    /// Why it was not recorded, or not to its end; null if it was, or was not to be.
+    pub error: Option<String>,
 }
 
 /// How it was computed.
@@ -280,6 +293,7 @@ impl RunResult {
             memory: Memory::default(),
             energy: Energy::default(),
             bandwidth: Vec::new(),
+            recorded: Recorded::default(),
             conditions: Conditions::default(),
             overhead: Overhead { reason: Some(error.to_owned()), ..Overhead::default() },
             threads: Vec::new(),

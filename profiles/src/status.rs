@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
+use crate::sessions::RecordMode;
 
 /// The object of `status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,4 +36,28 @@ pub struct Status {
     pub dropped_batches: u64,
     /// Jobs that wait or run, and the last ones that ended.
     pub jobs: Vec<Job>,
+    /// What the daemon records by itself; null from daemons that do not say.
+    #[serde(default)]
+    pub recording: Option<RecordingStatus>,
+}
+
+/// What a daemon records by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordingStatus {
+    /// What it is to record.
+    pub mode: RecordMode,
+    /// Where its sessions are; null if it has no folder.
+    pub folder: Option<String>,
+    /// Why nothing is recorded, or the last job was not recorded to its end; null if it was.
+    pub problem: Option<String>,
+    /// Sessions in the folder.
+    pub sessions: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Bytes that they may take now; null without a folder.
+    pub max_bytes: Option<u64>,
+    /// Bytes that this daemon has written since its start.
+    pub written_bytes: u64,
+    /// The same per hour, on average since its start; null at its very start.
+    pub written_bytes_per_hour: Option<u64>,
 }

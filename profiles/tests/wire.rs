@@ -58,6 +58,7 @@ fn requests_survive_both_codecs() {
             ..Workload::default()
         },
         detach: true,
+        record: false,
     };
     let subscribe = Subscribe { channels: vec!["cpu.*".to_owned()], max_hz: 5.0, ops: OpsDetails::BOTH };
     let methods = [

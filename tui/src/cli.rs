@@ -75,7 +75,7 @@ pub enum Command {
     Record(record::RecordArgs),
     /// Open the dashboard on a recording
     Replay(replay::ReplayArgs),
-    /// Show, check and repair recordings
+    /// List recorded sessions, show, check, repair, remove and annotate them
     Sessions(sessions::SessionsArgs),
     /// Compare two recordings: which op became faster or slower, and how sure that is
     Diff(diff::DiffArgs),
@@ -128,6 +128,11 @@ impl Command {
             | Self::Jobs(_)
             | Self::Result(_)
             | Self::Record(_)
+            | Self::Sessions(_)
+            | Self::Diff(_)
+            | Self::Replay(_)
+            | Self::Report(_)
+            | Self::Export(_)
             | Self::Cancel(_) => true,
             Self::Doctor(args) => args.asks_a_daemon(),
             // It has a flag of the same name for where it listens.

@@ -1,13 +1,17 @@
 //! A connection to the daemon: MessagePack requests out, replies and frames in. Blocking.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
 use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, Talk, WireError};
@@ -16,6 +20,8 @@ use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Re
 pub struct Connection {
     stream: UnixStream,
     buffer: Vec<u8>,
+    /// Files that came with answers.
+    files: VecDeque<OwnedFd>,
     /// Frames that arrived while waiting for an answer.
     early: VecDeque<Incoming>,
     sender: Sender,
@@ -65,8 +71,15 @@ impl Connection {
         let sender = Sender { stream: stream.try_clone()? };
         sender.write(&MAGIC, &[]).context("the daemon does not accept data")?;
         let hello = Hello { protocol: [0, 0], version: String::new(), uid: 0, capabilities: Vec::new() };
-        let mut connection =
-            Self { stream, buffer: Vec::new(), early: VecDeque::new(), sender, next_id: 1, hello };
+        let mut connection = Self {
+            stream,
+            buffer: Vec::new(),
+            files: VecDeque::new(),
+            early: VecDeque::new(),
+            sender,
+            next_id: 1,
+            hello,
+        };
         // Another program may listen there and never send anything.
         connection.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let greeting = connection.next().context(
@@ -104,15 +117,50 @@ impl Connection {
             if let Some(message) = Codec::MessagePack.split(&mut self.buffer)? {
                 return Ok(Some(Codec::MessagePack.incoming(&message)?));
             }
-            let mut part = [0; 16 << 10];
-            match self.stream.read(&mut part) {
+            match self.read() {
                 Ok(0) => return Ok(None),
-                Ok(count) => self.buffer.extend_from_slice(&part[..count]),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error).context("cannot read from the daemon"),
             }
         }
+    }
+
+    /// Reads bytes, and the files that travel with them; 0 at the end.
+    fn read(&mut self) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut part = [0; 16 << 10];
+        let received = {
+            let mut slices = [io::IoSliceMut::new(&mut part)];
+            recvmsg(&self.stream, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes
+        };
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                self.files.extend(files);
+            }
+        }
+        self.buffer.extend_from_slice(&part[..received]);
+        Ok(received)
+    }
+
+    /// Sends a request whose answer is an open file, and waits for it.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and if no file came with the answer.
+    pub fn call_for_file(
+        &mut self,
+        method: Method,
+    ) -> anyhow::Result<Result<(serde_json::Value, OwnedFd), WireError>> {
+        self.files.clear();
+        Ok(match self.call(method, &[])? {
+            Ok(value) => {
+                let file = self.files.pop_front();
+                Ok((value, file.context("the daemon's answer came without its file")?))
+            }
+            Err(error) => Err(error),
+        })
     }
 
     /// Sends a request with open files and waits for the answer. Frames that arrive before it are kept for `next`.
@@ -169,7 +217,7 @@ impl Sender {
     fn write(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut sent = 0;
         while sent < bytes.len() {
-            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             if sent == 0 && !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
                 return Err(io::Error::other("too many files for one message"));

@@ -25,6 +25,7 @@ mod present {
         ExportOptions, Exported, ServeArgs, VerifyOptions, VerifyStep, WorkerArgs,
     };
     use slmscope_daemon::commands::{Inspected, inspect as inspect_files};
+    pub use slmscope_daemon::recorder::SessionFolder;
     use slmscope_profiles::admission::ModelFacts;
     use slmscope_profiles::format::WeightFormat;
     use slmscope_profiles::plan::Plan;
@@ -35,6 +36,11 @@ mod present {
     pub fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
         slmscope_daemon::commands::serve(args).map_err(anyhow::Error::from)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The folder in which daemons of this user keep sessions.
+    pub fn own_sessions() -> Result<SessionFolder, Failure> {
+        Ok(slmscope_daemon::commands::own_sessions().map_err(anyhow::Error::from)?)
     }
 
     /// Runs an engine for the daemon.

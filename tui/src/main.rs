@@ -9,6 +9,7 @@ mod connect;
 mod dashboard;
 mod embedded;
 mod failure;
+mod kept_sessions;
 mod listen;
 mod model_source;
 mod page_file;

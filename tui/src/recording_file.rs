@@ -1,6 +1,7 @@
 //! A recording that this client writes of what the daemon sends.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,55 @@ use crate::trace_file;
 
 /// Time between two chunks: what a killed client loses at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// A file that has its name once it is whole: what is there stays until then.
+pub struct UnnamedFile {
+    path: PathBuf,
+    part: PathBuf,
+    file: File,
+}
+
+impl UnnamedFile {
+    /// Makes the file beside `path`, before anything is done for it.
+    ///
+    /// # Errors
+    /// If `path` exists and may not be replaced, or its folder cannot be written.
+    pub fn create(path: &Path, replace: bool) -> Result<Self, Failure> {
+        if !replace && path.symlink_metadata().is_ok() {
+            return Err(trace_file::exists(path));
+        }
+        let mut name = std::ffi::OsString::from(format!(".part-{}-", std::process::id()));
+        name.push(path.file_name().unwrap_or_default());
+        let part = path.with_file_name(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&part);
+        let file = file.map_err(|error| trace_file::cannot_write(path, &error))?;
+        Ok(Self { path: path.to_owned(), part, file })
+    }
+
+    /// Gives it its name, and returns how long it is, bytes.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn name_it(self) -> Result<u64, Failure> {
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        let named = self.file.sync_data().and_then(|()| std::fs::rename(&self.part, &self.path));
+        named.map_err(|error| trace_file::cannot_write(&self.path, &error))?;
+        Ok(length)
+    }
+}
+
+impl AsFd for UnnamedFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for UnnamedFile {
+    /// Removes what got no name.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.part);
+    }
+}
 
 /// The file, and what was written into it.
 pub struct RecordingFile {

@@ -96,11 +96,8 @@ pub fn exit_code(ended: Option<i32>) -> Result<ExitCode, Failure> {
 
 /// The workload of a private daemon: the default model in a loop, one measured repetition per turn.
 fn default_job() -> Submit {
-    Submit {
-        model: ModelRef::Catalogue(DEFAULT_MODEL.to_owned()),
-        workload: Workload { repetitions: Some(1), warmup: 0, looped: true, ..Workload::default() },
-        detach: false,
-    }
+    let workload = Workload { repetitions: Some(1), warmup: 0, looped: true, ..Workload::default() };
+    Submit::new(ModelRef::Catalogue(DEFAULT_MODEL.to_owned()), workload)
 }
 
 /// Holds the connection, on a thread of its own.

@@ -20,12 +20,19 @@ pub fn create(path: &Path, replace: bool) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(!replace).create(replace).truncate(replace);
     options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::error(format!(
-            "{} exists: name another file, or replace it with --force",
-            path.display()
-        )),
-        _ => Failure::error(format!("cannot write {}: {error}", path.display())),
+        io::ErrorKind::AlreadyExists => exists(path),
+        _ => cannot_write(path, &error),
     })
+}
+
+/// A file for output that may not be replaced.
+pub fn exists(path: &Path) -> Failure {
+    Failure::error(format!("{} exists: name another file, or replace it with --force", path.display()))
+}
+
+/// A file for output that the system refuses.
+pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::error(format!("cannot write {}: {error}", path.display()))
 }
 
 /// An export that is being written.

@@ -1,4 +1,4 @@
-//! What recorder, probes, server and a client cost together: `cargo bench -p slmscope-daemon --bench own_cost --
+//! What recorder, probes, server, a recording into a file and a client cost together: `cargo bench -p slmscope-daemon --bench own_cost --
 //! [pairs=N] [seconds=S] [model=ID or FILE.gguf]`; ends with an error above 1 % of decode.
 //!
 //! Stretches of 5 s alternate, everything on and everything off, 20 pairs. A pair in which others had more than

@@ -1,8 +1,9 @@
 //! Stretches of decode: of a worker that is recorded, drained, probed and shown to a client, and of the same worker left
 //! alone.
 //!
-//! *On* is a daemon with its probes at a workload's pace, its server, and a client in a process of its own that takes the
-//! dashboard's stream. *Off* is none of that: no probe, no server, no client, and a recorder that records no token. The
+//! *On* is a daemon with its probes at a workload's pace, its server, a recording of everything into a file, and a client in
+//! a process of its own that takes the dashboard's stream. *Off* is none of that: no probe, no server, no recording, no
+//! client, and a recorder that records no token. The
 //! worker is the same process throughout, so the two do not differ in where its memory lies or how warm it is.
 
 use std::io::{Read, Write};
@@ -22,8 +23,9 @@ use slmscope_probes::hygiene::CpuSnapshot;
 use slmscope_probes::{Pace, Root, process};
 use slmscope_profiles::catalogue;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
-use slmscope_profiles::job::Span;
+use slmscope_profiles::job::{Job, JobState, Span};
 use slmscope_profiles::lane::Lane;
+use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::model_files::ModelFiles;
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::profile::Profile;
@@ -31,11 +33,13 @@ use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::wire::codec::{Codec, Envelope};
 use slmscope_profiles::wire::{MAGIC, Method, Request, Subscribe};
+use slmscope_profiles::workload::Workload;
 use tokio::sync::oneshot;
 
 use slmscope_daemon::backend::protocol::{Load, Loaded, Prompt, Source};
 use slmscope_daemon::backend::worker::WorkerProcess;
 use slmscope_daemon::backend::{Command, Engine, Event};
+use slmscope_daemon::clock::{Clock, SystemClock};
 use slmscope_daemon::commands;
 use slmscope_daemon::config::Config;
 use slmscope_daemon::server::{self, Daemon, Endpoint};
@@ -133,7 +137,13 @@ impl OwnCost {
     }
 
     fn on(&mut self) -> anyhow::Result<(f64, f64)> {
-        let observers = Observers::start(&self.loaded, self.worker.pid())?;
+        let folder = tempfile::tempdir()?;
+        let observers = Observers::start(&self.loaded, self.worker.pid(), folder.path())?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let recording = observers.daemon.recordings.begin(&observers.daemon.hub, &clock, job());
+        if let Some(problem) = recording.recorded().error {
+            bail!("nothing is recorded: {problem}");
+        }
         let before = self.usage(Some(&observers));
         let mut profile = Profile::new(self.loaded.sites.clone(), self.loaded.isa.clone());
         let hub = &observers.daemon.hub;
@@ -147,6 +157,7 @@ impl OwnCost {
             }
         })?;
         let disturbed = before.disturbed_until(&self.usage(Some(&observers)));
+        recording.finish(&observers.daemon.hub, job(), clock.now_ns());
         anyhow::ensure!(self.worker.lost_batches() == 0, "tokens were lost: {}", self.worker.lost_batches());
         observers.stop();
         Ok((rate, disturbed))
@@ -209,6 +220,28 @@ fn answer(
     bail!("the worker did not answer in {} s", DEADLINE.as_secs())
 }
 
+/// The job as which a stretch is recorded.
+fn job() -> Job {
+    Job {
+        job: 1,
+        model: "own cost".to_owned(),
+        source: ModelSource::Synthetic,
+        format: None,
+        files: Vec::new(),
+        workload: Workload::default(),
+        uid: 0,
+        state: JobState::Measuring,
+        ahead: 0,
+        repetition: None,
+        turns: 0,
+        worker: None,
+        error: None,
+        submitted_ns: None,
+        ended_ns: None,
+        progress: None,
+    }
+}
+
 /// Who used the machine up to a moment.
 struct Usage {
     cpu: Option<CpuSnapshot>,
@@ -232,9 +265,10 @@ struct Observers {
 }
 
 impl Observers {
-    fn start(loaded: &Loaded, worker: u32) -> anyhow::Result<Self> {
-        // The user's own results stay as they are.
-        let config = Config { results_count: 0, ..Config::default() };
+    fn start(loaded: &Loaded, worker: u32, sessions: &Path) -> anyhow::Result<Self> {
+        // The user's own results and sessions stay as they are.
+        let sessions_folder = sessions.join("sessions");
+        let config = Config { results_count: 0, sessions_folder, ..Config::default() };
         let daemon = Arc::new(commands::assemble(&Root::live()?, config, None)?);
         let threads = threads::default_count(setup::native().executor).get() as u32;
         daemon.hub.record(Record::Plan(PlanRecord {

@@ -8,6 +8,7 @@
 //! | summaries | as op batches. A client that gets both is told of batches alone: summaries repeat them |
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,13 @@ pub enum Item {
     Control {
         /// The message.
         bytes: Arc<[u8]>,
+    },
+    /// An answer with which an open file travels.
+    File {
+        /// The message.
+        bytes: Arc<[u8]>,
+        /// The file.
+        file: Arc<OwnedFd>,
     },
     /// Readings of one source.
     Gauge {
@@ -58,6 +66,7 @@ impl Item {
     fn bytes(&self) -> &Arc<[u8]> {
         match self {
             Self::Control { bytes }
+            | Self::File { bytes, .. }
             | Self::Gauge { bytes, .. }
             | Self::Batch { bytes, .. }
             | Self::Summary { bytes, .. } => bytes,
@@ -67,6 +76,15 @@ impl Item {
     fn is_ops(&self) -> bool {
         matches!(self, Self::Batch { .. } | Self::Summary { .. })
     }
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The message.
+    pub bytes: Arc<[u8]>,
+    /// The open file that travels with it.
+    pub file: Option<Arc<OwnedFd>>,
 }
 
 /// What waits for one client.
@@ -162,13 +180,13 @@ impl Queue {
     }
 
     /// The next message; `None` once the queue is closed and empty.
-    pub async fn next(&self) -> Option<Arc<[u8]>> {
+    pub async fn next(&self) -> Option<Outgoing> {
         loop {
             let filled = self.filled.notified();
             {
                 let mut waiting = self.state();
-                if let Some(bytes) = waiting.take(self.codec) {
-                    return Some(bytes);
+                if let Some(message) = waiting.take(self.codec) {
+                    return Some(message);
                 }
                 if waiting.closed {
                     return None;
@@ -223,7 +241,7 @@ impl Waiting {
         Some(missed.count)
     }
 
-    fn take(&mut self, codec: Codec) -> Option<Arc<[u8]>> {
+    fn take(&mut self, codec: Codec) -> Option<Outgoing> {
         // What waits of op events is younger than the gap.
         let is_due = |items: &VecDeque<Item>| match items.front() {
             Some(front) => front.is_ops() || !items.iter().any(Item::is_ops),
@@ -234,12 +252,14 @@ impl Waiting {
             && let Some(gap) = self.gap.take()
         {
             let gap = Talk::Gap { first_seq: gap.first, last_seq: gap.last, batches: gap.count };
-            return Some(codec.encode(Envelope::Frame, &gap).into());
+            return Some(Outgoing { bytes: codec.encode(Envelope::Frame, &gap).into(), file: None });
         }
         let item = self.items.pop_front()?;
         self.bytes -= item.bytes().len().min(self.bytes);
         self.gauges -= usize::from(matches!(item, Item::Gauge { .. }));
-        Some(item.bytes().clone())
+        let bytes = item.bytes().clone();
+        let file = if let Item::File { file, .. } = item { Some(file) } else { None };
+        Some(Outgoing { bytes, file })
     }
 }
 
@@ -254,7 +274,7 @@ mod tests {
     fn drain(queue: &Queue) -> Vec<String> {
         let mut waiting = queue.state();
         std::iter::from_fn(|| waiting.take(Codec::Json))
-            .map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+            .map(|message| String::from_utf8_lossy(&message.bytes).trim_end().to_owned())
             .collect()
     }
 

@@ -72,7 +72,7 @@ pub(super) fn files(folder: &Path) -> Vec<(KeptResult, PathBuf)> {
 }
 
 /// Makes a folder that nobody else can enter, or checks that one which exists is ours alone.
-pub(super) fn make_private(folder: &Path) -> Result<(), FolderError> {
+pub(crate) fn make_private(folder: &Path) -> Result<(), FolderError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| FolderError::Create(folder.to_owned(), error))?;
     let unusable = |error| FolderError::Use(folder.to_owned(), error);

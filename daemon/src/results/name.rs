@@ -9,7 +9,7 @@ const MAX_MODEL: usize = 80;
 const MAX_RUN: usize = 64;
 
 /// A model's name with `-` for what is not plain in a file's name.
-pub(super) fn plain(model: &str) -> String {
+pub(crate) fn plain(model: &str) -> String {
     let plain = |letter: char| {
         if letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_') { letter } else { '-' }
     };

@@ -1,15 +1,13 @@
-//! Where results are kept.
+//! Where a daemon keeps what outlives it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
-
-/// The folder that `config` sets, else one in the folder that systemd gives the service, else one in the user's state
-/// folder; `None` if there is none of these.
-pub(super) fn folder(config: &Config) -> Option<PathBuf> {
-    let set = Some(config.results_folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
-    set.or_else(|| state_folder(|name| std::env::var_os(name)).map(|state| state.join("results")))
+/// The folder that is `set` in the configuration, else the one called `name` in the folder that systemd gives the service,
+/// else in the user's state folder; `None` if there is none of these.
+pub(crate) fn folder(set: &Path, name: &str) -> Option<PathBuf> {
+    let set = Some(set.to_owned()).filter(|folder| !folder.as_os_str().is_empty());
+    set.or_else(|| state_folder(|name| std::env::var_os(name)).map(|state| state.join(name)))
 }
 
 /// The daemon's state folder by the variables of its environment.
@@ -29,8 +27,7 @@ mod tests {
 
     #[test]
     fn the_configuration_comes_first_then_systemd_then_the_users_state_folder() {
-        let set = Config { results_folder: "/srv/results".into(), ..Config::default() };
-        assert_eq!(folder(&set), Some("/srv/results".into()));
+        assert_eq!(folder(Path::new("/srv/results"), "results"), Some("/srv/results".into()));
         let found = |variables: &[(&str, &str)]| {
             let value = |name: &str| {
                 variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())

@@ -38,7 +38,7 @@ fn a_kept_result_is_found_again_by_job_run_and_age_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let before = open(&folder);
     for _ in 0..2 {
-        let job = before.next_job();
+        let job = before.next_job(0);
         keep(&before, job, 7, &result(job));
     }
     drop(before);
@@ -56,7 +56,7 @@ fn a_kept_result_is_found_again_by_job_run_and_age_after_a_restart() {
         let found = after.get(&wanted, 7).unwrap();
         assert_eq!((found.job, *found.result), (job, result(job)), "{wanted:?}");
     }
-    assert_eq!(after.next_job(), 3, "numbers go on");
+    assert_eq!(after.next_job(0), 3, "numbers go on");
     assert!(matches!(after.get(&Wanted::Job(3), 7), Err(NoResult::Job(3))));
     assert!(matches!(after.get(&Wanted::Run("../x".to_owned()), 7), Err(NoResult::Run(_))));
 }
@@ -89,7 +89,7 @@ fn the_oldest_results_go_first_by_number_and_by_bytes() {
     let small = small.unwrap();
     keep(&small, 6, 7, &result(6));
     assert_eq!(jobs(&small), [5, 6]);
-    assert_eq!(small.next_job(), 7, "although the counter was never stored");
+    assert_eq!(small.next_job(0), 7, "although the counter was never stored");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn daemons_that_share_a_folder_never_give_a_number_twice() {
     let (one, other) = (open(&folder), open(&folder));
     let mut numbers: Vec<JobId> = std::thread::scope(|scope| {
         let take =
-            |results| scope.spawn(move || (0..50).map(|_| Results::next_job(results)).collect::<Vec<_>>());
+            |results| scope.spawn(move || (0..50).map(|_| Results::next_job(results, 0)).collect::<Vec<_>>());
         [take(&one), take(&other)].into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     numbers.sort_unstable();
@@ -134,7 +134,7 @@ fn hostile_and_broken_files_are_refused_by_their_job_and_left_out() {
     assert_eq!(results.get(&Wanted::Job(1), 7).unwrap().job, 1);
     assert!(results.earlier_roofs(&Host::default()).is_empty());
     fs::write(path.join(LAST_JOB), "no number").unwrap();
-    assert_eq!(results.next_job(), 9);
+    assert_eq!(results.next_job(0), 9);
     assert_eq!(fs::read_to_string(path.join("notes.txt")).unwrap(), "mine");
 }
 

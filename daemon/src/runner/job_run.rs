@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use slmscope_probes::{Root, available_memory, process};
 use slmscope_profiles::channel::Unit;
-use slmscope_profiles::job::{JobId, JobState, Span};
+use slmscope_profiles::job::{Job, JobId, JobState, Span};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::overhead::MIN_OVERHEAD_TOKENS;
 use slmscope_profiles::profile::Profile;
@@ -39,6 +39,7 @@ use crate::backend::protocol::{Load, Loaded};
 use crate::backend::{Command, Engine, Event, StartError};
 use crate::clock::Clock;
 use crate::error::with_sources;
+use crate::recorder::JobRecording;
 
 /// Power is measured for this long before anything runs, on machines that measure it at all.
 const IDLE_BASELINE: Duration = Duration::from_secs(2);
@@ -89,6 +90,8 @@ pub(super) struct JobRun<'a> {
     builder: ResultBuilder,
     /// Readings of this turn.
     samples: SampleLog,
+    /// `None` once it is finished.
+    recording: Option<JobRecording<'a>>,
     /// When the time limit is reached.
     deadline_ns: Option<u64>,
     /// Batches that the engine had lost when they were last counted.
@@ -104,6 +107,10 @@ impl<'a> JobRun<'a> {
         let timeout = request.submit.workload.timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let deadline_ns = timeout.map(|timeout| shared.clock.now_ns() + timeout.as_nanos() as u64);
         let samples = SampleLog::new();
+        let recording = shared.job(job).filter(|_| request.submit.record).map(|known| {
+            let job = Job { workload: request.submit.workload.clone(), ..known };
+            shared.recordings.begin(&shared.hub, &shared.clock, job)
+        });
         Self {
             shared,
             job,
@@ -112,6 +119,7 @@ impl<'a> JobRun<'a> {
             engine: None,
             builder,
             samples,
+            recording,
             deadline_ns,
             lost_before: 0,
             is_delivered: false,
@@ -145,14 +153,21 @@ impl<'a> JobRun<'a> {
         // Kept before the job is known to have ended: whoever waits for that asks for the result next.
         self.shared.results.keep(self.job, state);
         let now_ns = self.shared.clock.now_ns();
-        self.shared.progress().take();
-        self.shared.update(self.job, |job| {
+        let end = |job: &mut Job| {
             job.state = state;
             job.repetition = None;
             job.worker = None;
             job.error = error;
             job.ended_ns = Some(now_ns);
-        });
+        };
+        self.shared.progress().take();
+        // So is its session.
+        if let Some((recording, mut job)) = self.recording.take().zip(self.shared.job(self.job)) {
+            job.workload = self.request.submit.workload.clone();
+            end.clone()(&mut job);
+            recording.finish(&self.shared.hub, job, now_ns);
+        }
+        self.shared.update(self.job, end);
     }
 
     fn workload(&self) -> &Workload {

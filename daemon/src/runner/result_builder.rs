@@ -13,7 +13,8 @@ use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
-    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, RunResult, RunStatus, WorkerInfo,
+    EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Recorded, RunResult, RunStatus,
+    WorkerInfo,
 };
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::setup::Setup;
@@ -173,6 +174,7 @@ impl ResultBuilder {
             memory: self.memory(),
             energy: self.with_baselines(energy::of_phases(spans, self.idle, samples, channels)),
             bandwidth: bandwidth::of_phases(measured, samples, channels),
+            recorded: Recorded::default(),
             conditions: Conditions::of(spans, self.setup.threads.get() as u32, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             threads: self.threads(),

@@ -118,6 +118,7 @@ impl Table {
             model: request.submit.model.name().to_owned(),
             source: request.submit.model.source(),
             format: request.synthetic_format(),
+            files: request.submit.model.files().to_vec(),
             workload: request.submit.workload.shown(),
             uid: request.submitter.uid,
             state: JobState::Queued,

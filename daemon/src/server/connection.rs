@@ -1,7 +1,7 @@
 //! One client: its first bytes choose the codec, then requests come in, and answers and frames go out.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use slmscope_profiles::wire::codec::{Codec, CodecError, Envelope, MAX_MESSAGE};
@@ -13,10 +13,10 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::session::ClientSession;
+use super::session::{Answer, ClientSession};
 use super::{Daemon, hangup, rights};
 use crate::descriptors::{self, MAX_DESCRIPTORS};
-use crate::hub::queue::{Item, Queue};
+use crate::hub::queue::{Item, Outgoing, Queue};
 
 /// Serves one client until it is gone or the daemon stops.
 pub(super) async fn serve(stream: UnixStream, daemon: Arc<Daemon>) {
@@ -175,7 +175,7 @@ async fn read_requests(
             if codec == Codec::Json && message.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let reply = match codec.request(&message) {
+            let (reply, file) = match codec.request(&message) {
                 Ok(Request { protocol: Some(theirs), .. })
                 | Err(BadRequest { protocol: Some(theirs), .. })
                     if theirs != PROTOCOL =>
@@ -185,12 +185,16 @@ async fn read_requests(
                 }
                 Ok(Request { id, method, .. }) => {
                     let files = std::mem::take(&mut input.descriptors);
-                    Reply { re: id, outcome: session.answer(method, files).await }
+                    let Answer { outcome, file } = session.answer(method, files).await;
+                    (Reply { re: id, outcome }, file)
                 }
-                Err(bad) => Reply { re: bad.id, outcome: Outcome::Error(bad_request(bad)) },
+                Err(bad) => (Reply { re: bad.id, outcome: Outcome::Error(bad_request(bad)) }, None),
             };
             let bytes = codec.encode(Envelope::Reply, &reply).into();
-            queue.push(Item::Control { bytes });
+            queue.push(match file {
+                Some(file) => Item::File { bytes, file: Arc::new(file) },
+                None => Item::Control { bytes },
+            });
         }
         if !input.fill(read).await? {
             return Ok(());
@@ -199,10 +203,26 @@ async fn read_requests(
 }
 
 async fn write_all(mut write: OwnedWriteHalf, queue: Arc<Queue>) -> io::Result<()> {
-    while let Some(bytes) = queue.next().await {
-        write.write_all(&bytes).await?;
+    while let Some(Outgoing { bytes, file }) = queue.next().await {
+        let sent = match &file {
+            Some(file) => send_with_file(&write, &bytes, file.as_fd()).await?,
+            None => 0,
+        };
+        write.write_all(&bytes[sent..]).await?;
     }
     write.shutdown().await
+}
+
+/// Sends the first of `bytes`, and `file` with them; how many.
+async fn send_with_file(write: &OwnedWriteHalf, bytes: &[u8], file: BorrowedFd<'_>) -> io::Result<usize> {
+    let stream: &UnixStream = write.as_ref();
+    loop {
+        stream.writable().await?;
+        match stream.try_io(Interest::WRITABLE, || descriptors::send_part(stream, bytes, &[file])) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+    }
 }
 
 fn push_talk(queue: &Queue, codec: Codec, talk: &Talk) {

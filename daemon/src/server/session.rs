@@ -1,6 +1,7 @@
 //! What one connected client may ask, and the answers.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -16,7 +17,15 @@ use super::Daemon;
 use super::rights::Rights;
 use crate::error::with_sources;
 use crate::hub::ClientId;
+use crate::recorder::Recordings;
 use crate::runner::{JobRequest, Submitter};
+
+/// The answer to a request.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    /// A file that travels with it.
+    pub(super) file: Option<OwnedFd>,
+}
 
 /// A connected client; it is disconnected when this is dropped.
 pub(super) struct ClientSession {
@@ -46,9 +55,21 @@ impl ClientSession {
     }
 
     /// Answers a request with which `files` came.
-    pub(super) async fn answer(&self, method: Method, files: Vec<OwnedFd>) -> Outcome {
+    pub(super) async fn answer(&self, method: Method, files: Vec<OwnedFd>) -> Answer {
+        let mut file = None;
+        let result = self.value(method, files, &mut file).await;
+        Answer { outcome: result.map_or_else(Outcome::Error, Outcome::Ok), file }
+    }
+
+    /// The value of an answer, and into `file` what is to travel with it.
+    async fn value(
+        &self,
+        method: Method,
+        files: Vec<OwnedFd>,
+        file: &mut Option<OwnedFd>,
+    ) -> Result<Value, WireError> {
         let daemon = &self.daemon;
-        let result = match method {
+        match method {
             Method::Subscribe(subscribe) => {
                 daemon.runner.with_jobs(|jobs| daemon.hub.subscribe(self.client, &subscribe, jobs));
                 daemon.watched_changed();
@@ -56,7 +77,7 @@ impl ClientSession {
             }
             Method::Jobs {} => self.jobs().await,
             Method::Result(wanted) => self.result(wanted).await,
-            Method::Status {} => to_value(daemon.status()),
+            Method::Status {} => self.status().await,
             Method::Doctor {} => self.doctor().await,
             Method::Submit(_) | Method::Cancel { .. } if !self.rights.submit => Err(WireError {
                 code: ErrorCode::Forbidden,
@@ -67,11 +88,60 @@ impl ClientSession {
             Method::Cancel { job } => {
                 daemon.runner.cancel(job, self.rights.uid).map_err(WireError::from).and_then(to_value)
             }
-        };
-        match result {
-            Ok(value) => Outcome::Ok(value),
-            Err(error) => Outcome::Error(error),
+            Method::Sessions {} => {
+                self.with_recordings(|recordings, _| Ok(json!({ "sessions": recordings.folder()?.list() })))
+                    .await
+            }
+            Method::OpenSession(wanted) => {
+                let (info, opened) = self.open_session(wanted).await?;
+                *file = Some(opened);
+                Ok(info)
+            }
+            Method::RemoveSession { session } => {
+                let remove = move |recordings: &Recordings, uid| {
+                    Ok(json!({ "bytes": recordings.folder()?.remove(session, uid)? }))
+                };
+                self.with_recordings(remove).await
+            }
+            Method::NoteSession { session, change } => {
+                let note = move |recordings: &Recordings, uid| {
+                    to_value(recordings.folder()?.note(session, uid, change)?)
+                };
+                self.with_recordings(note).await
+            }
+            Method::SaveRecent { seconds } => {
+                let file = files.into_iter().next().map(File::from);
+                let save =
+                    move |recordings: &Recordings, uid| to_value(recordings.save_recent(seconds, file, uid)?);
+                self.with_recordings(save).await
+            }
         }
+    }
+
+    /// Opens a session for reading.
+    async fn open_session(&self, wanted: Wanted) -> Result<(Value, OwnedFd), WireError> {
+        self.with_recordings(move |recordings, uid| {
+            let (info, file) = recordings.folder()?.open_session(&wanted, uid)?;
+            Ok((to_value(info)?, OwnedFd::from(file)))
+        })
+        .await
+    }
+
+    /// Calls `work` with what is recorded and this client's user, on a thread that may wait for the disk.
+    async fn with_recordings<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Recordings, u32) -> Result<T, WireError> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let (recordings, uid) = (self.daemon.recordings.clone(), self.rights.uid);
+        let done = tokio::task::spawn_blocking(move || work(&recordings, uid)).await;
+        done.map_err(|error| internal(&error))?
+    }
+
+    /// The daemon's figures, for which the folder of sessions is listed.
+    async fn status(&self) -> Result<Value, WireError> {
+        let daemon = self.daemon.clone();
+        let read = tokio::task::spawn_blocking(move || to_value(daemon.status())).await;
+        read.map_err(|error| internal(&error))?
     }
 
     /// Reads every probe, which may take a second.

@@ -24,6 +24,8 @@ open_words! {
     pub enum MarkKind {
         /// A job entered a state; the text is the state as JSON spells it ([`crate::job::JobState::as_str`]).
         JobState = "job_state",
+        /// The daemon's own recording of the job ended before the job; the text says why.
+        RecordingStopped = "recording_stopped",
     }
 }
 

@@ -9,6 +9,7 @@ use super::{MAX_ECHO, glob_problem};
 use crate::display::excerpt;
 use crate::job::{JobId, ModelRef};
 use crate::kept::Wanted;
+use crate::sessions::NoteChange;
 use crate::words::open_words;
 use crate::workload::Workload;
 
@@ -52,6 +53,29 @@ pub enum Method {
     Jobs {},
     /// A result that is kept; `ok` is a [`KeptRun`](crate::kept::KeptRun).
     Result(Wanted),
+    /// Lists the sessions that are kept; `ok` is `{sessions: [SessionInfo]}`. See [`crate::sessions::SessionInfo`].
+    Sessions {},
+    /// Opens a session for reading; `ok` is its [`SessionInfo`](crate::sessions::SessionInfo), and the open file travels
+    /// with the answer (SCM_RIGHTS).
+    OpenSession(Wanted),
+    /// Removes a session; `ok` is `{bytes}`, what that frees.
+    RemoveSession {
+        /// Which.
+        session: JobId,
+    },
+    /// Changes what the owner of a session says of it; `ok` is its [`SessionInfo`](crate::sessions::SessionInfo).
+    NoteSession {
+        /// Which.
+        session: JobId,
+        /// What is to be changed.
+        change: NoteChange,
+    },
+    /// Writes what the loop that runs did of late, which is kept in memory, into the open file that travels with the
+    /// request; `ok` is a [`RecentSaved`](crate::sessions::RecentSaved).
+    SaveRecent {
+        /// Of the last so many seconds, as far as it is kept.
+        seconds: u64,
+    },
     /// The daemon's own figures; `ok` is a [`crate::status::Status`].
     Status {},
     /// Every probe's reading; `ok` is a [`crate::doctor::DoctorReport`].
@@ -232,6 +256,25 @@ pub struct Submit {
     /// The job outlives the connection.
     #[serde(default)]
     pub detach: bool,
+    /// The daemon records it, if it records jobs at all.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub record: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+impl Submit {
+    /// A job of `model`, which ends with its connection and is recorded.
+    pub fn new(model: ModelRef, workload: Workload) -> Self {
+        Self { model, workload, detach: false, record: true }
+    }
 }
 
 /// An answer to a request.
@@ -283,6 +326,8 @@ open_words! {
         NoSuchJob = "no_such_job",
         /// No result is kept of that job or run, or not yet.
         NoResult = "no_result",
+        /// There is no such session, or none can be kept.
+        NoSession = "no_session",
         /// The queue is full.
         Busy = "busy",
         /// A fault of the daemon.

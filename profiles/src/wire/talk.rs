@@ -9,6 +9,10 @@ use crate::words::open_words;
 /// What a daemon tells one client, beside records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is made, sent and dropped, and most talk is of jobs"
+)]
 pub enum Talk {
     /// First message of every connection.
     Hello(Hello),

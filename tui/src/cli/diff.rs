@@ -27,9 +27,10 @@ const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 /// Options of `diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  slmscope run smollm2-135m -r 20 --record before.mcap
-  slmscope run smollm2-135m -r 20 --record after.mcap
-  slmscope diff before.mcap after.mcap
+  slmscope run smollm2-135m -r 20         recorded as session 7
+  slmscope run smollm2-135m -r 20         recorded as session 8
+  slmscope diff 7 8
+  slmscope diff before.mcap latest
 
 \"Same\" is shown by an equivalence test: the 90 % interval of the difference lies within the margin. Runs that were
 measured one after the other also differ by what the machine did meanwhile. There are two ways to count that in:
@@ -44,10 +45,10 @@ machine disturbs least. The mean of all tokens stands beside it.
 
 Exit codes: 0 same, faster or cannot tell, 1 error, 2 wrong flags, 3 not comparable, 4 slower.")]
 pub struct DiffArgs {
-    /// The recording to compare with and the one to judge; before `--`, all recordings to compare with
+    /// The session to compare with and the one to judge, by number, `latest` or file; before `--`, all to compare with
     #[arg(value_name = "SESSION", required = true)]
     before: Vec<SessionSource>,
-    /// After `--`: all recordings to judge
+    /// After `--`: all sessions to judge
     #[arg(value_name = "JUDGED", last = true)]
     after: Vec<SessionSource>,
     /// Difference below which they are called the same, such as 2% or 0.02

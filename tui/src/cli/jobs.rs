@@ -380,6 +380,7 @@ pub(super) mod tests {
             model: "smollm2-135m".to_owned(),
             source: ModelSource::Synthetic,
             format: None,
+            files: Vec::new(),
             workload: Workload { repetitions: Some(5), ..Workload::default() },
             // No user has this number.
             uid: 4_294_967_294,

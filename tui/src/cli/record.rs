@@ -1,5 +1,6 @@
 //! `slmscope record`: what the daemon observes, into a file.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
@@ -9,14 +10,17 @@ use anyhow::Context;
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use slmscope_profiles::display;
+use slmscope_profiles::sessions::RecentSaved;
 use slmscope_profiles::wire::{Method, Request};
 
 use super::number;
 use super::status::daemon;
+use crate::client::Connection;
 use crate::connect::Target;
 use crate::failure::{Failure, print};
 use crate::listen::{self, Event};
-use crate::recording_file::RecordingFile;
+use crate::recording_file::{RecordingFile, UnnamedFile};
 
 /// How long the daemon may take to send what it had before the recording was ended. It answers within milliseconds,
 /// unless it is starved of processor time.
@@ -30,6 +34,7 @@ const END: u64 = u64::MAX;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slmscope record board.mcap --seconds 60
+  slmscope record hiccup.mcap --last 60s             of the dashboard's loop, after the fact
   slmscope sessions info board.mcap
 
 Records all op events and readings of the running daemon, whoever's jobs run, until Ctrl-C. The file is written every
@@ -39,8 +44,11 @@ pub struct RecordArgs {
     #[arg(value_name = "FILE")]
     output: PathBuf,
     /// Stop after so many seconds
-    #[arg(long, value_name = "N", value_parser = number::count)]
+    #[arg(long, value_name = "N", value_parser = number::count, conflicts_with = "last")]
     seconds: Option<u32>,
+    /// Save what the loop that runs did in the last time, such as 60s, and return; the daemon keeps 64 MiB of it
+    #[arg(long, value_name = "TIME", value_parser = number::seconds)]
+    last: Option<u64>,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
@@ -52,6 +60,9 @@ pub struct RecordArgs {
 /// If no daemon runs, or the file cannot be written.
 pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut connection = daemon(target)?;
+    if let Some(seconds) = args.last {
+        return save_last(&mut connection, args, seconds);
+    }
     let mut file = RecordingFile::create(&args.output, args.force)?;
     connection.call(Method::Subscribe(RecordingFile::subscription()), &[])??;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
@@ -78,4 +89,21 @@ pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
     };
     print(&format!("{}\n", file.finish()?))?;
     ended.map_or(Ok(ExitCode::SUCCESS), |reason| Err(Failure::error(reason)))
+}
+
+/// Lets the daemon write what it keeps in memory of the loop that runs into the file.
+fn save_last(connection: &mut Connection, args: &RecordArgs, seconds: u64) -> Result<ExitCode, Failure> {
+    let file = UnnamedFile::create(&args.output, args.force)?;
+    let answer = connection.call(Method::SaveRecent { seconds }, &[file.as_fd()])??;
+    let saved: RecentSaved = serde_json::from_value(answer)
+        .map_err(|error| Failure::error(format!("the daemon's answer cannot be read: {error}")))?;
+    let bytes = file.name_it()?;
+    print(&format!(
+        "{}: the last {}, {} messages in {}\n",
+        args.output.display(),
+        display::duration(saved.time_ns),
+        saved.messages,
+        display::bytes(bytes)
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -17,8 +17,9 @@ use clap::Args;
 use serde::Serialize;
 use slmscope_profiles::admission::ModelFacts;
 use slmscope_profiles::catalogue;
+use slmscope_profiles::display::printable;
 use slmscope_profiles::job::{JobId, ModelRef};
-use slmscope_profiles::result::RunStatus;
+use slmscope_profiles::result::{self, RunStatus};
 use slmscope_profiles::wire::{Method, Submit};
 use slmscope_profiles::workload::Workload;
 
@@ -59,6 +60,9 @@ pub struct RunArgs {
     shown: Shown,
     #[command(flatten)]
     files: FileOptions,
+    /// Keep no session of it: without this the daemon records every run, see `slmscope sessions`
+    #[arg(long)]
+    no_record: bool,
 }
 
 /// How the result is printed.
@@ -77,6 +81,9 @@ struct Shown {
 pub struct SubmitArgs {
     #[command(flatten)]
     job: JobOptions,
+    /// Keep no session of it: without this the daemon records every job, see `slmscope sessions`
+    #[arg(long)]
+    no_record: bool,
     /// Print the job's number as one JSON object
     #[arg(long)]
     json: bool,
@@ -90,9 +97,23 @@ struct Asked {
     private: bool,
     /// The job's number is all that is shown.
     detach: bool,
+    record: Record,
     json: bool,
     /// Of the report.
     form: Form,
+}
+
+/// What the daemon keeps of a run beside its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    Session,
+    Nothing,
+}
+
+impl Record {
+    fn unless(no_record: bool) -> Self {
+        if no_record { Self::Nothing } else { Self::Session }
+    }
 }
 
 /// The model that `options` name, on which each of their flags has an effect.
@@ -133,7 +154,8 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let files = args.files.create()?;
     let attached = connect::attach(target, asked.private, Stdio::inherit)?;
     let progress = progress::Progress::new(asked.json);
-    let submit = Submit { model: chosen.model, workload: asked.workload, detach: false };
+    let submit =
+        Submit { record: asked.record == Record::Session, ..Submit::new(chosen.model, asked.workload) };
     // A terminal shows text while it is generated; a file and a pipe get it with the report.
     let is_shown = !asked.json && std::io::stdout().is_terminal();
     let stream = is_shown.then(|| stream::TextStream::new(std::io::stdout()));
@@ -147,8 +169,20 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
             return Ok(());
         }
         let render = if is_streamed { report::render } else { report::with_text };
-        print(&render(result, asked.form, Style::of_stdout()))
+        print(&render(result, asked.form, Style::of_stdout()))?;
+        note_recorded(&result.recorded);
+        Ok(())
     })
+}
+
+/// Says where the daemon recorded the run, and why not to its end.
+fn note_recorded(recorded: &result::Recorded) {
+    if let Some(session) = recorded.session {
+        note_line!("slmscope: recorded as session {session}: see `slmscope sessions info {session}`");
+    }
+    if let Some(reason) = &recorded.error {
+        note_line!("slmscope: the run is not recorded to its end: {}", printable(reason));
+    }
 }
 
 impl RunArgs {
@@ -164,14 +198,16 @@ impl RunArgs {
         }
         let workload = self.job.workload()?;
         let form = if self.shown.full { Form::Full } else { Form::Short };
-        Ok(Asked { workload, private: self.private, detach: self.detach, json: self.shown.json, form })
+        let (record, json) = (Record::unless(self.no_record), self.shown.json);
+        Ok(Asked { workload, private: self.private, detach: self.detach, record, json, form })
     }
 }
 
 impl SubmitArgs {
     fn asked(&self) -> Result<Asked, Failure> {
         let workload = self.job.workload()?;
-        Ok(Asked { workload, private: false, detach: true, json: self.json, form: Form::Short })
+        let (record, json) = (Record::unless(self.no_record), self.json);
+        Ok(Asked { workload, private: false, detach: true, record, json, form: Form::Short })
     }
 }
 
@@ -204,7 +240,11 @@ fn queue(asked: Asked, chosen: ChosenModel, target: &Target) -> Result<ExitCode,
     };
     let files: Vec<_> = chosen.files.iter().map(AsFd::as_fd).collect();
     let looped = asked.workload.looped;
-    let submit = Submit { model: chosen.model, workload: asked.workload, detach: true };
+    let submit = Submit {
+        detach: true,
+        record: asked.record == Record::Session,
+        ..Submit::new(chosen.model, asked.workload)
+    };
     let answer = connection.call(Method::Submit(submit), &files)??;
     let Some(job) = answer["job"].as_u64() else {
         return Err(Failure::error("the daemon's answer has no job number"));
@@ -244,6 +284,7 @@ pub(super) mod tests {
             model: "m".to_owned(),
             source: ModelSource::Synthetic,
             format: None,
+            files: Vec::new(),
             workload: Workload { repetitions: Some(4), ..Workload::default() },
             uid: 1000,
             state,

@@ -1,10 +1,13 @@
-//! `slmscope sessions`: what recordings hold, and whether they are whole.
+//! `slmscope sessions`: which sessions are kept, what they hold, and whether they are whole.
+
+mod kept;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use kept::{ListArgs, NoteArgs, RemoveArgs};
 use serde::Serialize;
 use slmscope_exports::recording::Event;
 use slmscope_exports::session::{Run, Session};
@@ -21,31 +24,49 @@ use crate::table::{Align, Table};
 /// Options of `sessions`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  slmscope run smollm2-135m --record a.mcap
-  slmscope sessions info a.mcap
-  slmscope sessions info a.mcap --by layer           where the time of its run went
+  slmscope run smollm2-135m                          the daemon records it
+  slmscope sessions                                  what is kept
+  slmscope sessions info latest
+  slmscope sessions info 7 --by layer                where the time of its run went
+  slmscope sessions note 7 --name base --pin \"before the change\"
+  slmscope diff 7 8                                  two sessions side by side
+  slmscope sessions rm --older-than 30d
   slmscope sessions verify *.mcap && echo all whole
+
+A session is what the daemon recorded of one job, and has the job's number.
+Those of the running daemon are listed; without one those in the state folder
+of this user ($XDG_STATE_HOME/slmscope/sessions), which --socket none names too.
+They take at most 1 GiB and 5 % of the free space; the oldest go first, but for
+those that are pinned. Where a SESSION is expected, `latest`, a run's id and the
+file of a recording will do; a file that is called 7 is written ./7.
 
 Exit codes: 0 success, 1 error, 2 wrong flags, 4 verify found damage.")]
 pub struct SessionsArgs {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// List the sessions that are kept: model, speed, energy, fitness of the machine, age and size
+    List(ListArgs),
     /// Show what a recording holds: machine, jobs, rates, how many events and readings
     Info(InfoArgs),
     /// Read recordings to their ends and say what of them is damaged or missing
     Verify(VerifyArgs),
     /// Write what can be read of a recording into a new file that is whole
     Repair(RepairArgs),
+    /// Remove sessions that are kept
+    #[command(name = "rm")]
+    Remove(RemoveArgs),
+    /// Give a session a name, tags and a note, or keep it from being removed
+    Note(NoteArgs),
 }
 
 #[derive(Debug, Args)]
 struct InfoArgs {
-    /// The recording
-    #[arg(value_name = "FILE")]
+    /// Its number, `latest`, or a file
+    #[arg(value_name = "SESSION")]
     file: SessionSource,
     /// Show where the time of its last run went, by this
     #[arg(long, value_name = "WHAT", value_enum)]
@@ -57,15 +78,15 @@ struct InfoArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// The recordings
-    #[arg(value_name = "FILE", required = true)]
+    /// Numbers of sessions, or files
+    #[arg(value_name = "SESSION", required = true)]
     files: Vec<SessionSource>,
 }
 
 #[derive(Debug, Args)]
 struct RepairArgs {
-    /// The recording
-    #[arg(value_name = "FILE")]
+    /// Its number, `latest`, or a file
+    #[arg(value_name = "SESSION")]
     file: SessionSource,
     /// The file to write
     #[arg(long, value_name = "FILE")]
@@ -81,9 +102,13 @@ struct RepairArgs {
 /// If a file cannot be read or written; with exit code 4 if `verify` finds damage.
 pub fn run(args: &SessionsArgs, target: &Target) -> Result<ExitCode, Failure> {
     match &args.what {
-        What::Info(args) => info(args, target),
-        What::Verify(args) => verify(args, target),
-        What::Repair(args) => repair(args, target),
+        None => kept::list(&ListArgs::default(), target),
+        Some(What::List(args)) => kept::list(args, target),
+        Some(What::Info(args)) => info(args, target),
+        Some(What::Verify(args)) => verify(args, target),
+        Some(What::Repair(args)) => repair(args, target),
+        Some(What::Remove(args)) => kept::remove(args, target),
+        Some(What::Note(args)) => kept::note_session(args, target),
     }
 }
 
@@ -150,7 +175,11 @@ struct Info<'a> {
     version: Option<&'a str>,
     /// CLOCK_REALTIME at the daemon's start, ns since 1970; null as above.
     wall_ns: Option<u64>,
-    /// From the first message to the last, ns; null without any.
+    /// The earliest time of a message, CLOCK_MONOTONIC ns; null without any.
+    first_ns: Option<u64>,
+    /// The latest time of a message, CLOCK_MONOTONIC ns; null without any.
+    last_ns: Option<u64>,
+    /// From the one to the other, ns; null without any.
     duration_ns: Option<u64>,
     channels: usize,
     messages: BTreeMap<&'static str, u64>,
@@ -160,7 +189,7 @@ struct Info<'a> {
     problems: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 struct JobInfo<'a> {
     job: u64,
     model: Option<&'a str>,
@@ -181,6 +210,8 @@ fn info(args: &InfoArgs, target: &Target) -> Result<ExitCode, Failure> {
         schema: "slmscope.session/1",
         version: session.header.as_ref().map(|header| header.version.as_str()),
         wall_ns: session.header.as_ref().map(|header| header.wall_ns),
+        first_ns: session.time_ns.map(|(first, _)| first),
+        last_ns: session.time_ns.map(|(_, last)| last),
         duration_ns: session.time_ns.map(|(first, last)| last - first),
         channels: session.channels.len(),
         messages: session.counts.iter().map(|(topic, &count)| (topic.as_str(), count)).collect(),
@@ -244,4 +275,40 @@ fn render(info: &Info<'_>, style: Style) -> String {
         text.push_str(&format!("{}\n", style.warn(problem)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinned;
+
+    #[test]
+    fn what_info_prints_is_pinned_at_80_columns() {
+        let job = JobInfo {
+            job: 7,
+            model: Some("smollm2-135m"),
+            run_id: Some("19ad-1f-7"),
+            status: Some("done"),
+            prefill_tokens_per_s: Some(1330.4),
+            decode_tokens_per_s: Some(183.42),
+        };
+        let cut =
+            JobInfo { job: 8, run_id: None, status: Some("preparing"), prefill_tokens_per_s: None, ..job };
+        let jobs = vec![job, cut];
+        let info = Info {
+            schema: "slmscope.session/1",
+            version: Some("1.2.3"),
+            wall_ns: Some(1_000_000_000),
+            first_ns: Some(5),
+            last_ns: Some(61_500_000_005),
+            duration_ns: Some(61_500_000_000),
+            channels: 64,
+            messages: BTreeMap::from([("ops", 1_200), ("sample", 9_000)]),
+            op_events: 421_000,
+            lost_batches: 2,
+            jobs,
+            problems: vec!["at byte 1234: a chunk does not have its checksum".to_owned()],
+        };
+        pinned::check("sessions-info.txt", &render(&info, pinned::terminal()));
+    }
 }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use slmscope_profiles::display::{self, ABSENT};
-use slmscope_profiles::status::Status;
+use slmscope_profiles::sessions::RecordMode;
+use slmscope_profiles::status::{RecordingStatus, Status};
 use slmscope_profiles::wire::Method;
 
 use super::jobs::{Now, table};
@@ -64,6 +65,25 @@ pub fn status(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the daemon records by itself, and what that takes.
+fn recording(status: &RecordingStatus) -> String {
+    let mode = match (status.mode, &status.problem) {
+        (RecordMode::Off, _) => "off (`record` of the configuration, or --record)".to_owned(),
+        (RecordMode::Jobs, None) => "jobs".to_owned(),
+        (RecordMode::Jobs, Some(problem)) => format!("jobs, but the last one was not recorded: {problem}"),
+    };
+    if status.folder.is_none() {
+        return mode;
+    }
+    let room =
+        status.max_bytes.map_or_else(String::new, |bytes| format!(" of at most {}", display::bytes(bytes)));
+    let kept =
+        format!("{} in {}{room}", display::plural(status.sessions, "session"), display::bytes(status.bytes));
+    let rate = status.written_bytes_per_hour.map(display::bytes);
+    let rate = rate.map_or_else(String::new, |rate| format!(", {rate} an hour since its start"));
+    format!("{mode}; {kept}; {} written{rate}", display::bytes(status.written_bytes))
+}
+
 /// The daemon's own figures, and its jobs.
 fn text(status: &Status, now: Now, style: Style) -> String {
     let share = status.cpu_ns.filter(|_| status.uptime_ns > 0).map(|ns| ns as f64 / status.uptime_ns as f64);
@@ -83,7 +103,9 @@ fn text(status: &Status, now: Now, style: Style) -> String {
         ),
     ];
     let mut text = String::new();
-    for (name, value) in rows {
+    let recording = status.recording.as_ref().map(recording);
+    let recording = ("recording", told(recording, "this daemon's version records nothing by itself"));
+    for (name, value) in rows.into_iter().chain([recording]) {
         let value = style.wrap(&value, 12);
         text.push_str(&format!("{} {value}\n", style.dim(&format!("{name:<11}"))));
     }
@@ -94,10 +116,25 @@ fn text(status: &Status, now: Now, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use slmscope_profiles::job::JobState;
+    use slmscope_profiles::sessions::RecordMode;
+    use slmscope_profiles::status::RecordingStatus;
 
     use super::super::jobs::tests::{NOW, job};
     use super::*;
     use crate::pinned;
+
+    fn recording() -> RecordingStatus {
+        RecordingStatus {
+            mode: RecordMode::Jobs,
+            folder: Some("/home/a/.local/state/slmscope/sessions".to_owned()),
+            problem: None,
+            sessions: 12,
+            bytes: 34 << 20,
+            max_bytes: Some(1 << 30),
+            written_bytes: 5 << 20,
+            written_bytes_per_hour: Some(5 << 20),
+        }
+    }
 
     fn status() -> Status {
         Status {
@@ -116,13 +153,17 @@ mod tests {
             lost_batches: 0,
             dropped_batches: 12,
             jobs: vec![job(3, JobState::Measuring), job(4, JobState::Queued)],
+            recording: Some(recording()),
         }
     }
 
     #[test]
     fn outputs_are_pinned_at_80_columns() {
         pinned::check("status.txt", &text(&status(), NOW, pinned::terminal()));
-        let without = Status { socket: None, cpu_ns: None, rss: None, jobs: Vec::new(), ..status() };
+        let problem = Some("cannot write into /s: No space left on device (os error 28)".to_owned());
+        let recording = Some(RecordingStatus { problem, max_bytes: None, ..recording() });
+        let none = Status { socket: None, cpu_ns: None, rss: None, jobs: Vec::new(), ..status() };
+        let without = Status { recording, ..none };
         pinned::check("status-without.txt", &text(&without, NOW, pinned::terminal()));
     }
 }

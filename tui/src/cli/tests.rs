@@ -34,10 +34,11 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
             ("detach", Job(&["--detach"])),
             ("json", Job(&["--json"])),
             ("full", Job(&["--full"])),
+            ("no_record", Job(&["--no-record"])),
         ],
     ),
     ("submit", JOB),
-    ("submit", &[("json", Job(&["--json"]))]),
+    ("submit", &[("json", Job(&["--json"])), ("no_record", Job(&["--no-record"]))]),
     (
         "models",
         &[

@@ -175,7 +175,11 @@ impl JobRun<'_> {
             }
         }
         let now_ns = self.shared.clock.now_ns();
-        let result = self.builder.build(status, error, (&samples, &channels), now_ns);
+        let mut result = self.builder.build(status, error, (&samples, &channels), now_ns);
+        if let Some(recording) = &mut self.recording {
+            result.recorded = recording.recorded();
+            recording.add_result(self.job, &result);
+        }
         self.builder.keep_baseline(&result.energy);
         self.is_delivered = true;
         // Held before it is told: whoever gets it may ask for it again.

@@ -54,6 +54,7 @@ pub fn session(tokens: u32) -> Vec<Entry> {
         model: "m".to_owned(),
         source: ModelSource::Synthetic,
         format: None,
+        files: Vec::new(),
         workload: workload.clone(),
         uid: 1000,
         state: JobState::Queued,

@@ -30,11 +30,7 @@ pub(super) fn options() -> Options {
         target: "slmscope.sock".to_owned(),
         colours: true,
         plain: false,
-        submit: Submit {
-            model: ModelRef::Catalogue("smollm2-135m".to_owned()),
-            workload: Workload::default(),
-            detach: false,
-        },
+        submit: Submit::new(ModelRef::Catalogue("smollm2-135m".to_owned()), Workload::default()),
     }
 }
 
@@ -57,6 +53,7 @@ pub(super) fn job(state: JobState) -> Job {
         ahead: 0,
         source: ModelSource::Synthetic,
         format: Some(WeightFormat::Q4_0),
+        files: Vec::new(),
         repetition: (state == JobState::Measuring).then_some(2),
         turns: 1,
         worker: Some(4242),
