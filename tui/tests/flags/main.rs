@@ -48,7 +48,7 @@ impl Prepared {
             ("old", path(at("old"))),
             ("socket", path(daemon.socket())),
             ("job", submit(&daemon, &["--repetitions", "3"])),
-            ("loop", submit(&daemon, &["--loop", "--pause", "3600"])),
+            ("loop", submit(&daemon, &["--loop", "--pause", "3600", "--repetitions", "1"])),
         ]);
         let prepared = Self { folder, daemon, words, given: 0 };
         let wait = prepared.daemon.client(&["result", &prepared.words["job"], "--wait"]).output();
