@@ -59,7 +59,7 @@ pub struct Recordings {
     /// Bytes of all files since the daemon's start.
     written: Arc<AtomicU64>,
     /// Why the last job was not recorded to its end.
-    problem: Mutex<Option<String>>,
+    problem: Arc<Mutex<Option<String>>>,
     /// What the loop that runs did of late.
     recent: Mutex<Option<Arc<Recent>>>,
 }
@@ -165,7 +165,7 @@ impl Recordings {
     }
 
     fn with(mode: RecordMode, folder: Result<SessionFolder, String>) -> Self {
-        Self { mode, folder, written: Arc::default(), problem: Mutex::default(), recent: Mutex::default() }
+        Self { mode, folder, written: Arc::default(), problem: Arc::default(), recent: Mutex::default() }
     }
 
     /// Its folder.
@@ -284,7 +284,7 @@ impl Recordings {
         let model = Path::new(&job.model).file_name().map_or("".into(), |name| name.to_string_lossy());
         let name = Name::new(job.job, job.uid, &model);
         let file = folder.create(&name).map_err(failed)?;
-        let limit = Limit { bytes: room, written: self.written.clone() };
+        let limit = Limit { bytes: room, written: self.written.clone(), problem: self.problem.clone() };
         let writer = SessionWriter::start(hub, clock, job.job, file, limit)?;
         writer.add(Entry::Job(Box::new(job)));
         Ok(OpenSession { name, writer, summary: SessionSummary::default() })

@@ -55,6 +55,8 @@ pub(super) struct Limit {
     pub(super) bytes: u64,
     /// Counts the bytes of all files.
     pub(super) written: Arc<AtomicU64>,
+    /// Is told why the recording ended before its job.
+    pub(super) problem: Arc<Mutex<Option<String>>>,
 }
 
 /// A recording that goes on.
@@ -83,13 +85,14 @@ impl SessionWriter {
         let writer = Writer::new(Counted { file, counts: [own, limit.written] })?;
         let queue = Arc::new(Queue { job, ..Queue::default() });
         let thread = thread::Builder::new().name("recorder".to_owned()).spawn({
-            let (queue, hub, clock) = (queue.clone(), hub.clone(), clock.clone());
+            let (queue, hub, clock, problem) = (queue.clone(), hub.clone(), clock.clone(), limit.problem);
             move || {
                 let Err(ending) = write(&queue, writer, &mut written) else { return };
                 // What is left of a chunk on a full disk would be taken for damage.
                 let _ = written.synced.set_len(written.length);
                 let reason = with_sources(&ending);
                 queue.close(ending);
+                problem.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.clone());
                 let (t_ns, kind) = (clock.now_ns(), MarkKind::RecordingStopped);
                 hub.record(Record::Mark(Mark { t_ns, job, kind, text: Some(reason) }));
             }
@@ -291,7 +294,13 @@ mod tests {
 
     fn start(hub: &Arc<Hub>, file: File, bytes: u64) -> Result<SessionWriter, WriteError> {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(5));
-        SessionWriter::start(hub, &clock, 1, file, Limit { bytes, written: Arc::default() })
+        SessionWriter::start(
+            hub,
+            &clock,
+            1,
+            file,
+            Limit { bytes, written: Arc::default(), problem: Arc::default() },
+        )
     }
 
     fn entries(file: File) -> (Vec<Entry>, bool) {
