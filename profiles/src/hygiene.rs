@@ -106,6 +106,24 @@ pub enum IssueCode {
     Other,
 }
 
+impl IssueCode {
+    /// In a word or two.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OtherLoad => "other load",
+            Self::Steal => "steal",
+            Self::MemoryPressure => "memory pressure",
+            Self::Swapped => "swapping",
+            Self::PowerSaving => "power saving",
+            Self::Hot => "hot",
+            Self::Throttling => "throttling",
+            Self::FileChanged => "model file changed",
+            Self::MachineChanged => "machine changed",
+            Self::Other => "another condition",
+        }
+    }
+}
+
 /// A process beside this tool's own, and what it used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OtherProcess {
@@ -146,9 +164,10 @@ impl ThreadTime {
         (self.wall_ns > 0).then(|| self.cpu_ns as f64 / self.wall_ns as f64)
     }
 
-    /// Share of the time in which it waited for a CPU; `None` if that is not known or no time passed.
+    /// Share of the time in which it could run that it waited for a CPU; `None` if that is not known or it slept.
     pub fn waited(&self) -> Option<f64> {
-        let waited_ns = self.waited_ns.filter(|_| self.wall_ns > 0)?;
-        Some(waited_ns as f64 / self.wall_ns as f64)
+        let waited_ns = self.waited_ns?;
+        let ready_ns = self.cpu_ns.saturating_add(waited_ns);
+        (ready_ns > 0).then(|| waited_ns as f64 / ready_ns as f64)
     }
 }

@@ -141,9 +141,14 @@ fn others(before: &[ProcessTime], after: &[ProcessTime], wall_ns: u64) -> Vec<Ot
     found
 }
 
-/// A worker of the kernel is named after what it does at the moment; all of them have one name here.
+/// A worker of the kernel is named after what it does at the moment; all of them have one name here. The worker of another
+/// daemon has the name of its first thread.
 fn common_name(name: &str) -> &str {
-    if name.starts_with("kworker/") { "kworker" } else { name }
+    match name {
+        "engine-main" => "another slmscope worker",
+        name if name.starts_with("kworker/") => "kworker",
+        name => name,
+    }
 }
 
 /// Grades what was found: the worst of the issues.
@@ -286,6 +291,12 @@ mod tests {
         let after = [of("kworker/0:0-mm_percpu_wq", 4_500_000_000)];
         let found = others(&before, &after, 10_000_000_000);
         assert_eq!(found, [OtherProcess { name: "kworker".to_owned(), cores: 0.2 }]);
+    }
+
+    #[test]
+    fn the_worker_of_another_daemon_is_named_as_one() {
+        assert_eq!(common_name("engine-main"), "another slmscope worker");
+        assert_eq!(common_name("engine-main-loop"), "engine-main-loop");
     }
 
     #[test]

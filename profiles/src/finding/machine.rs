@@ -87,7 +87,8 @@ pub(super) fn other_load(result: &RunResult) -> Option<Found> {
     found = found.known("processes that ended meanwhile, at most", at_most, "");
     let waits = waits(result).unwrap_or_default();
     let longest = waits.first().map(|(share, _)| *share);
-    found = found.known("longest wait of an engine thread for a CPU, of the time", longest, "ratio");
+    found =
+        found.known("longest wait of an engine thread for a CPU, of the time it could run", longest, "ratio");
     Some(found.advice("End them or wait, and measure again; until then compare these figures with nothing."))
 }
 

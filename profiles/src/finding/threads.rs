@@ -2,6 +2,7 @@
 
 use super::{FindingCode, Found, Use};
 use crate::display;
+use crate::hygiene::ThreadTime;
 use crate::result::RunResult;
 use crate::stats::median;
 use crate::workload::ExecutorKind;
@@ -12,7 +13,8 @@ const TOOK_PART: f64 = 0.01;
 /// Share of the others' CPU time below which a thread is a straggler.
 const STRAGGLER_SHARE: f64 = 0.9;
 
-/// Share of the time by which a straggler waited longer for a CPU than the others: as much as [`STRAGGLER_SHARE`] leaves.
+/// Share of the time in which it could run by which a straggler waited longer for a CPU than the others, and the least
+/// share of all time that it waited: as much as [`STRAGGLER_SHARE`] leaves.
 const STRAGGLER_WAIT: f64 = 0.1;
 
 const STRAGGLER_ADVICE: &str =
@@ -77,12 +79,14 @@ pub(super) fn efficiency_cores(result: &RunResult) -> Option<Found> {
     )
 }
 
-/// A straggler: one engine thread waited for a CPU longer than the others, or was kept off its CPU.
+/// A straggler: one engine thread waited for a CPU longer than the others; where the kernel does not report waits, one
+/// that was on a CPU for less time.
 pub(super) fn straggler(result: &RunResult) -> Option<Found> {
-    waited(result).or_else(|| kept_off(result))
+    if waits(result).is_some() { waited(result) } else { kept_off(result) }
 }
 
-/// Share of the time that each engine thread waited for a CPU, the longest first; `None` where one is not known.
+/// Share of the time in which it could run that each engine thread waited for a CPU, the longest first; `None` where one
+/// is not known.
 pub(super) fn waits(result: &RunResult) -> Option<Vec<(f64, &str)>> {
     let took_part = result.threads.iter().filter(|thread| thread.share().is_some_and(|it| it >= TOOK_PART));
     let waits = took_part.map(|thread| Some((thread.waited()?, thread.name.as_str())));
@@ -91,25 +95,31 @@ pub(super) fn waits(result: &RunResult) -> Option<Vec<(f64, &str)>> {
     Some(waits)
 }
 
-/// One engine thread waited for a CPU for a tenth of the time more than the others, as the scheduler counts: it was ready
-/// to run. Holds whatever else the machine does; a load that delays all threads alike makes no straggler.
+/// One engine thread waited for a CPU for a tenth more of the time in which it could run than the others, as the scheduler
+/// counts. Holds whatever else the machine does; a load that delays all threads alike makes no straggler. Where there are
+/// more threads than CPUs, [`too_many`] says why they wait.
 fn waited(result: &RunResult) -> Option<Found> {
-    let waits = waits(result)?;
+    let waits = waits(result).filter(|_| too_many(result).is_none())?;
     let [(longest, name), others @ ..] = waits.as_slice() else { return None };
     let usual = median(&others.iter().map(|(share, _)| *share).collect::<Vec<f64>>())?;
     let (longest, apart) = (*longest, longest - usual);
-    if apart < STRAGGLER_WAIT {
+    let is_long = |thread: &ThreadTime| {
+        let waited_ns = thread.waited_ns.unwrap_or(0) as f64;
+        thread.name == *name && waited_ns >= STRAGGLER_WAIT * thread.wall_ns as f64
+    };
+    if apart < STRAGGLER_WAIT || !result.threads.iter().any(is_long) {
         return None;
     }
     Some(
         Found::new(FindingCode::Straggler, Use::Gain, apart)
             .reason(format!(
-                "thread {} waited for a CPU {} of the time, the others {}: they did its part or waited for it",
+                "thread {} waited for a CPU {} of the time it could run, the others {}: they did its part or waited \
+                 for it",
                 display::printable(name),
                 display::rough_share(longest),
                 display::rough_share(usual)
             ))
-            .figure("its wait for a CPU, of the time", longest, "ratio")
+            .figure("its wait for a CPU, of the time it could run", longest, "ratio")
             .figure("median of the others", usual, "ratio")
             .advice(STRAGGLER_ADVICE),
     )

@@ -99,15 +99,31 @@ fn a_thread_that_waited_for_a_cpu_longer_than_the_others_is_a_straggler_whatever
     let found = findings(&result);
     let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [FindingCode::ForeignLoad, FindingCode::Straggler]);
-    assert!(found[1].reason.starts_with("thread engine-1 waited for a CPU 45 % of the time, the others 7 %"));
-    assert!((figure(&found[1], "its wait for a CPU, of the time") - 0.45).abs() < 1e-9);
-    let wait = figure(&found[0], "longest wait of an engine thread for a CPU, of the time");
-    assert!((wait - 0.45).abs() < 1e-9, "{wait}");
+    assert!(
+        found[1]
+            .reason
+            .starts_with("thread engine-1 waited for a CPU 53 % of the time it could run, the others 9 %")
+    );
+    let wait = 45.0 / 85.0;
+    assert!((figure(&found[1], "its wait for a CPU, of the time it could run") - wait).abs() < 1e-9);
+    let longest = figure(&found[0], "longest wait of an engine thread for a CPU, of the time it could run");
+    assert!((longest - wait).abs() < 1e-9);
     result.engine.executor = "candle".to_owned();
     assert_eq!(findings(&result).len(), 2, "who sleeps does not wait for a CPU");
     // A load that delays all of them alike makes no straggler.
     result.threads = vec![time("engine-main", 50, 45), time("engine-1", 50, 40)];
     assert_eq!(findings(&result).len(), 1);
+    // One that sleeps more than the others waits less, and no less of the time in which it could run.
+    result.threads = vec![time("engine-main", 25, 73), time("engine-1", 6, 23)];
+    assert_eq!(findings(&result).len(), 1);
+    result.threads = vec![time("engine-main", 90, 1), time("engine-1", 9, 9)];
+    assert_eq!(findings(&result).len(), 1, "a tenth of the time is not lost");
+    result.threads = vec![time("engine-main", 70, 5), time("engine-1", 40, 45)];
+    assert_eq!(findings(&result).len(), 2);
+    result.engine.threads = Some(3);
+    let codes: Vec<_> = findings(&result).iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [FindingCode::ForeignLoad, FindingCode::TooManyThreads], "they wait for each other");
+    result.engine.threads = None;
     result.threads.truncate(1);
     assert_eq!(findings(&result).len(), 1, "one thread has no other");
 }

@@ -69,7 +69,7 @@ fn facts(text: &mut String, result: &RunResult, style: Style) {
     if let Some(why) = &result.engine.note {
         line(text, "engine", &printable(why), style);
     }
-    line(text, "machine", &format!("{}; {}", machine(result), hygiene(result, style)), style);
+    line(text, "machine", &format!("{}; {}", machine(result), conditions(result, style)), style);
     let date = result.date.as_deref().unwrap_or(ABSENT);
     let command = result.command.as_deref().unwrap_or(ABSENT);
     let wrapped = style.wrap_words(&printable(&format!("{date}: {command}")), super::LABEL + 1);
@@ -81,6 +81,17 @@ fn facts(text: &mut String, result: &RunResult, style: Style) {
         let shown = lines.get(..MAX_COMMAND - 1).unwrap_or(&lines).join("\n");
         let _ = writeln!(text, "{name} {shown}\n{:1$}… (whole with --full)", "", super::LABEL + 1);
     }
+}
+
+/// Whether the machine was fit to measure on, in a few words: the findings say more.
+fn conditions(result: &RunResult, style: Style) -> String {
+    let found = &result.hygiene;
+    let Some(grade) = found.grade.filter(|_| found.clean == Some(false) && !found.issues.is_empty()) else {
+        return hygiene(result, style);
+    };
+    let mut names: Vec<&str> = found.issues.iter().map(|issue| issue.code.name()).collect();
+    names.dedup();
+    style.warn(&format!("{}: {}", grade.as_str(), names.join(", ")))
 }
 
 /// What the worker took, of what there is, and its largest parts.

@@ -2,6 +2,7 @@
 
 use slmscope_profiles::channel::{Class, Scope};
 use slmscope_profiles::display::ABSENT;
+use slmscope_profiles::hygiene::{Issue, IssueCode};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{EngineInfo, Grade, Hygiene, ModelSource, RunResult, RunStatus};
 use slmscope_profiles::workload::{ExecutorKind, Workload};
@@ -145,6 +146,23 @@ fn a_reason_that_holds_for_all_phases_is_said_once() {
     assert_eq!(words.matches("this machine counts no memory traffic").count(), 1, "{text}");
     assert!(text.contains("  — (this machine has no power sensor"), "{text}");
     assert!(full(&warm()).contains("decode: 12.0 J"));
+}
+
+#[test]
+fn hygiene_is_a_few_words_in_the_short_report_and_whole_in_the_full_one() {
+    let mut result = warm();
+    let issue = |code, reason: &str| Issue { code, grade: Grade::Poor, reason: reason.to_owned() };
+    let reasons = ["other processes used 144.2 % of one core", "int8 arithmetic fell", "f32 arithmetic fell"];
+    result.hygiene.reasons = reasons.map(str::to_owned).to_vec();
+    result.hygiene.issues = vec![
+        issue(IssueCode::OtherLoad, reasons[0]),
+        issue(IssueCode::MachineChanged, reasons[1]),
+        issue(IssueCode::MachineChanged, reasons[2]),
+    ];
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = words(short(&result));
+    assert!(text.contains("poor: other load, machine changed") && !text.contains("int8 arithmetic fell"));
+    assert!(words(full(&result)).contains("int8 arithmetic fell; f32 arithmetic fell"));
 }
 
 #[test]
