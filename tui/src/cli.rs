@@ -1,6 +1,7 @@
 //! The command line, with one file for each group of commands.
 
 mod breakdown;
+pub mod cancel;
 pub mod diff;
 pub mod doctor;
 pub mod export;
@@ -84,7 +85,7 @@ pub enum Command {
     /// Write a recording in the format of another tool: Perfetto, pprof, speedscope, CSV and more
     Export(export::ExportArgs),
     /// Cancel a job of the daemon
-    Cancel(jobs::CancelArgs),
+    Cancel(cancel::CancelArgs),
     /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment
     Help(help::HelpArgs),
     /// Print completions for bash, zsh or fish

@@ -87,7 +87,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Diff(args)) => cli::diff::run(&args, &target),
         Some(Command::Report(args)) => cli::report::run(&args, &target),
         Some(Command::Export(args)) => cli::export::run(&args, &target),
-        Some(Command::Cancel(args)) => cli::jobs::cancel(&args, &target),
+        Some(Command::Cancel(args)) => cli::cancel::run(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),
         Some(Command::PackageFiles(args)) => cli::shell::package_files(&args),

@@ -97,8 +97,35 @@ impl Style {
         self.broken_after(text, indent, &[' '])
     }
 
+    /// The same of text that holds a command for a shell, broken where the shell goes on with the next line: after `&&` and
+    /// `|`. What is longer between these is broken at blanks.
+    pub fn wrap_command(self, text: &str, indent: usize) -> String {
+        let room = self.room(indent);
+        let (mut wrapped, mut used) = (String::new(), 0);
+        let after_and = text.split_inclusive(" && ");
+        for piece in after_and.flat_map(|piece| piece.split_inclusive(" | ")) {
+            if used > 0 && used + columns(piece.trim_end()) > room {
+                wrapped.truncate(wrapped.trim_end().len());
+                wrapped.push('\n');
+                wrapped.extend(std::iter::repeat_n(' ', indent));
+            }
+            let piece = self.wrap_words(piece, indent);
+            wrapped.push_str(&piece);
+            // The first line begins after the indent, further ones with it.
+            let (line, first) =
+                wrapped.rsplit_once('\n').map_or((wrapped.as_str(), true), |(_, line)| (line, false));
+            used = columns(line).saturating_sub(if first { 0 } else { indent });
+        }
+        wrapped
+    }
+
+    /// Columns of a line that begins after `indent` ones.
+    fn room(self, indent: usize) -> usize {
+        self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_ROOM))
+    }
+
     fn broken_after(self, text: &str, indent: usize, ends: &[char]) -> String {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(MIN_ROOM));
+        let room = self.room(indent);
         let (mut wrapped, mut used) = (String::new(), 0);
         for word in printable(text).split_inclusive(ends) {
             if used > 0 && used + columns(word.trim_end()) > room {
@@ -152,6 +179,23 @@ mod tests {
             Style::narrow(24).wrap("/sys/class/thermal/zone0/temp", 0),
             "/sys/class/thermal/\nzone0/temp"
         );
+    }
+
+    /// One was broken within a path, so that it could not be copied.
+    #[test]
+    fn commands_break_where_a_shell_reads_on() {
+        let text =
+            "to enable it: sudo modprobe k10temp && echo k10temp | sudo tee /etc/modules-load.d/k10temp.conf";
+        assert_eq!(
+            Style::narrow(60).wrap_command(text, 2),
+            "to enable it: sudo modprobe k10temp && echo k10temp |\n  sudo tee /etc/modules-load.d/k10temp.conf"
+        );
+        assert_eq!(
+            Style::narrow(50).wrap_command(text, 2),
+            "to enable it: sudo modprobe k10temp &&\n  echo k10temp |\n  sudo tee /etc/modules-load.d/k10temp.conf"
+        );
+        assert_eq!(Style::plain().wrap_command(text, 2), text);
+        assert_eq!(Style::narrow(20).wrap_command("add psi=1 to the kernel", 0), "add psi=1 to the\nkernel");
     }
 
     #[test]

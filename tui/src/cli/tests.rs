@@ -6,7 +6,7 @@
 use clap::{Arg, CommandFactory, Parser};
 use slmscope_profiles::model::ModelSource;
 
-use super::{Cli, Command, jobs, models, run};
+use super::{Cli, Command, cancel, models, run};
 use crate::failure::Failure;
 use crate::style::Style;
 
@@ -116,7 +116,7 @@ fn effect(words: &[&str], source: ModelSource) -> Result<String, String> {
         Some(Command::Models(args)) => models::answer(args, style).map_err(said),
         Some(Command::Model(args)) => models::answer_one(args, style).map_err(said),
         Some(Command::Replay(args)) => Ok(format!("{:?}", args.speed())),
-        Some(Command::Cancel(args)) => Ok(jobs::tests::asked(args)),
+        Some(Command::Cancel(args)) => Ok(cancel::tests::asked(args)),
         _ => panic!("{words:?} has its proof elsewhere"),
     }
 }

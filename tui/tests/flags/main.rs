@@ -47,8 +47,8 @@ impl Prepared {
             ("tree", path(at("tree"))),
             ("old", path(at("old"))),
             ("socket", path(daemon.socket())),
-            ("job", submit(&daemon, &["--repetitions", "3"])),
-            ("loop", submit(&daemon, &["--loop", "--pause", "3600", "--repetitions", "1"])),
+            ("job", submit(&daemon, &[])),
+            ("loop", submit(&daemon, &["--loop", "--pause", "3600"])),
         ]);
         let prepared = Self { folder, daemon, words, given: 0 };
         let wait = prepared.daemon.client(&["result", &prepared.words["job"], "--wait"]).output();
@@ -132,7 +132,7 @@ fn make_tree(folder: &Path) {
 /// Queues a short job and returns its number.
 fn submit(daemon: &Daemon, more: &[&str]) -> String {
     let tiny = tiny_model();
-    let short = ["submit", &tiny, "-p", "8", "-n", "5", "--overhead", "off"];
+    let short = ["submit", &tiny, "-p", "8", "-n", "5", "-r", "3", "--overhead", "off"];
     let ended = daemon.client(&[&short[..], more].concat()).output().expect("the client starts");
     let told = text(&ended.stdout);
     told.strip_prefix("job ").unwrap_or_else(|| panic!("{}", text(&ended.stderr))).trim().to_owned()

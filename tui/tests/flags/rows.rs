@@ -32,33 +32,39 @@ const fn row(
 
 /// The rows; those that change what later ones see are last.
 pub const ROWS: &[Row] = &[
-    row("", "socket", &["status"], &["--socket", "{socket}", "status"], "{socket}"),
+    row(
+        "",
+        "socket",
+        &["status", "--json"],
+        &["--socket", "{socket}", "status", "--json"],
+        "\"socket\":\"{socket}\"",
+    ),
     row(
         "run",
         "record",
         SHORT,
-        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{new}"],
+        &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off", "--record", "{new}"],
         "{new}: ",
     ),
     row(
         "run",
         "trace",
         SHORT,
-        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--trace", "{new}.pftrace"],
+        &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off", "--trace", "{new}.pftrace"],
         "{new}.pftrace: ",
     ),
     row(
         "run",
         "html",
         SHORT,
-        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--html", "{new}"],
+        &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off", "--html", "{new}"],
         "{new}: the report",
     ),
     row(
         "run",
         "force",
-        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}"],
-        &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off", "--record", "{old}", "--force"],
+        &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off", "--record", "{old}"],
+        &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off", "--record", "{old}", "--force"],
         "messages in",
     ),
     row(
@@ -83,7 +89,7 @@ pub const ROWS: &[Row] = &[
         &["{tiny}", "--golden", "{golden}", "--executor", "candle"],
         "by candle",
     ),
-    row("verify", "threads", VERIFY, &["{tiny}", "--golden", "{golden}", "--threads", "5"], "5 threads"),
+    row("verify", "threads", VERIFY, &["{tiny}", "--golden", "{golden}", "--threads", "3"], "3 threads"),
     row("verify", "json", VERIFY, &["{tiny}", "--golden", "{golden}", "--json"], JSON),
     row(
         "doctor",
@@ -92,7 +98,7 @@ pub const ROWS: &[Row] = &[
         &["--root", "{tree}", "power"],
         "power.battery.BAT0.level",
     ),
-    row("doctor", "root", &["battery"], &["battery", "--root", "{tree}"], "power.battery.BAT0.level"),
+    row("doctor", "root", &["--json"], &["--json", "--root", "{tree}"], "\"root\":\"{tree}\""),
     row("doctor", "bundle", &["--root", "{tree}"], &["--root", "{tree}", "--bundle", "{new}"], "{new}: "),
     row("doctor", "require", &["--root", "{tree}"], &["--root", "{tree}", "--require", "gpu"], "exit code 4"),
     row("doctor", "json", &["--root", "{tree}"], &["--root", "{tree}", "--json"], JSON),
@@ -249,7 +255,7 @@ pub const WEIGHTS: &[Row] = &[
 ];
 
 /// A run that takes a fraction of a second.
-const SHORT: &[&str] = &["{tiny}", "-p", "8", "-n", "5", "--overhead", "off"];
+const SHORT: &[&str] = &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off"];
 const VERIFY: &[&str] = &["{tiny}", "--golden", "{golden}", "--threads", "1"];
 const FOLDED: &[&str] = &["{a}", "--format", "folded"];
 const NOTHING: &str = "no token or chunk is selected";

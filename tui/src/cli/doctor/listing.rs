@@ -42,7 +42,7 @@ pub(super) fn render(report: &DoctorReport, groups: &[Quantity], style: Style) -
         let mut remedies: Vec<_> = rows.iter().filter_map(|row| row.remedy.as_deref()).collect();
         remedies.dedup();
         for remedy in remedies {
-            let remedy = style.wrap(&format!("to enable it: {remedy}"), 2);
+            let remedy = style.wrap_command(&format!("to enable it: {remedy}"), 2);
             text.push_str(&format!("  {}\n", style.warn(&remedy)));
         }
     }

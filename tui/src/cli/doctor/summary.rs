@@ -74,7 +74,7 @@ pub(super) fn render(report: &DoctorReport, style: Style) -> String {
         Some((remedy, gained)) => {
             let gained = display::plural(gained as u64, "channel");
             let told = format!("what gains most ({gained}): {remedy}");
-            text.push_str(&format!("{}\n", style.warn(&style.wrap(&told, 0))));
+            text.push_str(&format!("{}\n", style.warn(&style.wrap_command(&told, 0))));
         }
         None => text.push_str("no command would make more of it readable\n"),
     }
