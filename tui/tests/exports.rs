@@ -126,6 +126,19 @@ fn stacks_are_weighed_by_what_is_asked_for() {
 }
 
 #[test]
+fn a_session_against_itself_differs_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.svg").display().to_string();
+    let words = ["export", recording(), "-f", "flamegraph", "--against", recording(), "-o", &path];
+    let ended = output(&words);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let picture = fs::read_to_string(&path).unwrap();
+    assert!(picture.contains("attn.qkv_proj") && picture.contains(" against "), "{picture}");
+    assert!(picture.contains("0.00%)</title>"), "{picture}");
+    assert_eq!(output(&words).status.code(), Some(1), "it is not replaced unasked");
+}
+
+#[test]
 fn what_has_no_effect_or_is_unknown_is_refused_by_its_name() {
     let file = recording();
     for (flags, told) in [
@@ -134,6 +147,7 @@ fn what_has_no_effect_or_is_unknown_is_refused_by_its_name() {
         (&["-o", "a.xyz"], "--format"),
         (&["--format", "perfetto", "--table", "ops"], "--table"),
         (&["--format", "csv", "--by", "time"], "--by"),
+        (&["--format", "csv", "--against", file], "--against"),
         (&["--format", "csv", "--table", "chairs"], "unknown table"),
         (&["--format", "csv", "--phase", "lunch"], "unknown phase `lunch`; known: load, warmup"),
         (&["--format", "csv", "--token", "5..3"], "3..9"),

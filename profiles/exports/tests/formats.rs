@@ -221,6 +221,40 @@ fn counts_and_totals_agree_in_all_formats() {
 }
 
 #[test]
+fn energy_of_a_phase_is_divided_by_time_and_there_is_none_without_a_sensor() {
+    let mut entries = exported::session(10);
+    let mut energy = Walk::new(Filter::default(), Format::Folded(Measure::Energy).export(io::sink()));
+    for entry in &entries {
+        energy.take(entry).unwrap();
+    }
+    assert!(energy.finish().unwrap_err().to_string().contains("no energy"));
+    for entry in &mut entries {
+        if let Entry::Result { result, .. } = entry {
+            let decode =
+                serde_json::json!({"phase": "decode", "joules": 3.0, "class": "measured", "updates": 9});
+            result.energy.phases = vec![serde_json::from_value(decode).unwrap()];
+        }
+    }
+    let total = |measure| {
+        let (out, _) = export(&entries, Format::Folded(measure), Filter::default());
+        let lines = String::from_utf8(out).unwrap();
+        let of = |line: &str| {
+            line.starts_with("decode;").then(|| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        };
+        lines.lines().filter_map(of).collect::<Vec<_>>()
+    };
+    let (energies, times) = (total(Measure::Energy), total(Measure::Time));
+    // Each is rounded to a microjoule.
+    assert!(energies.iter().sum::<u64>().abs_diff(3_000_000) <= energies.len() as u64, "{energies:?}");
+    assert_eq!(energies.len(), times.len());
+    let (profile, _) = export(&entries, Format::Pprof, Filter::default());
+    let mut bytes = Vec::new();
+    GzDecoder::new(&profile[..]).read_to_end(&mut bytes).unwrap();
+    let types = fields(&bytes).iter().filter(|(number, _)| *number == 1).count();
+    assert_eq!(types, 5);
+}
+
+#[test]
 fn everything_that_was_recorded_is_in_a_trace_and_sums_leave_out_what_is_not_measured() {
     let entries = exported::session(10);
     let (all, measured) = (of_events(&entries, Filter::default()), of_events(&entries, measured()));

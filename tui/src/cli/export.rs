@@ -1,12 +1,14 @@
 //! `slmscope export`: a recording in the formats of other tools.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Args;
-use slmscope_exports::export::{Filter, Format, Measure, Numbers, TableName};
+use slmscope_exports::export::{Filter, Format, Measure, Numbers, TableName, Walk, difference_svg};
 use slmscope_exports::recording::Event;
+use slmscope_profiles::display;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::plan::site::{Module, OpKind};
 
@@ -15,7 +17,7 @@ use crate::failure::{Failure, print};
 use crate::session_source::SessionSource;
 use crate::style::Style;
 use crate::table::{Align, Table};
-use crate::trace_file::TraceFile;
+use crate::trace_file::{self, TraceFile};
 
 /// Options of `export`.
 #[derive(Debug, Args)]
@@ -24,7 +26,7 @@ use crate::trace_file::TraceFile;
   slmscope export a.mcap -o a.pftrace              open it at ui.perfetto.dev
   slmscope export a.mcap --format csv --table ops
   slmscope export a.mcap --format flamegraph --by bytes -o a.svg
-  slmscope export --format list                    what there is, and what opens it
+  slmscope export --format list                    what opens each of them
 
 Filters choose ops; the times of tokens and phases stay whole, so a share is
 always one of all the time.
@@ -45,9 +47,12 @@ pub struct ExportArgs {
     /// Which table, for csv and parquet: events ops phases tokens channels memory [default: events]
     #[arg(long, value_name = "TABLE")]
     table: Option<TableName>,
-    /// What stacks are weighed by, for folded and flamegraph: time events bytes flops [default: time]
+    /// What stacks are weighed by, for folded and flamegraph: time events bytes flops energy [default: time]
     #[arg(long, value_name = "MEASURE")]
     by: Option<Measure>,
+    /// For flamegraph: the recording to compare with. What takes a larger share than in it is red, a smaller one blue
+    #[arg(long, value_name = "SESSION")]
+    against: Option<SessionSource>,
     #[command(flatten)]
     selection: Selection,
 }
@@ -169,6 +174,9 @@ pub fn run(args: &ExportArgs, target: &Target) -> Result<ExitCode, Failure> {
         ));
     };
     let format = format(args)?;
+    if let Some(before) = &args.against {
+        return difference(args, before, session, format, target);
+    }
     let mut reader = session.reader(target)?;
     let mut file = TraceFile::begin(args.output.as_deref(), args.force, format, args.selection.filter())?;
     for event in reader.by_ref() {
@@ -195,6 +203,54 @@ pub fn run(args: &ExportArgs, target: &Target) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Draws the flame graph of a session by how it differs from another one.
+fn difference(
+    args: &ExportArgs,
+    before: &SessionSource,
+    session: &SessionSource,
+    format: Format,
+    target: &Target,
+) -> Result<ExitCode, Failure> {
+    let Format::Flamegraph(measure) = format else {
+        let problem = format!("{} shows one recording; leave it out, or use flamegraph", format.as_str());
+        return Err(Failure::usage(format!("--against: {problem}")));
+    };
+    let title = format!("{session} against {before}: {}", measure.as_str());
+    let folded = |source: &SessionSource| folded(source, measure, args.selection.filter(), target);
+    let (before, after) = (folded(before)?, folded(session)?);
+    let mut picture = Vec::new();
+    let drawn = difference_svg(&before, &after, measure, &title, &mut picture);
+    drawn.map_err(|error| session.failed(&error))?;
+    match &args.output {
+        Some(path) => {
+            let written = trace_file::create(path, args.force)?.write_all(&picture);
+            written.map_err(|error| Failure::error(format!("cannot write {}: {error}", path.display())))?;
+            note_line!("{}: the difference, {}", path.display(), display::bytes(picture.len() as u64));
+        }
+        None => print(&String::from_utf8_lossy(&picture))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The stacks of a session, a line each.
+fn folded(
+    source: &SessionSource,
+    measure: Measure,
+    filter: Filter,
+    target: &Target,
+) -> Result<Vec<u8>, Failure> {
+    let (format, mut lines) = (Format::Folded(measure), Vec::new());
+    let mut walk = Walk::new(format.filter(filter), format.export(&mut lines));
+    for event in source.reader(target)? {
+        if let Event::Entry(entry) = event.map_err(|error| source.failed(&error))? {
+            walk.take(&entry).map_err(|error| source.failed(&error))?;
+        }
+    }
+    walk.finish().map_err(|error| source.failed(&error))?;
+    drop(walk);
+    Ok(lines)
+}
+
 /// Whether the format has no events in it, whatever is selected.
 fn is_of_readings(format: Format) -> bool {
     let table = match format {
@@ -213,10 +269,12 @@ fn format(args: &ExportArgs) -> Result<Format, Failure> {
         Some(Chosen::List) | None => by_name(),
     };
     let Some(format) = named else {
-        let problem = "the output's name does not say it";
-        return Err(Failure::usage(format!(
-            "--format: {problem}; `slmscope export --format list` explains them"
-        )));
+        let problem = match &args.output {
+            Some(path) => format!("the end of {} names none", path.display()),
+            None => "say which, as in `--format csv` or `-o a.pftrace`".to_owned(),
+        };
+        let list = "`slmscope export --format list` explains them";
+        return Err(Failure::usage(format!("--format: {problem}; {list}")));
     };
     if args.table.is_some() && !format.has_tables() {
         return Err(Failure::usage(format!("--table: {} has no tables; leave it out", format.as_str())));

@@ -19,7 +19,7 @@ use crate::style::Style;
 #[command(after_help = "Examples:
   slmscope run smollm2-135m --record a.mcap
   slmscope report a.mcap
-  slmscope report a.mcap --html a.html             one file for a browser, to send on
+  slmscope report a.mcap --html a.html             one file, to send on
   slmscope run smollm2-135m --html a.html          the same in one step
 
 The page needs no network and no other file.

@@ -213,6 +213,13 @@ pub const ROWS: &[Row] = &[
         &["{a}", "--format", "flamegraph", "--by", "bytes"],
         ": bytes",
     ),
+    row(
+        "export",
+        "against",
+        &["{a}", "--format", "flamegraph"],
+        &["{a}", "--format", "flamegraph", "--against", "{b}"],
+        " against ",
+    ),
     row("export", "from", FOLDED, &["{a}", "--format", "folded", "--from", "1000"], NOTHING),
     row("export", "to", FOLDED, &["{a}", "--format", "folded", "--to", "0"], NOTHING),
     row("export", "phase", FOLDED, &["{a}", "--format", "folded", "--phase", "load"], NOTHING),

@@ -6,9 +6,8 @@ use std::str::FromStr;
 
 use inferno::differential;
 use inferno::flamegraph::{self, Options};
-use slmscope_profiles::totals::OpTotals;
 
-use super::stacks::Stacks;
+use super::stacks::{Stack, Stacks};
 use super::{Export, Item};
 
 /// What stacks are weighed by.
@@ -22,11 +21,13 @@ pub enum Measure {
     Bytes,
     /// FLOPs by the plan's rules.
     Flops,
+    /// The phase's energy in proportion to time, µJ: modelled.
+    Energy,
 }
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Time, Self::Events, Self::Bytes, Self::Flops];
+    pub const ALL: [Self; 5] = [Self::Time, Self::Events, Self::Bytes, Self::Flops, Self::Energy];
 
     /// Its name in flags.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +36,7 @@ impl Measure {
             Self::Events => "events",
             Self::Bytes => "bytes",
             Self::Flops => "flops",
+            Self::Energy => "energy",
         }
     }
 
@@ -44,22 +46,25 @@ impl Measure {
             Self::Events => "events",
             Self::Bytes => "B",
             Self::Flops => "FLOP",
+            Self::Energy => "µJ, modelled",
         }
     }
 
-    fn of(self, totals: &OpTotals) -> u64 {
+    fn of(self, stack: &Stack<'_>) -> u64 {
+        let totals = &stack.totals;
         match self {
             Self::Time => totals.time_ns,
             Self::Events => totals.count,
             Self::Bytes => totals.bytes,
             Self::Flops => totals.flops,
+            Self::Energy => stack.energy_uj.unwrap_or(0),
         }
     }
 }
 
 /// A word that names no measure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown measure `{0}`; known: time, events, bytes, flops")]
+#[error("unknown measure `{0}`; known: time, events, bytes, flops, energy")]
 pub struct UnknownMeasure(pub String);
 
 impl FromStr for Measure {
@@ -89,7 +94,7 @@ impl<W: Write> Folded<W> {
     fn lines(&self) -> Vec<String> {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
         for stack in self.stacks.all() {
-            let weight = self.measure.of(&stack.totals);
+            let weight = self.measure.of(&stack);
             if weight > 0 {
                 let frames: Vec<String> = stack.frames.iter().map(|frame| plain(frame)).collect();
                 let sum = sums.entry(frames.join(";")).or_default();
@@ -115,6 +120,10 @@ impl<W: Write> Export for Folded<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        if self.measure == Measure::Energy && !self.stacks.has_energy() {
+            let problem = "the recording has no energy of its phases; `slmscope report` says why";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         let lines = self.lines();
         if self.is_graph {
             let title = format!("{}: {}", self.model, self.measure.as_str());

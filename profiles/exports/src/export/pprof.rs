@@ -1,7 +1,7 @@
 //! pprof's profile, gzip-compressed protobuf (<https://github.com/google/pprof/blob/main/proto/profile.proto>).
 //!
 //! Stacks are phase, module, layer, op. A sample has a value of each type: time, events, bytes and FLOPs by the plan's
-//! rules. Labels: the op's kind, the format of its weights, and what bounds it.
+//! rules, and energy where a phase's was measured: its part in proportion to time, which is modelled. Labels: the op's kind, the format of its weights, and what bounds it.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -16,9 +16,14 @@ use super::proto::{bytes, integer, nested, varint};
 use super::stacks::{Stack, Stacks};
 use super::{Export, Item};
 
-/// Name and unit of each value of a sample.
-const TYPES: [(&str, &str); 4] =
-    [("time", "nanoseconds"), ("events", "count"), ("bytes", "bytes"), ("flops", "count")];
+/// Name and unit of each value of a sample; the last only where energy was measured.
+const TYPES: [(&str, &str); 5] = [
+    ("time", "nanoseconds"),
+    ("events", "count"),
+    ("bytes", "bytes"),
+    ("flops", "count"),
+    ("modelled_energy", "microjoules"),
+];
 
 /// The fields of the messages that are written.
 mod field {
@@ -54,7 +59,8 @@ impl<W: Write> Pprof<W> {
         // The first text is the empty one.
         let mut texts = Names::default();
         texts.id("");
-        for (name, unit) in TYPES {
+        let types = if self.stacks.has_energy() { TYPES.len() } else { TYPES.len() - 1 };
+        for (name, unit) in TYPES.into_iter().take(types) {
             let (name, unit) = (texts.id(name), texts.id(unit));
             nested(&mut out, field::SAMPLE_TYPE, |out| value_type(out, name, unit));
         }
@@ -65,8 +71,9 @@ impl<W: Write> Pprof<W> {
             let totals = stack.totals;
             nested(&mut out, field::SAMPLE, |out| {
                 nested(out, 1, |out| locations.iter().for_each(|&id| varint(out, id)));
-                let values = [totals.time_ns, totals.count, totals.bytes, totals.flops];
-                nested(out, 2, |out| values.iter().for_each(|&value| varint(out, value)));
+                let energy_uj = stack.energy_uj.unwrap_or(0);
+                let values = [totals.time_ns, totals.count, totals.bytes, totals.flops, energy_uj];
+                nested(out, 2, |out| values.iter().take(types).for_each(|&value| varint(out, value)));
                 for (key, value) in labels {
                     nested(out, 3, |out| {
                         integer(out, 1, u64::from(key));

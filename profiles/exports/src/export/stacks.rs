@@ -20,6 +20,8 @@ use super::{Batch, Item};
 pub(super) struct Stacks {
     plans: BTreeMap<u32, Plan>,
     sums: BTreeMap<(u32, JobId, Phase, LaneId), Sum>,
+    /// What the phases of jobs took, J, where it was measured.
+    joules: BTreeMap<(JobId, Phase), f64>,
 }
 
 struct Plan {
@@ -41,10 +43,13 @@ pub(super) struct Stack<'a> {
     /// The step; `None` for what is no op.
     pub(super) site: Option<&'a OpSite>,
     pub(super) totals: OpTotals,
+    /// Its part of the phase's energy in proportion to time, µJ: modelled, since no sensor sees single ops. `None` where
+    /// the phase's energy was not measured, and in lanes of devices.
+    pub(super) energy_uj: Option<u64>,
 }
 
 impl Stacks {
-    /// Takes an item; all but plans and batches are left alone.
+    /// Takes an item; all but plans, batches and results are left alone.
     pub(super) fn put(&mut self, item: &Item<'_>) {
         match item {
             Item::Plan { plan, selected } => {
@@ -52,6 +57,15 @@ impl Stacks {
                 self.plans.insert(plan.record.plan, plan);
             }
             Item::Batch(batch) => self.batch(batch),
+            Item::Result { job, result } => {
+                // Of several sources the first is that which covers the most.
+                for energy in result.energy.phases.iter().rev() {
+                    if let Some(joules) = energy.joules.filter(|joules| joules.is_finite() && *joules >= 0.0)
+                    {
+                        self.joules.insert((*job, energy.phase), joules);
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -69,6 +83,11 @@ impl Stacks {
         totals::saturating_sum(hosts.map(|(_, sum)| sum.books.wall_ns))
     }
 
+    /// Whether the energy of a phase is known.
+    pub(super) fn has_energy(&self) -> bool {
+        !self.joules.is_empty()
+    }
+
     /// All stacks.
     pub(super) fn all(&self) -> Vec<Stack<'_>> {
         let mut stacks = Vec::new();
@@ -79,6 +98,11 @@ impl Stacks {
                 let name = plan.record.lane(lane).map(|lane| lane.name.clone());
                 root.push(name.unwrap_or_else(|| format!("lane {lane}")));
             }
+            let joules = self.joules.get(&(job, phase)).copied().filter(|_| lane == HOST_LANE);
+            let energy_uj = |time_ns: u64| {
+                let share = time_ns as f64 / sum.books.wall_ns.max(1) as f64;
+                joules.map(|joules| (joules * share * 1e6).round() as u64)
+            };
             let mut left_out_ns = 0_u64;
             for &SiteTotals { site, totals } in &sum.sites {
                 let at = usize::from(site);
@@ -90,7 +114,8 @@ impl Stacks {
                 let layer = site.layer.map(|layer| format!("layer {layer}"));
                 let module = site.module.as_str().to_owned();
                 let frames = root.iter().cloned().chain([module]).chain(layer).chain([site.name.clone()]);
-                stacks.push(Stack { job, frames: frames.collect(), site: Some(site), totals });
+                let (frames, energy_uj) = (frames.collect(), energy_uj(totals.time_ns));
+                stacks.push(Stack { job, frames, site: Some(site), totals, energy_uj });
             }
             let others = sum.books.other.iter().map(|span| (span.name.as_str(), span.ns));
             let rest = [
@@ -101,7 +126,7 @@ impl Stacks {
             for (name, time_ns) in others.chain(rest).filter(|&(_, ns)| ns > 0) {
                 let frames = root.iter().cloned().chain([format!("({name})")]).collect();
                 let totals = OpTotals { time_ns, ..OpTotals::default() };
-                stacks.push(Stack { job, frames, site: None, totals });
+                stacks.push(Stack { job, frames, site: None, totals, energy_uj: energy_uj(time_ns) });
             }
         }
         stacks

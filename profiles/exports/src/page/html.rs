@@ -63,7 +63,10 @@ impl Html {
         for row in rows {
             self.0.push_str("<tr>");
             for (at, (cell, &(_, is_text))) in row.iter().zip(columns).enumerate() {
-                let (cell, class) = (escaped(cell), class(is_text));
+                // A path or an identity may be broken anywhere.
+                let is_long = is_text && cell.len() > 24;
+                let (cell, class) =
+                    (escaped(cell), if is_long { " class=\"t long\"" } else { class(is_text) });
                 let _ = match at {
                     0 => write!(self.0, "<th scope=\"row\"{class}>{cell}</th>"),
                     _ => write!(self.0, "<td{class}>{cell}</td>"),
