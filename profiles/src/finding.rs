@@ -19,6 +19,7 @@ pub mod rules;
 mod stability;
 mod threads;
 
+pub use machine::OTHER_LOAD;
 use serde::{Deserialize, Serialize};
 
 /// One finding.

@@ -35,6 +35,7 @@ use crate::failure::Failure;
 ///
 /// Without a command, the dashboard opens and attaches to the running daemon. If there is none, a private daemon is
 /// started, which runs a default workload in a loop (smollm2-135m with synthetic weights; nothing is downloaded).
+/// `slmscope MODEL` opens it on that model, with the options of `slmscope run` after it.
 #[derive(Parser)]
 #[command(name = "slmscope", version, max_term_width = 80, disable_help_subcommand = true)]
 #[command(after_help = "`slmscope help TOPIC` explains in a screen:

@@ -11,9 +11,12 @@
 //! cell has changed, nothing is written. A recording is replayed the same way: the [`Player`] takes the daemon's place.
 
 mod channels;
+mod events;
 mod keys;
 mod list;
+mod overlay;
 mod palette;
+mod picker;
 mod player;
 mod replay;
 mod screens;
@@ -33,14 +36,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use crossterm::event::Event;
 use slmscope_exports::recording::Reader;
-use slmscope_profiles::wire::{Frame, Hello, Reply, Request, Submit};
+use slmscope_profiles::wire::{Frame, Hello, Reply, Request};
 
 use palette::Palette;
+pub use picker::Choice;
 use player::Player;
 use replay::Replay;
 pub use replay::SPEEDS;
 use state::State;
 use terminal::{Guard, Screen};
+pub use update::FIRST_JOB;
 
 /// A message to the dashboard.
 #[derive(Debug)]
@@ -63,6 +68,12 @@ pub enum Msg {
     Input(Event),
     /// The terminal can no longer be read.
     TerminalLost,
+    /// Something that the user asked for cannot be done.
+    Notice(String),
+    /// A signal asks the dashboard to stop for a while.
+    Suspend,
+    /// The process goes on after it was stopped: what the terminal shows is not known.
+    Continued,
     /// A signal asks the dashboard to end.
     Quit {
         /// Its number.
@@ -87,8 +98,30 @@ pub enum Msg {
 pub enum Effect {
     /// Sends a request to the daemon.
     Send(Box<Request>),
+    /// Draws every cell again.
+    Repaint,
+    /// Stops the process, as Ctrl-Z does elsewhere.
+    Suspend,
+    /// Takes the mouse, or leaves it to the terminal.
+    Mouse(bool),
+    /// Queues a job with a model that the user chose.
+    Run {
+        /// Number of the request.
+        id: u64,
+        /// The model, as `slmscope run` takes it.
+        model: String,
+    },
     /// Ends the dashboard.
     Quit,
+}
+
+/// What is done where nothing runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// The models are offered.
+    Offer,
+    /// A job that was asked for is awaited.
+    Wait,
 }
 
 /// What the dashboard is started with.
@@ -102,8 +135,26 @@ pub struct Options {
     pub colours: bool,
     /// Draw only characters that every console font has.
     pub plain: bool,
-    /// What `r` submits.
-    pub submit: Submit,
+    /// The model that was chosen last.
+    pub model: String,
+    /// What is done where nothing runs.
+    pub idle: Idle,
+    /// The models that `r` offers.
+    pub models: Vec<Choice>,
+}
+
+/// What the loop asks of whoever holds the connection.
+#[derive(Debug)]
+pub enum Order {
+    /// Send this to the daemon.
+    Send(Box<Request>),
+    /// Open a model and queue a job with it.
+    Run {
+        /// Number of the request.
+        id: u64,
+        /// The model, as `slmscope run` takes it.
+        model: String,
+    },
 }
 
 /// Time between two frames.
@@ -116,14 +167,14 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 /// Runs the dashboard until the user quits, a signal arrives or the terminal is lost. Returns the signal, if it was one.
 ///
 /// `messages` receives from the client and from the threads for keys and signals, which are given `sender`, its other
-/// end. `send` takes the requests and must not block.
+/// end. `send` takes the orders and must not block.
 ///
 /// # Errors
 /// If the terminal cannot be put into raw mode. Losing it later is not an error.
 pub fn run(
     messages: Receiver<Msg>,
     sender: Sender<Msg>,
-    send: impl FnMut(Request),
+    send: impl FnMut(Order),
     options: Options,
 ) -> anyhow::Result<Option<i32>> {
     run_loop(messages, sender, send, State::new(options), |_| Ok(()))
@@ -162,7 +213,7 @@ pub fn replay(recording: Recording, options: Options) -> anyhow::Result<Option<i
 fn run_loop(
     messages: Receiver<Msg>,
     sender: Sender<Msg>,
-    mut send: impl FnMut(Request),
+    mut send: impl FnMut(Order),
     mut state: State,
     mut follow: impl FnMut(&mut State) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<i32>> {
@@ -171,6 +222,8 @@ fn run_loop(
     let _guard = Guard::enter().context("cannot set up the terminal")?;
     terminal::watch_input(sender);
     let mut screen = Screen::new(std::io::stdout(), terminal::size());
+    let (width, height) = terminal::size();
+    update::update(&mut state, Msg::Input(Event::Resize(width, height)));
     let mut next_frame = Instant::now();
     loop {
         let until_frame = next_frame.saturating_duration_since(Instant::now());
@@ -186,7 +239,17 @@ fn run_loop(
                 }
                 for effect in update::update(&mut state, msg) {
                     match effect {
-                        Effect::Send(request) => send(*request),
+                        Effect::Send(request) => send(Order::Send(request)),
+                        Effect::Run { id, model } => send(Order::Run { id, model }),
+                        Effect::Repaint => {
+                            terminal::set_up_again()?;
+                            repaint(&mut screen);
+                        }
+                        Effect::Suspend => {
+                            terminal::suspend()?;
+                            repaint(&mut screen);
+                        }
+                        Effect::Mouse(taken) => terminal::take_mouse(taken)?,
                         Effect::Quit => return Ok(None),
                     }
                 }
@@ -197,7 +260,7 @@ fn run_loop(
         if urgent || Instant::now() >= next_frame {
             for effect in update::update(&mut state, Msg::Tick { now_ns: terminal::monotonic_ns() }) {
                 if let Effect::Send(request) = effect {
-                    send(*request);
+                    send(Order::Send(request));
                 }
             }
             follow(&mut state)?;
@@ -208,4 +271,10 @@ fn run_loop(
             next_frame = Instant::now() + TICK;
         }
     }
+}
+
+/// Draws every cell with the next frame, in the size that the terminal has now.
+fn repaint(screen: &mut Screen<std::io::Stdout>) {
+    let (width, height) = terminal::size();
+    screen.resize(width, height);
 }

@@ -30,7 +30,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::Error as ParseError;
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -38,7 +37,11 @@ use failure::Failure;
 fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => dispatch(cli),
-        Err(error) => refuse(&error),
+        Err(error) => match cli::first_word::as_run(&error, std::env::args_os().collect()) {
+            Some(Ok(cli)) => watch(&cli),
+            Some(Err(refused)) => refused.exit(),
+            None => error.exit(),
+        },
     };
     match done {
         Ok(code) => code,
@@ -51,19 +54,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, or prints the help that it asks for.
-fn refuse(error: &ParseError) -> Result<ExitCode, Failure> {
-    match cli::first_word::model(error) {
-        Some(failure) => Err(failure),
-        None => error.exit(),
+/// Opens the dashboard on the model of a command line of `run`; without a terminal runs it.
+fn watch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let Some(Command::Run(args)) = &cli.command else {
+        return Err(Failure::error("name one model; its options come after it"));
+    };
+    if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+        return session::run(&cli.target, Some(cli::run::watched(args, &cli.target)?));
     }
+    note_line!("slmscope: there is no terminal for the dashboard; running once, as `slmscope run` does");
+    cli::run::run(args, &cli.target)
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     cli.check()?;
     let target = cli.target;
     match cli.command {
-        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => session::run(&target),
+        None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => {
+            session::run(&target, None)
+        }
         None => {
             note_line!(
                 "slmscope: there is no terminal for the dashboard; running the default workload once, as `slmscope run` does"

@@ -4,13 +4,17 @@
 //! the daemon has gone. A private daemon that died is started again, and so is its workload.
 
 use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::sync::mpsc::{self, Sender as Queue};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use slmscope_profiles::catalogue::DEFAULT_MODEL;
+use slmscope_profiles::catalogue::{self, DEFAULT_MODEL};
+use slmscope_profiles::display;
+use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Method, Request, Submit};
@@ -18,18 +22,66 @@ use slmscope_profiles::workload::Workload;
 
 use crate::client::Sender;
 use crate::connect::{self, Attached, Private, Target};
-use crate::dashboard::{self, Msg, Options};
+use crate::dashboard::{self, Choice, FIRST_JOB, Idle, Msg, Options, Order};
 use crate::failure::Failure;
+use crate::model_source::{self, ChosenModel};
 use crate::style::wants_colours;
 
 /// Time between two attempts to reach a daemon that has gone.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Most files that are offered.
+const MAX_FILES: usize = 200;
 
 /// The current connection to the daemon.
 #[derive(Default)]
 struct Link {
     sender: Option<Sender>,
     private: Option<Private>,
+    /// What is queued when a private daemon was started.
+    job: Option<Arc<WatchedJob>>,
+}
+
+/// What the dashboard is opened on.
+pub struct WatchedJob {
+    /// The model, as it was named.
+    pub name: String,
+    /// Its files.
+    pub chosen: ChosenModel,
+    /// What it runs.
+    pub workload: Workload,
+    /// The daemon records it, if it records jobs at all.
+    pub record: bool,
+    /// On a daemon of its own, even if one runs.
+    pub private: bool,
+}
+
+impl WatchedJob {
+    /// The default model in a loop, one measured repetition per turn.
+    fn default_job() -> Self {
+        Self {
+            name: DEFAULT_MODEL.to_owned(),
+            chosen: ChosenModel { model: ModelRef::Catalogue(DEFAULT_MODEL.to_owned()), files: Vec::new() },
+            workload: in_a_loop(Workload::default()),
+            record: true,
+            private: false,
+        }
+    }
+
+    fn submit(&self, sender: &Sender, id: u64) -> anyhow::Result<()> {
+        let submit =
+            Submit { record: self.record, ..Submit::new(self.chosen.model.clone(), self.workload.clone()) };
+        let files: Vec<_> = self.chosen.files.iter().map(AsFd::as_fd).collect();
+        sender.send(&Request::new(Some(id), Method::Submit(submit)), &files)
+    }
+}
+
+/// The workload again and again, one measured repetition per turn, unless it says how often.
+pub fn in_a_loop(workload: Workload) -> Workload {
+    if workload.looped || workload.repetitions.is_some() {
+        return workload;
+    }
+    Workload { repetitions: Some(1), warmup: 0, looped: true, ..workload }
 }
 
 /// The connection as the dashboard's thread and the connector's thread share it.
@@ -42,27 +94,48 @@ impl SharedLink {
     }
 }
 
-/// Opens the dashboard and stays until the user or a signal ends it.
+/// Opens the dashboard, on `job` if there is one, and stays until the user or a signal ends it.
 ///
 /// # Errors
 /// If no daemon can be reached or started, or there is no terminal to draw on.
-pub fn run(target: &Target) -> Result<ExitCode, Failure> {
-    let attached = connect::attach(target, false, log)?;
+pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure> {
+    let always_private = job.as_ref().is_some_and(|job| job.private);
+    let attached = connect::attach(target, always_private, log)?;
     let private = attached.private.is_some();
-    let options = options(private, if private { "private daemon" } else { "daemon" }.to_owned());
+    let is_asked_for = job.is_some();
+    let job = job.unwrap_or_else(WatchedJob::default_job);
+    let mut options = options(private, if private { "private daemon" } else { "daemon" }.to_owned());
+    options.model.clone_from(&job.name);
+    if is_asked_for {
+        options.idle = Idle::Wait;
+    }
     let shared = SharedLink::default();
+    shared.link().job = Some(Arc::new(job));
     let (messages, received) = mpsc::channel();
     let connector =
         Connector { target: target.clone(), shared: shared.clone(), messages: messages.clone(), private };
+    let is_first_job_queued = private || is_asked_for;
     std::thread::Builder::new()
         .name("connection".to_owned())
-        .spawn(move || connector.run(attached))
+        .spawn(move || connector.run(attached, is_first_job_queued))
         .context("cannot start a thread")?;
     let to_daemon = shared.clone();
-    let send = move |request: Request| {
-        // The connector reports a daemon that has gone.
-        if let Some(sender) = &to_daemon.link().sender {
-            let _ = sender.send(&request, &[]);
+    let notices = messages.clone();
+    let send = move |order: Order| match order {
+        Order::Send(request) => {
+            // The connector reports a daemon that has gone.
+            if let Some(sender) = &to_daemon.link().sender {
+                let _ = sender.send(&request, &[]);
+            }
+        }
+        Order::Run { id, model } => {
+            let (to_daemon, notices) = (to_daemon.clone(), notices.clone());
+            // A model of the hub is downloaded first.
+            std::thread::spawn(move || {
+                if let Err(problem) = to_daemon.run(id, model) {
+                    let _ = notices.send(Msg::Notice(format!("{problem:#}")));
+                }
+            });
         }
     };
     let ended = dashboard::run(received, messages, send, options)?;
@@ -72,6 +145,44 @@ pub fn run(target: &Target) -> Result<ExitCode, Failure> {
     exit_code(ended)
 }
 
+impl SharedLink {
+    /// Opens a model and queues a job with it.
+    fn run(&self, id: u64, name: String) -> anyhow::Result<()> {
+        let chosen = model_source::choose(Some(&name))
+            .map_err(|failure| anyhow::anyhow!(failure.message.unwrap_or_default()))?;
+        let job = WatchedJob {
+            name,
+            chosen,
+            workload: in_a_loop(Workload::default()),
+            record: true,
+            private: false,
+        };
+        let mut link = self.link();
+        let Some(sender) = &link.sender else { anyhow::bail!("not connected") };
+        job.submit(sender, id)?;
+        link.job = Some(Arc::new(job));
+        Ok(())
+    }
+}
+
+/// The models that can be run: files of the current folder, then those of the catalogue.
+fn models() -> Vec<Choice> {
+    let files = std::fs::read_dir(".").into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let is_model = Path::new(&name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        is_model.then(|| Choice { name, facts: "file".to_owned(), bytes: metadata.len() })
+    });
+    let mut models: Vec<_> = files.take(MAX_FILES).collect();
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    models.extend(catalogue::rows().iter().map(|row| Choice {
+        name: row.id.clone(),
+        facts: format!("{}, synthetic q4_0", display::parameters(row.params().stored)),
+        bytes: row.spec().weight_bytes(WeightFormat::Q4_0),
+    }));
+    models
+}
+
 /// What the dashboard on `target` is started with, for this terminal.
 pub fn options(private: bool, target: String) -> Options {
     Options {
@@ -79,7 +190,9 @@ pub fn options(private: bool, target: String) -> Options {
         target,
         colours: wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM")),
         plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
-        submit: default_job(),
+        model: DEFAULT_MODEL.to_owned(),
+        idle: if private { Idle::Wait } else { Idle::Offer },
+        models: models(),
     }
 }
 
@@ -94,12 +207,6 @@ pub fn exit_code(ended: Option<i32>) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The workload of a private daemon: the default model in a loop, one measured repetition per turn.
-fn default_job() -> Submit {
-    let workload = Workload { repetitions: Some(1), warmup: 0, looped: true, ..Workload::default() };
-    Submit::new(ModelRef::Catalogue(DEFAULT_MODEL.to_owned()), workload)
-}
-
 /// Holds the connection, on a thread of its own.
 struct Connector {
     target: Target,
@@ -110,17 +217,19 @@ struct Connector {
 
 impl Connector {
     /// Connects and forwards until the dashboard ends.
-    fn run(self, first: Attached) {
+    fn run(self, first: Attached, mut queues: bool) {
         let mut attached = Some(first);
         loop {
             let reason = match attached.take() {
-                Some(attached) => match self.forward(attached) {
+                Some(attached) => match self.forward(attached, queues) {
                     Ok(reason) => reason,
                     Err(error) => format!("{error:#}"),
                 },
                 None => "the daemon is gone".to_owned(),
             };
             self.shared.link().sender = None;
+            // Another daemon is not given the job unasked.
+            queues = self.private;
             if self.messages.send(Msg::Disconnected { reason }).is_err() {
                 return;
             }
@@ -140,7 +249,7 @@ impl Connector {
     }
 
     /// Forwards messages until the connection ends, and returns why it ended.
-    fn forward(&self, attached: Attached) -> anyhow::Result<String> {
+    fn forward(&self, attached: Attached, queues: bool) -> anyhow::Result<String> {
         let Attached { mut connection, private } = attached;
         let sender = connection.sender()?;
         {
@@ -151,8 +260,9 @@ impl Connector {
         if self.messages.send(Msg::Connected { hello: connection.hello.clone() }).is_err() {
             return Ok(String::new());
         }
-        if self.private {
-            sender.send(&Request::new(None, Method::Submit(default_job())), &[])?;
+        let job = self.shared.link().job.clone();
+        if let Some(job) = job.filter(|_| queues) {
+            job.submit(&sender, FIRST_JOB)?;
         }
         loop {
             let message = match connection.next()? {

@@ -110,9 +110,7 @@ fn a_wrong_value_is_told_what_would_be_right() {
         (&["doctor", "batery"], "did you mean battery?"),
         (&["help", "mood"], "the topics are terms, roofs"),
         (&["help", "overhaed"], "did you mean overhead?"),
-        (&["model.gguf"], "`slmscope run model.gguf` measures it"),
-        (&["smollm2-135m"], "`slmscope model smollm2-135m` describes it"),
-        (&["hf:org/name"], "is a model and no command"),
+        (&["model.gguf", "--prompt", "x"], "'--prompt <TOKENS>': write a whole number"),
     ] {
         let ended = output(arguments);
         let said = text(&ended.stderr);
@@ -120,6 +118,15 @@ fn a_wrong_value_is_told_what_would_be_right() {
         assert!(said.contains(says) && !said.contains("invalid digit"), "{arguments:?}: {said}");
         assert!(ended.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_model_without_a_command_is_run_where_there_is_no_terminal() {
+    let ended = output(&["model.gguf", "--prompt", "5"]);
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is no terminal for the dashboard; running once"), "{said}");
+    assert!(said.contains("cannot open the model file model.gguf"), "{said}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::result::RunResult;
 
 /// Share of the machine that other processes use above which a run is disturbed: with two threads on two CPUs a
 /// process that takes 5 % of the machine takes 10 % of one thread's time, and the other waits for it.
-const OTHER_LOAD: f64 = 0.05;
+pub const OTHER_LOAD: f64 = 0.05;
 
 /// The machine changed: claims what [`drift::changes`](crate::drift::changes) found, whose thresholds are stated there.
 pub(super) fn changed(result: &RunResult) -> Option<Found> {

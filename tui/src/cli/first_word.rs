@@ -1,14 +1,17 @@
-//! A model in the place of a command.
+//! A model in the place of a command: `slmscope MODEL` opens the dashboard on it, with the options of `run`.
 
+use std::ffi::OsString;
 use std::path::Path;
 
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use crate::failure::Failure;
+use super::Cli;
 use crate::model_source;
 
-/// The failure for a command line whose first word is a model; `None` for all other errors.
-pub fn model(error: &Error) -> Option<Failure> {
+/// The command line as one of `run`, if what is wrong with it is that its first word is a model; `None` for all other
+/// errors.
+pub fn as_run(error: &Error, args: Vec<OsString>) -> Option<Result<Cli, Error>> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
@@ -17,9 +20,11 @@ pub fn model(error: &Error) -> Option<Failure> {
         || word.starts_with("hf:")
         || word.contains('/')
         || Path::new(word).exists();
-    is_model.then(|| {
-        Failure::usage(format!(
-            "`{word}` is a model and no command: `slmscope run {word}` measures it, `slmscope model {word}` describes it"
-        ))
-    })
+    if !is_model {
+        return None;
+    }
+    let at = args.iter().skip(1).position(|arg| arg == word.as_str())? + 1;
+    let mut line = args;
+    line.insert(at, "run".into());
+    Some(Cli::try_parse_from(line))
 }

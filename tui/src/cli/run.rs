@@ -30,6 +30,7 @@ use crate::embedded;
 use crate::failure::{Failure, flag, print, print_json};
 use crate::model_source::{self, ChosenModel};
 use crate::report::{self, Form};
+use crate::session::{WatchedJob, in_a_loop};
 use crate::style::Style;
 
 /// Options of `run`.
@@ -201,6 +202,25 @@ impl RunArgs {
         let (record, json) = (Record::unless(self.no_record), self.shown.json);
         Ok(Asked { workload, private: self.private, detach: self.detach, record, json, form })
     }
+}
+
+/// The job that the dashboard is opened on.
+///
+/// # Errors
+/// If the model cannot be opened, or a flag has no effect there.
+pub fn watched(args: &RunArgs, target: &Target) -> Result<WatchedJob, Failure> {
+    let flags = [(args.shown.json, "--json"), (args.shown.full, "--full"), (args.detach, "--detach")];
+    let given = flags.iter().find(|(is_given, _)| *is_given).map(|(_, flag)| *flag).or(args.files.given());
+    if let Some(flag) = given {
+        return Err(Failure::usage(format!(
+            "{flag}: has no effect on the dashboard; `slmscope run` takes it"
+        )));
+    }
+    let asked = args.asked(target)?;
+    let chosen = choose(&args.job, &asked.workload)?;
+    let name = args.job.model().unwrap_or(catalogue::DEFAULT_MODEL).to_owned();
+    let record = asked.record == Record::Session;
+    Ok(WatchedJob { name, chosen, workload: in_a_loop(asked.workload), record, private: asked.private })
 }
 
 impl SubmitArgs {

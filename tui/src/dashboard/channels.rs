@@ -9,6 +9,8 @@ use slmscope_profiles::channel::{
 
 /// Readings kept per channel: a minute at 10 Hz.
 const HISTORY: usize = 600;
+/// Readings within which a counter of throttling moved if something throttles: four seconds at 5 Hz.
+const THROTTLE_READINGS: usize = 20;
 /// Limit of channels, far more than any machine has.
 const MAX_CHANNELS: usize = 8192;
 
@@ -72,6 +74,34 @@ impl Track {
     /// Values, oldest first; `None` is a gap.
     pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = Option<f64>> + ExactSizeIterator {
         self.history.iter().map(|&(_, value)| value)
+    }
+
+    /// Mean of the last `count` readings that had a value; `None` without any, or if the last one had none.
+    pub(super) fn mean(&self, count: usize) -> Option<f64> {
+        self.value()?;
+        let (sum, known) = self
+            .values()
+            .rev()
+            .take(count)
+            .flatten()
+            .fold((0.0, 0_u32), |(sum, known), value| (sum + value, known + 1));
+        (known > 0).then(|| sum / f64::from(known))
+    }
+
+    /// The last value within the second before `t_ns`.
+    fn at(&self, t_ns: u64) -> Option<f64> {
+        let found = self.history.iter().rev().find(|(read_ns, _)| *read_ns <= t_ns)?;
+        found.1.filter(|_| t_ns - found.0 <= 1_000_000_000)
+    }
+
+    /// Whether a counter moved within its last `count` readings, or a flag is up.
+    fn is_up(&self, count: usize) -> bool {
+        let mut recent = self.values().rev().take(count).flatten();
+        let Some(last) = recent.next() else { return false };
+        match self.channel.kind {
+            Kind::Counter { .. } => recent.any(|value| value < last),
+            _ => last > 0.0,
+        }
     }
 
     /// Time since the last reading, ns; `None` before the first.
@@ -250,6 +280,47 @@ impl Channels {
                 a.cmp(&b).then(x.total_cmp(&y))
             },
         )
+    }
+
+    /// Channels that count throttling, or are up while something throttles; a limit, and the distance to one, are no
+    /// such events.
+    fn throttle_events(&self) -> impl Iterator<Item = &Track> {
+        self.available(Quantity::Throttle).filter(|track| {
+            let is_event = matches!(track.channel.unit, Unit::Count | Unit::Seconds);
+            is_event && track.channel.kind.is_sampled()
+        })
+    }
+
+    /// Whether anything here would say that it throttles.
+    pub(super) fn reports_throttling(&self) -> bool {
+        self.throttle_events().any(|track| track.value().is_some())
+    }
+
+    /// What throttles now, or did in the last two seconds.
+    pub(super) fn throttling(&self) -> Option<&Track> {
+        self.throttle_events().find(|track| track.is_up(THROTTLE_READINGS))
+    }
+
+    /// The clock of the fastest CPU, or the highest temperature near a processor, at a time of the last minute; `None`
+    /// where none was read within the second before.
+    pub(super) fn at(&self, unit: Unit, t_ns: u64) -> Option<f64> {
+        let is_cpu_clock = |track: &&Track| matches!(track.channel.scope, Scope::CpuN(_));
+        let is_near = |track: &&Track| track.channel.scope.computes();
+        let tracks = self.tracks.iter().filter(|track| track.channel.unit == unit);
+        let wanted =
+            tracks.filter(|track| if unit == Unit::Hertz { is_cpu_clock(track) } else { is_near(track) });
+        wanted.filter_map(|track| track.at(t_ns)).max_by(f64::total_cmp)
+    }
+
+    /// Clock of the fastest CPU.
+    pub(super) fn fastest_clock(&self) -> Option<&Track> {
+        let is_cpu = |track: &&Track| {
+            track.channel.unit == Unit::Hertz && matches!(track.channel.scope, Scope::CpuN(_))
+        };
+        let hertz = |track: &Track| track.value().unwrap_or(f64::NEG_INFINITY);
+        let clocks =
+            self.available(Quantity::Frequency).filter(is_cpu).filter(|track| track.value().is_some());
+        clocks.max_by(|a, b| hertz(a).total_cmp(&hertz(b)))
     }
 
     /// Busy share of each logical CPU, in the order of their numbers.

@@ -3,15 +3,23 @@
 
 use crossterm::event::KeyCode;
 
+use super::overlay::Overlay;
 use super::replay;
-use super::screens::ops;
+use super::screens::{ops, timeline};
 use super::tab::Tab;
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Quit,
-    Help,
+    /// Opens or closes an overlay.
+    Open(Overlay),
+    /// Draws every cell again.
+    Repaint,
+    /// Stops the process until the shell continues it.
+    Suspend,
+    /// Takes the mouse or leaves it to the terminal.
+    Mouse,
     Tab(Tab),
     NextTab,
     PreviousTab,
@@ -25,10 +33,14 @@ pub enum Action {
     Top,
     Bottom,
     Filter,
-    /// Closes the help, or clears the filter.
+    /// Shows or hides raw counters.
+    RawCounters,
+    /// Closes the overlay, or clears the filter.
     Escape,
     /// Changes the table of ops.
     Ops(ops::state::Action),
+    /// Changes which token is shown, and which part of it.
+    Timeline(timeline::state::Action),
     /// Moves within the recording that is replayed.
     Replay(replay::Action),
 }
@@ -67,20 +79,22 @@ impl Binding {
 /// Keys that work everywhere, in the order in which help lists them.
 pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Char('q')], "q", "quit", Action::Quit).in_footer(),
-    bind(&[KeyCode::Char('?'), KeyCode::F(1)], "?", "help", Action::Help).in_footer(),
+    bind(&[KeyCode::Char('?'), KeyCode::F(1)], "?", "help", Action::Open(Overlay::Help)).in_footer(),
     bind(&[KeyCode::Char('1')], "1", "live: speed, time, machine", Action::Tab(Tab::Live)),
     bind(&[KeyCode::Char('2')], "2", "ops: where the time goes", Action::Tab(Tab::Ops)),
-    bind(&[KeyCode::Char('3')], "3", "hardware: all channels", Action::Tab(Tab::Hardware)),
+    bind(&[KeyCode::Char('3')], "3", "timeline: one token", Action::Tab(Tab::Timeline)),
+    bind(&[KeyCode::Char('4')], "4", "roofline: ops, roofs", Action::Tab(Tab::Roofline)),
+    bind(&[KeyCode::Char('5')], "5", "memory: parts, growth", Action::Tab(Tab::Memory)),
+    bind(&[KeyCode::Char('6')], "6", "hardware: all channels", Action::Tab(Tab::Hardware)),
     bind(&[KeyCode::Tab, KeyCode::Char('l')], "tab l", "next screen", Action::NextTab),
     bind(&[KeyCode::BackTab, KeyCode::Char('h')], "h", "previous screen", Action::PreviousTab),
-    bind(&[KeyCode::Esc], "esc", "close help, clear filter", Action::Escape),
+    bind(&[KeyCode::Char('M')], "M", "mouse: ours, terminal's", Action::Mouse),
+    bind(&[KeyCode::Esc], "esc", "close, clear filter", Action::Escape),
 ];
 
 /// Further keys that work everywhere while a daemon is watched.
 pub const LIVE_KEYS: &[Binding] = &[
     bind(&[KeyCode::Char(' ')], "space", "pause", Action::Pause).in_footer(),
-    bind(&[KeyCode::Right], "→", "next screen", Action::NextTab),
-    bind(&[KeyCode::Left], "←", "previous screen", Action::PreviousTab),
     bind(&[KeyCode::Char('r')], "r", "run", Action::Run).in_footer(),
     bind(&[KeyCode::Char('c')], "c", "cancel", Action::Cancel).in_footer(),
 ];

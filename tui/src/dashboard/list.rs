@@ -13,10 +13,17 @@ pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Up, KeyCode::Char('k')], "k ↑", "previous row", Action::Up),
     bind(&[KeyCode::PageDown, KeyCode::Char('f')], "f PgDn", "page down", Action::PageDown),
     bind(&[KeyCode::PageUp, KeyCode::Char('b')], "b PgUp", "page up", Action::PageUp),
-    bind(&[KeyCode::Home, KeyCode::Char('g')], "g Home", "first row", Action::Top),
     bind(&[KeyCode::End, KeyCode::Char('G')], "G End", "last row", Action::Bottom),
-    bind(&[KeyCode::Char('/')], "/", "filter", Action::Filter).in_footer(),
 ];
+
+/// The key of the first row, where `g` means something else.
+pub const HOME: &[Binding] = &[bind(&[KeyCode::Home], "Home", "first row", Action::Top)];
+
+/// The keys of the first row on other screens.
+pub const TOP: &[Binding] = &[bind(&[KeyCode::Home, KeyCode::Char('g')], "g Home", "first row", Action::Top)];
+
+/// Keys of the lists that can be filtered.
+pub const FILTER_KEYS: &[Binding] = &[bind(&[KeyCode::Char('/')], "/", "filter", Action::Filter).in_footer()];
 
 /// Filter and selection of a list.
 #[derive(Debug, Clone, Default)]

@@ -86,6 +86,16 @@ impl Replay {
         }
     }
 
+    /// What of the recording is missing, in a line.
+    pub fn problem(&self) -> Option<String> {
+        match (self.index.damaged, self.index.is_complete) {
+            (0, true) => None,
+            (0, false) => Some("the recording has no end: its writer was killed, or still writes".to_owned()),
+            (1, _) => Some("a part of the recording cannot be read and is left out".to_owned()),
+            (parts, _) => Some(format!("{parts} parts of the recording cannot be read and are left out")),
+        }
+    }
+
     /// Seconds of the recording in a second.
     pub fn speed(&self) -> f64 {
         SPEEDS[self.speed]

@@ -2,7 +2,10 @@
 
 pub mod hardware;
 pub mod live;
+pub mod memory;
 pub mod ops;
+pub mod roofline;
+pub mod timeline;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
@@ -20,6 +23,9 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     match state.tab {
         Tab::Live => live::view::draw(state, palette, area, buf),
         Tab::Ops => ops::view::draw(state, palette, area, buf),
+        Tab::Timeline => timeline::view::draw(state, palette, area, buf),
+        Tab::Roofline => roofline::view::draw(state, palette, area, buf),
+        Tab::Memory => memory::view::draw(state, palette, area, buf),
         Tab::Hardware => hardware::view::draw(state, palette, area, buf),
     }
 }
@@ -28,18 +34,39 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
 /// or while a daemon is watched.
 pub fn bindings(tab: Tab, replays: bool) -> impl Iterator<Item = &'static Binding> {
     let own: &[&[Binding]] = match tab {
-        Tab::Live => &[],
-        Tab::Ops => &[list::KEYS, ops::keys::KEYS],
-        Tab::Hardware => &[list::KEYS],
+        Tab::Live => &[live::keys::KEYS],
+        Tab::Ops => &[list::KEYS, list::HOME, list::FILTER_KEYS, ops::keys::KEYS],
+        Tab::Timeline if replays => &[timeline::keys::KEYS],
+        Tab::Timeline => &[timeline::keys::STEPS, timeline::keys::KEYS],
+        Tab::Roofline => &[list::KEYS, list::TOP],
+        Tab::Memory => &[],
+        Tab::Hardware => &[list::KEYS, list::TOP, list::FILTER_KEYS, hardware::KEYS],
     };
     let further = if replays { replay::KEYS } else { keys::LIVE_KEYS };
     own.iter().copied().flatten().chain(keys::KEYS).chain(further)
 }
 
+/// What the words on a screen mean.
+pub fn terms(tab: Tab) -> &'static [(&'static str, &'static str)] {
+    match tab {
+        Tab::Live => live::keys::TERMS,
+        Tab::Ops => ops::keys::TERMS,
+        Tab::Timeline => timeline::keys::TERMS,
+        Tab::Roofline => roofline::keys::TERMS,
+        Tab::Memory => memory::TERMS,
+        Tab::Hardware => hardware::TERMS,
+    }
+}
+
 /// What `key` does on the open screen.
 pub fn action(key: KeyEvent, state: &State) -> Option<Action> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
-        return matches!(key.code, KeyCode::Char('c')).then_some(Action::Quit);
+        return match key.code {
+            KeyCode::Char('c') => Some(Action::Quit),
+            KeyCode::Char('l') => Some(Action::Repaint),
+            KeyCode::Char('z') => Some(Action::Suspend),
+            _ => None,
+        };
     }
     if key.modifiers.contains(KeyModifiers::ALT) {
         return None;
@@ -51,14 +78,15 @@ pub fn action(key: KeyEvent, state: &State) -> Option<Action> {
 /// Keys of the rows of the open screen's list, in order.
 pub fn row_keys(state: &State) -> Vec<String> {
     match state.tab {
-        Tab::Live => Vec::new(),
+        Tab::Live | Tab::Timeline | Tab::Memory => Vec::new(),
+        Tab::Roofline => roofline::view::ops(state).into_iter().map(|row| row.key).collect(),
         Tab::Ops => {
             let data = state.shown();
             let rows = ops::rows::rows(data, &state.ops);
             rows.into_iter().map(|row| row.key).collect()
         }
         Tab::Hardware => {
-            let groups = state.shown().channels.grouped(&state.hardware.filter);
+            let groups = hardware::view::groups(state);
             groups.into_iter().flat_map(|(_, tracks)| tracks).map(|track| track.channel.id.clone()).collect()
         }
     }
@@ -67,8 +95,9 @@ pub fn row_keys(state: &State) -> Vec<String> {
 /// The list of the open screen.
 pub fn list(state: &State) -> Option<&List> {
     match state.tab {
-        Tab::Live => None,
+        Tab::Live | Tab::Timeline | Tab::Memory => None,
         Tab::Ops => Some(&state.ops.list),
+        Tab::Roofline => Some(&state.roofline),
         Tab::Hardware => Some(&state.hardware),
     }
 }
@@ -76,8 +105,9 @@ pub fn list(state: &State) -> Option<&List> {
 /// The list of the open screen, to be changed.
 pub fn list_mut(state: &mut State) -> Option<&mut List> {
     match state.tab {
-        Tab::Live => None,
+        Tab::Live | Tab::Timeline | Tab::Memory => None,
         Tab::Ops => Some(&mut state.ops.list),
+        Tab::Roofline => Some(&mut state.roofline),
         Tab::Hardware => Some(&mut state.hardware),
     }
 }

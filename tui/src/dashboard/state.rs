@@ -1,17 +1,22 @@
 //! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
-use slmscope_profiles::finding::Finding;
+use std::sync::Arc;
+
 use slmscope_profiles::host::Cache;
 use slmscope_profiles::job::{Job, JobId, JobState, Progress};
 use slmscope_profiles::record::PlanRecord;
-use slmscope_profiles::result::Overhead;
+use slmscope_profiles::result::RunResult;
 use slmscope_profiles::status::Status;
 
 use super::Options;
 use super::channels::Channels;
+use super::events::Events;
 use super::list::List;
+use super::overlay::Overlay;
+use super::picker::Picker;
 use super::replay::Replay;
 use super::screens::ops::state::OpsTable;
+use super::screens::timeline::state::Timeline;
 use super::tab::Tab;
 use super::totals::Totals;
 
@@ -47,16 +52,16 @@ pub(super) struct Data {
     pub(super) plan: Option<PlanRecord>,
     /// Totals of its summaries.
     pub(super) totals: Totals,
+    /// Single op events, where they are sent.
+    pub(super) events: Events,
     /// All channels.
     pub(super) channels: Channels,
     /// Batches that were lost before the daemon read them.
     pub(super) lost: u64,
     /// Batches that the daemon dropped because this client was too slow.
     pub(super) dropped: u64,
-    /// What measuring cost, from the last result.
-    pub(super) overhead: Option<Overhead>,
-    /// What stands out in the last result, the most useful first.
-    pub(super) findings: Vec<Finding>,
+    /// The job's last result; a loop has one after each turn.
+    pub(super) result: Option<Arc<RunResult>>,
     /// Caches of the daemon's machine.
     pub(super) caches: Vec<Cache>,
     /// The daemon's own figures.
@@ -101,8 +106,8 @@ impl Data {
         }
         if !same {
             self.totals = Totals::default();
-            self.overhead = None;
-            self.findings.clear();
+            self.events = Events::default();
+            self.result = None;
             self.lost = 0;
             self.dropped = 0;
         }
@@ -111,6 +116,27 @@ impl Data {
         }
         self.job = Some(job);
     }
+}
+
+/// A connected daemon sends readings many times a second, and answers within two; longer than this is silence, ns.
+const SILENT_NS: u64 = 5_000_000_000;
+
+/// Whose the mouse events are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mouse {
+    /// They open tabs and scroll.
+    Ours,
+    /// The terminal selects text with them.
+    Terminals,
+}
+
+/// When the daemon sent something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hearing {
+    /// It did since the last tick.
+    pub(super) now: bool,
+    /// The last tick before which it did, ns; `None` while it is not connected.
+    pub(super) last_ns: Option<u64>,
 }
 
 /// The state of the dashboard.
@@ -124,14 +150,26 @@ pub(super) struct State {
     pub(super) replay: Option<Replay>,
     /// The open screen.
     pub(super) tab: Tab,
-    /// The help is open.
-    pub(super) help: bool,
+    /// What is drawn over it.
+    pub(super) overlay: Option<Overlay>,
+    /// Rows that it is scrolled by.
+    pub(super) scroll: usize,
+    /// Whose the mouse is.
+    pub(super) mouse: Mouse,
     /// Keys are typed into the filter.
     pub(super) typing: bool,
     /// The Ops screen.
     pub(super) ops: OpsTable,
+    /// The choice of a model.
+    pub(super) picker: Picker,
+    /// The Timeline screen.
+    pub(super) timeline: Timeline,
+    /// The selected op of the Roofline screen.
+    pub(super) roofline: List,
     /// The Hardware screen.
     pub(super) hardware: List,
+    /// Raw counters are among its rows.
+    pub(super) raw_counters: bool,
     /// A job of another client that `c` was pressed on, and the question whether to cancel it.
     pub(super) confirm: Option<(JobId, String)>,
     /// Numbers of requests for jobs, and of the jobs that came of them.
@@ -141,8 +179,16 @@ pub(super) struct State {
     pub(super) notice: Option<String>,
     /// CLOCK_MONOTONIC at the last tick, ns; does not advance while paused.
     pub(super) now_ns: u64,
-    /// Height of the terminal, for paging.
-    pub(super) height: u16,
+    /// The same, which does.
+    pub(super) clock_ns: u64,
+    /// When the daemon sent something.
+    pub(super) hearing: Hearing,
+    /// Job and turn whose result was last asked for.
+    pub(super) result_asked: Option<(JobId, u32)>,
+    /// Number of that request.
+    pub(super) result_request: Option<u64>,
+    /// Columns and rows of the terminal.
+    pub(super) size: (u16, u16),
     pub(super) live: Data,
     pub(super) frozen: Option<Box<Data>>,
     /// Number of the next request.
@@ -160,16 +206,26 @@ impl State {
             link: Link::Waiting,
             replay: None,
             tab: Tab::Live,
-            help: false,
+            overlay: None,
+            scroll: 0,
+            mouse: Mouse::Ours,
             typing: false,
             ops: OpsTable::default(),
+            picker: Picker::default(),
+            timeline: Timeline::default(),
+            roofline: List::default(),
             hardware: List::default(),
+            raw_counters: false,
             confirm: None,
             submitted: Vec::new(),
             own_jobs: Vec::new(),
             notice: None,
             now_ns: 0,
-            height: 24,
+            clock_ns: 0,
+            hearing: Hearing::default(),
+            result_asked: None,
+            result_request: None,
+            size: (80, 24),
             live: Data::default(),
             frozen: None,
             next_id: 1,
@@ -183,9 +239,15 @@ impl State {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
+    /// For how long a connected daemon has sent nothing, ns; `None` while that is no longer than usual.
+    pub(super) fn silent_ns(&self) -> Option<u64> {
+        let silent_ns = self.clock_ns.saturating_sub(self.hearing.last_ns?);
+        (silent_ns >= SILENT_NS).then_some(silent_ns)
+    }
+
     /// The state before anything of a recording was read.
     pub(super) fn replaying(options: Options, replay: Replay) -> Self {
-        Self { replay: Some(replay), ..Self::new(options) }
+        Self { notice: replay.problem(), replay: Some(replay), ..Self::new(options) }
     }
 
     /// Whether what is shown does not follow the daemon.

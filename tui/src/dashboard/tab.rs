@@ -5,18 +5,30 @@
 pub enum Tab {
     Live,
     Ops,
+    Timeline,
+    Roofline,
+    Memory,
     Hardware,
 }
 
 impl Tab {
-    pub const ALL: [Self; 3] = [Self::Live, Self::Ops, Self::Hardware];
+    pub const ALL: [Self; 6] =
+        [Self::Live, Self::Ops, Self::Timeline, Self::Roofline, Self::Memory, Self::Hardware];
 
     pub fn title(self) -> &'static str {
         match self {
             Self::Live => "Live",
             Self::Ops => "Ops",
+            Self::Timeline => "Timeline",
+            Self::Roofline => "Roofline",
+            Self::Memory => "Memory",
             Self::Hardware => "Hardware",
         }
+    }
+
+    /// Whether the screen shows single op events.
+    pub fn needs_events(self) -> bool {
+        matches!(self, Self::Ops | Self::Timeline)
     }
 
     /// The tab `step` places further, around the end.

@@ -12,7 +12,8 @@ use crossterm::{cursor, execute};
 use ratatui::backend::{Backend, ClearType, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use rustix::process::{Signal, getpid, kill_process};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
 use super::palette::Palette;
 use super::state::State;
@@ -20,6 +21,8 @@ use super::{Msg, view};
 
 /// Whether the terminal is set up for drawing.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether mouse events are taken.
+static MOUSE: AtomicBool = AtomicBool::new(true);
 /// Largest screen that is drawn; a terminal that reports more is wrong.
 const MAX_CELLS: u32 = 1 << 20;
 
@@ -59,6 +62,33 @@ fn restore() {
     }
 }
 
+/// Sets the terminal up anew, whatever it was changed to since: the program was stopped meanwhile, or something else
+/// wrote onto the screen.
+pub(super) fn set_up_again() -> io::Result<()> {
+    disable_raw_mode()?;
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
+    take_mouse(MOUSE.load(Ordering::SeqCst))
+}
+
+/// Takes mouse events, or leaves them to the terminal, which then selects text.
+pub(super) fn take_mouse(taken: bool) -> io::Result<()> {
+    MOUSE.store(taken, Ordering::SeqCst);
+    if taken {
+        execute!(io::stdout(), EnableMouseCapture)
+    } else {
+        execute!(io::stdout(), DisableMouseCapture)
+    }
+}
+
+/// Restores the terminal, stops this process until it is continued, and sets the terminal up again.
+pub(super) fn suspend() -> io::Result<()> {
+    restore();
+    kill_process(getpid(), Signal::STOP)?;
+    set_up_again()
+}
+
 /// Whether a panic in any thread restored the terminal.
 pub(super) fn was_restored() -> bool {
     !TAKEN.load(Ordering::SeqCst)
@@ -75,12 +105,17 @@ pub(super) fn monotonic_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// Sends signals that ask the process to end, from a thread of its own.
+/// Sends signals that ask the process to end or to stop, and that it goes on, from a thread of its own.
 pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGTSTP, SIGCONT])?;
     thread::spawn(move || {
         for signal in signals.forever() {
-            if sender.send(Msg::Quit { signal }).is_err() {
+            let msg = match signal {
+                SIGTSTP => Msg::Suspend,
+                SIGCONT => Msg::Continued,
+                signal => Msg::Quit { signal },
+            };
+            if sender.send(msg).is_err() {
                 return;
             }
         }

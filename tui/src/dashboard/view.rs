@@ -2,8 +2,12 @@
 //! nothing but cells.
 
 pub(super) mod chart;
-mod help;
+mod overlay;
+mod picker;
 pub(super) mod table;
+pub(super) mod text;
+
+pub(super) use overlay::last_scroll;
 
 use std::borrow::Cow;
 
@@ -11,64 +15,105 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
-use slmscope_profiles::display::printable;
+use slmscope_profiles::display::{self, printable};
 
 use super::palette::Palette;
 use super::replay::Replay;
 use super::screens;
 use super::state::{Link, State};
 use super::tab::Tab;
+use crate::width::columns;
 
 /// Draws everything.
 pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     let head = take_top(&mut rest, 1);
     let foot = take_bottom(&mut rest, 1);
-    header(state, palette).render(head, buf);
+    header(state, palette, usize::from(area.width)).render(head, buf);
     screens::draw(state, palette, rest, buf);
-    if state.help {
-        help::draw(state.tab, state.replay.is_some(), rest, buf);
-    }
-    footer(state, palette).render(foot, buf);
+    overlay::draw(state, palette, rest, buf);
+    footer(state, palette, usize::from(area.width)).render(foot, buf);
 }
 
-fn header(state: &State, palette: Palette) -> Line<'static> {
-    let mut spans = vec![Span::styled(" slmscope ", Palette::strong())];
-    for (index, tab) in Tab::ALL.into_iter().enumerate() {
-        let style = if tab == state.tab { Palette::selected() } else { palette.dim() };
-        spans.push(Span::styled(format!(" {} {} ", index + 1, tab.title()), style));
+fn header(state: &State, palette: Palette, width: usize) -> Line<'static> {
+    let mut spans = Vec::new();
+    for (tab, title) in tabs(width) {
+        let style = if tab == Some(state.tab) { Palette::selected() } else { palette.dim() };
+        spans.push(Span::styled(title, if tab.is_none() { Palette::strong() } else { style }));
     }
+    let used: usize = spans.iter().map(Span::width).sum();
+    let state = text::pieces(connection(state, palette), "  ", width.saturating_sub(used + 2));
     spans.push(Span::raw("  "));
-    if let Some(replay) = &state.replay {
-        spans.extend(recording(replay, palette));
-        return Line::from(spans);
-    }
-    match &state.link {
-        Link::Waiting => spans.push(Span::styled("connecting", palette.warning())),
-        Link::Up { .. } => spans.push(Span::styled("● connected", palette.good())),
-        Link::Down { .. } => spans.push(Span::styled("○ disconnected", palette.bad())),
-    }
-    if state.is_paused() {
-        spans.push(Span::styled("  PAUSED", palette.warning()));
-    }
-    let daemon = match &state.link {
-        _ if state.options.private => "private daemon".to_owned(),
-        Link::Up { version, .. } => format!("{} {version}", state.options.target),
-        _ => state.options.target.clone(),
-    };
-    spans.push(Span::styled(format!("  {daemon}"), palette.dim()));
+    spans.extend(state.spans);
     Line::from(spans)
 }
 
+/// The tabs from left to right, with the program's name first where there is room.
+fn tabs(width: usize) -> Vec<(Option<Tab>, String)> {
+    let name = (None, " slmscope ".to_owned());
+    let full = || {
+        Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {} {} ", at + 1, tab.title())))
+    };
+    let wide = |tabs: &[(Option<Tab>, String)]| {
+        tabs.iter().map(|(_, title)| columns(title)).sum::<usize>() + 12 <= width
+    };
+    let with_name: Vec<_> = std::iter::once(name).chain(full()).collect();
+    if wide(&with_name) {
+        return with_name;
+    }
+    let named: Vec<_> = full().collect();
+    if wide(&named) {
+        return named;
+    }
+    Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {} ", at + 1))).collect()
+}
+
+/// The tab in this column of the header.
+pub(super) fn tab_at(state: &State, column: u16) -> Option<Tab> {
+    let mut end = 0;
+    let tabs = tabs(usize::from(state.size.0));
+    let found = tabs.into_iter().find(|(_, title)| {
+        end += columns(title);
+        usize::from(column) < end
+    });
+    found.and_then(|(tab, _)| tab)
+}
+
+/// The connection, or that it is a recording.
+fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
+    if let Some(replay) = &state.replay {
+        let text = if replay.playing { "playing" } else { "replay" };
+        return vec![vec![Span::styled(text, palette.good())]];
+    }
+    let mut parts = Vec::new();
+    parts.push(vec![match (&state.link, state.silent_ns()) {
+        (Link::Up { .. }, Some(ns)) => {
+            Span::styled(format!("○ silent for {}", display::duration(ns)), palette.bad())
+        }
+        (Link::Waiting, _) => Span::styled("connecting", palette.warning()),
+        (Link::Up { .. }, None) => Span::styled("● connected", palette.good()),
+        (Link::Down { .. }, _) => Span::styled("○ disconnected", palette.bad()),
+    }]);
+    if state.is_paused() {
+        parts.push(vec![Span::styled("PAUSED", palette.warning())]);
+    }
+    let daemon = match &state.link {
+        _ if state.options.private => "private daemon".to_owned(),
+        Link::Up { version, .. } => format!("{} {version}", printable(&state.options.target)),
+        _ => printable(&state.options.target).into_owned(),
+    };
+    parts.push(vec![Span::styled(daemon, palette.dim())]);
+    parts
+}
+
 /// Where the recording is, how fast it is played, and its name.
-fn recording(replay: &Replay, palette: Palette) -> Vec<Span<'static>> {
+fn recording(replay: &Replay, palette: Palette) -> Vec<text::Piece> {
     let state = if replay.playing { "playing" } else { "replay" };
     let (elapsed, length) = (clock(replay.elapsed_ns()), clock(replay.length_ns()));
-    let at = format!(" {elapsed} of {length}  ×{}", replay.speed());
     vec![
-        Span::styled(state, palette.good()),
-        Span::raw(at),
-        Span::styled(format!("  {}", printable(&replay.name)), palette.dim()),
+        vec![Span::styled(format!(" {state}"), palette.good()), Span::raw(format!(" {elapsed} of {length}"))],
+        vec![Span::raw(format!("×{}", replay.speed()))],
+        vec![Span::styled(printable(&replay.name).into_owned(), palette.dim())],
     ]
 }
 
@@ -82,7 +127,7 @@ fn clock(ns: u64) -> String {
     }
 }
 
-fn footer(state: &State, palette: Palette) -> Line<'static> {
+fn footer(state: &State, palette: Palette, width: usize) -> Line<'static> {
     if state.typing {
         let filter = screens::list(state).map_or("", |list| &list.filter);
         return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
@@ -92,20 +137,25 @@ fn footer(state: &State, palette: Palette) -> Line<'static> {
     {
         return Line::styled(format!(" disconnected: {reason}; trying to reconnect"), palette.bad());
     }
+    if let Some(ns) = state.silent_ns() {
+        let text =
+            format!(" the daemon has sent nothing for {}: what is shown is old", display::duration(ns));
+        return Line::styled(text, palette.bad());
+    }
     if let Some((_, question)) = &state.confirm {
         return Line::styled(format!(" {question}"), palette.warning());
     }
     if let Some(notice) = &state.notice {
         return Line::styled(format!(" {notice}"), palette.warning());
     }
-    let mut spans = Vec::new();
-    // The screen's own keys come first, because a narrow terminal cuts the end off.
+    // The screen's own keys come first: on a narrow terminal the last ones are left out.
+    let mut parts = state.replay.as_ref().map_or_else(Vec::new, |replay| recording(replay, palette));
     for binding in screens::bindings(state.tab, state.replay.is_some()).filter(|binding| binding.is_in_footer)
     {
-        spans.push(Span::styled(format!(" {} ", binding.spelling), Palette::strong()));
-        spans.push(Span::styled(format!("{} ", binding.help), palette.dim()));
+        let key = Span::styled(format!(" {}", binding.spelling), Palette::strong());
+        parts.push(vec![key, Span::styled(format!(" {}", binding.help), palette.dim())]);
     }
-    Line::from(spans)
+    text::pieces(parts, " ", width)
 }
 
 /// Cuts `height` rows, or as many as there are, off the top of `area`.

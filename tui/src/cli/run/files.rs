@@ -38,6 +38,12 @@ pub struct Files {
 }
 
 impl FileOptions {
+    /// The first of these flags that is given.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags = [(&self.record, "--record"), (&self.trace, "--trace"), (&self.html, "--html")];
+        flags.iter().find(|(path, _)| path.is_some()).map(|(_, flag)| *flag)
+    }
+
     /// Makes the files, before the run.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
-//! The Live screen. It has neither state nor keys of its own.
+//! The Live screen. It has no state of its own; `f` opens all that stands out.
 
-mod findings;
+mod curve;
+pub mod keys;
 mod machine;
 pub mod parts;
+pub mod remarks;
+mod speed;
+mod time;
 pub mod view;

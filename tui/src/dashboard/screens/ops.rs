@@ -1,6 +1,8 @@
-//! The Ops screen: a table of ops that can be sorted, filtered and opened.
+//! The Ops screen: a table of ops that can be grouped, sorted, filtered, opened and compared.
 
+pub mod columns;
 pub mod keys;
+mod panel;
 pub mod rows;
 pub mod state;
 pub mod view;

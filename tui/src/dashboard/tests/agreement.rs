@@ -156,7 +156,7 @@ fn doctor_dashboard_and_result_agree_on_power() {
     assert_eq!(text, "12.5 W");
     assert!(line(&doctor_text(), "power.package-0").contains(&text));
     assert!(line(&picture(&state, 120, 40), " power ").contains(&text));
-    letters(&mut state, "3");
+    letters(&mut state, "6");
     assert!(line(&picture(&state, 120, 40), "power.package-0").contains(&text));
     let seconds = (RUN.end_ns - RUN.begin_ns) as f64 / 1e9;
     let energy = &result().energy.phases[0];
@@ -172,7 +172,7 @@ fn doctor_and_dashboard_agree_that_a_cpu_is_busy_all_the_time_at_most() {
     let mut state = dashboard();
     assert_eq!(state.shown().channels.cores(), [(0, Some(1.0))]);
     assert!(line(&picture(&state, 120, 40), "cpu0").contains("100 %"));
-    letters(&mut state, "3");
+    letters(&mut state, "6");
     for text in [doctor_text(), picture(&state, 120, 40)] {
         assert!(line(&text, "cpu.cpu0 ").contains("100.0 %"), "{text}");
     }

@@ -1,14 +1,16 @@
 //! The findings of the last result on the Live screen.
 
+use slmscope_profiles::channel::{Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::finding::{Finding, FindingCode};
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::model::ModelSource;
+use slmscope_profiles::record::Record;
 use slmscope_profiles::result::RunResult;
 use slmscope_profiles::wire::Talk;
 use slmscope_profiles::workload::Workload;
 
 use super::super::state::State;
-use super::fixture::{busy, frame, job};
+use super::fixture::{busy, catalogue, channel, frame, job};
 use super::screens::{draw_every_size, picture};
 
 fn finding(code: FindingCode, reason: &str) -> Finding {
@@ -35,15 +37,22 @@ fn with_findings() -> State {
 fn live_shows_the_first_findings_in_words_at_every_usual_size() {
     let mut state = with_findings();
     let small = picture(&state, 80, 24);
-    let line = small.lines().find(|line| line.starts_with(" findings ")).unwrap();
+    let line = small.lines().find(|line| line.starts_with(" ! ")).unwrap();
     assert!(line.contains("other processes used 62 % of one core, most of it rustc (41 %)"), "{small}");
-    assert!(line.ends_with("…  +3") && line.chars().count() <= 80, "{line}");
-    assert!(!small.contains('\u{1b}') && !small.contains("decode moves"), "{small}");
-    assert!(small.contains("ms per token, newest right"), "the curve stays:\n{small}");
+    assert!(
+        small.contains(" > wait") && small.contains("[31mlinker (7 %)"),
+        "whole, with what to do:\n{small}"
+    );
+    assert!(small.lines().any(|line| line.ends_with("+3: f")), "{small}");
+    assert!(small.lines().all(|line| line.chars().count() <= 80) && !small.contains('\u{1b}'), "{small}");
     let middle = picture(&state, 120, 30);
-    assert!(middle.contains("decode moves 30.0 GB/s") && middle.contains("+2"), "{middle}");
+    assert!(middle.contains("decode moves 30.0 GB/s") && middle.contains("+1: f"), "{middle}");
     let large = picture(&state, 200, 60);
-    assert!(large.contains("the LM head takes 30 % of decode") && large.contains("+1"), "{large}");
+    assert!(
+        large.contains("the LM head takes 30 % of decode") && large.contains("measuring cost 3.18 %"),
+        "{large}"
+    );
+    assert!(large.contains("ms per step, newest right"), "the curve stays:\n{large}");
     draw_every_size(&mut state);
 }
 
@@ -53,6 +62,30 @@ fn another_job_has_no_findings_yet() {
     let mut next = job(JobState::Loading);
     next.job = 8;
     frame(&mut state, Talk::Job(next));
-    assert!(!picture(&state, 80, 24).contains("findings"));
-    assert!(!picture(&busy(), 80, 24).contains("findings"), "nothing was measured");
+    assert!(picture(&state, 80, 24).contains("nothing stands out so far"));
+    assert!(picture(&busy(), 80, 24).contains("nothing stands out so far"), "nothing was measured");
+}
+
+#[test]
+fn what_disturbs_a_run_is_said_while_it_runs() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(channel(7, "cpu.foreign", Quantity::Cpu, Unit::Ratio, Scope::Machine));
+    channels.push(channel(8, "throttle.power", Quantity::Throttle, Unit::Count, Scope::Machine));
+    frame(&mut state, Record::Catalogue { channels });
+    let mut read = |seconds: u64, others: f64, flag: f64| {
+        let values = [(7, others), (8, flag)].map(|(id, value)| (id, Value::Present(value))).to_vec();
+        let t_ns = seconds * 1_000_000_000;
+        frame(&mut state, Record::Sample(Sample { t_ns, values, ..Sample::default() }));
+        picture(&state, 80, 24)
+    };
+    let quiet = read(9, 0.01, 0.0);
+    assert!(quiet.contains("nothing stands out") && quiet.contains("2.0 % of one core"), "{quiet}");
+    assert!(quiet.contains("throttling none"), "{quiet}");
+    let loaded = read(10, 0.39, 0.0);
+    assert!(loaded.contains(" ! other programs use 40.0 % of one core now"), "{loaded}");
+    assert!(loaded.contains(" > End them or wait"), "{loaded}");
+    assert!(read(11, 0.2, 1.0).contains("something throttles: throttle.power"));
+    frame(&mut state, Talk::Job(job(JobState::Done)));
+    assert!(!picture(&state, 80, 24).contains("something throttles:"), "the run is over");
 }

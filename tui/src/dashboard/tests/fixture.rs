@@ -6,7 +6,7 @@ use slmscope_profiles::channel::{
     Channel, Class, Kind, Quantity, Reason, ReasonCode, Sample, Scope, Unit, Value,
 };
 use slmscope_profiles::format::WeightFormat;
-use slmscope_profiles::job::{Job, JobState, ModelRef};
+use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::lane::{HOST_LANE, Lane};
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::{Granularity, Phase};
@@ -17,12 +17,12 @@ use slmscope_profiles::roofline::{RoofSample, Roofs};
 use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::Summary;
 use slmscope_profiles::totals::{EventPlace, OpTotals, SiteTotals};
-use slmscope_profiles::wire::{Capability, Frame, Hello, Submit, Talk};
+use slmscope_profiles::wire::{Capability, Frame, Hello, Talk};
 use slmscope_profiles::workload::Workload;
 
 use super::super::state::State;
 use super::super::update::update;
-use super::super::{Effect, Msg, Options};
+use super::super::{Choice, Effect, Idle, Msg, Options};
 
 pub(super) fn options() -> Options {
     Options {
@@ -30,7 +30,11 @@ pub(super) fn options() -> Options {
         target: "slmscope.sock".to_owned(),
         colours: true,
         plain: false,
-        submit: Submit::new(ModelRef::Catalogue("smollm2-135m".to_owned()), Workload::default()),
+        model: "smollm2-135m".to_owned(),
+        idle: Idle::Offer,
+        models: ["my-model.gguf", "smollm2-135m", "smollm2-360m", "gemma3-270m"]
+            .map(|name| Choice { name: name.to_owned(), facts: "135M, q4_0".to_owned(), bytes: 72 << 20 })
+            .to_vec(),
     }
 }
 

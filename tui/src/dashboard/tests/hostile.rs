@@ -83,7 +83,7 @@ fn the_names_on_the_dashboard_command_no_terminal() {
     let mut odd = job(JobState::Measuring);
     odd.model = COMMANDS.to_owned();
     frame(&mut state, Talk::Job(odd));
-    for screen in ["1", "3"] {
+    for screen in ["1", "6"] {
         letters(&mut state, screen);
         check(&picture(&state, 200, 60));
     }

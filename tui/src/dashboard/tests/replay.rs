@@ -199,7 +199,7 @@ fn a_replay_says_where_it_is_and_offers_no_run() {
     let (mut state, mut player) = replay(&entries(100), None);
     follow(&mut state, &mut player);
     let shown = picture(&state, 80, 24);
-    assert!(shown.contains("replay 0:01.0 of 0:01.0  ×1  a.mcap"), "{shown}");
+    assert!(shown.contains(" replay 0:01.0 of 0:01.0 ×1 a.mcap "), "{shown}");
     assert!(!shown.contains("press r") && !shown.contains("disconnected"), "{shown}");
     assert!(press(&mut state, KeyCode::Char('r')).is_empty() && state.notice.is_none());
     press(&mut state, KeyCode::Char('?'));

@@ -11,7 +11,7 @@ use slmscope_profiles::totals::{OpTotals, SiteTotals};
 use slmscope_profiles::wire::{ErrorCode, Method, Outcome, Reply, Talk, WireError};
 
 use super::super::channels::Track;
-use super::super::screens::live::parts::parts;
+use super::super::screens::live::parts::{Part, parts};
 use super::super::screens::ops::rows::{Level, Row, rows};
 use super::super::state::{Link, State};
 use super::super::tab::Tab;
@@ -29,7 +29,7 @@ fn ops(state: &State) -> Vec<Row> {
 fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Method> {
     let method = |effect: &'a Effect| match effect {
         Effect::Send(request) => Some(&request.method),
-        Effect::Quit => None,
+        _ => None,
     };
     effects.iter().filter_map(method).collect()
 }
@@ -62,7 +62,7 @@ fn summaries_add_up_and_shares_close() {
         assert_eq!(rows.last().and_then(Row::share), Some(1.0));
     }
     let parts = parts(state.shown().plan.as_ref(), &state.shown().totals.decode);
-    assert_eq!(parts.iter().map(|part| part.1).sum::<u64>(), 2_000_000_000);
+    assert_eq!(parts.iter().map(Part::ns).sum::<u64>(), 2_000_000_000);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn rows_open_into_layers() {
     press(&mut state, KeyCode::Enter);
     assert_eq!(ops(&state)[1].level, Level::Op);
     letters(&mut state, "m");
-    press(&mut state, KeyCode::Char('g'));
+    press(&mut state, KeyCode::Home);
     press(&mut state, KeyCode::Enter);
     let rows = ops(&state);
     assert_eq!((rows[0].level, rows[1].level), (Level::Module, Level::Op));
@@ -407,7 +407,10 @@ fn the_same_job_number_of_another_daemon_is_another_job() {
 #[test]
 fn run_and_cancel_ask_for_what_is_possible() {
     let mut state = connected();
-    assert!(matches!(sent(&press(&mut state, KeyCode::Char('r')))[..], [Method::Submit(_)]));
+    assert!(press(&mut state, KeyCode::Char('r')).is_empty(), "it asks which model");
+    letters(&mut state, "360");
+    let effects = press(&mut state, KeyCode::Enter);
+    assert!(matches!(&effects[..], [Effect::Run { model, .. }] if model == "smollm2-360m"), "{effects:?}");
     let mut state = busy();
     assert!(press(&mut state, KeyCode::Char('r')).is_empty());
     assert!(state.notice.is_some());
@@ -430,10 +433,12 @@ fn only_a_job_of_this_client_is_cancelled_without_a_question() {
     assert_eq!(sent(&press(&mut state, KeyCode::Char('y'))), [&Method::Cancel { job: 7 }]);
 
     let mut state = connected();
-    let effects = press(&mut state, KeyCode::Char('r'));
-    let [Effect::Send(request)] = &effects[..] else { panic!("{effects:?}") };
+    press(&mut state, KeyCode::Char('r'));
+    let effects = press(&mut state, KeyCode::Enter);
+    let [Effect::Run { id, model }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(model, "smollm2-135m", "the last one is selected");
     let ok = Outcome::Ok(serde_json::json!({"job": 7}));
-    update(&mut state, Msg::Reply(Reply { re: request.id, outcome: ok }));
+    update(&mut state, Msg::Reply(Reply { re: Some(*id), outcome: ok }));
     frame(&mut state, Talk::Job(job(JobState::Measuring)));
     assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }], "its own");
 
@@ -445,7 +450,7 @@ fn only_a_job_of_this_client_is_cancelled_without_a_question() {
 #[test]
 fn selection_moves_within_the_list_and_follows_its_row() {
     let mut state = busy();
-    press(&mut state, KeyCode::Char('3'));
+    press(&mut state, KeyCode::Char('6'));
     assert_eq!(state.tab, Tab::Hardware);
     press(&mut state, KeyCode::Char('G'));
     let last = state.hardware.selected.clone();

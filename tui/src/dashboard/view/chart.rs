@@ -3,9 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
+use ratatui::text::Span;
 
-use super::put;
 use crate::dashboard::palette::Palette;
 
 /// Dots of a braille cell by row, left and right.
@@ -94,25 +93,6 @@ pub fn gauge(share: Option<f64>, width: usize, style: Style, palette: Palette) -
     [Span::styled("█".repeat(full), style), Span::styled("·".repeat(width - full), palette.dim())]
 }
 
-/// A bar of parts whose lengths add up to the width of `area`.
-pub fn parts(parts: &[(Style, &'static str, u64)], area: Rect, buf: &mut Buffer) {
-    let total: u128 = parts.iter().map(|&(_, _, amount)| u128::from(amount)).sum();
-    if total == 0 {
-        return;
-    }
-    let width = u128::from(area.width);
-    let mut spans = Vec::new();
-    let (mut sum, mut drawn) = (0_u128, 0_u128);
-    for &(style, filling, amount) in parts {
-        sum += u128::from(amount);
-        // The borders are rounded, not the lengths, so that the parts fill the bar exactly.
-        let border = (sum * width + total / 2) / total;
-        spans.push(Span::styled(filling.repeat((border - drawn) as usize), style));
-        drawn = border;
-    }
-    put(Line::from(spans), 0, area, buf);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,16 +130,5 @@ mod tests {
         assert_eq!(line(&[Some(3.0); 6], None), "▅▅▅▅");
         assert_eq!(line(&[Some(0.0), Some(0.5), Some(1.0)], Some(1.0)), " ▁▅█");
         assert_eq!(line(&[], None), "    ");
-    }
-
-    #[test]
-    fn parts_fill_the_bar() {
-        let area = Rect::new(0, 0, 10, 1);
-        let mut buf = Buffer::empty(area);
-        let style = Style::new();
-        parts(&[(style, "a", 1), (style, "b", 1), (style, "c", 1)], area, &mut buf);
-        assert_eq!(buf, Buffer::with_lines(["aaabbbbccc"]));
-        parts(&[(style, "a", u64::MAX), (style, "b", u64::MAX)], area, &mut buf);
-        assert_eq!(buf, Buffer::with_lines(["aaaaabbbbb"]));
     }
 }

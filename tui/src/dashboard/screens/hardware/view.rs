@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
+use super::summary;
 use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
@@ -23,6 +24,21 @@ const COLUMNS: [Column; 5] = [
 /// Columns of a sparkline on a wide screen.
 const SPARK: usize = 24;
 
+/// Height from which on the summary is there.
+const MIN_FOR_SUMMARY: u16 = 18;
+
+/// The rows by family: all channels, or all but raw counters.
+pub fn groups(state: &State) -> Vec<(Quantity, Vec<&Track>)> {
+    let mut groups = state.shown().channels.grouped(&state.hardware.filter);
+    if !state.raw_counters {
+        for (_, tracks) in &mut groups {
+            tracks.retain(|track| !matches!(track.channel.kind, Kind::Counter { .. }));
+        }
+        groups.retain(|(_, tracks)| !tracks.is_empty());
+    }
+    groups
+}
+
 /// A line of the list.
 enum Item<'a> {
     Heading(Quantity),
@@ -31,9 +47,14 @@ enum Item<'a> {
 
 /// Draws the screen.
 pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
-    let channels = &state.shown().channels;
+    let mut rest = area;
+    if area.height >= MIN_FOR_SUMMARY && state.hardware.filter.is_empty() {
+        for line in summary::lines(state, palette, area.width) {
+            put(line, 0, take_top(&mut rest, 1), buf);
+        }
+    }
     let mut items = Vec::new();
-    for (quantity, tracks) in channels.grouped(&state.hardware.filter) {
+    for (quantity, tracks) in groups(state) {
         items.push(Item::Heading(quantity));
         items.extend(tracks.into_iter().map(Item::Channel));
     }
@@ -47,10 +68,9 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
             "" => " no channels yet".to_owned(),
             filter => format!(" no channel matches `{filter}`"),
         };
-        put(Line::styled(text, palette.dim()), 1, area, buf);
+        put(Line::styled(text, palette.dim()), 1, rest, buf);
         return;
     };
-    let mut rest = area;
     let mut titles = table::titles(&COLUMNS, Palette::strong());
     let spark = usize::from(rest.width).saturating_sub(COLUMNS.iter().map(|c| c.width + 1).sum()).min(SPARK);
     titles.push_span(Span::styled(fit("recent", spark, false) + " source", Palette::strong()));

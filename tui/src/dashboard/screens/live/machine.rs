@@ -1,41 +1,46 @@
-//! The machine on the Live screen: cores, power, temperature, memory, and the cost of measuring.
+//! The machine on the Live screen: whether it is fit to measure on, power, heat, memory, the cost of measuring, and its
+//! cores. Sources and reasons in full are on the Hardware screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use slmscope_profiles::channel::Quantity;
+use slmscope_profiles::channel::{Quantity, ReasonCode};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
+use slmscope_profiles::result::Overhead;
 
 use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::{Data, State};
 use crate::dashboard::view::table::fit;
-use crate::dashboard::view::{chart, heading, put};
+use crate::dashboard::view::text::{Piece, pieces};
+use crate::dashboard::view::{chart, heading, put, take_top};
 
 /// Width of one core with its bar.
 const CORE: usize = 24;
-/// Rows of figures beside the cores.
-const FIGURES: u16 = 5;
-/// Narrower screens show no cores.
-const MIN_WIDTH_FOR_CORES: u16 = 60;
+/// Rows of figures above the cores.
+const FIGURES: u16 = 4;
+/// Most rows of cores.
+const CORE_ROWS: usize = 8;
+/// Readings that the load of other programs is averaged over: two seconds.
+const RECENT: usize = 20;
 
-/// Rows that cores and figures need, heading included.
-pub(super) fn height(cores: usize, area: Rect) -> u16 {
-    let across = usize::from(area.width / 2 / CORE as u16).max(1);
-    let most = if area.height > 30 { 12 } else { FIGURES };
-    1 + (cores.div_ceil(across).min(usize::from(most)) as u16).max(FIGURES)
+/// Rows that it would take on a screen of this width, heading included.
+pub(super) fn height(data: &Data, width: u16) -> u16 {
+    let across = (usize::from(width) / CORE).max(1);
+    let cores = data.channels.cores().len().max(1).div_ceil(across).min(CORE_ROWS);
+    1 + FIGURES + cores as u16
 }
 
-/// Draws cores left and figures right.
+/// Draws as much as fits, the most important first.
 pub(super) fn draw(state: &State, data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
-    heading("machine", palette, &mut rest, buf);
-    let left = if rest.width >= MIN_WIDTH_FOR_CORES { rest.width / 2 - 10 } else { 0 };
-    cores(data, palette, Rect { width: left, ..rest }, buf);
-    let right = Rect { x: rest.x + left, width: rest.width - left, ..rest };
-    for (row, line) in figures(state, data, palette).into_iter().enumerate() {
-        put(line, row, right, buf);
+    if rest.height > FIGURES {
+        heading("machine", palette, &mut rest, buf);
     }
+    for line in figures(state, data, palette, usize::from(area.width)) {
+        put(line, 0, take_top(&mut rest, 1), buf);
+    }
+    cores(data, palette, rest, buf);
 }
 
 fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
@@ -45,9 +50,8 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
         return;
     }
     if cores.is_empty() {
-        let reason = data.channels.missing(&[Quantity::Cpu]).and_then(|track| track.channel.reason.as_ref());
-        let text = or_absent(reason, ToString::to_string);
-        put(Line::styled(format!(" cores {text}"), palette.dim()), 0, area, buf);
+        let missing = data.channels.missing(&[Quantity::Cpu]);
+        put(Line::styled(format!(" cores     {ABSENT} {}", why(missing)), palette.dim()), 0, area, buf);
         return;
     }
     let across = (width / CORE).max(1);
@@ -55,10 +59,11 @@ fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
         return dense_cores(&cores, palette, area, buf);
     }
     let column = width / across;
-    for row in 0..height {
+    let rows = cores.len().div_ceil(across);
+    for row in 0..rows {
         let mut spans = Vec::new();
         // Filled column by column, so that numbers increase downwards.
-        for (cpu, share) in cores.iter().skip(row).step_by(height) {
+        for (cpu, share) in cores.iter().skip(row).step_by(rows) {
             let figure = or_absent(*share, display::rough_share);
             spans.push(Span::raw(fit(&format!(" cpu{cpu}"), 7, false)));
             spans.extend(chart::gauge(*share, column.saturating_sub(14), palette.curve(), palette));
@@ -83,7 +88,7 @@ fn dense_cores(cores: &[(u32, Option<f64>)], palette: Palette, area: Rect, buf: 
     }
 }
 
-fn figures(state: &State, data: &Data, palette: Palette) -> Vec<Line<'static>> {
+fn figures(state: &State, data: &Data, palette: Palette, width: usize) -> Vec<Line<'static>> {
     let channels = &data.channels;
     let power = match channels.power() {
         Some(track) => present(track, state, palette),
@@ -93,87 +98,139 @@ fn figures(state: &State, data: &Data, palette: Palette) -> Vec<Line<'static>> {
         Some(track) => present(track, state, palette),
         None => absent(channels.missing(&[Quantity::Temperature]), palette),
     };
-    let memory = match channels.by_id("mem.worker.rss") {
+    let worker = match channels.by_id("mem.worker.rss") {
         Some(track) => present(track, state, palette),
         None => absent(None, palette),
     };
-    let labelled = |label: &str, mut spans: Vec<Span<'static>>| {
-        spans.insert(0, Span::styled(format!(" {label:<9}"), palette.dim()));
-        Line::from(spans)
+    let rows = [
+        vec![
+            ("others", others(data, palette)),
+            ("clock", clock(data, palette)),
+            ("throttling", throttling(data, palette)),
+        ],
+        vec![("power", power), ("hottest", heat)],
+        vec![("worker", worker), ("free", free(data, palette))],
+        vec![("overhead", overhead(data, palette)), ("daemon", daemon_cost(data, palette))],
+    ];
+    let line = |row: Vec<(&'static str, Piece)>| {
+        let labelled = row.into_iter().enumerate().map(|(at, (label, mut piece))| {
+            let label = if at == 0 { format!(" {label:<9}") } else { format!("{label} ") };
+            piece.insert(0, Span::styled(label, palette.dim()));
+            piece
+        });
+        pieces(labelled, " · ", width)
     };
-    vec![
-        labelled("power", power),
-        labelled("hottest", heat),
-        labelled("worker", memory),
-        labelled("overhead", overhead(data, palette)),
-        labelled("daemon", daemon_cost(data, palette)),
-    ]
+    rows.into_iter().map(line).collect()
+}
+
+/// What other programs use of the CPUs; the host counts as one where it takes some.
+fn others(data: &Data, palette: Palette) -> Piece {
+    let track = data.channels.by_id("cpu.foreign");
+    let Some(share) = track.and_then(|track| track.mean(RECENT)) else { return absent(track, palette) };
+    let used = display::of_one_core(share * data.channels.cores().len().max(1) as f64);
+    let mut piece = vec![Span::styled(used, Palette::strong())];
+    let steal = data.channels.by_id("cpu.steal").and_then(|track| track.mean(RECENT));
+    if let Some(steal) = steal.filter(|&steal| steal >= 0.005) {
+        piece.push(Span::raw(format!(", the host {}", display::rough_share(steal))));
+    }
+    piece
+}
+
+/// Clock of the fastest core.
+fn clock(data: &Data, palette: Palette) -> Piece {
+    match data.channels.fastest_clock() {
+        Some(track) => {
+            let hertz = or_absent(track.value(), |hertz| display::value(hertz, track.channel.unit));
+            vec![Span::styled(hertz, Palette::strong())]
+        }
+        None => absent(data.channels.missing(&[Quantity::Frequency]), palette),
+    }
+}
+
+fn throttling(data: &Data, palette: Palette) -> Piece {
+    match (data.channels.throttling(), data.channels.reports_throttling()) {
+        (Some(track), _) => vec![Span::styled(track.channel.id.clone(), palette.warning())],
+        (None, true) => vec![Span::styled("none", Palette::strong())],
+        (None, false) => vec![Span::raw(ABSENT), Span::styled(" not reported", palette.dim())],
+    }
+}
+
+fn free(data: &Data, palette: Palette) -> Piece {
+    let value = |id| data.channels.by_id(id).and_then(Track::value).map(|bytes| bytes as u64);
+    let Some(available) = value("mem.available") else {
+        return absent(data.channels.by_id("mem.available"), palette);
+    };
+    let of = value("mem.total").map_or_else(String::new, |total| format!(" of {}", display::bytes(total)));
+    vec![Span::styled(display::bytes(available), Palette::strong()), Span::styled(of, palette.dim())]
 }
 
 /// A channel's value, scope and class.
-fn present(track: &Track, state: &State, palette: Palette) -> Vec<Span<'static>> {
+fn present(track: &Track, state: &State, palette: Palette) -> Piece {
     let channel = &track.channel;
     let stale = track.is_stale(state.now_ns);
     let value = or_absent(track.value(), |value| display::value(value, channel.unit));
-    let mut from = format!(" {}, {} ({})", channel.scope, channel.class.as_str(), channel.id);
+    let mut from = format!(" {}, {}", channel.scope, channel.class.as_str());
     if let Some(code) = track.absent {
-        from = format!(" {code} ({})", channel.id);
+        from = format!(" {code}");
     }
     let style = if stale { palette.warning() } else { Palette::strong() };
-    let mut spans = vec![Span::styled(value, style)];
+    let mut piece = vec![Span::styled(value, style)];
     if stale {
         let age = or_absent(track.age_ns(state.now_ns), display::duration);
-        spans.push(Span::styled(format!(" stale for {age}"), palette.warning()));
+        piece.push(Span::styled(format!(" stale for {age}"), palette.warning()));
     }
-    spans.push(Span::styled(from, palette.dim()));
-    spans
+    piece.push(Span::styled(from, palette.dim()));
+    piece
 }
 
-fn absent(track: Option<&Track>, palette: Palette) -> Vec<Span<'static>> {
-    let reason = track.and_then(|track| track.channel.reason.as_ref());
-    let reason = reason.map_or_else(|| "no such channel".to_owned(), ToString::to_string);
-    vec![Span::raw(ABSENT), Span::styled(format!(" {reason}"), palette.dim())]
+/// Why there is no value, without the particulars.
+fn why(track: Option<&Track>) -> &'static str {
+    let Some(track) = track else { return "no such channel" };
+    let code = track.channel.reason.as_ref().map(|reason| reason.code).or(track.absent);
+    code.map_or("not read yet", ReasonCode::words)
+}
+
+fn absent(track: Option<&Track>, palette: Palette) -> Piece {
+    vec![Span::raw(ABSENT), Span::styled(format!(" {}", why(track)), palette.dim())]
 }
 
 /// The cost of measuring: of the last result, or as far as it is known during a run.
-fn overhead(data: &Data, palette: Palette) -> Vec<Span<'static>> {
-    let Some(overhead) = &data.overhead else { return stolen(data, palette) };
-    let Some(fraction) = overhead.fraction else {
-        let reason = overhead.reason.clone().unwrap_or_default();
+fn overhead(data: &Data, palette: Palette) -> Piece {
+    let Some(result) = &data.result else { return stolen(data, palette) };
+    let Overhead { fraction, low, high, reason, .. } = &result.overhead;
+    let Some(fraction) = *fraction else {
+        let reason = reason.clone().unwrap_or_default();
         return vec![Span::raw(ABSENT), Span::styled(format!(" {reason}"), palette.dim())];
     };
     let style = if fraction > 0.01 { palette.bad() } else { Palette::strong() };
-    let mut spans = vec![Span::styled(display::fine_share(fraction), style)];
-    if let (Some(low), Some(high)) = (overhead.low, overhead.high) {
-        let interval = format!(" {} to {}, derived", display::fine_share(low), display::fine_share(high));
-        spans.push(Span::styled(interval, palette.dim()));
+    let mut piece = vec![Span::styled(display::fine_share(fraction), style)];
+    if let (&Some(low), &Some(high)) = (low, high) {
+        let interval = format!(" ({} to {})", display::fine_share(low), display::fine_share(high));
+        piece.push(Span::styled(interval, palette.dim()));
     }
-    spans
+    piece
 }
 
 /// The part of the overhead that is known during a run: the daemon's CPU time divided by that of the engine's threads.
-fn stolen(data: &Data, palette: Palette) -> Vec<Span<'static>> {
-    let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
+fn stolen(data: &Data, palette: Palette) -> Piece {
     let threads = data.plan.as_ref().map(|plan| plan.threads).filter(|&threads| threads > 0);
-    match (cpu, threads) {
-        (Some(cpu), Some(threads)) if data.is_busy() => vec![
+    match (data.channels.by_id("cpu.daemon").and_then(Track::value), threads) {
+        (Some(cpu), Some(threads)) => vec![
             Span::styled(display::fine_share(cpu / f64::from(threads)), Palette::strong()),
-            Span::styled(" so far: the daemon's CPU time, derived", palette.dim()),
+            Span::styled(" so far", palette.dim()),
         ],
         _ => vec![Span::raw(ABSENT), Span::styled(" known when a run is over", palette.dim())],
     }
 }
 
 /// CPU time and memory of the daemon.
-fn daemon_cost(data: &Data, palette: Palette) -> Vec<Span<'static>> {
+fn daemon_cost(data: &Data, palette: Palette) -> Piece {
     let cpu = data.channels.by_id("cpu.daemon").and_then(Track::value);
     let rss = data.status.as_ref().and_then(|status| status.rss);
-    let mut spans = vec![
-        Span::styled(or_absent(cpu, display::share), Palette::strong()),
-        Span::styled(format!(" of a core, {}", or_absent(rss, display::bytes)), palette.dim()),
-    ];
+    let mut piece = vec![Span::styled(or_absent(cpu, display::of_one_core), Palette::strong())];
+    piece.extend(rss.map(|rss| Span::styled(format!(", {}", display::bytes(rss)), palette.dim())));
     if let Some(late) = data.status.as_ref().map(|status| status.late_ticks).filter(|&late| late > 0) {
-        spans.push(Span::styled(format!(", {late} late ticks"), palette.warning()));
+        piece.push(Span::styled(format!(", {}", display::plural(late, "late tick")), palette.warning()));
     }
-    spans
+    piece
 }

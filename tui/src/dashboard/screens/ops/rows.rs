@@ -1,20 +1,23 @@
-//! The rows of the Ops screen: sites added up by op or by module, which open into layers, and below them the time outside
-//! ops. What ran in a lane beside the host's, such as a device's queue, has rows of its own below those of the host.
+//! The rows of the Ops screen: sites added up by op, module, kind, layer or format, which open into parts, and below them
+//! the time outside ops. What ran in a lane beside the host's, such as a device's queue, has rows of its own below those
+//! of the host.
 //!
 //! Shares are of the wall time that the phase took in the row's lane, whatever a filter hides. Without a filter, the rows
 //! of a phase and lane add up to that time exactly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use slmscope_profiles::above_roof::AboveRoof;
 use slmscope_profiles::display;
 use slmscope_profiles::lane::LaneId;
 use slmscope_profiles::op::Phase;
-use slmscope_profiles::plan::site::{Module, OpKind, OpSite};
+use slmscope_profiles::plan::SiteId;
+use slmscope_profiles::plan::site::{OpKind, OpSite};
 use slmscope_profiles::roofline::{Bound, Roofs};
 use slmscope_profiles::totals::{EventPlace, GroupTotals, OpTotals, SiteTotals};
 
-use super::state::{Column, OpsTable};
+use super::columns::Column;
+use super::state::{Group, OpsTable};
 use crate::dashboard::state::Data;
 use crate::dashboard::totals::PhaseSum;
 
@@ -22,6 +25,8 @@ use crate::dashboard::totals::PhaseSum;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Module,
+    Kind,
+    Format,
     Op,
     Layer,
     /// Time outside of ops.
@@ -40,6 +45,8 @@ pub struct Row {
     pub level: Level,
     /// Steps of indentation.
     pub depth: usize,
+    /// Whether it has parts.
+    pub opens: bool,
     /// Whether it is open, so that its parts follow.
     pub open: bool,
     pub phase: Phase,
@@ -57,12 +64,18 @@ pub struct Row {
     op_kind: Option<OpKind>,
     /// Why it is above its roof; `None` where it is not.
     pub above_roof: Option<AboveRoof>,
+    /// The 99th percentile of its calls as far as events were seen, ns.
+    pub p99_ns: Option<u64>,
+    /// Its sites.
+    pub sites: Vec<SiteId>,
+    /// Its time per token in the figures that are pinned, ns.
+    pinned_ns: Option<f64>,
     /// Wall time of the phase in its lane, ns.
     wall_ns: u64,
     /// Tokens of the phase.
     tokens: u64,
     /// Place in the plan.
-    place: u16,
+    pub place: u16,
 }
 
 impl Row {
@@ -78,7 +91,7 @@ impl Row {
 
     /// Totals with events, `None` where there are none to count.
     fn events(&self) -> Option<&OpTotals> {
-        matches!(self.level, Level::Module | Level::Op | Level::Layer).then_some(&self.group.totals)
+        (!self.sites.is_empty()).then_some(&self.group.totals)
     }
 
     /// Number of events; `None` where events are not counted.
@@ -117,6 +130,18 @@ impl Row {
         (self.tokens > 0 && bytes > 0).then(|| bytes as f64 / self.tokens as f64)
     }
 
+    /// FLOPs per token; `None` where the plan counts none.
+    pub fn flops_per_token(&self) -> Option<f64> {
+        let flops = self.group.totals.flops;
+        (self.tokens > 0 && flops > 0).then(|| flops as f64 / self.tokens as f64)
+    }
+
+    /// Change of the time per token since the pin, as a ratio; `None` where the pinned figures have no such row.
+    pub fn change(&self) -> Option<f64> {
+        let now = (self.tokens > 0).then(|| self.time_ns() as f64 / self.tokens as f64)?;
+        self.pinned_ns.filter(|&ns| ns > 0.0).map(|ns| now / ns - 1.0)
+    }
+
     /// Bytes divided by the row's time, B/s; `None` where the plan counts none.
     pub fn bytes_per_second(&self) -> Option<f64> {
         self.group.totals.bytes_per_second()
@@ -133,8 +158,20 @@ impl Row {
     }
 
     fn add(&mut self, site: &OpSite, totals: &OpTotals, roofs: Option<&Roofs>) {
-        let is_first = self.group.totals.count == 0;
+        let is_first = self.sites.is_empty();
         self.group.add_site(site, totals, roofs);
+        self.sites.push(site.id);
+        self.place = self.place.min(site.id);
+        let (module, kind) = (site.module.as_str(), site.kind.as_str());
+        if is_first {
+            (self.module, self.kind, self.op_kind) = (module, kind, Some(site.kind));
+        }
+        if self.module != module {
+            self.module = "";
+        }
+        if self.op_kind != Some(site.kind) {
+            (self.kind, self.op_kind) = ("", None);
+        }
         let format = site.weights.first().map_or("", |weight| weight.format.name());
         if is_first {
             format.clone_into(&mut self.format);
@@ -142,12 +179,10 @@ impl Row {
             "mixed".clone_into(&mut self.format);
         }
     }
-
-    fn matches(&self, filter: &str) -> bool {
-        let has = |text: &str| text.to_lowercase().contains(filter);
-        has(&self.name) || has(self.module) || has(self.kind) || has(&self.format)
-    }
 }
+
+/// A site and what its events add up to.
+type Site<'a> = (&'a OpSite, &'a OpTotals);
 
 /// Makes the rows of one phase in one lane.
 struct Section<'a> {
@@ -155,9 +190,11 @@ struct Section<'a> {
     /// The lane; `None` for the host's.
     lane: Option<LaneName<'a>>,
     sum: &'a PhaseSum,
-    sites: Vec<(&'a OpSite, &'a OpTotals)>,
+    sites: Vec<Site<'a>>,
     roofs: Option<&'a Roofs>,
     table: &'a OpsTable,
+    /// What a site is filtered by.
+    filter: String,
 }
 
 /// A lane beside the host's, and what people call it.
@@ -169,6 +206,19 @@ struct LaneName<'a> {
 
 /// The rows in the order of the screen.
 pub fn rows(data: &Data, table: &OpsTable) -> Vec<Row> {
+    let pinned: HashMap<String, f64> = match &table.baseline {
+        Some(baseline) => {
+            let per_token = |row: &Row| (row.tokens > 0).then(|| row.time_ns() as f64 / row.tokens as f64);
+            let rows = unpinned(&baseline.data, table, &HashMap::new()).into_iter();
+            rows.filter_map(|row| Some((row.key.clone(), per_token(&row)?))).collect()
+        }
+        None => HashMap::new(),
+    };
+    unpinned(data, table, &pinned)
+}
+
+/// The rows, with the times per token of those that `pinned` has, by key.
+fn unpinned(data: &Data, table: &OpsTable, pinned: &HashMap<String, f64>) -> Vec<Row> {
     let (plan, totals) = (data.plan.as_ref(), &data.totals);
     let mut rows = Vec::new();
     let roofs = plan.map(|plan| &plan.roofs);
@@ -186,10 +236,16 @@ pub fn rows(data: &Data, table: &OpsTable) -> Vec<Row> {
             let site = |sum: &'_ SiteTotals| all_sites.get(usize::from(sum.site));
             let sites = sum.sites.iter().filter_map(|sum| Some((site(sum)?, &sum.totals))).collect();
             let first = rows.len();
-            Section { phase, lane, sum, sites, roofs, table }.push_to(&mut rows);
+            let filter = table.list.filter.to_lowercase();
+            Section { phase, lane, sum, sites, roofs, table, filter }.push_to(&mut rows);
             let token_bytes = sum.token_bytes();
             for row in rows.iter_mut().skip(first) {
                 row.above_roof = AboveRoof::of(&row.group, row.op_kind, token_bytes, &data.caches);
+                row.pinned_ns = pinned.get(&row.key).copied();
+                if lane.is_none() {
+                    row.p99_ns =
+                        data.events.calls(phase, &row.sites).and_then(|calls| calls.percentile(0.99));
+                }
             }
         }
     }
@@ -197,24 +253,32 @@ pub fn rows(data: &Data, table: &OpsTable) -> Vec<Row> {
 }
 
 impl Section<'_> {
-    fn row(&self, level: Level, key: &str, name: &str) -> Row {
-        let key = match self.lane {
-            None => format!("{}/{key}", self.phase.as_str()),
-            Some(LaneName { lane, .. }) => format!("{}/lane {lane}/{key}", self.phase.as_str()),
-        };
+    /// The beginning of the keys of its rows.
+    fn root(&self) -> String {
+        match self.lane {
+            None => self.phase.as_str().to_owned(),
+            Some(LaneName { lane, .. }) => format!("{}/lane {lane}", self.phase.as_str()),
+        }
+    }
+
+    fn row(&self, level: Level, key: String, name: String) -> Row {
         Row {
             open: self.table.open.contains(&key),
+            opens: false,
             key,
             level,
             depth: 0,
             phase: self.phase,
             module: "",
-            name: name.to_owned(),
+            name,
             kind: "",
             format: String::new(),
             group: GroupTotals::default(),
             op_kind: None,
             above_roof: None,
+            p99_ns: None,
+            sites: Vec::new(),
+            pinned_ns: None,
             wall_ns: self.sum.books.wall_ns,
             tokens: self.sum.rows,
             place: u16::MAX,
@@ -222,105 +286,75 @@ impl Section<'_> {
     }
 
     fn push_to(&self, rows: &mut Vec<Row>) {
-        let filter = self.table.list.filter.to_lowercase();
-        let mut ops = self.ops();
-        ops.retain(|row| row.matches(&filter));
+        let sites: Vec<_> = self.sites.iter().copied().filter(|(site, _)| self.matches(site)).collect();
         let mut others = self.others();
-        others.retain(|row| row.matches(&filter));
-        let shown: u64 = ops.iter().chain(&others).fold(0, |sum, row| row.time_ns().saturating_add(sum));
-        if self.lane.is_some() && ops.is_empty() && others.is_empty() {
+        others.retain(|row| row.name.to_lowercase().contains(&self.filter));
+        let ops = sites.iter().fold(0_u64, |sum, (_, site)| sum.saturating_add(site.time_ns));
+        let shown = others.iter().fold(ops, |sum, row| sum.saturating_add(row.time_ns()));
+        if self.lane.is_some() && sites.is_empty() && others.is_empty() {
             return;
         }
-        // A lane's total is its heading: the rows below it do not add up with those of the host.
+        // A lane's total is its heading: the rows below it do not add up with those of the host. The same holds where two
+        // phases are shown.
+        let is_headed = self.lane.is_some() || self.table.phase.is_none();
         let depth = usize::from(self.lane.is_some());
-        if self.lane.is_some() {
-            rows.push(self.total(&filter, shown));
+        if is_headed {
+            rows.push(self.total(shown));
         }
-        if self.table.by_module {
-            for mut row in self.sorted(self.modules(&ops)) {
-                let name = row.name.clone();
-                row.depth = depth;
-                let open = row.open;
-                rows.push(row);
-                if open {
-                    let inner = ops.iter().filter(|op| op.module == name).cloned().collect();
-                    self.push_ops(inner, depth + 1, rows);
-                }
-            }
-        } else {
-            self.push_ops(ops, depth, rows);
-        }
+        self.push_groups(&sites, self.table.group.levels(), &self.root(), depth, rows);
         for row in &mut others {
             row.depth = depth;
         }
         rows.append(&mut others);
-        if self.lane.is_none() {
-            rows.push(self.total(&filter, shown));
+        if !is_headed {
+            rows.push(self.total(shown));
         }
     }
 
-    fn push_ops(&self, ops: Vec<Row>, depth: usize, rows: &mut Vec<Row>) {
-        for mut row in self.sorted(ops) {
-            row.depth = depth;
-            let open = row.open;
-            let name = row.name.clone();
+    /// Whether the filter shows a site.
+    fn matches(&self, site: &OpSite) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(&self.filter);
+        has(&site.name)
+            || has(site.module.as_str())
+            || has(site.kind.as_str())
+            || site.layer.is_some_and(|layer| has(&format!("layer {layer}")))
+            || site.weights.iter().any(|weight| has(weight.format.name()))
+    }
+
+    /// The sites added up by the first of `levels`, with the parts of those that are open.
+    fn push_groups(
+        &self,
+        sites: &[Site<'_>],
+        levels: &[Group],
+        parent: &str,
+        depth: usize,
+        rows: &mut Vec<Row>,
+    ) {
+        let Some((&level, further)) = levels.split_first() else { return };
+        let mut found: BTreeMap<String, (Row, Vec<Site<'_>>)> = BTreeMap::new();
+        for &(site, totals) in sites {
+            let (key, name) = group(site, level, depth > usize::from(self.lane.is_some()));
+            let (row, parts) = found.entry(key).or_insert_with_key(|key| {
+                (self.row(level.into(), format!("{parent}/{key}"), name), Vec::new())
+            });
+            row.add(site, totals, self.roofs);
+            parts.push((site, totals));
+        }
+        let mut found: Vec<_> = found.into_values().collect();
+        let is_inner_layer = level == Group::Layer && !further.contains(&Group::Op);
+        let order = if is_inner_layer { Column::Plan } else { self.table.sort };
+        found.sort_by(|(a, _), (b, _)| order.compare(a, b));
+        if self.table.reversed && !is_inner_layer {
+            found.reverse();
+        }
+        for (mut row, parts) in found {
+            (row.depth, row.opens) = (depth, !further.is_empty());
+            let (open, key) = (row.open && row.opens, row.key.clone());
             rows.push(row);
             if open {
-                let mut layers = self.layers(&name);
-                for layer in &mut layers {
-                    layer.depth = depth + 1;
-                }
-                rows.append(&mut layers);
+                self.push_groups(&parts, further, &key, depth + 1, rows);
             }
         }
-    }
-
-    /// One row for each name.
-    fn ops(&self) -> Vec<Row> {
-        let mut ops: BTreeMap<(Module, &str), Row> = BTreeMap::new();
-        for &(site, sum) in &self.sites {
-            let row = ops.entry((site.module, &site.name)).or_insert_with(|| Row {
-                module: site.module.as_str(),
-                kind: site.kind.as_str(),
-                op_kind: Some(site.kind),
-                place: site.id,
-                ..self.row(Level::Op, &format!("{}/{}", site.module.as_str(), site.name), &site.name)
-            });
-            row.add(site, sum, self.roofs);
-        }
-        ops.into_values().collect()
-    }
-
-    /// The sites of one name.
-    fn layers(&self, name: &str) -> Vec<Row> {
-        let sites = self.sites.iter().filter(|(site, _)| site.name == name);
-        let rows = sites.map(|&(site, sum)| {
-            let layer = site.layer.map_or_else(|| site.name.clone(), |layer| format!("layer {layer}"));
-            let mut row = Row {
-                module: site.module.as_str(),
-                kind: site.kind.as_str(),
-                op_kind: Some(site.kind),
-                place: site.id,
-                ..self.row(Level::Layer, &format!("site {}", site.id), &layer)
-            };
-            row.add(site, sum, self.roofs);
-            row
-        });
-        rows.collect()
-    }
-
-    /// Ops added up by module.
-    fn modules(&self, ops: &[Row]) -> Vec<Row> {
-        let modules = Module::ALL.into_iter().chain([Module::Other]).filter_map(|module| {
-            let mut row = self.row(Level::Module, module.as_str(), module.as_str());
-            row.module = module.as_str();
-            for op in ops.iter().filter(|op| op.module == module.as_str()) {
-                row.group.add(&op.group);
-                row.place = row.place.min(op.place);
-            }
-            (row.group.totals.count > 0).then_some(row)
-        });
-        modules.collect()
     }
 
     /// The time outside the plan's ops.
@@ -334,8 +368,8 @@ impl Section<'_> {
             parts.push(("ops without a name", unknown));
         }
         parts.push(("gap", books.gap_ns));
-        let row = |level, name, time_ns| {
-            let mut row = self.row(level, name, name);
+        let row = |level, name: &str, time_ns| {
+            let mut row = self.row(level, format!("{}/{name}", self.root()), name.to_owned());
             row.group.totals.time_ns = time_ns;
             row
         };
@@ -345,42 +379,51 @@ impl Section<'_> {
         rows
     }
 
-    fn total(&self, filter: &str, shown_ns: u64) -> Row {
+    fn total(&self, shown_ns: u64) -> Row {
         let whole = match self.lane {
             None => self.phase.as_str().to_owned(),
             Some(LaneName { lane, name }) => format!("lane {lane} {name}"),
         };
-        let name = if filter.is_empty() {
+        let name = if self.filter.is_empty() {
             format!("{whole} in all")
         } else {
             let share = shown_ns as f64 / self.sum.books.wall_ns as f64;
             format!("{whole} in all (shown: {})", display::share(share))
         };
-        let mut row = self.row(Level::Total, "total", &name);
+        let mut row = self.row(Level::Total, format!("{}/total", self.root()), name);
         self.sites.iter().for_each(|(site, totals)| row.group.add_site(site, totals, self.roofs));
         let &PhaseSum { bytes, flops, .. } = self.sum;
         row.group.totals = OpTotals { time_ns: self.sum.books.wall_ns, bytes, flops, ..OpTotals::default() };
         row
     }
+}
 
-    fn sorted(&self, mut rows: Vec<Row>) -> Vec<Row> {
-        let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
-        match self.table.sort {
-            Column::Share => rows.sort_by_key(|row| std::cmp::Reverse(row.time_ns())),
-            Column::Plan => rows.sort_by_key(|row| row.place),
-            Column::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
-            Column::Count => rows.sort_by_key(|row| std::cmp::Reverse(row.count())),
-            Column::Longest => rows.sort_by_key(|row| std::cmp::Reverse(row.max_ns())),
-            Column::Bandwidth => {
-                rows.sort_by(|a, b| number(b.bytes_per_second()).total_cmp(&number(a.bytes_per_second())));
-            }
-            Column::Compute => {
-                rows.sort_by(|a, b| number(b.flops_per_second()).total_cmp(&number(a.flops_per_second())));
-            }
+impl From<Group> for Level {
+    fn from(group: Group) -> Self {
+        match group {
+            Group::Op => Self::Op,
+            Group::Module => Self::Module,
+            Group::Kind => Self::Kind,
+            Group::Layer => Self::Layer,
+            Group::Format => Self::Format,
         }
-        if self.table.reversed {
-            rows.reverse();
-        }
-        rows
+    }
+}
+
+/// The group of a site at a level: what its key has, and its name. Ops of one name in several modules are several rows,
+/// unless they are parts of one.
+fn group(site: &OpSite, level: Group, is_part: bool) -> (String, String) {
+    let same = |name: &str| (name.to_owned(), name.to_owned());
+    match level {
+        Group::Op if is_part => same(&site.name),
+        Group::Op => (format!("{}/{}", site.module.as_str(), site.name), site.name.clone()),
+        Group::Module => same(site.module.as_str()),
+        Group::Kind => same(site.kind.as_str()),
+        Group::Layer => match site.layer {
+            Some(layer) => (format!("layer {layer}"), format!("layer {layer}")),
+            None if is_part => same(&site.name),
+            None => same("outside of layers"),
+        },
+        Group::Format => same(site.weights.first().map_or("no weights", |weight| weight.format.name())),
     }
 }

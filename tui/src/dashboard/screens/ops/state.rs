@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use slmscope_profiles::op::Phase;
 
+use super::columns::Column;
 use crate::dashboard::list::List;
+use crate::dashboard::state::Data;
 
 /// What a key of the screen changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,41 +19,68 @@ pub enum Action {
     Open,
     /// Switches between decode, prefill and both.
     Phase,
+    /// Adds ops up by the next property.
+    Group,
     /// Switches between one row per op and one row per module.
     Modules,
+    /// Compares from here on with the figures of this moment.
+    Pin,
+    /// Ends the comparison.
+    Unpin,
 }
 
-/// Orders of the rows.
+/// By what ops are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
-    Share,
-    Plan,
-    Name,
-    Count,
-    Longest,
-    Bandwidth,
-    Compute,
+pub enum Group {
+    /// One row for each op, which opens into layers.
+    Op,
+    /// For each part of the model.
+    Module,
+    /// For each kind of work.
+    Kind,
+    /// For each layer.
+    Layer,
+    /// For each format of weights.
+    Format,
 }
 
-impl Column {
-    const ALL: [Self; 7] =
-        [Self::Share, Self::Plan, Self::Name, Self::Count, Self::Longest, Self::Bandwidth, Self::Compute];
+impl Group {
+    const ALL: [Self; 5] = [Self::Op, Self::Module, Self::Kind, Self::Layer, Self::Format];
 
-    pub fn title(self) -> &'static str {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Share => "time",
-            Self::Plan => "plan order",
-            Self::Name => "name",
-            Self::Count => "count",
-            Self::Longest => "max",
-            Self::Bandwidth => "GB/s",
-            Self::Compute => "GFLOP/s",
+            Self::Op => "op",
+            Self::Module => "module",
+            Self::Kind => "kind",
+            Self::Layer => "layer",
+            Self::Format => "format",
+        }
+    }
+
+    /// What a row opens into, level by level, itself first.
+    pub fn levels(self) -> &'static [Self] {
+        match self {
+            Self::Op => &[Self::Op, Self::Layer],
+            Self::Module => &[Self::Module, Self::Op, Self::Layer],
+            Self::Kind => &[Self::Kind, Self::Op, Self::Layer],
+            Self::Layer => &[Self::Layer, Self::Op],
+            Self::Format => &[Self::Format, Self::Op, Self::Layer],
         }
     }
 
     fn next(self) -> Self {
         Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
+}
+
+/// Figures to compare with.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    /// What they are of.
+    pub name: String,
+    /// Plan and totals.
+    pub data: Box<Data>,
 }
 
 /// Settings of the table.
@@ -65,10 +94,12 @@ pub struct OpsTable {
     pub sort: Column,
     /// Smallest first.
     pub reversed: bool,
-    /// One row per module, which opens into ops, instead of one row per op.
-    pub by_module: bool,
+    /// By what ops are added up.
+    pub group: Group,
     /// Keys of opened rows.
     pub open: BTreeSet<String>,
+    /// What times are compared with.
+    pub baseline: Option<Baseline>,
 }
 
 impl Default for OpsTable {
@@ -78,15 +109,16 @@ impl Default for OpsTable {
             phase: Some(Phase::Decode),
             sort: Column::Share,
             reversed: false,
-            by_module: false,
+            group: Group::Op,
             open: BTreeSet::new(),
+            baseline: None,
         }
     }
 }
 
 impl OpsTable {
-    /// Applies an action; `selected` is the key of the selected row.
-    pub fn act(&mut self, action: Action, selected: Option<String>) {
+    /// Applies an action; `selected` is the key of the selected row, and `data` what is shown.
+    pub fn act(&mut self, action: Action, selected: Option<String>, data: &Data) {
         match action {
             Action::Sort => self.sort = self.sort.next(),
             Action::Reverse => self.reversed = !self.reversed,
@@ -104,7 +136,22 @@ impl OpsTable {
                     None => Some(Phase::Decode),
                 };
             }
-            Action::Modules => self.by_module = !self.by_module,
+            Action::Group => self.group = self.group.next(),
+            Action::Modules => {
+                self.group = if self.group == Group::Module { Group::Op } else { Group::Module };
+            }
+            Action::Pin => self.baseline = baseline(data),
+            Action::Unpin => self.baseline = None,
         }
     }
+}
+
+/// The figures of this moment; `None` if there are none.
+fn baseline(data: &Data) -> Option<Baseline> {
+    let job = data.job.as_ref()?;
+    data.plan.as_ref()?;
+    let format = job.format.map_or_else(String::new, |format| format!(" {}", format.name()));
+    let name = format!("{}{format}, job {}, {} steps", job.model, job.job, data.totals.decode.rows);
+    let kept = Data { plan: data.plan.clone(), totals: data.totals.clone(), ..Data::default() };
+    Some(Baseline { name, data: Box::new(kept) })
 }

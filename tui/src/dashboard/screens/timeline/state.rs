@@ -1,0 +1,143 @@
+//! Which token the Timeline screen shows, and which part of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slmscope_profiles::op::{OpBatch, Phase};
+
+/// What a key of the screen changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    ZoomIn,
+    ZoomOut,
+    Later,
+    Earlier,
+    Down,
+    Up,
+    Previous,
+    Next,
+    Slowest,
+    P99,
+    Median,
+    Newest,
+    /// Differences from the shown token are listed from here on, or no longer.
+    Base,
+}
+
+/// Largest zoom: 2 to this power.
+const MAX_ZOOM: u32 = 12;
+
+/// Settings of the screen.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    /// Number of the shown token in its stream; `None` for the newest.
+    pub selected: Option<u64>,
+    /// What the shown token is compared with.
+    pub base: Option<Arc<OpBatch>>,
+    /// The part that is shown is 1/2^zoom of the token.
+    pub zoom: u32,
+    /// Where that part begins, as a share of the token.
+    pub begin: f64,
+    /// The first layer that is shown.
+    pub first_row: usize,
+}
+
+/// Tokens and chunks, oldest first.
+pub type Tokens = VecDeque<Arc<OpBatch>>;
+
+impl Timeline {
+    /// Index of the shown token; `None` without any. One that is no longer kept is replaced by the oldest.
+    pub fn shown(&self, tokens: &Tokens) -> Option<usize> {
+        let newest = tokens.len().checked_sub(1)?;
+        let Some(selected) = self.selected else { return Some(newest) };
+        Some(tokens.iter().position(|token| token.head.seq >= selected).unwrap_or(newest))
+    }
+
+    /// Begin and end of the part that is shown, as shares of the token.
+    pub fn part(&self) -> (f64, f64) {
+        let length = 0.5_f64.powi(self.zoom as i32);
+        let begin = self.begin.clamp(0.0, 1.0 - length);
+        (begin, begin + length)
+    }
+
+    /// Applies an action; `rows` is how many rows of layers there are.
+    pub fn act(&mut self, action: Action, tokens: &Tokens, rows: usize) {
+        let length = 0.5_f64.powi(self.zoom as i32);
+        match action {
+            Action::ZoomIn => self.zoom_to((self.zoom + 1).min(MAX_ZOOM)),
+            Action::ZoomOut => self.zoom_to(self.zoom.saturating_sub(1)),
+            Action::Later => self.begin = (self.part().0 + length / 2.0).min(1.0 - length),
+            Action::Earlier => self.begin = (self.part().0 - length / 2.0).max(0.0),
+            Action::Down => self.first_row = (self.first_row + 1).min(rows.saturating_sub(1)),
+            Action::Up => self.first_row = self.first_row.saturating_sub(1),
+            Action::Previous => self.step(-1, tokens),
+            Action::Next => self.step(1, tokens),
+            Action::Slowest => self.go_to(1.0, tokens),
+            Action::P99 => self.go_to(0.99, tokens),
+            Action::Median => self.go_to(0.5, tokens),
+            Action::Newest => self.selected = None,
+            Action::Base => {
+                self.base = match self.base.take() {
+                    Some(_) => None,
+                    None => self.shown(tokens).and_then(|at| tokens.get(at)).cloned(),
+                };
+            }
+        }
+    }
+
+    /// Keeps the middle of the part where it is.
+    fn zoom_to(&mut self, zoom: u32) {
+        let (begin, end) = self.part();
+        self.zoom = zoom;
+        let length = 0.5_f64.powi(zoom as i32);
+        self.begin = (f64::midpoint(begin, end) - length / 2.0).clamp(0.0, 1.0 - length);
+    }
+
+    fn step(&mut self, by: isize, tokens: &Tokens) {
+        let Some(at) = self.shown(tokens) else { return };
+        let to = at.saturating_add_signed(by).min(tokens.len().saturating_sub(1));
+        self.selected = tokens.get(to).map(|token| token.head.seq);
+    }
+
+    /// Goes to the decode step that a share `q` of them does not exceed.
+    fn go_to(&mut self, q: f64, tokens: &Tokens) {
+        let mut steps: Vec<_> = tokens
+            .iter()
+            .filter(|token| token.head.phase == Phase::Decode)
+            .map(|token| (wall_ns(token), token.head.seq))
+            .collect();
+        steps.sort_unstable();
+        let rank = ((steps.len() as f64 * q).ceil() as usize).saturating_sub(1);
+        self.selected = steps.get(rank).map(|&(_, seq)| seq).or(self.selected);
+    }
+}
+
+/// Wall time of a token or chunk, ns.
+pub fn wall_ns(token: &OpBatch) -> u64 {
+    token.head.end_ns.saturating_sub(token.head.begin_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zooming_keeps_the_middle_and_stays_within_the_token() {
+        let (none, mut timeline) = (Tokens::new(), Timeline::default());
+        timeline.act(Action::ZoomIn, &none, 0);
+        assert_eq!(timeline.part(), (0.25, 0.75));
+        timeline.act(Action::Later, &none, 0);
+        timeline.act(Action::Later, &none, 0);
+        assert_eq!(timeline.part(), (0.5, 1.0));
+        timeline.act(Action::ZoomOut, &none, 0);
+        assert_eq!(timeline.part(), (0.0, 1.0));
+        for _ in 0..99 {
+            timeline.act(Action::ZoomIn, &none, 0);
+        }
+        assert!(timeline.part().1 > timeline.part().0);
+        assert_eq!(timeline.shown(&none), None);
+        for action in [Action::Previous, Action::Slowest, Action::Base, Action::Down] {
+            timeline.act(action, &none, 0);
+        }
+    }
+}
