@@ -151,9 +151,9 @@ impl Format {
 
     /// The filter for this format: one that adds events up leaves out what is not measured unless phases are named.
     #[must_use]
-    pub fn filter(self, mut filter: Filter) -> Filter {
+    pub fn filter(self, filter: Filter) -> Filter {
         if self.is_sum() && filter.phases.is_empty() {
-            filter.phases = vec![Phase::Prefill, Phase::Decode];
+            return Filter { phases: vec![Phase::Prefill, Phase::Decode], ..filter };
         }
         filter
     }
