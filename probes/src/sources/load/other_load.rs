@@ -82,6 +82,7 @@ struct Account {
 impl Account {
     fn add(&mut self, busy_s: f64, daemon_ns: Option<u64>, worker: Option<(u32, u64)>) -> f64 {
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64 / 1e9;
+        let is_first = self.busy_s.is_none();
         let busy = self.busy_s.replace(busy_s).map_or(0.0, |before| (busy_s - before).max(0.0));
         let daemon = match (daemon_ns, self.daemon_ns) {
             (Some(now), Some(before)) => since(now, before),
@@ -90,7 +91,7 @@ impl Account {
         // A worker that began since the last reading has used all its time since then.
         let used = match (worker, self.worker) {
             (Some((pid, now)), Some((old, before))) if pid == old => since(now, before),
-            (Some((_, now)), Some(_)) => since(now, 0),
+            (Some((_, now)), _) if !is_first => since(now, 0),
             _ => 0.0,
         };
         self.daemon_ns = daemon_ns;
@@ -140,5 +141,7 @@ mod tests {
         // Another worker, which has run for 2 s already.
         assert!((account.add(113.02, Some(second), Some((6, 2 * second))) - 4.01).abs() < 1e-9);
         assert!((account.add(114.02, Some(second), None) - 5.01).abs() < 1e-9);
+        // And one where none ran before: all that it used is its own.
+        assert!((account.add(117.02, Some(second), Some((7, 2 * second))) - 6.01).abs() < 1e-9);
     }
 }
