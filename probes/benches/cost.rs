@@ -119,6 +119,7 @@ fn by_source() {
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_worker(Some(std::process::id()));
+    // The time that is measured: the sampler's own threads read meanwhile.
     thread::sleep(ALL_SOURCES);
     sampler.stop();
     println!(
@@ -152,8 +153,10 @@ fn lane_time(tree: &Path, hz: u32, time: Duration) -> f64 {
     let sampler = Sampler::start(inventory, Arc::new(sink)).unwrap();
     sampler.set_pace(Pace::Workload);
     sampler.set_counters_hz(hz);
+    // Opening files and finding the pace is no cost of a tick.
     thread::sleep(SETTLING);
     let (cpu_ns, before) = (thread_ns("probe-fast"), ticks.load(Ordering::Relaxed));
+    // The time that is measured.
     thread::sleep(time);
     let (cpu_ns, ticks) = (thread_ns("probe-fast") - cpu_ns, ticks.load(Ordering::Relaxed) - before);
     sampler.stop();

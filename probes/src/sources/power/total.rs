@@ -189,7 +189,7 @@ fn is_card(channel: &Channel) -> bool {
 fn works(root: &Root, lists: &mut [&mut Sources], channel: &Channel, interface: &Interface) -> bool {
     if is_psys(channel) {
         let Interface::File(path) = interface else {
-            // The counter moves by itself, about every millisecond.
+            // The counter moves by itself, about every millisecond; nothing says when, so it is waited for.
             return counts(channel.channel, lists, || thread::sleep(BETWEEN));
         };
         return root.in_time(path, Root::integer).is_ok_and(|microjoules| microjoules > 0);
