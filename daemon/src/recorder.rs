@@ -14,6 +14,8 @@
 
 mod folder;
 mod name;
+mod packed;
+mod queue;
 mod recent;
 mod session_writer;
 
@@ -32,7 +34,7 @@ use slmscope_profiles::sessions::{RecentSaved, RecordMode, SessionSummary};
 use slmscope_profiles::status::RecordingStatus;
 use slmscope_profiles::wire::{ErrorCode, OpsDetails, WireError};
 
-pub use folder::{SessionError, SessionFolder};
+pub use folder::{NoFolder, SessionError, SessionFolder};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,17 +56,16 @@ pub fn folder(config: &Config) -> Option<PathBuf> {
 /// Records jobs as the configuration says.
 pub struct Recordings {
     mode: RecordMode,
-    /// Or why there is none.
-    folder: Result<SessionFolder, String>,
+    folder: Result<SessionFolder, Arc<NoFolder>>,
     /// Bytes of all files since the daemon's start.
     written: Arc<AtomicU64>,
     /// Why the last job was not recorded to its end.
     problem: Arc<Mutex<Option<String>>>,
-    /// What the loop that runs did of late.
+    /// What the loop that runs did lately.
     recent: Mutex<Option<Arc<Recent>>>,
 }
 
-/// What a loop did of late cannot be saved.
+/// Why what a loop did lately cannot be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// Nothing is kept.
@@ -116,8 +117,8 @@ impl From<SessionError> for WireError {
 /// Why a job is not recorded.
 #[derive(Debug, thiserror::Error)]
 enum NotRecorded {
-    #[error("{0}")]
-    Folder(String),
+    #[error(transparent)]
+    Folder(Arc<NoFolder>),
     #[error("cannot write into {folder}")]
     Create {
         folder: String,
@@ -141,14 +142,11 @@ impl Recordings {
         if config.record == RecordMode::Off {
             return Self::off();
         }
-        let folder = folder(config).ok_or_else(|| {
-            "there is no state folder: set sessions_folder in the configuration, or HOME".to_owned()
-        });
-        let opened = folder.and_then(|folder| {
-            SessionFolder::open(folder, u64::from(config.sessions_mib) << 20)
-                .map_err(|error| with_sources(&error))
-        });
+        let folder = folder(config).ok_or(NoFolder::NoStateFolder);
+        let opened =
+            folder.and_then(|folder| Ok(SessionFolder::open(folder, u64::from(config.sessions_mib) << 20)?));
         if let Err(reason) = &opened {
+            let reason = with_sources(reason);
             tracing::warn!(reason, "Jobs are not recorded.");
         }
         Self::with(RecordMode::Jobs, opened)
@@ -161,10 +159,11 @@ impl Recordings {
 
     /// Records nothing.
     pub fn off() -> Self {
-        Self::with(RecordMode::Off, Err("the daemon records nothing (record = \"off\")".to_owned()))
+        Self::with(RecordMode::Off, Err(NoFolder::Off))
     }
 
-    fn with(mode: RecordMode, folder: Result<SessionFolder, String>) -> Self {
+    fn with(mode: RecordMode, folder: Result<SessionFolder, NoFolder>) -> Self {
+        let folder = folder.map_err(Arc::new);
         Self { mode, folder, written: Arc::default(), problem: Arc::default(), recent: Mutex::default() }
     }
 
@@ -191,12 +190,12 @@ impl Recordings {
             mode: self.mode,
             folder: folder.map(|folder| folder.path().display().to_string()),
             problem: match &self.folder {
-                Err(reason) if self.mode == RecordMode::Jobs => Some(reason.clone()),
+                Err(reason) if self.mode == RecordMode::Jobs => Some(with_sources(reason)),
                 _ => self.problem().clone(),
             },
             sessions,
             bytes,
-            max_bytes: folder.and_then(|folder| folder.limit().ok()),
+            max_bytes: folder.and_then(|folder| folder.limit_beside(bytes).ok()),
             written_bytes: written,
             written_bytes_per_hour: (hours > 0.0).then(|| (written as f64 / hours) as u64),
         }

@@ -8,7 +8,7 @@ mod folder;
 mod name;
 mod place;
 
-pub(crate) use folder::make_private;
+pub(crate) use folder::{PART, make_private, remove_abandoned};
 pub(crate) use name::plain as plain_name;
 pub(crate) use place::folder as state_folder;
 
@@ -123,7 +123,7 @@ impl Results {
     /// If it cannot be made, or is another user's.
     pub fn in_folder(folder: PathBuf, limits: Limits) -> Result<Self, FolderError> {
         folder::make_private(&folder)?;
-        folder::remove_abandoned(&folder);
+        remove_abandoned(&folder);
         Ok(Self { folder: Some(folder), limits, memory: Mutex::default() })
     }
 
@@ -262,7 +262,7 @@ impl Results {
 }
 
 /// Whether two runs were on one machine: a folder of results may be shared over a network, by machines of one kind. A
-/// name that one of them lacks tells nothing. The kernel may have been updated in between: that it made the machine
+/// name that one of them lacks decides nothing. The kernel may have been updated in between: that it made the machine
 /// slower is worth saying.
 fn is_same_machine(a: &Host, b: &Host) -> bool {
     let kind =

@@ -8,9 +8,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use slmscope_exports::recording::Reader;
 use slmscope_exports::session::Session;
@@ -20,7 +22,7 @@ use slmscope_profiles::sessions::{NoteChange, SessionInfo, SessionNote, SessionS
 use slmscope_profiles::stats;
 
 use super::name::Name;
-use crate::results::{FolderError, make_private};
+use crate::results::{FolderError, PART, make_private, remove_abandoned};
 
 /// Most entries of the folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
@@ -31,7 +33,7 @@ const MAX_TEXT: u64 = 64 << 10;
 /// A session without a summary is read to make one up to this length, bytes: for half a second or so.
 const MAX_SUMMARIZED: u64 = 32 << 20;
 
-/// A session cannot be had.
+/// Why a session cannot be listed, opened or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// None has this number.
@@ -67,8 +69,22 @@ pub enum SessionError {
         cause: io::Error,
     },
     /// Nothing is recorded here.
-    #[error("no sessions are kept: {0}")]
-    NoFolder(String),
+    #[error("no sessions are kept")]
+    NoFolder(#[source] Arc<NoFolder>),
+}
+
+/// Why a daemon has no folder of sessions.
+#[derive(Debug, thiserror::Error)]
+pub enum NoFolder {
+    /// It is to record nothing.
+    #[error("the daemon records nothing (record = \"off\")")]
+    Off,
+    /// Nothing says where it could be.
+    #[error("there is no state folder: set sessions_folder in the configuration, or HOME")]
+    NoStateFolder,
+    /// It cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] FolderError),
 }
 
 /// Sessions in a folder.
@@ -85,6 +101,7 @@ impl SessionFolder {
     /// If it cannot be made, or is another user's.
     pub fn open(path: PathBuf, max_bytes: u64) -> Result<Self, FolderError> {
         make_private(&path)?;
+        remove_abandoned(&path);
         Ok(Self { path, max_bytes })
     }
 
@@ -98,10 +115,14 @@ impl SessionFolder {
     /// # Errors
     /// If the system does not say how much is free.
     pub fn limit(&self) -> io::Result<u64> {
+        self.limit_beside(self.size().1)
+    }
+
+    /// The same, where sessions take `bytes` together.
+    pub(super) fn limit_beside(&self, bytes: u64) -> io::Result<u64> {
         let system = rustix::fs::statvfs(&self.path)?;
         let free = system.f_bavail.saturating_mul(system.f_frsize);
-        let own: u64 = self.files().iter().map(|file| file.bytes).sum();
-        Ok(self.max_bytes.min(free.saturating_add(own) / 20))
+        Ok(self.max_bytes.min(free.saturating_add(bytes) / 20))
     }
 
     /// All sessions, oldest first. Opens the summary of each, and makes one for recordings that ended without.
@@ -164,17 +185,21 @@ impl SessionFolder {
         Ok(self.info(&found))
     }
 
-    /// Makes the file of a new session, locked.
+    /// Makes the file of a new session, locked. It is locked before it has its name: to see whether a session is being
+    /// written, a list takes the lock for a moment.
     pub(super) fn create(&self, name: &Name) -> io::Result<File> {
-        let flags = OFlags::NOFOLLOW.bits() as i32;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).custom_flags(flags);
-        let file = options.open(self.path.join(name.recording()))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(file)
+        let part = self.part(&name.recording());
+        let file = make(&part)?;
+        let named = flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
+            .and_then(|()| rename_to_new(&part, &self.path.join(name.recording())));
+        if named.is_err() {
+            let _ = fs::remove_file(&part);
+        }
+        named.map(|()| file)
     }
 
-    /// Keeps what the job of a session came to.
+    /// Keeps the summary of a session.
     pub(super) fn summarize(&self, name: &Name, summary: &SessionSummary) -> io::Result<()> {
         self.write_whole(&name.summary(), &serde_json::to_vec(summary)?)
     }
@@ -282,17 +307,18 @@ impl SessionFolder {
 
     /// Writes a small file whole or not at all.
     fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let part = self.path.join(format!(".part-{}-{name}", std::process::id()));
-        let flags = OFlags::NOFOLLOW.bits() as i32;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags);
-        let written =
-            options.open(&part).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
+        let part = self.part(name);
+        let written = make(&part).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
         let renamed = written.and_then(|()| fs::rename(&part, self.path.join(name)));
         if renamed.is_err() {
             let _ = fs::remove_file(&part);
         }
         renamed
+    }
+
+    /// Where a file is written that will be called `name`.
+    fn part(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{PART}{}-{name}", std::process::id()))
     }
 }
 
@@ -304,7 +330,7 @@ struct SessionFile {
     unix_s: u64,
 }
 
-/// What a session came to whose recording ended before its job.
+/// The summary of a session whose recording ended before its job.
 fn summary_of(session: &Session) -> SessionSummary {
     use slmscope_profiles::phase::Phase;
     let run = session.last_run();
@@ -325,6 +351,21 @@ fn summary_of(session: &Session) -> SessionSummary {
                 .to_owned(),
         ),
         ..SessionSummary::default()
+    }
+}
+
+/// Makes a file that nobody else may read.
+fn make(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits() as i32;
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// Renames a file to a name that none has yet.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot do both in one step.
+        Err(Errno::INVAL | Errno::NOSYS) if !to.try_exists()? => fs::rename(from, to),
+        renamed => Ok(renamed?),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a loop did of late, in memory: as much of it as fits, for whoever wants a file of it. Nothing is written until then.
+//! What a loop did lately, in memory: as much of it as fits, for whoever wants a file of it. Nothing is written until then.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,16 +9,17 @@ use slmscope_exports::recording::{Entry, WriteError, Writer};
 use slmscope_profiles::job::Job;
 use slmscope_profiles::record::Record;
 
-use super::session_writer::{is_of_earlier_job, size_of_record};
-use crate::hub::{Published, Sink};
+use super::packed::PackedBatch;
+use super::queue::{is_of_earlier_job, size_of_record};
+use crate::hub::{Content, Published, Sink};
 
-/// Most bytes that are kept, as records take them in memory: a minute or more of a small model.
-const MAX_BYTES: usize = 64 << 20;
+/// Most bytes that are kept, as they take them in memory: a minute or more of a small model.
+const MAX_BYTES: usize = 32 << 20;
 
 /// What a row of an op's figures takes in a result, about, bytes.
 const OP_ROW: usize = 300;
 
-/// The records of late of a loop.
+/// What a loop did lately.
 pub(super) struct Recent {
     /// The loop.
     job: Job,
@@ -32,15 +33,31 @@ struct Kept {
     first: Vec<Arc<Record>>,
     plan: Option<Arc<Record>>,
     /// Oldest first.
-    entries: VecDeque<Timed>,
+    items: VecDeque<Timed>,
     bytes: usize,
     last_ns: u64,
 }
 
 struct Timed {
     t_ns: u64,
-    entry: Entry,
+    item: Item,
     bytes: usize,
+}
+
+/// Something that is kept; shared with whoever saves it.
+#[derive(Clone)]
+enum Item {
+    Ops(Arc<PackedBatch>),
+    Other(Entry),
+}
+
+impl Item {
+    fn into_entry(self) -> Entry {
+        match self {
+            Self::Ops(batch) => Entry::Record(Arc::new(Record::Ops(batch.unpack()))),
+            Self::Other(entry) => entry,
+        }
+    }
 }
 
 impl Recent {
@@ -65,13 +82,18 @@ impl Recent {
     }
 
     fn push(&self, entry: Entry, bytes: usize) {
+        self.keep(entry.t_ns(), Item::Other(entry), bytes);
+    }
+
+    /// Keeps what is of time `t_ns`, or of the last time.
+    fn keep(&self, t_ns: Option<u64>, item: Item, bytes: usize) {
         let mut kept = self.kept();
-        let t_ns = entry.t_ns().unwrap_or(kept.last_ns);
+        let t_ns = t_ns.unwrap_or(kept.last_ns);
         kept.last_ns = t_ns;
         kept.bytes += bytes;
-        kept.entries.push_back(Timed { t_ns, entry, bytes });
+        kept.items.push_back(Timed { t_ns, item, bytes });
         while kept.bytes > self.max_bytes
-            && let Some(oldest) = kept.entries.pop_front()
+            && let Some(oldest) = kept.items.pop_front()
         {
             kept.bytes -= oldest.bytes;
         }
@@ -79,10 +101,11 @@ impl Recent {
 
     /// Writes what is kept of the last `ns` into `file`: how many messages, and the time from the first to the last, ns.
     pub(super) fn save(&self, ns: u64, file: &File) -> Result<(u64, u64), WriteError> {
-        let (first, entries, time_ns) = self.of_last(ns);
+        let (first, items, time_ns) = self.of_last(ns);
         let mut writer = Writer::new(std::io::BufWriter::new(file))?;
         let job = Entry::Job(Box::new(self.job.clone()));
         let mut messages = 0;
+        let entries = items.into_iter().map(Item::into_entry);
         for entry in first.into_iter().map(Entry::Record).chain([job]).chain(entries) {
             writer.write(&entry)?;
             messages += 1;
@@ -94,19 +117,25 @@ impl Recent {
 
     /// What every recording begins with, what came in the last `ns`, and the time that this covers, ns. Copies pointers
     /// alone, since whoever publishes waits meanwhile.
-    fn of_last(&self, ns: u64) -> (Vec<Arc<Record>>, Vec<Entry>, u64) {
+    fn of_last(&self, ns: u64) -> (Vec<Arc<Record>>, Vec<Item>, u64) {
         let kept = self.kept();
         let from_ns = kept.last_ns.saturating_sub(ns);
-        let mut wanted = kept.entries.iter().filter(|timed| timed.t_ns >= from_ns).peekable();
+        let mut wanted = kept.items.iter().filter(|timed| timed.t_ns >= from_ns).peekable();
         let begin_ns = wanted.peek().map_or(kept.last_ns, |timed| timed.t_ns);
-        let entries = wanted.map(|timed| timed.entry.clone()).collect();
+        let items = wanted.map(|timed| timed.item.clone()).collect();
         let first = kept.first.iter().chain(&kept.plan).cloned().collect();
-        (first, entries, kept.last_ns.saturating_sub(begin_ns))
+        (first, items, kept.last_ns.saturating_sub(begin_ns))
     }
 }
 
 impl Sink for Recent {
     fn take(&self, message: &Published<'_>) {
+        if let Content::Batch(batch) = message.content() {
+            let packed = PackedBatch::of(batch);
+            let bytes = packed.size();
+            self.keep(Some(packed.end_ns()), Item::Ops(Arc::new(packed)), bytes);
+            return;
+        }
         let Some(record) = message.record() else { return };
         match **record {
             Record::Header(_) | Record::Catalogue { .. } => self.kept().first.push(record.clone()),
@@ -165,8 +194,8 @@ mod tests {
             recent.push(mark(t_ns), 100);
         }
         let times = |ns| {
-            let (_, entries, time_ns) = recent.of_last(ns);
-            (entries.iter().filter_map(Entry::t_ns).collect::<Vec<_>>(), time_ns)
+            let (_, items, time_ns) = recent.of_last(ns);
+            (items.into_iter().filter_map(|item| item.into_entry().t_ns()).collect::<Vec<_>>(), time_ns)
         };
         assert_eq!(times(u64::MAX), ((90..100).collect(), 9));
         assert_eq!(times(3), ((96..100).collect(), 3));

@@ -1,4 +1,4 @@
-//! Writes what the hub publishes into a file: a sink that queues, and a thread that writes.
+//! Writes what the hub publishes into a file: a sink that queues ([`Queue`]), and a thread that writes.
 //!
 //! ```text
 //! hub ──Arc<Record>──▶ queue, bounded ──every 200 ms──▶ thread: one chunk ──▶ file
@@ -10,30 +10,22 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use slmscope_exports::recording::{Entry, WriteError, Writer};
 use slmscope_profiles::display;
 use slmscope_profiles::job::JobId;
 use slmscope_profiles::record::{Mark, MarkKind, Record};
 
+use super::queue::Queue;
 use crate::clock::Clock;
 use crate::error::with_sources;
-use crate::hub::{ClientId, Hub, Published, Sink};
-
-/// Time between two chunks.
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
+use crate::hub::{ClientId, Hub};
 
 /// Chunks between two fdatasync.
 const FLUSHES_PER_SYNC: u32 = 5;
-
-/// Most bytes that wait to be written, as they are in memory. A disk that stalls for longer than it takes to fill them
-/// costs records, which are counted.
-const MAX_QUEUED: usize = 32 << 20;
 
 /// A recording ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +47,7 @@ pub(super) struct Limit {
     pub(super) bytes: u64,
     /// Counts the bytes of all files.
     pub(super) written: Arc<AtomicU64>,
-    /// Is told why the recording ended before its job.
+    /// Gets the reason if the recording ends before its job.
     pub(super) problem: Arc<Mutex<Option<String>>>,
 }
 
@@ -68,7 +60,7 @@ pub(super) struct SessionWriter {
 
 impl SessionWriter {
     /// Begins to record all that `hub` publishes, after its header and catalogue, into `file`. If the recording of job
-    /// `job` ends early, `hub` is told.
+    /// `job` ends early, a mark says so to `hub`.
     ///
     /// # Errors
     /// If the file cannot be written, or no thread be started.
@@ -83,7 +75,7 @@ impl SessionWriter {
         let own = Arc::new(AtomicU64::new(0));
         let mut written = Written { synced, own: own.clone(), limit: limit.bytes, length: 0 };
         let writer = Writer::new(Counted { file, counts: [own, limit.written] })?;
-        let queue = Arc::new(Queue { job, ..Queue::default() });
+        let queue = Arc::new(Queue::of(job));
         let thread = thread::Builder::new().name("recorder".to_owned()).spawn({
             let (queue, hub, clock, problem) = (queue.clone(), hub.clone(), clock.clone(), limit.problem);
             move || {
@@ -109,107 +101,16 @@ impl SessionWriter {
 
     /// Why nothing more is written; `None` while it is.
     pub(super) fn problem(&self) -> Option<String> {
-        self.queue.state().ending.as_ref().map(|ending| with_sources(ending))
+        self.queue.problem()
     }
 
     /// Ends the recording with its index, and waits for the disk. Returns why it ended before.
     pub(super) fn stop(self, hub: &Hub) -> Option<Ending> {
         hub.detach(self.sink);
-        self.queue.state().is_stopped = true;
-        self.queue.stopped.notify_one();
+        self.queue.stop();
         let panicked = self.thread.join().is_err().then_some(Ending::Panicked);
-        self.queue.state().ending.take().or(panicked)
+        self.queue.take_ending().or(panicked)
     }
-}
-
-/// What waits to be written.
-#[derive(Default)]
-struct Queue {
-    job: JobId,
-    state: Mutex<State>,
-    /// Wakes the writer for the last time.
-    stopped: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    entries: Vec<Entry>,
-    /// What they take in memory, about.
-    bytes: usize,
-    /// Op batches that were left out since the last that were taken to be written.
-    lost: u64,
-    /// No more is taken: the recording was stopped, or its file takes no more.
-    is_stopped: bool,
-    ending: Option<Ending>,
-}
-
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, entry: Entry, bytes: usize) {
-        let mut state = self.state();
-        if state.is_stopped {
-            return;
-        }
-        if state.bytes + bytes > MAX_QUEUED {
-            let is_ops = matches!(&entry, Entry::Record(record) if matches!(**record, Record::Ops(_)));
-            state.lost += u64::from(is_ops);
-            return;
-        }
-        state.bytes += bytes;
-        state.entries.push(entry);
-    }
-
-    /// Waits for the next time to write; what is to be written, and whether it is the last. What was left out is a record.
-    fn take(&self) -> (Vec<Entry>, bool) {
-        let state = self.state();
-        let waited = self.stopped.wait_timeout_while(state, FLUSH_EVERY, |state| !state.is_stopped);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.bytes = 0;
-        let mut entries = mem::take(&mut state.entries);
-        let batches = mem::take(&mut state.lost);
-        if batches > 0 {
-            entries.push(Entry::Record(Arc::new(Record::Loss { batches })));
-        }
-        (entries, state.is_stopped)
-    }
-
-    /// Takes no more: what waits is left out.
-    fn close(&self, ending: Ending) {
-        let mut state = self.state();
-        state.is_stopped = true;
-        state.entries = Vec::new();
-        state.ending = Some(ending);
-    }
-}
-
-impl Sink for Queue {
-    fn take(&self, message: &Published<'_>) {
-        if let Some(record) = message.record().filter(|record| !is_of_earlier_job(record, self.job)) {
-            self.push(Entry::Record(record.clone()), size_of_record(record));
-        }
-    }
-}
-
-/// Whether a record is the plan of a job before `job`, which the hub shows to those who come. Plans have the numbers of
-/// their jobs.
-pub(super) fn is_of_earlier_job(record: &Record, job: JobId) -> bool {
-    matches!(record, Record::Plan(plan) if plan.plan != job as u32)
-}
-
-/// What a record takes in memory, about, bytes.
-pub(super) fn size_of_record(record: &Record) -> usize {
-    let parts = match record {
-        Record::Ops(ops) => ops.site.0.len() * 10,
-        Record::Sample(sample) => size_of_val(&sample.values[..]),
-        Record::Span(span) => span.token_ends_ns.len() * 8,
-        Record::Plan(plan) => plan.sites.len() * 300,
-        Record::Catalogue { channels } => channels.len() * 300,
-        Record::Header(_) | Record::Loss { .. } | Record::Mark(_) => 0,
-    };
-    size_of::<Record>() + parts
 }
 
 /// A file that counts what it takes.
@@ -283,9 +184,8 @@ mod tests {
     use slmscope_profiles::channel::{Quantity, Sample, Value};
 
     use super::*;
-    use crate::backend::scripted;
     use crate::clock::manual::ManualClock;
-    use crate::hub::Wants;
+    use crate::hub::{Published, Sink, Wants};
     use crate::tests::{channel, hub};
 
     fn mark(t_ns: u64) -> Record {
@@ -348,7 +248,7 @@ mod tests {
         assert!(matches!(error, WriteError::Io(error) if error.kind() == io::ErrorKind::StorageFull));
     }
 
-    /// Keeps the marks that tell of a recording's end.
+    /// Keeps the marks of a recording's end.
     #[derive(Default)]
     struct Told(Mutex<Vec<Arc<Record>>>);
 
@@ -379,26 +279,5 @@ mod tests {
         let Some(Record::Mark(mark)) = told.last().map(|record| &**record) else { panic!("{told:?}") };
         assert_eq!((&mark.kind, mark.t_ns, mark.job), (&MarkKind::RecordingStopped, 5, 1));
         assert!(mark.text.as_ref().unwrap().contains("has reached 10 B"), "{mark:?}");
-    }
-
-    #[test]
-    fn what_a_slow_disk_does_not_take_is_a_loss_in_the_file_and_not_kept() {
-        let queue = Queue::default();
-        let ops = Entry::Record(Arc::new(Record::Ops((&scripted::token().batch(1)).into())));
-        for _ in 0..40 {
-            queue.push(ops.clone(), 1 << 20);
-        }
-        queue.push(Entry::Record(Arc::new(mark(1))), 0);
-        {
-            let mut state = queue.state();
-            assert_eq!((state.entries.len(), state.lost), (33, 8));
-            state.is_stopped = true;
-        }
-        let (entries, _) = queue.take();
-        let loss = Entry::Record(Arc::new(Record::Loss { batches: 8 }));
-        assert_eq!((entries.len(), entries.last()), (34, Some(&loss)));
-        queue.close(Ending::Panicked);
-        queue.push(ops, 0);
-        assert!(queue.state().entries.is_empty());
     }
 }

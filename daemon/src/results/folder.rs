@@ -21,8 +21,8 @@ pub(super) const MAX_RESULT: u64 = 3 << 20;
 const MAX_ENTRIES: usize = 10_000;
 /// The file that holds the number of the last job.
 pub(super) const LAST_JOB: &str = "last-job";
-/// Begin of the names of files that are being written.
-const PART: &str = ".part-";
+/// Begin of the names of files that are being written: the writer's process follows, then what its files differ by.
+pub(crate) const PART: &str = ".part-";
 
 /// Why a folder for results cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +88,11 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), FolderError> {
 }
 
 /// Removes files that daemons which have ended were writing.
-pub(super) fn remove_abandoned(folder: &Path) {
+pub(crate) fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PART)) else { continue };
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PART)) else { continue };
+        let pid = rest.split('-').next().unwrap_or(rest);
         if !Path::new("/proc").join(pid).exists() {
             let _ = fs::remove_file(entry.path());
         }

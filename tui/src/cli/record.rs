@@ -46,7 +46,7 @@ pub struct RecordArgs {
     /// Stop after so many seconds
     #[arg(long, value_name = "N", value_parser = number::count, conflicts_with = "last")]
     seconds: Option<u32>,
-    /// Save what the loop that runs did in the last time, such as 60s, and return; the daemon keeps 64 MiB of it
+    /// Save what the loop that runs did in the last time, such as 60s, and return; the daemon keeps 32 MiB of it
     #[arg(long, value_name = "TIME", value_parser = number::seconds)]
     last: Option<u64>,
     /// Replace the file if it exists

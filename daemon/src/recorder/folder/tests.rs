@@ -142,3 +142,21 @@ fn a_summary_says_how_the_job_ended() {
     assert_eq!((summary.state, summary.joules), (Some(JobState::Failed), None));
     assert_eq!(summary.no_joules.as_deref(), Some("no phase was measured"));
 }
+
+/// A list that came between the making of a file and its lock used to take the lock, and the job was not recorded.
+#[test]
+fn a_new_session_gets_its_name_with_its_lock_and_none_that_exists() {
+    let (_outer, folder) = folder(&[10]);
+    assert_eq!(folder.create(&name(1)).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the recording and its summary");
+    let written = folder.create(&name(2)).unwrap();
+    assert!(folder.list()[1].is_written);
+    drop(written);
+    let (own, abandoned) = (folder.part("3_1000_m.mcap"), folder.path().join(".part-9999999-3_1000_m.mcap"));
+    for path in [&own, &abandoned] {
+        fs::write(path, "").unwrap();
+    }
+    assert_eq!(numbers(&folder), [1, 2], "files without their names are no sessions");
+    SessionFolder::open(folder.path().to_owned(), ROOM).unwrap();
+    assert!(own.exists() && !abandoned.exists());
+}
