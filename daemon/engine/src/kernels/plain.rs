@@ -29,35 +29,68 @@ pub(super) fn gemv(format: WeightFormat, rows: &[u8], row_bytes: usize, input: &
     }
 }
 
-/// Rows of activations times rows of weights.
-pub(super) fn gemm(
-    format: WeightFormat,
-    rows: &[u8],
-    row_bytes: usize,
-    input: &Activations,
-    out: &mut Columns<'_>,
-    values: &mut [[f32; PANEL]],
-) {
-    panel::for_each(
-        rows,
-        row_bytes,
-        input,
-        values,
-        input.columns(),
-        |rows, values| pack(format, rows, row_bytes, values),
-        |values, tile, place| {
-            for row in 0..tile.rows {
-                let mut sums = [0.0; PANEL];
-                for (weights, inputs) in values.iter().zip(tile.values.chunks_exact(tile.rows)) {
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum += weight * inputs[row];
-                    }
-                }
-                let out = &mut out.row_mut(place.row + row)[place.column..][..place.width];
-                out.copy_from_slice(&sums[..place.width]);
+/// Defines `gemm`: as it is, in a module that has a `multiply`; or for the instructions of `features`, with a `multiply`
+/// for a module that has a `part` for these numbers of rows, the largest first (one row is always among them).
+///
+/// A macro, because functions and closures have to be compiled with the instructions of the module.
+macro_rules! plain_gemm {
+    ($($features:literal)?) => {
+        /// Rows of activations times rows of weights.
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn gemm(
+            format: WeightFormat,
+            rows: &[u8],
+            row_bytes: usize,
+            input: &Activations,
+            out: &mut Columns<'_>,
+            values: &mut [[f32; PANEL]],
+        ) {
+            panel::for_each(
+                rows,
+                row_bytes,
+                input,
+                values,
+                input.columns(),
+                |rows, values| $crate::kernels::plain::pack(format, rows, row_bytes, values),
+                |values, tile, place| multiply(values, tile, place, out),
+            );
+        }
+    };
+    ($features:literal, $($rows:tt),+) => {
+        $crate::kernels::plain::plain_gemm!($features);
+
+        /// Multiplies a tile with a panel.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multiply(panel: &[[f32; PANEL]], tile: &Tile, place: panel::Place, out: &mut Columns<'_>) {
+            let mut row = 0;
+            while row < tile.rows {
+                row += match tile.rows - row {
+                    $($rows.. => part::<$rows>(panel, tile, row, place, out),)+
+                    _ => part::<1>(panel, tile, row, place, out),
+                };
             }
-        },
-    );
+        }
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use plain_gemm;
+
+plain_gemm!();
+
+/// Multiplies a tile with a panel.
+#[inline(always)]
+fn multiply(panel: &[[f32; PANEL]], tile: &Tile, place: panel::Place, out: &mut Columns<'_>) {
+    for row in 0..tile.rows {
+        let mut sums = [0.0; PANEL];
+        for (weights, inputs) in panel.iter().zip(tile.values.chunks_exact(tile.rows)) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += weight * inputs[row];
+            }
+        }
+        let out = &mut out.row_mut(place.row + row)[place.column..][..place.width];
+        out.copy_from_slice(&sums[..place.width]);
+    }
 }
 
 /// Re-lays up to sixteen rows. Rows that are missing count as zero.
@@ -76,46 +109,3 @@ pub(super) fn pack(format: WeightFormat, rows: &[u8], row_bytes: usize, panel: &
         }
     }
 }
-
-/// Defines `gemm` in a module that has a `part` for these numbers of rows, the largest first; one row is always among
-/// them. A macro, because its functions have to be compiled with the instructions of the module.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! plain_gemm {
-    ($features:literal, $($rows:tt),+) => {
-        /// Rows of activations times rows of weights.
-        #[target_feature(enable = $features)]
-        pub(super) fn gemm(
-            format: WeightFormat,
-            rows: &[u8],
-            row_bytes: usize,
-            input: &Activations,
-            out: &mut Columns<'_>,
-            values: &mut [[f32; PANEL]],
-        ) {
-            panel::for_each(
-                rows,
-                row_bytes,
-                input,
-                values,
-                input.columns(),
-                |rows, values| plain::pack(format, rows, row_bytes, values),
-                |values, tile, place| multiply(values, tile, place, out),
-            );
-        }
-
-        /// Multiplies a tile with a panel.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn multiply(panel: &[[f32; PANEL]], tile: &Tile, place: panel::Place, out: &mut Columns<'_>) {
-            let mut row = 0;
-            while row < tile.rows {
-                row += match tile.rows - row {
-                    $($rows.. => part::<$rows>(panel, tile, row, place, out),)+
-                    _ => part::<1>(panel, tile, row, place, out),
-                };
-            }
-        }
-    };
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) use plain_gemm;

@@ -12,7 +12,7 @@ use crate::kernels::activations::{Activations, Tile};
 use crate::kernels::blocks::widen;
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
-use crate::kernels::plain::{self, plain_gemm};
+use crate::kernels::plain::plain_gemm;
 use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.

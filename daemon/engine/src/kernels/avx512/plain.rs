@@ -12,7 +12,7 @@ use super::{at, load_floats, load_some, load_some_floats, store_some_floats};
 use crate::kernels::activations::{Activations, TILE, Tile};
 use crate::kernels::output::Columns;
 use crate::kernels::panel::{self, PANEL};
-use crate::kernels::plain::{self, plain_gemm};
+use crate::kernels::plain::plain_gemm;
 use crate::kernels::streams::{STREAMS, by_streams, prefetch};
 
 /// Columns of a step.
