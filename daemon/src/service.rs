@@ -51,7 +51,7 @@ impl Watchdog {
         }
     }
 
-    /// Whether a message is due; the one who is told so sends it.
+    /// Whether a message is due. Only one of several threads that ask is answered so, and sends it.
     fn is_due(&self, now_ns: u64) -> bool {
         let sent_ns = self.sent_ns.load(Ordering::Relaxed);
         now_ns.saturating_sub(sent_ns) >= self.every_ns

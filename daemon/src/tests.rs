@@ -4,8 +4,10 @@
 mod admission;
 mod clients;
 mod engines;
+mod failures;
 mod jobs;
 mod manners;
+mod owners;
 mod results;
 mod sessions;
 mod tables;

@@ -137,7 +137,7 @@ fn lanes<const N: usize, const M: usize>(shared: [Named; N], apart: [Named; M]) 
     all.map(|(name, group, sources)| Lane { name, group, sources }).collect()
 }
 
-/// Sensors behind a driver that may hang, each for itself.
+/// Sensors behind a driver that may hang, each in a source of its own.
 fn parts(sources: impl IntoIterator<Item = Box<dyn Source>>) -> Vec<Box<dyn Source>> {
     sources.into_iter().flat_map(|mut source| source.parts().unwrap_or_else(|| vec![source])).collect()
 }

@@ -27,7 +27,7 @@ pub const WARM_NS: u64 = 60_000_000_000;
 const FRESH_NS: u64 = 3_000_000_000;
 
 /// Tokens that are stamped one by one; of more, the first.
-const MOST_STAMPS: usize = 1 << 16;
+const MAX_STAMPS: usize = 1 << 16;
 
 /// The conditions of a run's decode.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl Conditions {
                 .then(|| "this machine has no channel that reports throttling".to_owned()),
             tokens,
         };
-        conditions.tokens.truncate(MOST_STAMPS);
+        conditions.tokens.truncate(MAX_STAMPS);
         conditions
     }
 

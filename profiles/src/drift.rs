@@ -1,18 +1,18 @@
 //! Whether the machine was the same before and after a run, and the same as in earlier runs.
 //!
-//! The roofs are measured in two looks, one before and one after the measured repetitions, with five samples each; the
-//! clock and what the hypervisor took are read meanwhile. Two ranges tell of a change if they do not overlap and their
+//! The roofs are measured in two series, one before and one after the measured repetitions, with five samples each; the
+//! clock and what the hypervisor took are read meanwhile. Two ranges mean a change if they do not overlap and their
 //! medians differ by [`MIN_CHANGE`] or more. Which ranges:
 //!
-//! - During a run: those of its two looks. If nothing changes, ten independent samples fall into two separate ranges of
+//! - During a run: those of its two series. If nothing changes, ten independent samples fall into two separate ranges of
 //!   five by chance in 2 · 5! · 5! / 10! = 0.8 % of runs (the exact rank test of Wilcoxon 1945 at its extreme), and less
 //!   often so far apart.
-//! - Against earlier runs: the range that a look of this run usually has and that of a look of the earlier ones: the
+//! - Against earlier runs: the range that a series of this run usually has and that of a series of the earlier ones: the
 //!   median of the lower ends to the median of the upper ends, but never less than all medians. A range of all samples
 //!   would grow with every run that is kept, and one interrupted sample in it would hide a change.
 //!
 //! The smallest change of one figure that is named in 95 of 100 runs, by the noise of one sample (simulated in
-//! `tests/machine_changes.rs`, up and down; 20 % down is 0.8 times the speed). Five samples a look are too few to name a
+//! `tests/machine_changes.rs`, up and down; 20 % down is 0.8 times the speed). Five samples a series are too few to name a
 //! rise of 20 % in one figure where samples are often interrupted; where all three figures rise, one of them is named.
 //!
 //! | noise of a sample | during a run | against 1, 3 or 20 earlier runs |
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Unit;
 use crate::display;
-use crate::roofline::{RoofLook, Roofs};
+use crate::roofline::{RoofSeries, Roofs};
 use crate::stats::{Estimate, median};
 
 /// Least difference of two medians, as a share of the smaller one, that is called a change.
@@ -73,14 +73,14 @@ impl MachineFigure {
     /// Those that are compared.
     const COMPARED: [Self; 5] = [Self::ReadBandwidth, Self::F32, Self::Int8, Self::Clock, Self::Steal];
 
-    /// Its range in a look.
-    fn of(self, look: &RoofLook) -> Option<Estimate> {
+    /// Its range in a series.
+    fn of(self, series: &RoofSeries) -> Option<Estimate> {
         match self {
-            Self::ReadBandwidth => look.read_bytes_per_s,
-            Self::F32 => look.f32_flops_per_s,
-            Self::Int8 => look.int8_ops_per_s,
-            Self::Clock => look.clock_hz,
-            Self::Steal => look.steal_cores,
+            Self::ReadBandwidth => series.read_bytes_per_s,
+            Self::F32 => series.f32_flops_per_s,
+            Self::Int8 => series.int8_ops_per_s,
+            Self::Clock => series.clock_hz,
+            Self::Steal => series.steal_cores,
             Self::Other => None,
         }
     }
@@ -165,8 +165,8 @@ impl fmt::Display for Change {
 /// nothing is known.
 pub fn changes(roofs: &Roofs, earlier: &[Roofs]) -> Vec<Change> {
     let alike = |other: &&Roofs| other.threads == roofs.threads && other.isa == roofs.isa;
-    let earlier: Vec<RoofLook> = earlier.iter().filter(alike).flat_map(looks).collect();
-    let now = looks(roofs);
+    let earlier: Vec<RoofSeries> = earlier.iter().filter(alike).flat_map(series).collect();
+    let now = series(roofs);
     let of = |figure: MachineFigure| {
         let change = |since, before: Estimate, now: Estimate| {
             let is_other = is_other(figure, roofs.threads, &before, &now);
@@ -184,20 +184,25 @@ pub fn changes(roofs: &Roofs, earlier: &[Roofs]) -> Vec<Change> {
     found
 }
 
-/// The looks of a run; of one that did not tell them apart, all samples as one look.
-fn looks(roofs: &Roofs) -> Vec<RoofLook> {
-    let looks: Vec<RoofLook> =
-        [&roofs.before, &roofs.after].into_iter().flatten().map(|look| **look).collect();
-    if looks.is_empty() {
+/// The series of a run; of one that did not keep them apart, all samples as one.
+fn series(roofs: &Roofs) -> Vec<RoofSeries> {
+    let series: Vec<RoofSeries> =
+        [&roofs.before, &roofs.after].into_iter().flatten().map(|one| **one).collect();
+    if series.is_empty() {
         let &Roofs { read_bytes_per_s, f32_flops_per_s, int8_ops_per_s, .. } = roofs;
-        return vec![RoofLook { read_bytes_per_s, f32_flops_per_s, int8_ops_per_s, ..RoofLook::default() }];
+        return vec![RoofSeries {
+            read_bytes_per_s,
+            f32_flops_per_s,
+            int8_ops_per_s,
+            ..RoofSeries::default()
+        }];
     }
-    looks
+    series
 }
 
-/// The range that a look usually has, and the median of the looks' medians; `None` if no look has the figure.
-fn usual(figure: MachineFigure, looks: &[RoofLook]) -> Option<Estimate> {
-    let ranges: Vec<Estimate> = looks.iter().filter_map(|look| figure.of(look)).collect();
+/// The range that a series usually has, and the median of the medians of all; `None` if none has the figure.
+fn usual(figure: MachineFigure, series: &[RoofSeries]) -> Option<Estimate> {
+    let ranges: Vec<Estimate> = series.iter().filter_map(|one| figure.of(one)).collect();
     let all = |end: fn(&Estimate) -> f64| -> Vec<f64> { ranges.iter().map(end).collect() };
     let medians = Estimate::range(&all(|range| range.median))?;
     Some(Estimate {

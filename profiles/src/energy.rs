@@ -63,7 +63,7 @@ pub struct Stretch<'a> {
 
 /// Energy of a window with its bounds, J.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+struct WindowEnergy {
     joules: f64,
     low: f64,
     high: f64,
@@ -111,7 +111,7 @@ impl Series {
         }
     }
 
-    fn energy(&self, window: Window) -> Option<Part> {
+    fn energy(&self, window: Window) -> Option<WindowEnergy> {
         match self {
             Self::Counter(counter) => counter.energy(window),
             Self::Gauge(gauge) => gauge.energy(window),
@@ -157,7 +157,7 @@ pub fn total(channel: &Channel, samples: &[Sample], windows: &[Window]) -> Resul
 struct Observed {
     updates: u64,
     coverage: Option<f64>,
-    parts: Option<Vec<Part>>,
+    parts: Option<Vec<WindowEnergy>>,
 }
 
 impl Observed {

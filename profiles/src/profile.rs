@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything is a sum or a histogram, so that tables do not depend on how a run was cut into messages, and memory does
-//! not grow with its events: it is some hundred bytes a site, 100 bytes a step for the first [`MOST_STEPS`] steps, and
+//! not grow with its events: it is some hundred bytes a site, 100 bytes a step for the first [`MAX_STEPS`] steps, and
 //! 16 bytes for each further one.
 //!
 //! ```
@@ -40,7 +40,7 @@ pub use breakdown::{BreakdownRow, By, RowKind};
 pub use durations::ERROR as PERCENTILE_ERROR;
 pub use figures::{Figures, LoadTimes, Outlier, PercentileIntervals, Percentiles};
 pub use rows::{LaneBooks, OpRow, PhaseBooks};
-pub use steps::MOST_STEPS;
+pub use steps::MAX_STEPS;
 
 use crate::books::Books;
 use crate::clock::ClockSource;
@@ -173,7 +173,7 @@ impl Profile {
         recorded.longest_ns = recorded.longest_ns.max(books.wall_ns);
         let sums = self.ops.entry((head.phase, head.lane)).or_default();
         let totals = sums.add(batch, &self.sites, &mut self.room);
-        if self.steps < MOST_STEPS {
+        if self.steps < MAX_STEPS {
             self.steps += 1;
             recorded.steps.push(Step::of(head, &books, totals));
         }

@@ -32,10 +32,10 @@ pub struct RoofSample {
     pub int8_ops: f64,
 }
 
-/// The roofs by the samples of one look, before or after the measured repetitions. All ranges are those of its samples.
+/// The roofs by the samples of one series, before or after the measured repetitions. All ranges are those of its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RoofLook {
+pub struct RoofSeries {
     /// Reading memory, B/s.
     pub read_bytes_per_s: Option<Estimate>,
     /// f32 multiply-add, FLOP/s.
@@ -48,11 +48,11 @@ pub struct RoofLook {
     /// Time that the hypervisor gave to others meanwhile, divided by that of all CPUs, 0 to 1; null as above.
     pub steal: Option<f64>,
     /// CPU time that the hypervisor gave to others divided by the time that passed (1 is one core), for parts of the
-    /// look of 0.2 s; null as above.
+    /// series of 0.2 s; null as above.
     pub steal_cores: Option<Estimate>,
 }
 
-impl RoofLook {
+impl RoofSeries {
     /// By these samples; the clock and what the hypervisor took are not known.
     pub fn of(samples: &[RoofSample]) -> Self {
         let of = |value: fn(&RoofSample) -> f64| {
@@ -92,9 +92,9 @@ pub struct Roofs {
     /// turns of a loop share the samples of the first.
     pub age_ns: Option<u64>,
     /// Before the measured repetitions.
-    pub before: Option<Box<RoofLook>>,
+    pub before: Option<Box<RoofSeries>>,
     /// After them; null until they are done.
-    pub after: Option<Box<RoofLook>>,
+    pub after: Option<Box<RoofSeries>>,
     /// Why there are none.
     pub reason: Option<String>,
 }
@@ -184,7 +184,7 @@ impl OpRoof {
 impl Roofs {
     /// The roofs by `samples`; `now_ns` is the end of what is compared with them.
     pub fn of(samples: &[RoofSample], threads: u32, isa: &str, now_ns: u64) -> Self {
-        let all = RoofLook::of(samples);
+        let all = RoofSeries::of(samples);
         Self {
             read_bytes_per_s: all.read_bytes_per_s,
             f32_flops_per_s: all.f32_flops_per_s,

@@ -149,7 +149,7 @@ pub struct RecentSaved {
 impl SessionSummary {
     /// Of a job that ended in `state` with `result`.
     pub fn of(result: &RunResult, state: JobState) -> Self {
-        let joules = joules(&result.energy);
+        let (joules, no_joules) = joules(&result.energy);
         Self {
             run_id: result.run_id.clone(),
             state: Some(state),
@@ -158,8 +158,8 @@ impl SessionSummary {
             threads: result.engine.threads,
             prefill_tokens_per_s: result.summary.prefill_tokens_per_s.as_ref().map(|rate| rate.median),
             decode_tokens_per_s: result.summary.decode_tokens_per_s.as_ref().map(|rate| rate.median),
-            no_joules: joules.as_ref().err().cloned(),
-            joules: joules.ok(),
+            no_joules,
+            joules,
             grade: result.hygiene.grade,
             stopped: result.recorded.error.clone(),
         }
@@ -171,22 +171,22 @@ pub fn machine(host: &Host) -> Option<String> {
     host.cpu_model.clone().or_else(|| host.name.clone())
 }
 
-/// Energy of prefill and decode together, J, each by its first source that has a figure; or why there is none.
-fn joules(energy: &Energy) -> Result<f64, String> {
-    let phases = [Phase::Prefill, Phase::Decode];
-    let of = |phase| energy.phases.iter().filter(move |row| row.phase == phase && row.tokens > 0);
-    let measured = phases.into_iter().filter(|&phase| of(phase).next().is_some());
-    let sums: Vec<Result<f64, String>> = measured
-        .map(|phase| {
-            let reason = || of(phase).find_map(|row| row.reason.clone()).unwrap_or_default();
-            of(phase).find_map(|row| row.joules).ok_or_else(reason)
-        })
-        .collect();
-    if sums.is_empty() {
-        let reason = energy.phases.iter().find_map(|row| row.reason.clone());
-        return Err(reason.unwrap_or_else(|| "no phase was measured".to_owned()));
+/// Energy of prefill and decode together, J, each by its first source that has a figure; else why there is none.
+fn joules(energy: &Energy) -> (Option<f64>, Option<String>) {
+    let rows = |phase| energy.phases.iter().filter(move |row| row.phase == phase && row.tokens > 0);
+    let mut sum = None;
+    for phase in [Phase::Prefill, Phase::Decode] {
+        if rows(phase).next().is_none() {
+            continue;
+        }
+        let Some(joules) = rows(phase).find_map(|row| row.joules) else {
+            return (None, Some(rows(phase).find_map(|row| row.reason.clone()).unwrap_or_default()));
+        };
+        sum = Some(sum.unwrap_or(0.0) + joules);
     }
-    sums.into_iter().sum()
+    let reason = || energy.phases.iter().find_map(|row| row.reason.clone());
+    let no_sum = || reason().unwrap_or_else(|| "no phase was measured".to_owned());
+    (sum, sum.is_none().then(no_sum))
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ pub const MAX_TEXT: usize = 16 << 20;
 const SHOWN_TEXT: usize = 64 << 10;
 
 /// The most tokens that any part of a workload may ask for: no model has a longer context.
-const MOST_TOKENS: u32 = 1 << 24;
+const MAX_TOKENS: u32 = 1 << 24;
 
 impl Workload {
     /// Checks what can be judged from the options alone.
@@ -213,7 +213,7 @@ impl Workload {
             return fail("timeout", "0 s is over before anything starts");
         }
         for (field, tokens) in [("prompt", self.prompt), ("generate", self.generate), ("depth", self.depth)] {
-            if tokens > MOST_TOKENS {
+            if tokens > MAX_TOKENS {
                 return fail(field, "is more tokens than any model's context");
             }
         }

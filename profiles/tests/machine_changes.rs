@@ -1,11 +1,11 @@
 //! Whether a changed machine is told from one that stayed the same, over simulated runs.
 
 use slmscope_profiles::drift::{Change, MachineFigure, Since, changes};
-use slmscope_profiles::roofline::{RoofLook, RoofSample, Roofs};
+use slmscope_profiles::roofline::{RoofSample, RoofSeries, Roofs};
 use slmscope_profiles::stats::{Estimate, SplitMix};
 
 const RUNS: usize = 500;
-/// Samples of a look.
+/// Samples of a series.
 const SAMPLES: usize = 5;
 
 /// A number above 0 and below 1.
@@ -33,15 +33,15 @@ const SKEWED: usize = 3;
 
 /// Roofs of a machine whose speed is `before`, then `after` times the usual one.
 fn roofs(random: &mut SplitMix, noise: Noise, [before, after]: [f64; 2]) -> Roofs {
-    let mut look = |speed: f64| -> Vec<RoofSample> {
+    let mut measure = |speed: f64| -> Vec<RoofSample> {
         let mut rate = |usual: f64| usual * speed * noise(random);
         let sample =
             |at_ns| RoofSample { at_ns, read_bytes: rate(40e9), f32_flops: rate(1e11), int8_ops: rate(4e11) };
         (0..SAMPLES as u64).map(sample).collect()
     };
-    let (begin, end) = (look(before), look(after));
+    let (begin, end) = (measure(before), measure(after));
     let all: Vec<RoofSample> = begin.iter().chain(&end).copied().collect();
-    let (before, after) = (Some(Box::new(RoofLook::of(&begin))), Some(Box::new(RoofLook::of(&end))));
+    let (before, after) = (Some(Box::new(RoofSeries::of(&begin))), Some(Box::new(RoofSeries::of(&end))));
     Roofs { before, after, ..Roofs::of(&all, 2, "avx2", 0) }
 }
 
@@ -158,19 +158,19 @@ fn range(values: [f64; 3]) -> Option<Estimate> {
     Estimate::range(&values)
 }
 
-fn steady() -> RoofLook {
-    RoofLook { read_bytes_per_s: range([39e9, 40e9, 41e9]), ..RoofLook::default() }
+fn steady() -> RoofSeries {
+    RoofSeries { read_bytes_per_s: range([39e9, 40e9, 41e9]), ..RoofSeries::default() }
 }
 
-fn of_looks(before: RoofLook, after: RoofLook) -> Roofs {
+fn of_series(before: RoofSeries, after: RoofSeries) -> Roofs {
     let read_bytes_per_s = before.read_bytes_per_s;
     let (before, after) = (Some(Box::new(before)), Some(Box::new(after)));
     Roofs { read_bytes_per_s, threads: 2, isa: Some("avx2".to_owned()), before, after, ..Roofs::default() }
 }
 
 /// A clock and what the hypervisor took, of one core.
-fn with(clock_hz: [f64; 3], steal: [f64; 3]) -> RoofLook {
-    RoofLook { clock_hz: range(clock_hz), steal_cores: range(steal), ..steady() }
+fn with(clock_hz: [f64; 3], steal: [f64; 3]) -> RoofSeries {
+    RoofSeries { clock_hz: range(clock_hz), steal_cores: range(steal), ..steady() }
 }
 
 fn shown(found: &[Change]) -> Vec<String> {
@@ -181,7 +181,7 @@ fn shown(found: &[Change]) -> Vec<String> {
 fn clocks_and_steal_are_compared_too() {
     let (before, after) =
         (with([3.4e9, 3.5e9, 3.5e9], [0.0, 0.02, 0.05]), with([2.1e9, 2.2e9, 2.3e9], [0.3, 0.42, 0.5]));
-    let found = changes(&of_looks(before, after), &[]);
+    let found = changes(&of_series(before, after), &[]);
     assert_eq!(
         shown(&found),
         [
@@ -190,9 +190,9 @@ fn clocks_and_steal_are_compared_too() {
         ]
     );
     let similar = with([3.3e9, 3.4e9, 3.5e9], [0.0, 0.08, 0.2]);
-    assert!(changes(&of_looks(before, similar), &[]).is_empty());
-    let unknown = RoofLook { clock_hz: None, steal_cores: None, ..similar };
-    assert!(changes(&of_looks(before, unknown), &[]).is_empty());
+    assert!(changes(&of_series(before, similar), &[]).is_empty());
+    let unknown = RoofSeries { clock_hz: None, steal_cores: None, ..similar };
+    assert!(changes(&of_series(before, unknown), &[]).is_empty());
 }
 
 #[test]
@@ -200,24 +200,24 @@ fn steal_is_compared_by_its_range_and_by_what_it_costs_each_thread() {
     let clock = [3.5e9; 3];
     let steady = with(clock, [0.0, 0.02, 0.05]);
     // Of two threads a tenth of one core is 5 % each.
-    assert!(changes(&of_looks(steady, with(clock, [0.06, 0.1, 0.12])), &[]).is_empty(), "8 % of a core");
-    let one = changes(&of_looks(steady, with(clock, [0.06, 0.13, 0.2])), &[]);
+    assert!(changes(&of_series(steady, with(clock, [0.06, 0.1, 0.12])), &[]).is_empty(), "8 % of a core");
+    let one = changes(&of_series(steady, with(clock, [0.06, 0.13, 0.2])), &[]);
     assert_eq!(one[0].figure, MachineFigure::Steal);
     let wide = with(clock, [0.04, 0.3, 0.6]);
-    assert!(changes(&of_looks(steady, wide), &[]).is_empty(), "a part of it was as before");
+    assert!(changes(&of_series(steady, wide), &[]).is_empty(), "a part of it was as before");
     // A hypervisor that takes nothing is a steady one.
     let none = with(clock, [0.0; 3]);
-    assert_eq!(changes(&of_looks(none, with(clock, [0.2; 3])), &[]).len(), 1);
+    assert_eq!(changes(&of_series(none, with(clock, [0.2; 3])), &[]).len(), 1);
 }
 
 #[test]
 fn clocks_and_steal_are_compared_with_earlier_runs_too() {
-    let earlier = of_looks(
+    let earlier = of_series(
         with([3.4e9, 3.5e9, 3.5e9], [0.0, 0.0, 0.05]),
         with([3.3e9, 3.4e9, 3.5e9], [0.0, 0.02, 0.1]),
     );
     let slow = with([2.1e9, 2.2e9, 2.3e9], [0.3, 0.5, 0.6]);
-    let found = changes(&of_looks(slow, slow), std::slice::from_ref(&earlier));
+    let found = changes(&of_series(slow, slow), std::slice::from_ref(&earlier));
     assert_eq!(
         shown(&found),
         [
@@ -226,12 +226,15 @@ fn clocks_and_steal_are_compared_with_earlier_runs_too() {
         ]
     );
     assert!(changes(&earlier, std::slice::from_ref(&earlier)).is_empty());
-    assert!(changes(&of_looks(slow, slow), &[earlier, of_looks(slow, slow)]).is_empty(), "it was so before");
+    assert!(
+        changes(&of_series(slow, slow), &[earlier, of_series(slow, slow)]).is_empty(),
+        "it was so before"
+    );
 }
 
 #[test]
-fn runs_without_two_looks_are_compared_by_all_their_samples() {
-    let now = of_looks(steady(), steady());
+fn runs_without_two_series_are_compared_by_all_their_samples() {
+    let now = of_series(steady(), steady());
     let whole = Roofs { before: None, after: None, ..now.clone() };
     let slow = Roofs { read_bytes_per_s: range([20e9, 21e9, 22e9]), ..whole.clone() };
     assert_eq!(changes(&now, std::slice::from_ref(&slow)).len(), 1);
@@ -240,22 +243,22 @@ fn runs_without_two_looks_are_compared_by_all_their_samples() {
 
 #[test]
 fn small_changes_and_overlapping_ranges_are_none() {
-    let with = |values| RoofLook { read_bytes_per_s: range(values), ..RoofLook::default() };
-    assert!(changes(&of_looks(steady(), with([42e9, 43e9, 43.5e9])), &[]).is_empty(), "7 %");
+    let with = |values| RoofSeries { read_bytes_per_s: range(values), ..RoofSeries::default() };
+    assert!(changes(&of_series(steady(), with([42e9, 43e9, 43.5e9])), &[]).is_empty(), "7 %");
     assert!(
-        changes(&of_looks(steady(), with([20e9, 25e9, 39.5e9])), &[]).is_empty(),
+        changes(&of_series(steady(), with([20e9, 25e9, 39.5e9])), &[]).is_empty(),
         "one sample reached 39.5"
     );
-    let found = changes(&of_looks(steady(), with([20e9, 25e9, 30e9])), &[]);
+    let found = changes(&of_series(steady(), with([20e9, 25e9, 30e9])), &[]);
     let (figure, since) = (MachineFigure::ReadBandwidth, Since::BeginOfRun);
     assert_eq!(found, [Change { figure, since, from: 40e9, to: 25e9 }]);
 }
 
 #[test]
 fn earlier_runs_with_other_threads_or_instructions_are_not_compared() {
-    let now = of_looks(steady(), steady());
-    let slow = RoofLook { read_bytes_per_s: range([20e9, 21e9, 22e9]), ..RoofLook::default() };
-    let earlier = of_looks(slow, slow);
+    let now = of_series(steady(), steady());
+    let slow = RoofSeries { read_bytes_per_s: range([20e9, 21e9, 22e9]), ..RoofSeries::default() };
+    let earlier = of_series(slow, slow);
     let found = changes(&now, std::slice::from_ref(&earlier));
     assert_eq!(
         (found.len(), found[0].since, found[0].from, found[0].to),

@@ -26,11 +26,11 @@ const DISTURBED: f64 = 0.02;
 #[derive(Parser)]
 struct Role {
     #[command(subcommand)]
-    role: Part,
+    role: Process,
 }
 
 #[derive(Subcommand)]
-enum Part {
+enum Process {
     Worker(WorkerArgs),
     Client,
 }
@@ -38,8 +38,8 @@ enum Part {
 fn main() -> anyhow::Result<ExitCode> {
     if std::env::args().nth(1).is_some_and(|word| word == "worker" || word == stretch::CLIENT) {
         match Role::parse().role {
-            Part::Worker(args) => commands::worker(&args)?,
-            Part::Client => stretch::client()?,
+            Process::Worker(args) => commands::worker(&args)?,
+            Process::Client => stretch::client()?,
         }
         return Ok(ExitCode::SUCCESS);
     }

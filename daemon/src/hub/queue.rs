@@ -5,7 +5,7 @@
 //! | control | kept; when even these exceed the limit, the connection ends with a reason |
 //! | gauges | an older reading of the same source is dropped for the newer one |
 //! | op batches | dropped whole, oldest first; a gap marker takes their place |
-//! | summaries | as op batches. A client that gets both is told of batches alone: summaries repeat them |
+//! | summaries | as op batches. For a client that gets both, only dropped batches count: summaries repeat them |
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;

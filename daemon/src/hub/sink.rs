@@ -1,4 +1,4 @@
-//! Where records go: a client's queue, the runner's log of samples, later a recorder.
+//! Where records go: a client's queue, the runner's log of samples, a recording.
 
 use std::cell::OnceCell;
 use std::sync::Arc;

@@ -132,19 +132,7 @@ impl ResultBuilder {
         now_ns: u64,
     ) -> RunResult {
         let loaded = self.loaded.as_ref();
-        let mut model = self.model.clone();
-        let mut engine = self.engine.clone();
-        if let Some(loaded) = loaded {
-            model.params = loaded.params;
-            model.weight_bytes = loaded.weight_bytes;
-            model.format = loaded.format;
-            model.not_in_format.clone_from(&loaded.not_in_format);
-            engine.executor.clone_from(&loaded.executor);
-            engine.isa = Some(loaded.isa.clone());
-            engine.note = EngineInfo::note_on(self.setup.executor, &loaded.isa);
-            engine.granularity = loaded.granularity;
-        }
-        model.hash.clone_from(&self.hash);
+        let (model, engine) = self.model_and_engine();
         let ended_ns = self.after.as_ref().map_or(now_ns, |after| after.at_ns);
         let roofs = self.roofs.roofs(ended_ns);
         let (phases, ops) = (self.profile.phases(), self.profile.ops(&roofs));
@@ -187,6 +175,23 @@ impl ResultBuilder {
         };
         result.findings = findings(&result);
         result
+    }
+
+    /// The model and the engine as they were asked for, with what is known of them since the model was loaded.
+    fn model_and_engine(&self) -> (ModelInfo, EngineInfo) {
+        let (mut model, mut engine) = (self.model.clone(), self.engine.clone());
+        if let Some(loaded) = &self.loaded {
+            model.params = loaded.params;
+            model.weight_bytes = loaded.weight_bytes;
+            model.format = loaded.format;
+            model.not_in_format.clone_from(&loaded.not_in_format);
+            engine.executor.clone_from(&loaded.executor);
+            engine.isa = Some(loaded.isa.clone());
+            engine.note = EngineInfo::note_on(self.setup.executor, &loaded.isa);
+            engine.granularity = loaded.granularity;
+        }
+        model.hash.clone_from(&self.hash);
+        (model, engine)
     }
 
     /// Keeps the power of the idle baseline for the next turns of a loop.

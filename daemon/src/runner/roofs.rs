@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slmscope_probes::hygiene::{CpuSnapshot, clock_hz};
 use slmscope_probes::{Root, available_memory};
-use slmscope_profiles::roofline::{RoofLook, RoofSample, Roofs};
+use slmscope_profiles::roofline::{RoofSample, RoofSeries, Roofs};
 use slmscope_profiles::setup::Setup;
 use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::workload::ExecutorKind;
@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(25);
 /// Polls between two readings of the clock of the CPUs, which interrupts some of them, and of what the hypervisor took:
 /// 0.2 s, in which the kernel counts 20 steps a CPU.
-const LOOK_EVERY: u32 = 8;
+const READ_EVERY: u32 = 8;
 
 /// Why there are no samples.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,8 @@ enum RoofsError {
 #[derive(Default)]
 pub(super) struct RoofSamples {
     samples: Vec<RoofSample>,
-    /// The same by look: before the measured repetitions, and after them.
-    looks: Vec<RoofLook>,
+    /// The same by series: before the measured repetitions, and after them.
+    series: Vec<RoofSeries>,
     /// What they were taken with; `None` before the first attempt.
     setup: Option<Setup>,
     /// Why some are missing.
@@ -73,15 +73,15 @@ impl RoofSamples {
         let setup = machine_setup(backend, setup);
         self.setup = Some(setup);
         let (mut clocks, mut snapshots) = (Vec::new(), Vec::from_iter(CpuSnapshot::take(root)));
-        let mut look = || {
+        let mut read_clock = || {
             clocks.extend(clock_hz(root, setup.threads.get()));
             snapshots.extend(CpuSnapshot::take(root));
         };
-        match measure(backend, clock, setup, available_memory(root), &mut look, should_stop) {
+        match measure(backend, clock, setup, available_memory(root), &mut read_clock, should_stop) {
             Ok(samples) => {
                 let (steal, steal_cores) = stolen(&snapshots);
                 let clock_hz = Estimate::range(&clocks);
-                self.looks.push(RoofLook { clock_hz, steal, steal_cores, ..RoofLook::of(&samples) });
+                self.series.push(RoofSeries { clock_hz, steal, steal_cores, ..RoofSeries::of(&samples) });
                 self.samples.extend(samples);
             }
             Err(error) => self.problem = Some(with_sources(&error)),
@@ -93,8 +93,8 @@ impl RoofSamples {
         match (&self.problem, self.setup) {
             (Some(problem), _) => Roofs::absent(problem),
             (None, Some(setup)) if !self.samples.is_empty() => {
-                let mut looks = self.looks.iter().map(|look| Box::new(*look));
-                let (before, after) = (looks.next(), looks.next());
+                let mut series = self.series.iter().map(|one| Box::new(*one));
+                let (before, after) = (series.next(), series.next());
                 let threads = setup.threads.get() as u32;
                 Roofs { before, after, ..Roofs::of(&self.samples, threads, setup.isa.name(), now_ns) }
             }
@@ -126,7 +126,7 @@ fn measure(
     clock: &dyn Clock,
     setup: Setup,
     free: Option<u64>,
-    look: &mut dyn FnMut(),
+    read_clock: &mut dyn FnMut(),
     should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let buffer_bytes = free.map_or(BUFFER_BYTES, |free| BUFFER_BYTES.min(free / 4));
@@ -136,7 +136,7 @@ fn measure(
     // A process of its own: the buffer would count as the model's memory otherwise.
     let mut engine = backend.start(setup)?;
     let request = MeasureRoofs { setup, buffer_bytes, samples: SAMPLES, sample_ns: SAMPLE_NS };
-    let samples = await_samples(engine.as_mut(), clock, request, look, should_stop);
+    let samples = await_samples(engine.as_mut(), clock, request, read_clock, should_stop);
     engine.kill();
     samples
 }
@@ -145,7 +145,7 @@ fn await_samples(
     engine: &mut dyn Engine,
     clock: &dyn Clock,
     request: MeasureRoofs,
-    look: &mut dyn FnMut(),
+    read_clock: &mut dyn FnMut(),
     mut should_stop: impl FnMut() -> bool,
 ) -> Result<Vec<RoofSample>, RoofsError> {
     let deadline_ns = clock.now_ns() + DEADLINE.as_nanos() as u64;
@@ -162,8 +162,8 @@ fn await_samples(
             Some(Event::Failed { message }) => return Err(RoofsError::Failed(message)),
             _ => {}
         }
-        if poll.is_multiple_of(LOOK_EVERY) {
-            look();
+        if poll.is_multiple_of(READ_EVERY) {
+            read_clock();
         }
     }
     Err(RoofsError::Deadline)
@@ -198,8 +198,8 @@ mod tests {
     fn a_machine_that_was_not_measured_completely_has_no_roofs() {
         let sample = RoofSample { at_ns: 1, read_bytes: 1.0, f32_flops: 1.0, int8_ops: 1.0 };
         let setup = scripted::token().load.setup;
-        let looks = vec![RoofLook::of(&[sample])];
-        let mut samples = RoofSamples { samples: vec![sample], looks, setup: Some(setup), problem: None };
+        let series = vec![RoofSeries::of(&[sample])];
+        let mut samples = RoofSamples { samples: vec![sample], series, setup: Some(setup), problem: None };
         let roofs = samples.roofs(3);
         assert!(roofs.before.is_some() && roofs.after.is_none());
         assert_eq!((roofs.samples, roofs.threads, roofs.age_ns, roofs.reason), (1, 1, Some(2), None));

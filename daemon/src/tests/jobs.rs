@@ -1,31 +1,29 @@
-//! Who owns a job, when it ends, and what becomes of its engine.
+//! A job from its submission to its end: its states, its cancel in each of them, loops.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use slmscope_profiles::channel::{Channel, Quantity, Unit};
-use slmscope_profiles::op::Phase;
 
 use super::{START_NS, TestDaemon, books_close, channel, submission};
-use crate::backend::scripted::{ENDED, Step, TOKEN_NS, failed, span, token};
+use crate::backend::scripted::{Step, TOKEN_NS, span, token};
 use crate::backend::{Command, Event};
 use crate::clock::Clock as _;
 
 /// Holds at commands that `is_there` names.
-fn holding(is_there: IsThere) -> TestDaemon {
+pub(super) fn holding(is_there: IsThere) -> TestDaemon {
     TestDaemon::scripted(move |command, _| is_there(command).then(|| vec![Step::Hold]))
 }
 
-fn is_load(command: &Command) -> bool {
+pub(super) fn is_load(command: &Command) -> bool {
     matches!(command, Command::Load(_))
 }
 
-/// Whether a command is the one that a test is about.
-type IsThere = fn(&Command) -> bool;
+/// Whether a command is that which a test is about.
+pub(super) type IsThere = fn(&Command) -> bool;
 
 /// Every state in which a command runs, and what the engine is doing then.
-const BUSY: [(&str, IsThere); 5] = [
+pub(super) const BUSY: [(&str, IsThere); 5] = [
     ("loading", is_load),
     ("warmup", |command| matches!(command, Command::Repeat { measured: false, .. })),
     ("measuring", |command| matches!(command, Command::Repeat { measured: true, .. })),
@@ -156,46 +154,6 @@ fn idle_power_is_measured_before_and_a_while_after_where_there_is_a_meter() {
 }
 
 #[test]
-fn an_engine_that_dies_ends_the_job_in_any_state_and_the_next_job_gets_another() {
-    for (state, is_there) in BUSY {
-        let has_died = AtomicBool::new(false);
-        let daemon = TestDaemon::scripted(move |command, _| {
-            let dies = is_there(command) && !has_died.swap(true, Ordering::Relaxed);
-            dies.then(|| vec![Step::Die("the worker was ended by signal 9")])
-        });
-        let mut client = daemon.watch();
-        let options = json!({"warmup": 1, "overhead": "auto"});
-        let job = client.submit(&options);
-        let result = client.result();
-        assert_eq!(
-            (result["status"].as_str(), result["error"].as_str()),
-            (Some("failed"), Some("the worker was ended by signal 9")),
-            "{state}"
-        );
-        assert_eq!(client.job(job, "failed")["error"], "the worker was ended by signal 9");
-        client.submit(&options);
-        assert_eq!(client.result()["status"], "complete", "after a death while {state}");
-    }
-}
-
-#[test]
-fn an_engine_that_reports_a_failure_ends_the_job_with_its_message() {
-    for (state, is_there) in BUSY {
-        let daemon = TestDaemon::scripted(move |command, _| {
-            is_there(command).then(|| vec![Step::Report(failed("no room: ask for less"))])
-        });
-        let mut client = daemon.watch();
-        client.submit(&json!({"warmup": 1, "overhead": "auto"}));
-        let result = client.result();
-        assert_eq!(
-            (result["status"].as_str(), result["error"].as_str()),
-            (Some("failed"), Some("no room: ask for less")),
-            "{state}"
-        );
-    }
-}
-
-#[test]
 fn what_was_measured_before_the_end_is_in_the_result() {
     let daemon = TestDaemon::scripted(|command, _| {
         matches!(command, Command::Repeat { repetition: 1, .. }).then(|| vec![Step::Hold])
@@ -207,21 +165,6 @@ fn what_was_measured_before_the_end_is_in_the_result() {
     let result = client.result();
     assert_eq!(result["phases"].as_array().unwrap().len(), 1);
     books_close(&result["phases"]);
-}
-
-#[test]
-fn an_engine_that_ignores_a_cancel_is_killed_after_two_seconds() {
-    let daemon = TestDaemon::scripted(|command, _| is_load(command).then(|| vec![Step::Hold, Step::Hang]));
-    let mut client = daemon.watch();
-    let job = client.submit(&json!({"timeout": 5}));
-    daemon.engines.wait_for("hold");
-    daemon.engines.release();
-    let result = client.result();
-    assert_eq!(result["error"], "not done within 5 s: ask for less, or for a longer timeout");
-    assert_eq!(client.job(job, "failed")["state"], "failed");
-    let took_ns = daemon.clock.now_ns() - START_NS;
-    assert!((7_000_000_000..7_100_000_000).contains(&took_ns), "{took_ns}");
-    assert_eq!(daemon.engines.log().last().unwrap(), "kill");
 }
 
 #[test]
@@ -268,76 +211,6 @@ fn a_loop_delivers_a_result_a_turn_and_pauses_between() {
         assert_eq!(log.iter().filter(|entry| *entry == once).count(), 1, "{once}");
     }
     assert_eq!(log.iter().filter(|entry| *entry == "roofs").count(), 2);
-}
-
-#[test]
-fn an_engine_that_dies_in_the_pause_of_a_loop_fails_the_next_turn() {
-    let daemon = TestDaemon::start();
-    let mut client = daemon.watch();
-    let job = client.submit(&json!({"loop": true, "pause": 60}));
-    assert_eq!(client.result()["status"], "complete");
-    daemon.clock.next_wait();
-    daemon.engines.end_all();
-    daemon.clock.pass_wait();
-    let result = client.result();
-    assert_eq!((result["status"].as_str(), result["error"].as_str()), (Some("failed"), Some(ENDED)));
-    assert_eq!(result["phases"], json!([]), "nothing of the turn before");
-    assert_eq!(client.job(job, "failed")["turns"], 1);
-}
-
-#[test]
-fn an_engine_that_dies_while_it_measures_the_roofs_costs_the_roofs_alone() {
-    let daemon = TestDaemon::scripted(|command, _| {
-        matches!(command, Command::MeasureRoofs(_))
-            .then(|| vec![Step::Die("the worker was ended by signal 9")])
-    });
-    let mut client = daemon.watch();
-    client.submit(&json!({}));
-    let result = client.result();
-    assert_eq!(result["status"], "complete");
-    let reason = result["roofs"]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("the engine that measured the roofs is gone"), "{reason}");
-}
-
-#[test]
-fn an_engine_that_does_not_start_fails_its_job_and_no_other() {
-    let daemon = TestDaemon::start();
-    daemon.engines.refuse_start(1);
-    let mut client = daemon.watch();
-    client.submit(&json!({}));
-    let result = client.result();
-    let reason = "cannot start the worker process: too many processes";
-    assert_eq!((result["status"].as_str(), result["error"].as_str()), (Some("failed"), Some(reason)));
-    // The third start of the second job is of an engine that measures the roofs.
-    daemon.engines.refuse_start(4);
-    client.submit(&json!({}));
-    let result = client.result();
-    assert_eq!(
-        (result["status"].as_str(), result["roofs"]["reason"].as_str()),
-        (Some("complete"), Some(reason))
-    );
-}
-
-#[test]
-fn a_damaged_ring_fails_the_job_instead_of_losing_its_events_silently() {
-    let was_damaged = AtomicBool::new(false);
-    let daemon = TestDaemon::scripted(move |command, _| {
-        let damages = matches!(command, Command::Repeat { .. }) && !was_damaged.swap(true, Ordering::Relaxed);
-        let progress = Event::Progress { phase: Phase::Decode, done: 1, total: None };
-        damages.then(|| {
-            vec![Step::Batch(token().batch(1)), Step::DamagedBatch, Step::Report(progress), Step::Hold]
-        })
-    });
-    let mut client = daemon.watch();
-    client.submit(&json!({}));
-    let result = client.result();
-    assert_eq!(
-        (result["status"].as_str(), result["error"].as_str()),
-        (Some("failed"), Some("the engine's op events cannot be read: a damaged batch"))
-    );
-    books_close(&result["phases"]);
-    client.submit(&json!({}));
-    assert_eq!(client.result()["status"], "complete", "by another engine");
 }
 
 #[test]
@@ -404,55 +277,6 @@ fn memory_is_that_of_the_runners_root() {
 }
 
 #[test]
-fn a_job_ends_with_its_client_unless_it_is_detached() {
-    let daemon = holding(is_load);
-    let mut watching = daemon.watch();
-    let mut owner = daemon.connect();
-    let (owned, detached) = (owner.submit(&json!({})), owner.submit(&json!({"detach": true})));
-    daemon.engines.wait_for("hold");
-    drop(owner);
-    assert_eq!(watching.job(owned, "cancelled")["error"], "its client is gone");
-    daemon.engines.wait_for("hold");
-    let jobs = watching.ask(&json!({"jobs": {}}));
-    let state = |job: u64| jobs["ok"]["jobs"][job as usize - 1]["state"].clone();
-    assert_eq!((state(owned), state(detached)), (json!("cancelled"), json!("loading")));
-}
-
-#[test]
-fn text_and_result_go_to_the_submitter_alone() {
-    let daemon = TestDaemon::start();
-    let mut other = daemon.watch();
-    let mut owner = daemon.connect();
-    let job = owner.submit(&json!({}));
-    assert_eq!(owner.result()["status"], "complete");
-    loop {
-        let line = other.line().unwrap();
-        assert!(line["result"].is_null() && line["text"].is_null(), "{line}");
-        if line["job"]["job"] == job && line["job"]["state"] == "done" {
-            break;
-        }
-    }
-}
-
-/// A warm engine used to carry memory and loading time of the job before into the next.
-#[test]
-fn each_job_has_an_engine_of_its_own_that_ends_with_it() {
-    let daemon = TestDaemon::start();
-    let mut client = daemon.watch();
-    let count = |word: &str| daemon.engines.log().iter().filter(|entry| *entry == word).count();
-    for jobs in 1..=3 {
-        let job = client.submit(&json!({"threads": 1}));
-        let result = client.result();
-        assert_eq!(result["status"], "complete");
-        assert_eq!(result["worker"], json!({"state": "fresh", "loaded_by": null, "reason": null}));
-        assert!(result["summary"]["load_ns"].is_u64());
-        client.job(job, "done");
-        // Two more measure the roofs.
-        assert_eq!((count("start"), count("load"), count("kill")), (3 * jobs, jobs, 3 * jobs));
-    }
-}
-
-#[test]
 fn later_turns_of_a_loop_say_who_loaded_their_weights() {
     let daemon = TestDaemon::start();
     let mut client = daemon.watch();
@@ -474,31 +298,6 @@ fn later_turns_of_a_loop_say_who_loaded_their_weights() {
 }
 
 #[test]
-fn the_queue_has_a_limit_and_the_list_of_ended_jobs_too() {
-    let daemon = holding(is_load);
-    let mut client = daemon.watch();
-    client.submit(&json!({}));
-    daemon.engines.wait_for("hold");
-    for _ in 0..256 {
-        client.submit(&json!({}));
-    }
-    let refused = client.ask(&submission(&json!({})));
-    assert_eq!(refused["error"]["code"], "busy");
-    assert_eq!(refused["error"]["message"], "256 jobs wait already: try again when some are done");
-    for job in (2..=257).rev() {
-        client.ask(&json!({"cancel": {"job": job}}));
-    }
-    client.ask(&json!({"cancel": {"job": 1}}));
-    client.job(1, "cancelled");
-    // The list is shortened after a job has run.
-    let job = client.submit(&json!({}));
-    daemon.engines.wait_for("hold");
-    let jobs = client.ask(&json!({"jobs": {}}));
-    assert_eq!(jobs["ok"]["jobs"].as_array().unwrap().len(), 33);
-    assert_eq!(jobs["ok"]["jobs"][32]["job"], job);
-}
-
-#[test]
 fn what_the_backend_cannot_run_is_refused_whatever_the_machine_has() {
     let daemon = TestDaemon::start();
     let mut client = daemon.connect();
@@ -516,21 +315,6 @@ fn what_the_backend_cannot_run_is_refused_whatever_the_machine_has() {
         (result["status"].as_str(), result["roofs"]["isa"].as_str()),
         (Some("complete"), Some("scalar"))
     );
-}
-
-#[test]
-fn only_the_owner_may_cancel_and_unknown_jobs_are_named() {
-    let daemon = holding(is_load);
-    let mut client = daemon.watch();
-    let missing = client.ask(&json!({"cancel": {"job": 9}}));
-    assert_eq!(
-        (missing["error"]["code"].as_str(), missing["error"]["field"].as_str()),
-        (Some("no_such_job"), Some("job"))
-    );
-    let job = client.submit(&json!({}));
-    let owner = daemon.daemon.runner.jobs()[0].uid;
-    let refused = daemon.daemon.runner.cancel(job, owner + 1).unwrap_err();
-    assert_eq!(refused.to_string(), format!("job 1 belongs to user {owner}"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Neural accelerators, by the kernel driver that serves them: what it tells about the whole device, and what not.
+//! Neural accelerators, by the kernel driver that serves them: what it reports of the whole device, and what it does not.
 //!
-//! Busy time, clock, memory and power are each for itself. Where a driver shows nothing, the row has the reason.
+//! A driver may show any of busy time, clock, memory and power. Where it shows nothing, the row has the reason.
 
 use slmscope_profiles::channel::Unit;
 
@@ -82,7 +82,7 @@ pub(crate) const DRIVERS: &[Driver] = &[
 pub(crate) const SILENT: &[(&str, &str, &str)] = &[
     // hailort-drivers, linux/pcie: the driver only moves buffers; the load is HailoRT's.
     ("sys/class/hailo_chardev", "hailo", "Hailo's driver shows no load: it is known to HailoRT alone"),
-    // drivers/misc/fastrpc.c: a device of the compute DSP, whose firmware keeps its load to itself.
+    // drivers/misc/fastrpc.c: a device of the compute DSP, whose firmware does not report its load.
     ("sys/class/misc", "fastrpc-cdsp", "Qualcomm's compute DSP tells no load through FastRPC"),
     ("sys/class/misc", "cdsp", "Qualcomm's compute DSP tells no load through FastRPC"),
     // Amlogic's and NXP's galcore of VeriSilicon.

@@ -27,7 +27,7 @@ fn ged(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let parts: Option<Vec<u32>> = text.split_ascii_whitespace().map(|part| part.parse().ok()).collect();
     let &[busy, blocked, idle] = parts.as_deref()? else { return None };
-    // The three are rounded each for itself.
+    // Each of the three is rounded.
     let sum = busy.checked_add(blocked)?.checked_add(idle)?;
     (98..=102).contains(&sum).then(|| f64::from(busy) / 100.0)
 }

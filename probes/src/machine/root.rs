@@ -5,7 +5,6 @@
 //! becomes a [`Reason`]. Under a tree, paths and links are resolved by the kernel inside that tree.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +18,13 @@ use crate::machine::deadline;
 
 pub(crate) mod failures;
 mod handle;
+mod reasons;
 mod textlink;
 
 use failures::{Failure, Failures, Stage};
 pub use handle::Handle;
+use reasons::{Message, describe, reason};
+pub(crate) use reasons::{code, plain_reason};
 
 /// The limit on entries of one directory; no directory that a probe reads has more.
 const MAX_ENTRIES: usize = 8192;
@@ -298,66 +300,6 @@ impl Root {
             }
             Ok(found)
         }
-    }
-}
-
-/// What an error number of an open or a read means for the channel behind it.
-pub(crate) fn code(errno: Errno) -> ReasonCode {
-    match errno {
-        Errno::NOENT | Errno::NOTDIR => ReasonCode::NoSuchInterface,
-        Errno::ACCESS | Errno::PERM => ReasonCode::Permission,
-        Errno::AGAIN => ReasonCode::GatedOrAsleep,
-        Errno::IO => ReasonCode::NotWired,
-        Errno::BUSY => ReasonCode::Offline,
-        Errno::OPNOTSUPP => ReasonCode::NotSupported,
-        Errno::TIMEDOUT => ReasonCode::Deadline,
-        Errno::NODEV | Errno::SRCH => ReasonCode::Vanished,
-        Errno::ISDIR | Errno::LOOP => ReasonCode::NotAFile,
-        _ => ReasonCode::ReadError,
-    }
-}
-
-/// A reason with no text but that of its code.
-pub(crate) fn plain_reason(code: ReasonCode, source: &str) -> Reason {
-    let what = match code {
-        ReasonCode::NoSuchInterface => "there is nothing to read",
-        ReasonCode::Permission => "this user may not read it",
-        ReasonCode::ReadError => "the read failed",
-        ReasonCode::GatedOrAsleep => "powered down or asleep",
-        ReasonCode::NotWired => "the sensor's input is not connected",
-        ReasonCode::NotSupported => "the driver does not support it",
-        ReasonCode::Implausible => "the number cannot be true",
-        ReasonCode::Stale => "it has not moved for too long",
-        ReasonCode::Vanished => "it went away",
-        ReasonCode::Offline => "the CPU is offline",
-        ReasonCode::NotAFile => "there is no regular file",
-        ReasonCode::Deadline => "the reading did not come back in time",
-        ReasonCode::NeedsTwoReadings => "a difference of two readings, and there is only one",
-    };
-    if source.is_empty() { Reason::new(code, what) } else { Reason::new(code, format!("{source}: {what}")) }
-}
-
-fn reason(path: &str, errno: Errno) -> Reason {
-    Reason::new(code(errno), format!("/{path}: {}", Message(errno)))
-}
-
-/// The system's words for an error number, without the number in brackets.
-struct Message(Errno);
-
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = io::Error::from(self.0).to_string();
-        f.write_str(text.split(" (os error").next().unwrap_or(&text))
-    }
-}
-
-fn describe(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Directory => "a directory",
-        FileType::Fifo => "a pipe",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "not a regular file",
     }
 }
 

@@ -142,7 +142,7 @@ fn a_count_far_above_its_range_gives_no_total() {
     assert_eq!(values["energy.board"], Value::Absent(ReasonCode::Implausible));
 }
 
-/// Whose lead an extension's monitor sits in, nothing tells; neither on a board nor in a PC.
+/// Nothing says in whose lead an extension's monitor sits, neither on a board nor in a PC.
 #[test]
 fn a_lone_monitor_is_a_rail_and_never_the_board() {
     let board = Board::new(&[]);

@@ -8,7 +8,7 @@ use slmscope_probes::{Root, discover, doctor};
 use slmscope_profiles::channel::Kind;
 use slmscope_profiles::doctor::DoctorReport;
 
-use crate::expected::{EXPECTED, Says};
+use crate::expected::{EXPECTED, Expectation};
 use crate::tree::{check, has, reason, row, value};
 
 fn boards() -> Option<PathBuf> {
@@ -55,19 +55,19 @@ fn every_tree_says_what_its_files_hold() {
         let report = report(&folder, board);
         for (id, says) in *rows {
             match says {
-                Says::Value(number) => {
+                Expectation::Value(number) => {
                     assert_eq!(value(&report, id), Some(*number), "{board}: {id}");
                 }
-                Says::Reason(code) => {
+                Expectation::Reason(code) => {
                     assert_eq!(reason(&report, id), *code, "{board}: {id}");
                 }
-                Says::Covers(scope) => {
+                Expectation::Covers(scope) => {
                     assert_eq!(row(&report, id).scope.to_string(), *scope, "{board}: {id}");
                 }
-                Says::Is(class) => {
+                Expectation::Is(class) => {
                     assert_eq!(row(&report, id).class, *class, "{board}: {id}");
                 }
-                Says::Nothing => {
+                Expectation::Nothing => {
                     assert!(!has(&report, id), "{board}: {id}");
                 }
             }

@@ -3,7 +3,7 @@
 use slmscope_profiles::channel::{Class, ReasonCode};
 
 /// What a row of the report must hold.
-pub(crate) enum Says {
+pub(crate) enum Expectation {
     /// A value, to nine digits.
     Value(f64),
     /// No value, for this reason.
@@ -16,12 +16,12 @@ pub(crate) enum Says {
     Nothing,
 }
 
+use Expectation::{Covers, Is, Nothing, Reason, Value};
 use ReasonCode::{Implausible, NeedsTwoReadings, NoSuchInterface, NotAFile, NotSupported};
-use Says::{Covers, Is, Nothing, Reason, Value};
 
 /// Zones, rails, totals, scopes, temperatures, clocks, GPUs and batteries of every captured tree. Values are what
 /// its files hold, in SI units.
-pub(crate) const EXPECTED: &[(&str, &[(&str, Says)])] = &[
+pub(crate) const EXPECTED: &[(&str, &[(&str, Expectation)])] = &[
     (
         "amd-desktop-ryzen1600-rx580",
         &[

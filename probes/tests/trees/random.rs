@@ -3,6 +3,8 @@
 //!
 //! `SLMSCOPE_MACHINES` sets how many are drawn; with `TMPDIR=/dev/shm` ten thousand take some minutes.
 
+mod power;
+
 use std::collections::BTreeMap;
 
 use slmscope_profiles::channel::Quantity;
@@ -69,9 +71,9 @@ struct Machine {
     truth: BTreeMap<String, Option<f64>>,
     /// Sums that are what the whole machine draws.
     totals: Vec<f64>,
-    /// Watts of all packages; `None` where one of them tells none.
+    /// Watts of all packages; `None` where one of them reports none.
     packages: Option<f64>,
-    /// Watts of each card that tells them.
+    /// Watts of each card that reports them.
     cards: Vec<f64>,
     /// It has just been started, outside at 2 °C.
     is_cold: bool,
@@ -126,7 +128,7 @@ impl Machine {
     }
 
     /// What a row must say. Of two rows with one id, the second has a number behind it.
-    fn tell(&mut self, id: &str, value: Option<f64>) {
+    fn expect(&mut self, id: &str, value: Option<f64>) {
         let mut free = id.to_owned();
         let mut repeat = 2;
         while self.truth.contains_key(&free) {
@@ -166,7 +168,7 @@ impl Machine {
             self.tree.file(&format!("{folder}/temp{core}_label"), &format!("Core {core}"));
             let path = format!("{folder}/temp{core}_input");
             let celsius = self.temperature(&path, (45, 70), &[0, -128_000, 127_000, 128_000]);
-            self.tell(&format!("temp.coretemp_Core_{core}"), celsius);
+            self.expect(&format!("temp.coretemp_Core_{core}"), celsius);
         }
     }
 
@@ -176,7 +178,7 @@ impl Machine {
         for input in 1..=self.random.between(1, 6) {
             let path = format!("{folder}/temp{input}_input");
             let celsius = self.temperature(&path, (20, 60), &[0, -40_000, -55_000, -128_000, 127_000]);
-            self.tell(&format!("temp.{driver}_temp{input}"), celsius);
+            self.expect(&format!("temp.{driver}_temp{input}"), celsius);
         }
     }
 
@@ -185,7 +187,7 @@ impl Machine {
         for input in 1..=self.random.between(1, 8) {
             let path = format!("{folder}/temp{input}_input");
             let celsius = self.temperature(&path, (30, 80), &[0, -128_000]);
-            self.tell(&format!("temp.thinkpad_temp{input}"), celsius);
+            self.expect(&format!("temp.thinkpad_temp{input}"), celsius);
         }
     }
 
@@ -198,181 +200,8 @@ impl Machine {
             self.tree.file(&format!("{folder}/type"), kind);
             let path = format!("{folder}/temp");
             let celsius = self.temperature(&path, (45, 70), &[0, 125_000, -40_000]);
-            self.tell(&format!("temp.{kind}"), celsius);
+            self.expect(&format!("temp.{kind}"), celsius);
         }
-    }
-
-    /// Microwatts of something whole that runs, or what firmware without a sensor says.
-    fn watts(&mut self, path: &str, (low, high): (i64, i64)) -> Option<f64> {
-        let is_dead = self.random.one_in(4);
-        let number = if is_dead {
-            self.random.pick(&[0, 1000, 100_000])
-        } else {
-            self.random.between(low, high) * 1_000_000
-        };
-        let is_read = self.number(path, number);
-        (is_read && !is_dead).then_some(number as f64 / 1e6)
-    }
-
-    fn sockets(&mut self) {
-        let driver = self.random.pick(&["amd_hsmp_hwmon", "fam15h_power"]);
-        let mut sum = Some(0.0);
-        for _ in 0..self.random.between(1, 2) {
-            let folder = self.monitor(driver);
-            let watts = self.watts(&format!("{folder}/power1_input"), (4, 400));
-            sum = sum.zip(watts).map(|(sum, watts)| sum + watts);
-            self.tell(&format!("power.{driver}_power1"), watts);
-        }
-        self.packages = sum;
-    }
-
-    fn power9(&mut self) {
-        let folder = self.monitor("ibmpowernv");
-        self.tree.file(&format!("{folder}/power1_label"), "System");
-        let watts = self.watts(&format!("{folder}/power1_input"), (100, 900));
-        self.totals.extend(watts);
-        self.tell("power.ibmpowernv_System", watts);
-        self.tree.file(&format!("{folder}/temp1_label"), "Chip 0 DIMM 0");
-        let celsius = self.temperature(&format!("{folder}/temp1_input"), (20, 50), &[0]);
-        self.tell("temp.ibmpowernv_Chip_0_DIMM_0", celsius);
-    }
-
-    /// Monitors in leads that nothing names: none of them is the board.
-    fn extensions(&mut self) {
-        self.tree.file("sys/firmware/devicetree/base/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0");
-        for _ in 0..self.random.between(1, 2) {
-            let folder = self.monitor("ina219");
-            let millivolts = self.random.pick(&[3700, 4140, 7400, 5100, 12_100]);
-            let milliamperes = if self.random.one_in(4) { 0 } else { self.random.between(-900, 900) };
-            self.tree.file(&format!("{folder}/in1_input"), &millivolts.to_string());
-            self.tree.file(&format!("{folder}/curr1_input"), &milliamperes.to_string());
-            let microwatts = millivolts * milliamperes.abs();
-            let is_read = self.number(&format!("{folder}/power1_input"), microwatts);
-            let watts = microwatts as f64 / 1e6 * if milliamperes < 0 { -1.0 } else { 1.0 };
-            self.tell("power.rail.ina219", is_read.then_some(watts));
-        }
-    }
-
-    fn labelled_rails(&mut self) {
-        let folder = self.monitor("ina3221");
-        for (input, label) in [(1, "VDD_IN"), (2, "VDD_SOC"), (3, "NC")] {
-            if input == 3 && self.random.one_in(2) {
-                continue;
-            }
-            self.tree.file(&format!("{folder}/in{input}_label"), label);
-            let milliamperes = self.random.between(100, 3000);
-            let volts = self.number(&format!("{folder}/in{input}_input"), 5000);
-            let amperes = self.number(&format!("{folder}/curr{input}_input"), milliamperes);
-            let watts = (volts && amperes).then_some(5.0 * milliamperes as f64 / 1e3);
-            if label != "NC" {
-                self.tell(&format!("power.rail.{label}"), watts);
-            }
-            if label == "VDD_IN" {
-                self.totals.extend(watts);
-            }
-        }
-    }
-
-    fn batteries(&mut self) {
-        let count = self.random.between(1, 2);
-        let status = self.random.pick(&["Discharging", "Charging", "Full", "Not charging"]);
-        let adapter = self.random.pick(&[None, Some(0), Some(1)]);
-        let mut is_plugged = false;
-        if let Some(online) = adapter {
-            self.tree.file("sys/class/power_supply/AC/type", "Mains");
-            let is_read = self.number("sys/class/power_supply/AC/online", online);
-            is_plugged = is_read && online == 1;
-            let is_unplugged = is_read && online == 0;
-            if self.random.one_in(3) {
-                self.tree.file("sys/class/power_supply/mouse/type", "Mains");
-                self.tree.file("sys/class/power_supply/mouse/scope", "Device");
-                self.tree.file("sys/class/power_supply/mouse/online", "1");
-            }
-            self.packs(count, status, is_plugged, is_unplugged);
-        } else {
-            self.packs(count, status, is_plugged, false);
-        }
-    }
-
-    fn packs(&mut self, count: i64, status: &str, is_plugged: bool, is_unplugged: bool) {
-        let mut sum = Some(0.0);
-        for pack in 0..count {
-            let folder = format!("sys/class/power_supply/BAT{pack}");
-            self.tree.file(&format!("{folder}/type"), "Battery");
-            self.tree.file(&format!("{folder}/status"), status);
-            let watts = self.random.between(3, 60);
-            // Some drivers have a sign, most do not.
-            let sign = if status == "Discharging" && self.random.one_in(3) { -1 } else { 1 };
-            let is_read = self.number(&format!("{folder}/power_now"), sign * watts * 1_000_000);
-            let is_drawn = match status {
-                "Discharging" => true,
-                "Charging" => false,
-                _ => is_unplugged,
-            };
-            let watts = watts as f64 * if is_drawn { 1.0 } else { -1.0 };
-            let told = is_read.then_some(watts);
-            sum = sum.zip(told.filter(|watts| *watts > 0.0)).map(|(sum, watts)| sum + watts);
-            self.tell(&format!("power.battery.BAT{pack}"), told);
-        }
-        let sum = sum.filter(|_| !is_plugged);
-        self.tell("power.battery", sum);
-        self.totals.extend(sum);
-    }
-
-    fn cards(&mut self) {
-        for card in 0..self.random.between(1, 3) {
-            let device = format!("sys/class/drm/card{card}/device");
-            self.tree.file(&format!("{device}/mem_info_vram_used"), "4096");
-            self.tree.file(&format!("{device}/hwmon/hwmon9{card}/name"), "amdgpu");
-            self.tell(&format!("gpu{card}.vram_used"), Some(4096.0));
-            let is_asleep = self.random.one_in(4);
-            self.tree.file(
-                &format!("{device}/power/runtime_status"),
-                if is_asleep { "suspended" } else { "active" },
-            );
-            let watts = self.watts(&format!("{device}/hwmon/hwmon9{card}/power1_average"), (3, 300));
-            let watts = watts.filter(|_| !is_asleep);
-            if is_asleep {
-                self.truth.insert(format!("gpu{card}.vram_used"), None);
-                // What a sleeping card draws is not known, and so is no sum with it.
-                self.packages = None;
-            }
-            self.cards.extend(watts);
-            self.tell(&format!("gpu{card}.power"), watts);
-        }
-    }
-
-    /// An accelerator card that its driver shows twice.
-    fn accelerator(&mut self) {
-        let device = "sys/devices/pci0000:00/0000:01:00.0";
-        let microwatts: i64 = self.random.pick(&[3_000_000, 22_000_000, 4_080_000_000, 0]);
-        for _ in 0..2 {
-            let number = self.monitors;
-            self.monitors += 1;
-            let folder = format!("{device}/hwmon/hwmon{number}");
-            self.tree.file(&format!("{folder}/name"), "wormhole");
-            self.tree.file(&format!("{folder}/power1_input"), &microwatts.to_string());
-            self.tree.link(&format!("{folder}/device"), "../..");
-            let target = format!("../../devices/pci0000:00/0000:01:00.0/hwmon/hwmon{number}");
-            self.tree.link(&format!("sys/class/hwmon/hwmon{number}"), &target);
-        }
-        let watts = (1_000_000..1_000_000_000).contains(&microwatts).then_some(microwatts as f64 / 1e6);
-        self.cards.extend(watts);
-        self.tell("power.wormhole_power1", watts);
-    }
-
-    fn meter(&mut self) {
-        let folder = self.monitor("power_meter");
-        let is_dead = self.random.one_in(3);
-        let number = if is_dead {
-            self.random.pick(&[0, 4_294_967_295_000])
-        } else {
-            self.random.between(30, 900) * 1_000_000
-        };
-        let is_read = self.number(&format!("{folder}/power1_average"), number);
-        let watts = (is_read && !is_dead).then_some(number as f64 / 1e6);
-        self.totals.extend(watts);
-        self.tell("power.power_meter_power1", watts);
     }
 
     /// How many numbers the report has, and whether the board's total is one of them.
@@ -403,8 +232,8 @@ impl Machine {
                     let same = row.value.is_some_and(|value| (value - truth).abs() < 1e-6);
                     assert!(same, "machine {seed}: {} is {truth}: {row:?}", row.id);
                 }
-                Some(None) => assert!(!is_number, "machine {seed}: {} tells nothing: {row:?}", row.id),
-                None => assert!(!is_number || !is_drawn, "machine {seed}: nobody drew {row:?}"),
+                Some(None) => assert!(!is_number, "machine {seed}: {} has no value: {row:?}", row.id),
+                None => assert!(!is_number || !is_drawn, "machine {seed}: nothing of it makes {row:?}"),
             }
         }
         for id in self.truth.keys() {

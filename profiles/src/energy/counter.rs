@@ -21,7 +21,7 @@
 //! The bounds do not depend on this model. Energy never runs backwards, so what had been used at a time lies between
 //! what was read before it, and the first value that the sensor must have made after it.
 
-use super::{Part, Window};
+use super::{Window, WindowEnergy};
 use crate::channel::difference;
 
 /// A sensor whose value does not change for this many of its usual periods reports that nothing is used.
@@ -124,13 +124,17 @@ impl Counter {
     }
 
     /// `None` where no connected readings reach both edges.
-    pub(super) fn energy(&self, window: Window) -> Option<Part> {
+    pub(super) fn energy(&self, window: Window) -> Option<WindowEnergy> {
         let stretch = self.stretches.iter().find(|stretch| stretch.holds(window))?;
         let (begin_low, begin_high) = stretch.bounds(window.begin_ns)?;
         let (end_low, end_high) = stretch.bounds(window.end_ns)?;
         let begin = stretch.at(window.begin_ns)?.clamp(begin_low, begin_high);
         let end = stretch.at(window.end_ns)?.clamp(end_low, end_high);
-        Some(Part { joules: end - begin, low: (end_low - begin_high).max(0.0), high: end_high - begin_low })
+        Some(WindowEnergy {
+            joules: end - begin,
+            low: (end_low - begin_high).max(0.0),
+            high: end_high - begin_low,
+        })
     }
 }
 

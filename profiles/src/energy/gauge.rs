@@ -8,7 +8,7 @@
 //! - Readings that follow a pattern, which may be a slow image of something much faster than they are, miss at
 //!   most what the pattern holds: the range of the running sum of (power − mean).
 
-use super::{Part, Window};
+use super::{Window, WindowEnergy};
 
 /// Readings that are further apart than so many of the usual distances have a gap between them.
 const GAP: u64 = 4;
@@ -60,7 +60,7 @@ impl Gauge {
     }
 
     /// `None` where the readings do not reach both edges.
-    pub(super) fn energy(&self, window: Window) -> Option<Part> {
+    pub(super) fn energy(&self, window: Window) -> Option<WindowEnergy> {
         let edge = |t_ns| Some((t_ns, self.at(t_ns)?));
         let mut points = vec![edge(window.begin_ns)?];
         points.extend(self.inside(window).iter().map(|reading| (reading.t_ns, reading.watts)));
@@ -80,7 +80,7 @@ impl Gauge {
         }
         let steps = self.updates(window).max(1) as f64;
         let doubt = SURE * (1.0 + FEW / steps) * (most - least).min(self.scatter(window));
-        Some(Part { joules, low: (joules - doubt).max(0.0), high: joules + doubt })
+        Some(WindowEnergy { joules, low: (joules - doubt).max(0.0), high: joules + doubt })
     }
 
     /// Readings in the window, the begin excluded.

@@ -6,7 +6,7 @@ use crate::totals::OpTotals;
 
 /// Steps that are kept one by one, of all phases, repetitions and lanes together; further ones count in all sums, and
 /// are left out of the list. 100 bytes each.
-pub const MOST_STEPS: usize = 1 << 17;
+pub const MAX_STEPS: usize = 1 << 17;
 
 /// One token or chunk in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Reading a client's request, and saying what is wrong with one that cannot be read: which field, what it holds and what
 //! is expected there, in the words of the wire. What a client sent is repeated in at most [`MAX_ECHO`] bytes.
 
+mod wording;
+
 use std::fmt;
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Method, Request};
 use crate::display::excerpt;
-use crate::words::nearest;
+use wording::{hint, is_unknown, plain, shown};
 
 /// Bytes of a client's text that an error repeats.
 pub const MAX_ECHO: usize = 200;
@@ -46,10 +48,8 @@ pub(super) fn request(fields: Fields) -> Result<Request, BadRequest> {
         }
     }
     let mut bad = BadRequest::no_object("");
-    bad.id = whole_number("id", id, u64::MAX).map_err(|problem| field_error(&bad, "id", problem))?;
-    let stated = whole_number("protocol", protocol, u64::from(u32::MAX));
-    let stated = stated.map_err(|problem| field_error(&bad, "protocol", problem))?;
-    bad.protocol = stated.map(|number| number as u32);
+    bad.id = whole_number(&bad, "id", id, u64::MAX)?;
+    bad.protocol = whole_number(&bad, "protocol", protocol, u64::from(u32::MAX))?.map(|number| number as u32);
     let whole = |problem| BadRequest { problem, ..bad.clone() };
     let Some((name, body)) = methods.pop() else {
         return Err(whole(format!("it names no request; {}", known_requests())));
@@ -71,14 +71,17 @@ fn field_error(of: &BadRequest, field: &str, problem: String) -> BadRequest {
     BadRequest { field: Some(excerpt(field, MAX_ECHO / 2)), problem, ..of.clone() }
 }
 
-fn whole_number(name: &str, value: Option<Value>, max: u64) -> Result<Option<u64>, String> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64().filter(|&number| number <= max) {
-            Some(number) => Ok(Some(number)),
-            None => Err(format!("the {name} is a whole number from 0 to {max}, not {}", shown(&value))),
-        },
-    }
+/// The number in field `name` of a request, of which `of` is known.
+fn whole_number(
+    of: &BadRequest,
+    name: &str,
+    value: Option<Value>,
+    max: u64,
+) -> Result<Option<u64>, BadRequest> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    let number = value.as_u64().filter(|&number| number <= max);
+    let problem = || format!("the {name} is a whole number from 0 to {max}, not {}", shown(&value));
+    number.map(Some).ok_or_else(|| field_error(of, name, problem()))
 }
 
 /// The request of this name, or the field at fault and what is wrong with it.
@@ -112,11 +115,6 @@ fn method(name: &str, body: Value) -> Result<Method, (Option<String>, String)> {
     Ok(method)
 }
 
-/// Whether this is a deserializer's message about a word that is not known.
-fn is_unknown(message: &str) -> bool {
-    message.starts_with("unknown variant ")
-}
-
 /// What stands at `path`; `None` if nothing does.
 fn at<'a>(value: &'a Value, path: &serde_path_to_error::Path) -> Option<&'a Value> {
     use serde_path_to_error::Segment;
@@ -139,69 +137,6 @@ fn known_requests() -> String {
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(value)
-}
-
-/// A deserializer's message in the words of the wire; `found` is what stands where it failed.
-fn plain(message: &str, found: Option<&Value>) -> String {
-    if let Some(rest) = message.strip_prefix("unknown field ") {
-        let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
-        let known = known.trim_start_matches("expected one of ").trim_start_matches("expected ");
-        let (hint, known) = (hint(name, known), known.replace('`', ""));
-        return format!("there is no {}{hint}; there are {known}", excerpt(name, MAX_ECHO / 2));
-    }
-    if let Some(rest) = message.strip_prefix("unknown variant ") {
-        let (name, known) = rest.split_once(", ").unwrap_or((rest, ""));
-        let (hint, known) = (hint(name, known), known.replace('`', ""));
-        return format!("{} is not known{hint}; {known}", excerpt(name, MAX_ECHO / 2));
-    }
-    let mut typed = ["invalid type: ", "invalid value: ", "invalid length "].iter();
-    if let Some(rest) = typed.find_map(|start| message.strip_prefix(start))
-        && let Some((_, expected)) = rest.rsplit_once(", expected ")
-    {
-        let found = found.map_or_else(|| "what came".to_owned(), shown);
-        return format!("{} is expected, not {found}", expectation(expected));
-    }
-    excerpt(message, MAX_ECHO * 2)
-}
-
-/// The one of `known`, a list of quoted words, that may have been meant by the quoted `word`.
-fn hint(word: &str, known: &str) -> String {
-    let near = nearest(word.trim_matches('`'), known.split('`').skip(1).step_by(2));
-    near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"))
-}
-
-/// What a deserializer expects, without the names of types.
-fn expectation(expected: &str) -> &str {
-    match expected {
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a sequence" => "a list",
-        "a map" | "map" => "an object",
-        _ if expected.starts_with("struct ") => "an object",
-        _ if ["enum ", "string or map", "map with a single key", "variant "]
-            .iter()
-            .any(|start| expected.starts_with(start)) =>
-        {
-            "a word, or an object with one key,"
-        }
-        _ if expected.starts_with("tuple ") || expected.starts_with("unit ") => "another kind of value",
-        other => other,
-    }
-}
-
-/// A value, short.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) | Value::Number(_) => excerpt(&value.to_string(), MAX_ECHO / 2),
-        Value::String(text) => format!("the text `{}`", excerpt(text, MAX_ECHO / 2)),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    }
 }
 
 /// The fields of an object in their order, those that come twice too.

@@ -7,7 +7,7 @@ use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::hygiene::ThreadTime;
 use slmscope_profiles::lane::{HOST_LANE, LaneId};
 use slmscope_profiles::phase::Phase;
-use slmscope_profiles::profile::{self, BreakdownRow, MOST_STEPS, RowKind};
+use slmscope_profiles::profile::{self, BreakdownRow, MAX_STEPS, RowKind};
 
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
@@ -193,8 +193,8 @@ fn of_roof(row: &BreakdownRow) -> String {
 fn notes(by: By, rows: &[BreakdownRow]) -> Vec<String> {
     let mut notes = Vec::new();
     if by == By::Token {
-        if rows.len() >= MOST_STEPS {
-            notes.push(format!("the first {MOST_STEPS} steps; sums of other tables hold all"));
+        if rows.len() >= MAX_STEPS {
+            notes.push(format!("the first {MAX_STEPS} steps; sums of other tables hold all"));
         }
     } else {
         let of = if matches!(by, By::Phase | By::Lane) { "tokens, chunks and calls" } else { "calls" };

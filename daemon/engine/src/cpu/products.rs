@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::plan::{Projection, Rows, SlotId};
 
 use super::arena::Buffer;
@@ -96,6 +97,23 @@ fn fill(activations: &mut Activations, pool: &mut Pool, kernels: Kernels, input:
     });
 }
 
+/// Brings the input of products with weights of these formats into the forms that their kernels read.
+fn prepare<F: Iterator<Item = WeightFormat>>(
+    inputs: &mut Inputs,
+    workers: &mut Workers,
+    values: &[f32],
+    shape: Shape,
+    formats: impl Fn() -> F,
+) {
+    for form in [Form::Plain, Form::Quantized] {
+        if formats().any(|format| Form::of(format) == form) {
+            let activations = inputs.of_mut(form);
+            activations.reshape(shape.rows, shape.width, formats());
+            fill(activations, &mut workers.pool, workers.kernels, values);
+        }
+    }
+}
+
 /// `Op::MatMul`
 pub(super) fn matmul(
     workers: &mut Workers,
@@ -108,14 +126,9 @@ pub(super) fn matmul(
 ) {
     let kernels = workers.kernels;
     let (values, shape) = slots.input(input, rows);
-    let formats = || projections.iter().map(|part| weights.matrix(part.weight).format);
-    for form in [Form::Plain, Form::Quantized] {
-        if formats().any(|format| Form::of(format) == form) {
-            let activations = inputs.of_mut(form);
-            activations.reshape(shape.rows, shape.width, formats());
-            fill(activations, &mut workers.pool, kernels, values);
-        }
-    }
+    prepare(inputs, workers, values, shape, || {
+        projections.iter().map(|part| weights.matrix(part.weight).format)
+    });
     // The results' buffers are taken out of the slots, so that all can be written at the same time.
     let mut buffers: [Buffer<f32>; MAX_PARTS] = std::array::from_fn(|_| Buffer::default());
     for (buffer, part) in buffers.iter_mut().zip(projections) {

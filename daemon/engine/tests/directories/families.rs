@@ -7,7 +7,7 @@ use slmscope_profiles::spec::{
     RopeScaling,
 };
 
-use crate::draft::{Draft, llama, llama_config, llama_name, means, renamed};
+use crate::fixture::{DirectoryFixture, llama, llama_config, llama_name, means, renamed};
 
 fn spec_of(config: &Value) -> DecoderSpec {
     config_spec("config.json", config.to_string().as_bytes()).unwrap()
@@ -23,9 +23,10 @@ fn mobilellm_shares_its_table_whatever_the_other_key_says() {
     let mobile = |shares: bool| {
         let mut spec = llama();
         spec.head.tied = shares;
-        let draft = Draft::new(llama_config(), &spec, llama_name).with("model_type", "mobilellm".into());
-        let draft = draft.with("share_embedding", shares.into()).with("layer_sharing", false.into());
-        (draft.with("tie_word_embeddings", false.into()), spec)
+        let fixture =
+            DirectoryFixture::new(llama_config(), &spec, llama_name).with("model_type", "mobilellm".into());
+        let fixture = fixture.with("share_embedding", shares.into()).with("layer_sharing", false.into());
+        (fixture.with("tie_word_embeddings", false.into()), spec)
     };
     let (shared, spec) = mobile(true);
     means(&shared, &spec);
@@ -38,14 +39,15 @@ fn mobilellm_shares_its_table_whatever_the_other_key_says() {
 #[test]
 fn blocks_that_run_twice_are_refused_in_every_family() {
     for family in ["mobilellm", "llama"] {
-        let draft = Draft::llama().with("model_type", family.into()).with("layer_sharing", true.into());
+        let fixture =
+            DirectoryFixture::llama().with("model_type", family.into()).with("layer_sharing", true.into());
         let says = "m/config.json: layer_sharing = true is not supported";
-        assert!(draft.refusal().starts_with(says), "{}", draft.refusal());
+        assert!(fixture.refusal().starts_with(says), "{}", fixture.refusal());
     }
 }
 
 /// OpenLM at the width 48, whose feed-forwards are 256 wide.
-fn open_lm() -> (Draft, DecoderSpec) {
+fn open_lm() -> (DirectoryFixture, DecoderSpec) {
     let norm = Norm { kind: NormKind::Layer, eps: 1e-5, gain: Gain::Plain, bias: false };
     let mut spec = llama();
     spec.hidden = 48;
@@ -64,7 +66,7 @@ fn open_lm() -> (Draft, DecoderSpec) {
         "post_embed_norm": false, "ffn_type": "swiglu_torch", "positional_embedding_type": "rotary",
         "moe_freq": 0, "moe_num_experts": 8, "moe_top_k": 2,
     });
-    (Draft::new(config, &spec, open_lm_name), spec)
+    (DirectoryFixture::new(config, &spec, open_lm_name), spec)
 }
 
 fn open_lm_name(ours: &str) -> String {
@@ -92,9 +94,9 @@ fn open_lm_name(ours: &str) -> String {
 
 #[test]
 fn open_lm_is_read_as_dclm_needs_it() {
-    let (draft, spec) = open_lm();
-    let draft = draft.and("model.layers.1.attention.pos_embed.inv_freq", "F32", &[4], 16);
-    means(&draft, &spec);
+    let (fixture, spec) = open_lm();
+    let fixture = fixture.and("model.layers.1.attention.pos_embed.inv_freq", "F32", &[4], 16);
+    means(&fixture, &spec);
 
     // The real one, whose spec the catalogue has.
     let config = json!({
@@ -111,9 +113,9 @@ fn open_lm_is_read_as_dclm_needs_it() {
 fn a_tied_head_that_is_stored_once_more_is_not_looked_at_whatever_its_name() {
     let (untied, mut spec) = open_lm();
     spec.head.tied = true;
-    let draft = Draft::new(untied.config, &spec, open_lm_name).with("weight_tying", true.into());
-    means(&draft, &spec);
-    means(&draft.and("model.output.weight", "F32", &[40, 48], 40 * 48 * 4), &spec);
+    let fixture = DirectoryFixture::new(untied.config, &spec, open_lm_name).with("weight_tying", true.into());
+    means(&fixture, &spec);
+    means(&fixture.and("model.output.weight", "F32", &[40, 48], 40 * 48 * 4), &spec);
 }
 
 #[test]
@@ -184,21 +186,22 @@ fn the_text_model_of_a_gemma3_that_sees_is_read_under_old_and_new_names() {
     let whole = json!({"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 8}});
     let today = |ours: &str| gemma3_name(ours).replacen("model.", "model.language_model.", 1);
     let of_old = |ours: &str| format!("language_model.{}", gemma3_name(ours));
-    for (draft, before) in
-        [(Draft::new(whole.clone(), &spec, today), "model."), (Draft::new(whole.clone(), &spec, of_old), "")]
-    {
+    for (fixture, before) in [
+        (DirectoryFixture::new(whole.clone(), &spec, today), "model."),
+        (DirectoryFixture::new(whole.clone(), &spec, of_old), ""),
+    ] {
         let vision = format!("{before}vision_tower.vision_model.head.weight");
         let projector = format!("{before}multi_modal_projector.mm_input_projection_weight");
-        let draft = draft.and(&vision, "F32", &[2], 8).and(&projector, "BF16", &[2], 4);
-        means(&draft, &spec);
-        assert_eq!(draft.open().unwrap().notes(), ["tensors for images, which are not read: 2"]);
-        let refusal = draft.and("audio_tower.conv.weight", "F32", &[2], 8).refusal();
+        let fixture = fixture.and(&vision, "F32", &[2], 8).and(&projector, "BF16", &[2], 4);
+        means(&fixture, &spec);
+        assert_eq!(fixture.open().unwrap().notes(), ["tensors for images, which are not read: 2"]);
+        let refusal = fixture.and("audio_tower.conv.weight", "F32", &[2], 8).refusal();
         assert!(refusal.contains("tensor audio_tower.conv.weight (at byte "), "{refusal}");
     }
     // A text model alone has no business with images.
-    let draft = Draft::new(text, &spec, gemma3_name);
-    assert!(draft.open().unwrap().notes().is_empty());
-    let refusal = draft.and("vision_tower.x", "F32", &[2], 8).refusal();
+    let fixture = DirectoryFixture::new(text, &spec, gemma3_name);
+    assert!(fixture.open().unwrap().notes().is_empty());
+    let refusal = fixture.and("vision_tower.x", "F32", &[2], 8).refusal();
     assert!(refusal.contains("tensor vision_tower.x (at byte "), "{refusal}");
 }
 
@@ -252,7 +255,7 @@ fn qwen1_was_trained_with_one_length_and_runs_up_to_another() {
 
 #[test]
 fn dynamic_scaling_is_none_up_to_the_longest_context() {
-    let scaled = |scaling: Value| Draft::llama().with("rope_scaling", scaling);
+    let scaled = |scaling: Value| DirectoryFixture::llama().with("rope_scaling", scaling);
     means(&scaled(json!({"type": "dynamic", "factor": 4.0})), &llama());
     means(&scaled(json!({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0})), &llama());
     let limit = json!({"type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 64});

@@ -2,6 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod draft;
 mod families;
+mod fixture;
 mod refusals;

@@ -9,7 +9,7 @@ use slmscope_engine::setup;
 use slmscope_engine::weights::Loading;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 
-use crate::draft::{Draft, directory, llama, safetensors};
+use crate::fixture::{DirectoryFixture, directory, llama, safetensors};
 
 #[test]
 fn mixtures_of_experts_are_named_whatever_the_family() {
@@ -24,15 +24,15 @@ fn mixtures_of_experts_are_named_whatever_the_family() {
         ("deepseek_v2", "n_routed_experts"),
         ("ernie4_5_moe", "moe_num_experts"),
     ] {
-        let draft = Draft::llama().with("model_type", family.into());
-        let refusal = draft.with(key, 8.into()).refusal();
+        let fixture = DirectoryFixture::llama().with("model_type", family.into());
+        let refusal = fixture.with(key, 8.into()).refusal();
         let says = format!("m/config.json: mixture of experts: not supported ({key} = 8); ");
         assert!(refusal.starts_with(&says), "{refusal}");
     }
-    let inner = Draft::llama().with("model_type", "dbrx".into());
+    let inner = DirectoryFixture::llama().with("model_type", "dbrx".into());
     let refusal = inner.with("ffn_config", json!({"moe_num_experts": 16})).refusal();
     assert!(refusal.contains("not supported (moe_num_experts = 16)"), "{refusal}");
-    assert!(Draft::llama().with("num_experts", 0.into()).open().is_ok());
+    assert!(DirectoryFixture::llama().with("num_experts", 0.into()).open().is_ok());
 }
 
 #[test]
@@ -59,43 +59,43 @@ fn contradictions_name_the_keys_of_the_file_and_are_said_once() {
         ("num_hidden_layers", 0, "num_hidden_layers: 0 is outside 1 to "),
         ("head_dim", 5000, "head_dim, hidden_size, num_attention_heads: 5000 is outside 1 to "),
     ] {
-        let error = Draft::llama().with(key, value.into()).open().err().unwrap();
+        let error = DirectoryFixture::llama().with(key, value.into()).open().err().unwrap();
         assert!(error.to_string().starts_with(&format!("m/config.json: {says}")), "{error}");
         let causes = std::error::Error::source(&error);
         assert!(causes.is_none(), "{error}: {causes:?}");
     }
-    let mut draft = Draft::llama();
-    draft.config.as_object_mut().unwrap().remove("max_position_embeddings");
-    assert!(draft.refusal().contains("has no max_position_embeddings or "), "{}", draft.refusal());
+    let mut fixture = DirectoryFixture::llama();
+    fixture.config.as_object_mut().unwrap().remove("max_position_embeddings");
+    assert!(fixture.refusal().contains("has no max_position_embeddings or "), "{}", fixture.refusal());
 }
 
 #[test]
 fn tensors_are_refused_in_the_file_that_has_them() {
-    let extra = Draft::llama().and("model.layers.0.foo", "F32", &[2], 8).refusal();
+    let extra = DirectoryFixture::llama().and("model.layers.0.foo", "F32", &[2], 8).refusal();
     assert!(extra.starts_with("m/model.safetensors: tensor model.layers.0.foo (at byte "), "{extra}");
 
-    let mut draft = Draft::llama();
-    let norm = draft.tensor("model.norm.weight");
+    let mut fixture = DirectoryFixture::llama();
+    let norm = fixture.tensor("model.norm.weight");
     (norm.1, norm.3) = ("F64", vec![0; 32 * 8]);
-    let refusal = draft.refusal();
+    let refusal = fixture.refusal();
     assert!(refusal.starts_with("m/model.safetensors: tensor model.norm.weight (at byte "), "{refusal}");
     assert!(refusal.contains(") of type F64 is not supported"), "{refusal}");
 
-    let mut draft = Draft::llama();
-    draft.tensors.retain(|tensor| tensor.0 != "model.layers.0.mlp.up_proj.weight");
+    let mut fixture = DirectoryFixture::llama();
+    fixture.tensors.retain(|tensor| tensor.0 != "model.layers.0.mlp.up_proj.weight");
     let says = "m/model.safetensors: tensor model.layers.0.mlp.up_proj.weight (48 x 32) is missing";
-    assert!(draft.refusal().starts_with(says), "{}", draft.refusal());
+    assert!(fixture.refusal().starts_with(says), "{}", fixture.refusal());
 }
 
 #[test]
 fn a_missing_shard_or_tensor_is_the_indexs_affair() {
-    let draft = Draft::llama();
-    let (first, second) = draft.tensors.split_at(5);
+    let fixture = DirectoryFixture::llama();
+    let (first, second) = fixture.tensors.split_at(5);
     let mut map: serde_json::Map<_, _> =
         first.iter().map(|tensor| (tensor.0.clone(), "a.safetensors".into())).collect();
     map.extend(second.iter().map(|tensor| (tensor.0.clone(), "b.safetensors".into())));
     let index = json!({"weight_map": map}).to_string().into_bytes();
-    let config = ("config.json", draft.config.to_string().into_bytes());
+    let config = ("config.json", fixture.config.to_string().into_bytes());
     let index = ("model.safetensors.index.json", index);
     let (a, b) = (("a.safetensors", safetensors(first)), ("b.safetensors", safetensors(second)));
     assert!(directory(&[config.clone(), index.clone(), a.clone(), b.clone()], None).is_ok());
@@ -103,7 +103,7 @@ fn a_missing_shard_or_tensor_is_the_indexs_affair() {
     let says = "the checkpoint has no b.safetensors, which m/model.safetensors.index.json names";
     assert!(missing.starts_with(says), "{missing}");
 
-    let more = draft.with("num_hidden_layers", 3.into());
+    let more = fixture.with("num_hidden_layers", 3.into());
     let files = [("config.json", more.config.to_string().into_bytes()), index, a, b];
     let missing = directory(&files, None).err().unwrap().to_string();
     let says = "m/model.safetensors.index.json: tensor model.layers.2.input_layernorm.weight ";
@@ -119,34 +119,34 @@ fn load_error(model: &Model) -> String {
 
 #[test]
 fn numbers_that_are_none_are_told_under_the_names_of_the_file() {
-    let wild = |draft: &mut Draft, name: &str, format| {
-        draft.tensor(name).3[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-        load_error(&draft.open_in(format).unwrap())
+    let wild = |fixture: &mut DirectoryFixture, name: &str, format| {
+        fixture.tensor(name).3[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        load_error(&fixture.open_in(format).unwrap())
     };
     let name = "model.layers.0.mlp.up_proj.weight";
-    let error = wild(&mut Draft::llama(), name, None);
+    let error = wild(&mut DirectoryFixture::llama(), name, None);
     assert!(
         error.starts_with(&format!("m/model.safetensors: tensor {name}: the number at byte ")),
         "{error}"
     );
-    let error = wild(&mut Draft::llama(), name, Some(WeightFormat::Q8_0));
+    let error = wild(&mut DirectoryFixture::llama(), name, Some(WeightFormat::Q8_0));
     let says = format!("m/model.safetensors: tensor {name}: element 0 of row 0 is NaN");
     assert!(error.starts_with(&says), "{error}");
 
     // Part of a tensor, read where it lies.
-    let mut draft = Draft::llama().with("model_type", "phi3".into());
+    let mut fixture = DirectoryFixture::llama().with("model_type", "phi3".into());
     let (qkv, gate_up) =
         ("model.layers.0.self_attn.qkv_proj.weight", "model.layers.0.mlp.gate_up_proj.weight");
     let fused = |ours: &str| match ours {
         "blk.0.attn_q.weight" | "blk.0.attn_k.weight" | "blk.0.attn_v.weight" => qkv.to_owned(),
         "blk.0.ffn_gate.weight" | "blk.0.ffn_up.weight" => gate_up.to_owned(),
-        other => crate::draft::llama_name(other),
+        other => crate::fixture::llama_name(other),
     };
     let mut spec = llama();
     spec.layers.truncate(1);
-    draft = Draft::new(draft.config, &spec, fused).with("num_hidden_layers", 1.into());
-    assert!(draft.open().is_ok());
-    let error = wild(&mut draft, qkv, None);
+    fixture = DirectoryFixture::new(fixture.config, &spec, fused).with("num_hidden_layers", 1.into());
+    assert!(fixture.open().is_ok());
+    let error = wild(&mut fixture, qkv, None);
     assert!(
         error.contains(&format!("tensor {qkv} (read as blk.0.attn_q.weight): the number at byte ")),
         "{error}"

@@ -27,14 +27,14 @@ use slmscope_profiles::spec::{
 };
 
 /// A file to be: fields without their architecture's prefix, and tensors with name, shape, type, data.
-struct Draft {
+struct GgufFixture {
     architecture: &'static str,
     fields: Vec<(&'static str, Field<'static>)>,
     plain: Vec<(&'static str, Field<'static>)>,
     tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
 }
 
-impl Draft {
+impl GgufFixture {
     /// Two layers of a model with every figure that all architectures have.
     fn new(architecture: &'static str) -> Self {
         let fields = vec![
@@ -110,7 +110,7 @@ impl Draft {
     }
 }
 
-/// What [`Draft::new`] describes for the llama architecture.
+/// What [`GgufFixture::new`] describes for the llama architecture.
 fn llama() -> DecoderSpec {
     let norm = Norm::rms(1e-5);
     let rope = Positions::Rope(Rope::plain(50_000.0, 8, RopePairing::Adjacent));
@@ -169,8 +169,8 @@ fn logits(model: &Model) -> Vec<f32> {
 }
 
 /// The file means `spec`, and its weights compute what the same ones compute without a file.
-fn means(draft: Draft, spec: &DecoderSpec) {
-    let model = draft.weights(spec).open().unwrap();
+fn means(fixture: GgufFixture, spec: &DecoderSpec) {
+    let model = fixture.weights(spec).open().unwrap();
     assert_eq!(model.spec(), spec);
     let made = Model::synthetic(spec.clone(), WeightFormat::F32, 3, KvFormat::F32).unwrap();
     assert_eq!(logits(&model), logits(&made));
@@ -178,17 +178,17 @@ fn means(draft: Draft, spec: &DecoderSpec) {
 
 #[test]
 fn llama_and_qwen_are_read() {
-    means(Draft::new("llama"), &llama());
-    means(Draft::new("qwen2"), &qwen(true));
-    means(Draft::new("qwen3"), &qwen(false));
+    means(GgufFixture::new("llama"), &llama());
+    means(GgufFixture::new("qwen2"), &qwen(true));
+    means(GgufFixture::new("qwen3"), &qwen(false));
 }
 
 #[test]
 fn heads_may_be_wider_than_their_share_and_turn_in_part() {
     let mut spec = llama();
     each_attention(&mut spec, |_, attention| (attention.head_dim, attention.scale) = (16, 0.25));
-    let draft = Draft::new("llama").with("attention.key_length", Field::U32(16));
-    means(draft.with("rope.dimension_count", Field::U32(8)), &spec);
+    let fixture = GgufFixture::new("llama").with("attention.key_length", Field::U32(16));
+    means(fixture.with("rope.dimension_count", Field::U32(8)), &spec);
 }
 
 #[test]
@@ -199,14 +199,14 @@ fn rotary_scaling_is_read_from_keys_and_from_factors() {
         spec
     };
     let factor = Field::F32(4.0);
-    let linear = Draft::new("llama").with("rope.scaling.type", Field::Str("linear"));
+    let linear = GgufFixture::new("llama").with("rope.scaling.type", Field::Str("linear"));
     means(linear.with("rope.scaling.factor", factor), &scaled(&RopeScaling::Linear { factor: 4.0 }));
 
     let factors = vec![1.0, 1.0, 2.5, 8.0];
-    let draft = Draft::new("llama").tensor("rope_freqs.weight", &[4], &factors);
-    means(draft, &scaled(&RopeScaling::Factors(factors)));
+    let fixture = GgufFixture::new("llama").tensor("rope_freqs.weight", &[4], &factors);
+    means(fixture, &scaled(&RopeScaling::Factors(factors)));
 
-    let short = Draft::new("llama").tensor("rope_freqs.weight", &[3], &[1.0; 3]);
+    let short = GgufFixture::new("llama").tensor("rope_freqs.weight", &[3], &[1.0; 3]);
     assert!(short.weights(&llama()).refusal().contains("needs 4 divisors"));
 }
 
@@ -224,14 +224,14 @@ fn gemma3_has_five_windows_and_then_a_global_layer() {
         5 => rope.scaling = RopeScaling::Linear { factor: 8.0 },
         _ => rope.theta = 10_000.0,
     });
-    let draft = Draft::new("gemma3").with("block_count", Field::U32(7));
-    let draft = draft.with("attention.sliding_window", Field::U32(3));
-    means(draft.with("rope.scaling.factor", Field::F32(8.0)), &spec);
+    let fixture = GgufFixture::new("gemma3").with("block_count", Field::U32(7));
+    let fixture = fixture.with("attention.sliding_window", Field::U32(3));
+    means(fixture.with("rope.scaling.factor", Field::F32(8.0)), &spec);
 }
 
 #[test]
 fn what_is_not_computed_is_refused_by_name() {
-    let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
+    let refused = |key, field| GgufFixture::new("llama").with(key, field).weights(&llama()).refusal();
     for (key, field) in [
         ("attn_logit_softcapping", Field::F32(50.0)),
         ("logit_scale", Field::F32(0.5)),
@@ -247,17 +247,17 @@ fn what_is_not_computed_is_refused_by_name() {
     assert!(experts.contains(": mixture of experts: not supported (llama.expert_count = 8); "), "{experts}");
     // Most have an architecture of their own, which is not looked up before.
     for architecture in ["qwen2moe", "qwen3moe", "granitemoe", "mixtral"] {
-        let text = Draft::new(architecture).with("expert_count", Field::U32(60)).refusal();
+        let text = GgufFixture::new(architecture).with("expert_count", Field::U32(60)).refusal();
         let says = format!("mixture of experts: not supported ({architecture}.expert_count = 60)");
         assert!(text.contains(&says), "{text}");
     }
-    let other = Draft::new("mamba").refusal();
+    let other = GgufFixture::new("mamba").refusal();
     assert!(other.contains("general.architecture mamba is not supported"), "{other}");
 }
 
 #[test]
 fn figures_that_cannot_be_are_refused() {
-    let refused = |key, field| Draft::new("llama").with(key, field).weights(&llama()).refusal();
+    let refused = |key, field| GgufFixture::new("llama").with(key, field).weights(&llama()).refusal();
     let most = "outside 1 to";
     for (key, value, names, says) in [
         ("block_count", u32::MAX, &["block_count"][..], " = 4294967295"),
@@ -289,7 +289,7 @@ fn figures_that_cannot_be_are_refused() {
         // A figure too large to go on with has no offset: no spec was made of it.
         assert!(value == u32::MAX || text.contains(" (at byte "), "{key}: {text}");
     }
-    let missing = Draft::new("llama").without("block_count").weights(&llama()).refusal();
+    let missing = GgufFixture::new("llama").without("block_count").weights(&llama()).refusal();
     assert!(missing.contains("llama.block_count"), "{missing}");
     let infinite = refused("rope.freq_base", Field::F32(f32::INFINITY));
     assert!(infinite.contains("llama.rope.freq_base"), "{infinite}");
@@ -298,15 +298,18 @@ fn figures_that_cannot_be_are_refused() {
 #[test]
 fn a_tokenizer_of_another_size_is_refused() {
     let tokens = |count| Field::Strs(vec!["t"; count]);
-    let refused = Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(39)).weights(&llama()).refusal();
+    let refused =
+        GgufFixture::new("llama").plain("tokenizer.ggml.tokens", tokens(39)).weights(&llama()).refusal();
     let says = "tokenizer.ggml.tokens counts 39 tokens, the tensor token_embd.weight (at byte ";
     assert!(refused.contains(says) && refused.contains(") has 40 rows"), "{refused}");
-    assert!(Draft::new("llama").plain("tokenizer.ggml.tokens", tokens(40)).weights(&llama()).open().is_ok());
+    assert!(
+        GgufFixture::new("llama").plain("tokenizer.ggml.tokens", tokens(40)).weights(&llama()).open().is_ok()
+    );
 }
 
 #[test]
 fn a_count_of_tokens_that_is_not_the_embeddings_is_refused() {
-    let sized = |size| Draft::new("llama").with("vocab_size", Field::U32(size)).weights(&llama());
+    let sized = |size| GgufFixture::new("llama").with("vocab_size", Field::U32(size)).weights(&llama());
     for size in [39, 41] {
         let refused = sized(size).refusal();
         assert!(refused.contains(&format!("llama.vocab_size counts {size} tokens")), "{refused}");
@@ -316,26 +319,26 @@ fn a_count_of_tokens_that_is_not_the_embeddings_is_refused() {
 
 #[test]
 fn tensors_must_be_the_ones_of_the_architecture() {
-    let mut draft = Draft::new("llama").weights(&llama());
-    let place = draft.tensors.iter().position(|tensor| tensor.0 == "blk.1.ffn_up.weight").unwrap();
+    let mut fixture = GgufFixture::new("llama").weights(&llama());
+    let place = fixture.tensors.iter().position(|tensor| tensor.0 == "blk.1.ffn_up.weight").unwrap();
 
-    let removed = draft.tensors.remove(place);
-    let text = draft.refusal();
+    let removed = fixture.tensors.remove(place);
+    let text = fixture.refusal();
     assert!(text.contains("blk.1.ffn_up.weight (48 x 32) is missing"), "{text}");
 
-    draft.tensors.push((removed.0.clone(), vec![48, 32], 0, removed.3.clone()));
-    let text = draft.refusal();
+    fixture.tensors.push((removed.0.clone(), vec![48, 32], 0, removed.3.clone()));
+    let text = fixture.refusal();
     assert!(text.contains("tensor blk.1.ffn_up.weight (at byte "), "{text}");
     assert!(text.contains(") has 32 rows of 48, 48 rows of 32 expected"), "{text}");
 
-    draft.tensors.pop();
+    fixture.tensors.pop();
     // iq4_nl, 18 bytes for 32 elements.
-    draft.tensors.push((removed.0.clone(), vec![32, 48], 20, vec![0; 48 * 18]));
-    let text = draft.refusal();
+    fixture.tensors.push((removed.0.clone(), vec![32, 48], 20, vec![0; 48 * 18]));
+    let text = fixture.refusal();
     assert!(text.contains("blk.1.ffn_up.weight (at byte ") && text.contains(") in iq4_nl"), "{text}");
 
-    draft.tensors.pop();
-    draft.tensors.push(removed);
-    let text = draft.tensor("blk.1.attn_sinks.weight", &[32], &[0.0; 32]).refusal();
+    fixture.tensors.pop();
+    fixture.tensors.push(removed);
+    let text = fixture.tensor("blk.1.attn_sinks.weight", &[32], &[0.0; 32]).refusal();
     assert!(text.contains("tensor blk.1.attn_sinks.weight (at byte "), "{text}");
 }

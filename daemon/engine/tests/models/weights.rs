@@ -6,12 +6,12 @@ use slmscope_engine::setup;
 use slmscope_engine::weights::Loading;
 
 use crate::gguf_builder::Field;
-use crate::{Draft, llama, logits};
+use crate::{GgufFixture, llama, logits};
 
 /// The error that loading gives, as people read it.
-fn load_error(draft: &Draft) -> String {
+fn load_error(fixture: &GgufFixture) -> String {
     let never = AtomicBool::new(false);
-    match draft.open().unwrap().load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ())) {
+    match fixture.open().unwrap().load(8, &setup::native(), &mut Loading::new(&never, &mut |_, _| ())) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),
     }
@@ -22,20 +22,20 @@ fn numbers_that_are_none_are_found_while_loading() {
     for (name, at) in [("blk.1.attn_norm.weight", 5), ("output_norm.weight", 31), ("token_embd.weight", 1279)]
     {
         for wild in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut draft = Draft::new("llama").weights(&llama());
-            let tensor = draft.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
+            let mut fixture = GgufFixture::new("llama").weights(&llama());
+            let tensor = fixture.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
             tensor.3[4 * at..][..4].copy_from_slice(&wild.to_le_bytes());
-            let text = load_error(&draft);
+            let text = load_error(&fixture);
             let says = format!("is {wild}, a finite number is expected");
             assert!(text.contains(&format!("tensor {name}: the number at byte ")), "{text}");
             assert!(text.contains(&says), "{text}");
         }
     }
-    let mut draft = Draft::new("llama").weights(&llama());
-    let tensor = draft.tensors.iter_mut().find(|tensor| tensor.0 == "blk.0.attn_q.weight").unwrap();
+    let mut fixture = GgufFixture::new("llama").weights(&llama());
+    let tensor = fixture.tensors.iter_mut().find(|tensor| tensor.0 == "blk.0.attn_q.weight").unwrap();
     // q4_0: 18 bytes for 32 elements, the scale first.
     (tensor.2, tensor.3) = (2, vec![0; 32 * 18]);
-    let mut right = Draft { tensors: draft.tensors.clone(), ..Draft::new("llama") };
+    let mut right = GgufFixture { tensors: fixture.tensors.clone(), ..GgufFixture::new("llama") };
     assert!(logits(&right.open().unwrap()).iter().all(|logit| logit.is_finite()));
     let tensor = right.tensors.iter_mut().find(|tensor| tensor.0 == "blk.0.attn_q.weight").unwrap();
     tensor.3[7 * 18..][..2].copy_from_slice(&[0, 0xfc]);
@@ -63,14 +63,14 @@ fn q8_1_is_kept_in_q8_0_to_the_bit() {
     let q8_0 = |scale: f32, quants: &[i8]| [&half(scale)[..], &bytes_of(quants)].concat();
     // The sum is not read.
     let q8_1 = |scale: f32, quants: &[i8]| [&half(scale)[..], &[0xff; 2], &bytes_of(quants)].concat();
-    let mut draft = Draft::new("llama").weights(&llama());
+    let mut fixture = GgufFixture::new("llama").weights(&llama());
     // Query, key and value of the first layer in one tensor; 64 rows of one block.
-    draft
+    fixture
         .tensors
         .retain(|(name, ..)| !["q", "k", "v"].map(|part| format!("blk.0.attn_{part}.weight")).contains(name));
     let stored = |kind: u32, data: Vec<u8>| {
         let qkv = ("blk.0.attn_qkv.weight".to_owned(), vec![32, 64], kind, data);
-        Draft { tensors: [draft.tensors.clone(), vec![qkv]].concat(), ..Draft::new("llama") }
+        GgufFixture { tensors: [fixture.tensors.clone(), vec![qkv]].concat(), ..GgufFixture::new("llama") }
     };
     let plain = stored(8, blocks(64, 32, q8_0)).open().unwrap();
     let mut with_sums = stored(9, blocks(64, 32, q8_1));
@@ -97,12 +97,12 @@ fn q8_k_is_kept_in_f32() {
     };
     let mut spec = llama();
     spec.layers.iter_mut().for_each(|layer| layer.ffn.dim = 512);
-    let draft = || Draft::new("llama").with("feed_forward_length", Field::U32(512)).weights(&spec);
+    let fixture = || GgufFixture::new("llama").with("feed_forward_length", Field::U32(512)).weights(&spec);
     let stored = |kind: u32, data: Vec<u8>| {
-        let mut draft = draft();
-        let down = draft.tensors.iter_mut().find(|tensor| tensor.0 == "blk.1.ffn_down.weight").unwrap();
+        let mut fixture = fixture();
+        let down = fixture.tensors.iter_mut().find(|tensor| tensor.0 == "blk.1.ffn_down.weight").unwrap();
         (down.2, down.3) = (kind, data);
-        draft
+        fixture
     };
     // 32 rows of two blocks.
     let plain = stored(0, blocks(64, 256, f32s)).open().unwrap();

@@ -182,7 +182,7 @@ impl JobRun<'_> {
         }
         self.builder.keep_baseline(&result.energy);
         self.is_delivered = true;
-        // Held before it is told: whoever gets it may ask for it again.
+        // Held before it is sent: whoever gets it may ask for it again.
         self.shared.results.hold(self.job, self.request.submitter.uid, result.clone());
         let talk = Talk::Result { job: self.job, result: Box::new(result) };
         self.shared.hub.tell(self.request.submitter.client, &talk);

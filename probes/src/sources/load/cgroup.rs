@@ -11,12 +11,15 @@
 //! | memory | `memory.current`, `.peak`, `.stat`, `.events` | `memory.usage_in_bytes`, `.max_usage_in_bytes`, `.stat`, `.oom_control` |
 //! | limit of memory | `memory.max` | `memory.limit_in_bytes` |
 
-use slmscope_profiles::channel::{ChannelId, Class, Quantity, Reason, ReasonCode, Scope, Unit, Value};
+mod entered;
 
-use crate::catalogue::{Catalogue, Entry, missing};
-use crate::machine::control_group::{ControlGroup, Controller, Version, field, limit_of_version_1};
+use slmscope_profiles::channel::{ChannelId, Quantity, Reason, ReasonCode, Scope, Unit, Value};
+
+use crate::catalogue::{Catalogue, missing};
+use crate::machine::control_group::{ControlGroup, Controller, field, limit_of_version_1};
 use crate::machine::root::{Handle, Root};
-use crate::source::{Group, Source};
+use crate::source::Source;
+use entered::Entered;
 
 /// `memory.stat` has some sixty lines.
 const CAP: usize = 8192;
@@ -57,7 +60,7 @@ struct Line {
 }
 
 /// A file of such lines, or of one number.
-struct Part {
+struct StatFile {
     handle: Handle,
     lines: Vec<Line>,
 }
@@ -92,7 +95,7 @@ impl Limit {
 }
 
 struct Cgroup {
-    parts: Vec<Part>,
+    files: Vec<StatFile>,
     /// Memory in use and `memory.stat`, for the working set, with the name of the line for files that rest.
     working_set: Option<(ChannelId, Handle, Handle, &'static str)>,
     /// The tightest counts.
@@ -103,7 +106,7 @@ struct Cgroup {
 impl Cgroup {
     /// `None` if this process is in no group at all.
     fn enter(root: &Root, groups: &Groups, catalogue: &mut Catalogue) -> Option<Self> {
-        let mut entered = Entered { root, catalogue, parts: Vec::new(), limits: Vec::new() };
+        let mut entered = Entered { root, catalogue, files: Vec::new(), limits: Vec::new() };
         match &groups.usage {
             Ok(group) => entered.cpu_time(group),
             Err(reason) => {
@@ -132,165 +135,23 @@ impl Cgroup {
         if let Ok(group) = &groups.memory {
             entered.memory_limit(group);
         }
-        let (parts, limits) = (entered.parts, entered.limits);
-        let is_read = !parts.is_empty() || !limits.is_empty();
-        is_read.then(|| Self { parts, working_set, limits, buffer: vec![0; CAP] })
-    }
-}
-
-/// Channels and files while they are entered.
-struct Entered<'a> {
-    root: &'a Root,
-    catalogue: &'a mut Catalogue,
-    parts: Vec<Part>,
-    limits: Vec<(ChannelId, Vec<Limit>)>,
-}
-
-/// The one of two names that a group's version has.
-fn named(group: &ControlGroup, two: &'static str, one: &'static str) -> &'static str {
-    if group.version == Version::Two { two } else { one }
-}
-
-fn entry(id: &str, quantity: Quantity, unit: Unit, path: &str) -> Entry {
-    Entry {
-        id: id.to_owned(),
-        quantity,
-        unit,
-        scope: Scope::Cgroup,
-        class: Class::Measured,
-        source: format!("/{path}"),
-        group: Group::Slow,
-    }
-}
-
-impl Entered<'_> {
-    fn cpu_time(&mut self, group: &ControlGroup) {
-        let path = group.file(named(group, "cpu.stat", "cpuacct.usage"));
-        let handle = match self.root.open(&path) {
-            Ok(handle) => handle,
-            Err(reason) => {
-                let channel = ("cpu.cgroup", Quantity::Cpu, Unit::Ratio, Scope::Cgroup);
-                self.catalogue.absent(channel, &format!("/{path}"), reason);
-                return;
-            }
-        };
-        let entry = entry("cpu.cgroup.time", Quantity::Cpu, Unit::Seconds, &path);
-        let channel = self.catalogue.counter(entry, None);
-        self.catalogue.rate("cpu.cgroup", channel, Quantity::Cpu, Unit::Ratio);
-        let factor = if group.version == Version::Two { 1e-6 } else { 1e-9 };
-        let line = Line { name: named(group, "usage_usec", ""), channel, factor };
-        self.parts.push(Part { handle, lines: vec![line] });
-    }
-
-    fn throttled(&mut self, group: &ControlGroup) {
-        let path = group.file("cpu.stat");
-        let Ok(handle) = self.root.open(&path) else { return };
-        let mut counter = |id, unit| {
-            let entry = entry(id, Quantity::Throttle, unit, &path);
-            self.catalogue.counter(entry, None)
-        };
-        let count = counter("throttle.cgroup", Unit::Count);
-        let time = counter("throttle.cgroup.time", Unit::Seconds);
-        let factor = if group.version == Version::Two { 1e-6 } else { 1e-9 };
-        let lines = vec![
-            Line { name: "nr_throttled", channel: count, factor: 1.0 },
-            Line { name: named(group, "throttled_usec", "throttled_time"), channel: time, factor },
-        ];
-        // In version 2 the file has the CPU time too, and is read once for both.
-        match self.parts.iter_mut().find(|part| part.handle.path() == path) {
-            Some(part) => part.lines.extend(lines),
-            None => self.parts.push(Part { handle, lines }),
-        }
-    }
-
-    fn memory(&mut self, group: &ControlGroup) {
-        let stat = group.file("memory.stat");
-        if let Ok(handle) = self.root.open(&stat) {
-            // In version 1 only the lines with `total_` count the groups below.
-            let kinds = [
-                (named(group, "anon", "total_rss"), "mem.cgroup.anon"),
-                (named(group, "file", "total_cache"), "mem.cgroup.file"),
-            ];
-            let lines = kinds.map(|(name, id)| {
-                let entry = entry(id, Quantity::Memory, Unit::Bytes, &stat);
-                Line { name, channel: self.catalogue.gauge(entry), factor: 1.0 }
-            });
-            self.parts.push(Part { handle, lines: lines.to_vec() });
-        }
-        let current = group.file(named(group, "memory.current", "memory.usage_in_bytes"));
-        if let Err(reason) = self.bytes(&current, "mem.cgroup.current") {
-            // The root group has no such file: it is the machine.
-            let channel = ("mem.cgroup.current", Quantity::Memory, Unit::Bytes, Scope::Cgroup);
-            self.catalogue.absent(channel, &format!("/{current}"), reason);
-        }
-        let peak = group.file(named(group, "memory.peak", "memory.max_usage_in_bytes"));
-        let _ = self.bytes(&peak, "mem.cgroup.peak");
-    }
-
-    /// A file that is one number of bytes.
-    fn bytes(&mut self, path: &str, id: &str) -> Result<(), Reason> {
-        let handle = self.root.open(path)?;
-        let entry = entry(id, Quantity::Memory, Unit::Bytes, path);
-        let channel = self.catalogue.gauge(entry);
-        self.parts.push(Part { handle, lines: vec![Line { name: "", channel, factor: 1.0 }] });
-        Ok(())
-    }
-
-    fn working_set(&mut self, group: &ControlGroup) -> Option<(ChannelId, Handle, Handle, &'static str)> {
-        let path = group.file(named(group, "memory.current", "memory.usage_in_bytes"));
-        let resting = named(group, "inactive_file", "total_inactive_file");
-        let current = self.root.open(&path).ok()?;
-        let stat = self.root.open(&group.file("memory.stat")).ok()?;
-        let mut entry = entry("mem.cgroup.working_set", Quantity::Memory, Unit::Bytes, &path);
-        entry.class = Class::Derived;
-        entry.source.push_str(" less ");
-        entry.source.push_str(resting);
-        Some((self.catalogue.gauge(entry), current, stat, resting))
-    }
-
-    fn kills(&mut self, group: &ControlGroup) {
-        let path = group.file(named(group, "memory.events", "memory.oom_control"));
-        let Ok(handle) = self.root.open(&path) else { return };
-        let entry = entry("mem.cgroup.oom_kills", Quantity::Memory, Unit::Count, &path);
-        let channel = self.catalogue.counter(entry, None);
-        self.parts.push(Part { handle, lines: vec![Line { name: "oom_kill", channel, factor: 1.0 }] });
-    }
-
-    fn cpu_limit(&mut self, group: &ControlGroup) {
-        let path = group.file(named(group, "cpu.max", "cpu.cfs_quota_us"));
-        let entry = entry("cpu.cgroup.limit", Quantity::Cpu, Unit::Count, &path);
-        let channel = self.catalogue.gauge(entry);
-        let open = |group: &ControlGroup, file: &str| self.root.open(&group.file(file)).ok();
-        let limit = |group: ControlGroup| match group.version {
-            Version::Two => open(&group, "cpu.max").map(Limit::Max),
-            Version::One => {
-                Some(Limit::Quota(open(&group, "cpu.cfs_quota_us")?, open(&group, "cpu.cfs_period_us")?))
-            }
-        };
-        self.limits.push((channel, group.upward().filter_map(limit).collect()));
-    }
-
-    fn memory_limit(&mut self, group: &ControlGroup) {
-        let file = named(group, "memory.max", "memory.limit_in_bytes");
-        let entry = entry("mem.cgroup.limit", Quantity::Memory, Unit::Bytes, &group.file(file));
-        let channel = self.catalogue.gauge(entry);
-        let groups = group.memory_limits(self.root);
-        let handles = groups.iter().filter_map(|group| self.root.open(&group.file(file)).ok());
-        self.limits.push((channel, handles.map(Limit::Bytes).collect()));
+        let (files, limits) = (entered.files, entered.limits);
+        let is_read = !files.is_empty() || !limits.is_empty();
+        is_read.then(|| Self { files, working_set, limits, buffer: vec![0; CAP] })
     }
 }
 
 impl Source for Cgroup {
     fn channels(&self) -> Vec<ChannelId> {
-        let lines = self.parts.iter().flat_map(|part| &part.lines).map(|line| line.channel);
+        let lines = self.files.iter().flat_map(|file| &file.lines).map(|line| line.channel);
         let limits = self.limits.iter().map(|limit| limit.0);
         lines.chain(self.working_set.as_ref().map(|set| set.0)).chain(limits).collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
-        for part in &self.parts {
-            let text = part.handle.read(&mut self.buffer);
-            for line in &part.lines {
+        for file in &self.files {
+            let text = file.handle.read(&mut self.buffer);
+            for line in &file.lines {
                 let value = match text {
                     Ok(text) => match field(text, line.name) {
                         Some(number) => Value::Present(number as f64 * line.factor),

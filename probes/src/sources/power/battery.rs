@@ -4,7 +4,7 @@
 //! all packs. On a charger that is too weak they may be discharged and report only what it lacks. So their scope
 //! is the battery and never the board.
 //!
-//! The direction comes from `status`. Where that tells none, the sign does if it is negative: the kernel's
+//! The direction comes from `status`. Where that gives none, a negative sign does: the kernel's
 //! `sysfs-class-power` has negative currents for batteries that are discharged, and drivers without a sign are never
 //! negative. Else a machine without any supply that is online runs on its batteries, whatever they call themselves.
 //!

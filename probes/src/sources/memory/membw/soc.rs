@@ -51,7 +51,7 @@ fn entry(id: &str, unit: Unit, class: Class, source: String) -> Entry {
 fn tegra(root: &Root, catalogue: &mut Catalogue) -> Vec<Slot> {
     let mut slots = Vec::new();
     let activity = match first(root, &ACTIVITY) {
-        // Every machine keeps debugfs to itself; what is behind is known of this kind only.
+        // debugfs is closed on every machine; what it would show is known of this kind only.
         Err((_, reason)) if reason.code != ReasonCode::Permission || !is_tegra(root) => return slots,
         activity => activity,
     };

@@ -38,7 +38,7 @@ pub(super) fn why_none(channels: &[Channel]) -> (Option<ChannelId>, Reason) {
     (None, Reason::new(ReasonCode::NoSuchInterface, detail))
 }
 
-/// Whether this is a current monitor whose place nothing tells: its rail has no name but the chip's, or it is a battery's.
+/// Whether this is a current monitor whose place is not known: its rail has no name but the chip's, or it is a battery's.
 fn is_extension(channel: &Channel) -> bool {
     let Some(name) = channel.id.strip_prefix("power.rail.") else { return false };
     let chip = name.split('#').next().unwrap_or(name);

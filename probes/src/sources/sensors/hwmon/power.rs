@@ -13,7 +13,7 @@
 //! | batteries, chargers, USB sources, fans, network cards | nothing: not what the machine draws |
 //!
 //! A current monitor without a label, on a board whose description does not place it, is an extension that somebody
-//! put into a lead: of the supply, of a solar panel, of a battery. Which one, nothing tells, so it is a rail of its own
+//! put into a lead: of the supply, of a solar panel, of a battery. Nothing says which, so it is a rail of its own
 //! and never the board; at the voltage of lithium cells it is a battery's. The sign comes from the current, because the
 //! power register of such chips has none, and which direction is positive depends on the wiring.
 
@@ -91,7 +91,7 @@ pub(super) struct Known<'b> {
 }
 
 impl Known<'_> {
-    /// What the input of a monitor covers, by the board's description or its label. `None` where neither tells.
+    /// What the input of a monitor covers, by the board's description or its label. `None` where neither says it.
     fn told(self, chip: &str, label: Option<&str>) -> Option<Scope> {
         if let Some(scope) = self.board.and_then(|board| board.scope(chip, label)) {
             return Some(scope.clone());
@@ -101,7 +101,7 @@ impl Known<'_> {
         Some(if is_input { Scope::BoardInput } else { Scope::Rail(label.to_owned()) })
     }
 
-    /// The same, where what is not told is the chip's own rail.
+    /// The same; the chip's own rail where neither says it.
     pub(super) fn scope(self, chip: &str, label: Option<&str>) -> Scope {
         self.told(chip, label).unwrap_or_else(|| Scope::Rail(chip.to_owned()))
     }
@@ -205,7 +205,7 @@ fn watts(root: &Root, chip: &Chip, known: Known<'_>, catalogue: &mut Catalogue) 
     slots
 }
 
-/// The scope of a rail that has no name but that of its channel, which tells alike chips apart.
+/// The scope of a rail that has no name but that of its channel, which differs between alike chips.
 fn own_rail(catalogue: &Catalogue, name: &str) -> Scope {
     let id = catalogue.free_id(&rail_power(name));
     Scope::Rail(id.strip_prefix("power.rail.").unwrap_or(name).to_owned())

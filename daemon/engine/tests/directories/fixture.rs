@@ -21,12 +21,12 @@ use slmscope_profiles::spec::{
 /// A tensor of a checkpoint: name, type, shape, bytes.
 pub(crate) type Stored = (String, &'static str, Vec<u64>, Vec<u8>);
 
-pub(crate) struct Draft {
+pub(crate) struct DirectoryFixture {
     pub(crate) config: Value,
     pub(crate) tensors: Vec<Stored>,
 }
 
-impl Draft {
+impl DirectoryFixture {
     /// The small llama of [`llama`] with synthetic f32 weights of seed 3.
     pub(crate) fn llama() -> Self {
         Self::new(llama_config(), &llama(), llama_name)
@@ -181,8 +181,8 @@ pub(crate) fn renamed(ours: &str, blocks: &str, names: &[(&str, &str)]) -> Strin
 }
 
 /// The directory means `spec`, and its weights compute what the same ones compute without files.
-pub(crate) fn means(draft: &Draft, spec: &DecoderSpec) {
-    let model = draft.open().unwrap();
+pub(crate) fn means(fixture: &DirectoryFixture, spec: &DecoderSpec) {
+    let model = fixture.open().unwrap();
     assert_eq!(model.spec(), spec);
     let made = Model::synthetic(spec.clone(), WeightFormat::F32, 3, KvFormat::F32).unwrap();
     assert_eq!(logits(&model), logits(&made));
