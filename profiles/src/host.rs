@@ -16,6 +16,9 @@ pub struct Host {
     pub kernel: Option<String>,
     /// Instruction set architecture.
     pub arch: String,
+    /// What the device tree or the firmware calls the board or the computer.
+    #[serde(default)]
+    pub board: Option<String>,
     /// Name of the processor.
     pub cpu_model: Option<String>,
     /// Logical CPUs online.

@@ -166,9 +166,11 @@ impl SessionSummary {
     }
 }
 
-/// What a machine is called in a list: the processor's name, else its name on the network.
+/// What a machine is called in a list: the board, else the processor, else its name on the network. What a hypervisor
+/// calls its machines says nothing of their speed.
 pub fn machine(host: &Host) -> Option<String> {
-    host.cpu_model.clone().or_else(|| host.name.clone())
+    let board = host.board.as_ref().filter(|_| host.virtualised.is_none());
+    board.or(host.cpu_model.as_ref()).or(host.name.as_ref()).cloned()
 }
 
 /// Energy of prefill and decode together, J, each by its first source that has a figure; else why there is none.
@@ -206,6 +208,21 @@ mod tests {
         assert!(note.pinned && note.name.is_some(), "what is not named stays");
         let none = NoteChange { name: Some(String::new()), tags: Some(Vec::new()), ..NoteChange::default() };
         assert_eq!(note.with(none), SessionNote { pinned: true, ..SessionNote::default() });
+    }
+
+    #[test]
+    fn a_machine_is_called_by_its_board_unless_a_hypervisor_made_it_up() {
+        let name = |text: &str| Some(text.to_owned());
+        let host = Host {
+            name: name("lab-3"),
+            board: name("Raspberry Pi 5 Model B Rev 1.0"),
+            cpu_model: name("Cortex-A76"),
+            ..Host::default()
+        };
+        assert_eq!(machine(&host), name("Raspberry Pi 5 Model B Rev 1.0"));
+        assert_eq!(machine(&Host { virtualised: name("QEMU"), ..host.clone() }), name("Cortex-A76"));
+        let bare = Host { board: None, cpu_model: None, ..host };
+        assert_eq!((machine(&bare), machine(&Host::default())), (name("lab-3"), None));
     }
 
     #[test]

@@ -40,6 +40,11 @@ pub(crate) fn describe(root: &Root, profile: Option<&Profile>) -> Board {
     }
 }
 
+/// What the device tree or the firmware tables call the board, in words.
+pub(crate) fn name(root: &Root) -> Option<String> {
+    identity(root).1
+}
+
 /// The device tree's names, or those of the firmware tables.
 fn identity(root: &Root) -> (Option<String>, Option<String>) {
     for tree in TREES {

@@ -3,9 +3,8 @@
 use slmscope_profiles::host::Host;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use crate::machine::cores;
 use crate::machine::root::Root;
-use crate::machine::{caches, topology};
+use crate::machine::{board, caches, cores, topology};
 
 /// Describes the machine we run on, without its name: this is part of what people send to others.
 pub fn describe(root: &Root) -> Host {
@@ -22,6 +21,7 @@ pub fn describe(root: &Root) -> Host {
         os: System::long_os_version().ok(),
         kernel: System::kernel_version().ok(),
         arch: std::env::consts::ARCH.to_owned(),
+        board: board::name(root),
         cpu_model: brand.filter(|brand| !brand.is_empty()),
         logical_cpus: online.unwrap_or(cpus.len()) as u32,
         physical_cores: (cores > 0).then_some(cores as u32),
