@@ -71,6 +71,8 @@ pub enum FindingCode {
     TailLatency,
     /// Tokens whose events were lost.
     LostTokens,
+    /// The daemon did not record the run, or not to its end.
+    RecordingStopped,
     /// Resident memory that nothing explains.
     UnexplainedMemory,
     /// Engine threads above the CPUs there are.

@@ -123,12 +123,14 @@ impl ResultBuilder {
         (self.before, self.after, self.process) = (None, None, None);
     }
 
-    /// The result by what was measured so far; `now_ns` is the end of a run that did not complete its repetitions.
+    /// The result by what was measured and recorded so far; `now_ns` is the end of a run that did not complete its
+    /// repetitions.
     pub(super) fn build(
         &self,
         status: RunStatus,
         error: Option<String>,
         (samples, channels): (&[Sample], &[Channel]),
+        recorded: Recorded,
         now_ns: u64,
     ) -> RunResult {
         let loaded = self.loaded.as_ref();
@@ -162,7 +164,7 @@ impl ResultBuilder {
             memory: self.memory(),
             energy: self.with_baselines(energy::of_phases(spans, self.idle, samples, channels)),
             bandwidth: bandwidth::of_phases(measured, samples, channels),
-            recorded: Recorded::default(),
+            recorded,
             conditions: Conditions::of(spans, self.setup.threads.get() as u32, samples, channels),
             overhead: overhead(&self.recording(), self.stolen(), &phases, &ops),
             threads: self.threads(),

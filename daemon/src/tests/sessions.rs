@@ -131,6 +131,12 @@ fn a_job_runs_on_when_it_cannot_be_recorded_and_result_and_status_say_why() {
     assert_eq!((&result["status"], &result["recorded"]["session"]), (&json!("complete"), &Value::Null));
     let reason = result["recorded"]["error"].as_str().unwrap();
     assert!(reason.starts_with("only 1000 B is left for sessions in "), "{reason}");
+    let findings = result["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["code"] == "recording_stopped").unwrap();
+    assert!(
+        found["reason"].as_str().unwrap().starts_with("the run was not recorded: only 1000 B"),
+        "{found}"
+    );
     let status = daemon.watch().ask(&json!({"status": {}}))["ok"]["recording"].take();
     assert_eq!(status["problem"], reason);
     assert_eq!((&status["sessions"], &status["max_bytes"]), (&json!(0), &json!(1000)));

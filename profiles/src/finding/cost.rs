@@ -1,4 +1,4 @@
-//! The cost of measuring.
+//! The cost of measuring, and a recording of it that is not whole.
 
 use super::{FindingCode, Found, Use};
 use crate::display;
@@ -32,5 +32,23 @@ pub(super) fn overhead(result: &RunResult) -> Option<Found> {
             .known("recording", result.overhead.recording, "ratio")
             .known("daemon, clients and helper threads", result.overhead.stolen, "ratio")
             .advice(advice),
+    )
+}
+
+/// The daemon was to record the run, and could not, or not to its end.
+pub(super) fn recording_stopped(result: &RunResult) -> Option<Found> {
+    let recorded = &result.recorded;
+    let error = recorded.error.as_ref()?;
+    let (what, kept) = match recorded.session {
+        Some(session) => (
+            format!("the recording of session {session} stopped before the run"),
+            "Figures are of the whole run; the session holds what was recorded before.",
+        ),
+        None => ("the run was not recorded".to_owned(), "Figures are of the whole run; no session holds it."),
+    };
+    Some(
+        Found::new(FindingCode::RecordingStopped, Use::Note, 1.0)
+            .reason(format!("{what}: {}", display::printable(error)))
+            .advice(kept),
     )
 }

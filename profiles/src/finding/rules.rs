@@ -9,7 +9,7 @@ use crate::result::RunResult;
 /// Looks for one thing; `None` if it is not there or not known.
 type Rule = fn(&RunResult) -> Option<Found>;
 
-const RULES: [Rule; 34] = [
+const RULES: [Rule; 35] = [
     machine::changed,
     machine::other_load,
     machine::issues,
@@ -43,6 +43,7 @@ const RULES: [Rule; 34] = [
     |result| energy::uncertain(result, Phase::Prefill),
     |result| energy::uncertain(result, Phase::Decode),
     cost::overhead,
+    cost::recording_stopped,
     stability::spread,
 ];
 

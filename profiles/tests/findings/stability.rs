@@ -23,6 +23,22 @@ fn a_budget_is_the_limit_of_the_cost_and_leaves_tokens_out_on_purpose() {
 }
 
 #[test]
+fn a_recording_that_stopped_is_a_finding_with_its_reason() {
+    let mut result = result();
+    result.recorded.session = Some(7);
+    assert!(codes(&result).is_empty());
+    result.recorded.error = Some("cannot write the recording: No space left on device".to_owned());
+    let found = only(&result);
+    assert_eq!(found.code, FindingCode::RecordingStopped);
+    let reason = "the recording of session 7 stopped before the run: cannot write the recording: No space left on device";
+    assert_eq!(found.reason, reason);
+    assert!(found.advice.contains("what was recorded before"));
+    result.recorded.session = None;
+    let found = only(&result);
+    assert!(found.reason.starts_with("the run was not recorded: ") && found.advice.contains("no session"));
+}
+
+#[test]
 fn a_cost_whose_interval_includes_none_is_not_claimed() {
     let mut result = result();
     (result.overhead.fraction, result.overhead.low, result.overhead.high) =

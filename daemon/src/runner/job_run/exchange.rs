@@ -11,6 +11,7 @@ use slmscope_profiles::wire::Talk;
 
 use super::{JobRun, Stop};
 use crate::backend::{Command, Event};
+use crate::recorder::JobRecording;
 
 /// How often batches are fetched and the wish to cancel is looked at while a command runs.
 const POLL: Duration = Duration::from_millis(25);
@@ -175,9 +176,9 @@ impl JobRun<'_> {
             }
         }
         let now_ns = self.shared.clock.now_ns();
-        let mut result = self.builder.build(status, error, (&samples, &channels), now_ns);
+        let recorded = self.recording.as_ref().map(JobRecording::recorded).unwrap_or_default();
+        let result = self.builder.build(status, error, (&samples, &channels), recorded, now_ns);
         if let Some(recording) = &mut self.recording {
-            result.recorded = recording.recorded();
             recording.add_result(self.job, &result);
         }
         self.builder.keep_baseline(&result.energy);
