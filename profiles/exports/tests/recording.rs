@@ -2,7 +2,9 @@
 
 mod support;
 
-use std::io::{self, Write};
+use std::cell::Cell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use slmscope_exports::recording::{DamageKind, Entry, Event, OpenError, Reader, Writer};
@@ -80,6 +82,63 @@ fn zeros_behind_a_cut_are_named_and_cost_nothing() {
         assert_eq!(found, expected, "{length}");
         assert!(damage.len() <= 2, "{length}: {damage:?}");
     }
+}
+
+/// A file of which so many bytes are written by now.
+struct Growing {
+    whole: Cursor<Vec<u8>>,
+    written: Rc<Cell<usize>>,
+}
+
+impl Read for Growing {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.written.get().saturating_sub(self.whole.position() as usize).min(bytes.len());
+        self.whole.read(&mut bytes[..left])
+    }
+}
+
+impl Seek for Growing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.whole.seek(to)
+    }
+}
+
+#[test]
+fn a_reader_goes_on_with_what_is_written_meanwhile() {
+    let entries = session(12);
+    let file = file_of(&entries, 3);
+    for step in [1, 7, 100, 1000] {
+        let written = Rc::new(Cell::new(60));
+        let growing = Growing { whole: Cursor::new(file.clone()), written: written.clone() };
+        let mut reader = Reader::new(growing).unwrap();
+        let mut found = Vec::new();
+        loop {
+            for event in reader.by_ref() {
+                let Event::Entry(entry) = event.unwrap() else { panic!("damage at {}", written.get()) };
+                found.push(entry);
+            }
+            if reader.end().is_complete {
+                break;
+            }
+            assert!(written.get() < file.len(), "the end was not seen");
+            written.set((written.get() + step).min(file.len()));
+            reader.resume().unwrap();
+        }
+        assert_eq!(found, entries, "step {step}");
+        reader.resume().unwrap();
+        assert!(reader.next().is_none(), "nothing follows the end");
+    }
+}
+
+#[test]
+fn a_reader_does_not_go_on_behind_zeros() {
+    let mut file = file_of(&session(6), 4);
+    file.truncate(file.len() / 2);
+    file.resize(2 * file.len(), 0);
+    let mut reader = Reader::new(Cursor::new(file)).unwrap();
+    assert!(reader.by_ref().count() > 0);
+    reader.resume().unwrap();
+    assert!(reader.next().is_none());
 }
 
 #[test]

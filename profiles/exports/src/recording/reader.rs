@@ -1,6 +1,6 @@
 //! Reading a recording, also one that is damaged, cut, or still being written.
 
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use mcap::MAGIC;
 use mcap::records::{Record as McapRecord, op};
@@ -65,7 +65,18 @@ pub struct Reader<R> {
     /// Where the chunk at hand begins.
     chunk_offset: u64,
     end: End,
-    is_over: bool,
+    state: State,
+}
+
+/// How far a reader is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the file.
+    Reading,
+    /// Behind all that is whole of a file without a footer: more may be written.
+    AtEnd,
+    /// Behind what nothing can follow.
+    Over,
 }
 
 /// What follows in the file.
@@ -90,7 +101,7 @@ impl<R: Read> Reader<R> {
             chunk: Chunk::default(),
             chunk_offset: 0,
             end: End::default(),
-            is_over: false,
+            state: State::Reading,
         };
         reader.read_magic()?;
         reader.read_header()?;
@@ -163,16 +174,20 @@ impl<R: Read> Reader<R> {
                 Step::Record(op::CHUNK) => return Ok(Some(self.chunk.fill(&self.body))),
                 Step::Record(op::FOOTER) => {
                     self.end.is_complete = true;
+                    self.state = State::Over;
                     return Ok(None);
                 }
                 // Indexes and statistics repeat what chunks say; private records are another program's.
                 Step::Record(op::SCHEMA..=op::DATA_END | 0x80..) => {}
                 Step::Record(_) => return Ok(Some(Err(DamageKind::Structure))),
                 Step::Lost(kind) => {
-                    self.is_over = true;
+                    self.state = State::Over;
                     return Ok(Some(Err(kind)));
                 }
-                Step::End => return Ok(None),
+                Step::End => {
+                    self.state = State::AtEnd;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -191,9 +206,23 @@ impl<R: Read + Seek> Reader<R> {
     pub fn rewind(&mut self) -> Result<(), OpenError> {
         self.file.rewind()?;
         self.chunk = Chunk::default();
-        (self.chunk_offset, self.end, self.is_over) = (0, End::default(), false);
+        (self.chunk_offset, self.end, self.state) = (0, End::default(), State::Reading);
         self.read_magic()?;
         self.read_header()
+    }
+
+    /// Goes on with what was written behind the last whole part since the iterator ended. Does nothing if it has not
+    /// ended, or nothing can follow: the recording has its footer, or damage behind which no part is found.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn resume(&mut self) -> io::Result<()> {
+        if self.state == State::AtEnd {
+            // A part that is written at this moment was read as far as it went.
+            self.file.seek(SeekFrom::Start(self.end.offset))?;
+            self.state = State::Reading;
+        }
+        Ok(())
     }
 }
 
@@ -206,13 +235,12 @@ impl<R: Read> Iterator for Reader<R> {
                 Some(Message::Entry(entry)) => return Some(Ok(Event::Entry(entry))),
                 Some(Message::Unknown) => self.end.unknown += 1,
                 Some(Message::Damage(kind)) => return Some(Ok(self.damage(kind))),
-                None if self.is_over => return None,
+                None if self.state != State::Reading => return None,
                 None => match self.next_chunk() {
-                    Ok(Some(Ok(()))) => {}
+                    Ok(Some(Ok(())) | None) => {}
                     Ok(Some(Err(kind))) => return Some(Ok(self.damage(kind))),
-                    Ok(None) => self.is_over = true,
                     Err(error) => {
-                        self.is_over = true;
+                        self.state = State::Over;
                         return Some(Err(error));
                     }
                 },
