@@ -67,7 +67,7 @@ pub struct DiffArgs {
 }
 
 /// What is compared at all.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 struct Conditions {
     /// Compare what is not comparable all the same
     #[arg(long)]
@@ -146,55 +146,51 @@ struct PhaseDiff {
     comparison: Comparison,
 }
 
+/// How sessions are compared.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    margin: f64,
+    grouping: Grouping,
+    /// Also what is not comparable.
+    force: bool,
+    /// Only what was measured on a fit machine.
+    strict: bool,
+    /// With the floor that was measured for two single runs.
+    counts_floor: bool,
+}
+
+impl DiffArgs {
+    fn rules(&self) -> Rules {
+        let Conditions { force, strict, no_floor } = self.conditions;
+        Rules { margin: self.margin, grouping: self.by.grouping(), force, strict, counts_floor: !no_floor }
+    }
+
+    /// What is compared with what.
+    fn sides(&self) -> Result<(&[SessionSource], &[SessionSource]), Failure> {
+        match (self.before.as_slice(), self.after.as_slice()) {
+            ([a, b], []) => Ok((std::slice::from_ref(a), std::slice::from_ref(b))),
+            (_, []) => Err(Failure::usage(
+                "name two recordings, or sets of them with `--` between: slmscope diff A1 A2 -- B1 B2",
+            )),
+            sets => Ok(sets),
+        }
+    }
+}
+
 /// Compares the recordings.
 ///
 /// # Errors
 /// If one cannot be read; with exit code 3 if they are not comparable, 4 if B is slower.
 pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let read = |sources: &[SessionSource]| {
-        sources.iter().map(|source| Recording::read(source, target)).collect::<Result<Vec<_>, _>>()
-    };
+    let rules = args.rules();
     if args.floor {
-        let recordings = read(&args.before)?;
-        check_strict(args, &recordings)?;
+        let recordings = read(&args.before, target)?;
+        check_strict(rules, &recordings)?;
         floors::measure(&recordings, args.shown.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (before, after) = match (args.before.as_slice(), args.after.as_slice()) {
-        ([a, b], []) => (std::slice::from_ref(a), std::slice::from_ref(b)),
-        (_, []) => {
-            return Err(Failure::usage(
-                "name two recordings, or sets of them with `--` between: slmscope diff A1 A2 -- B1 B2",
-            ));
-        }
-        sets => sets,
-    };
-    let (a, b) = (read(before)?, read(after)?);
-    let obstacles = obstacles_of(&a, &b);
-    if !obstacles.is_empty() && !args.conditions.force {
-        return Err(refusal::refused(&obstacles));
-    }
-    check_strict(args, &a)?;
-    check_strict(args, &b)?;
-    let mut phases = Vec::new();
-    for phase in PHASES {
-        phases.extend(compare_phase(args, phase, &a, &b)?);
-    }
-    if phases.is_empty() {
-        return Err(Failure::error("no phase has op events on both sides: nothing to compare"));
-    }
-    let is_slower = phases.iter().any(|phase| phase.comparison.verdict == Verdict::Slower);
-    let sides = |set: &[Recording]| set.iter().map(Recording::side).collect::<Vec<_>>();
-    let first = |set: &[Recording]| set.first().map(Recording::side);
-    let (Some(first_a), Some(first_b)) = (first(&a), first(&b)) else {
-        return Err(Failure::usage("name at least one recording on each side"));
-    };
-    let (a_set, b_set) = (sides(&a), sides(&b));
-    let is_on_both =
-        |side: &Side| side.run_id.is_some() && b_set.iter().any(|other| other.run_id == side.run_id);
-    let same_run = a_set.iter().any(is_on_both);
-    let schema = "slmscope.diff/1";
-    let diff = Diff { schema, a: first_a, b: first_b, a_set, b_set, obstacles, same_run, phases };
+    let (before, after) = args.sides()?;
+    let diff = compared(before, after, rules, target)?;
     if args.shown.json {
         print_json(&diff)?;
     } else if args.shown.markdown {
@@ -202,11 +198,49 @@ pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
     } else {
         print(&text::render(&diff, Style::of_stdout()))?;
     }
+    let is_slower = diff.phases.iter().any(|phase| phase.comparison.verdict == Verdict::Slower);
     if is_slower { Err(Failure::silent(4)) } else { Ok(ExitCode::SUCCESS) }
 }
 
+fn read(sources: &[SessionSource], target: &Target) -> Result<Vec<Recording>, Failure> {
+    sources.iter().map(|source| Recording::read(source, target)).collect()
+}
+
+/// Reads both sets, and compares them if they are comparable.
+fn compared(
+    before: &[SessionSource],
+    after: &[SessionSource],
+    rules: Rules,
+    target: &Target,
+) -> Result<Diff, Failure> {
+    let (a, b) = (read(before, target)?, read(after, target)?);
+    let obstacles = obstacles_of(&a, &b);
+    if !obstacles.is_empty() && !rules.force {
+        return Err(refusal::refused(&obstacles));
+    }
+    check_strict(rules, &a)?;
+    check_strict(rules, &b)?;
+    let mut phases = Vec::new();
+    for phase in PHASES {
+        phases.extend(compare_phase(rules, phase, &a, &b)?);
+    }
+    if phases.is_empty() {
+        return Err(Failure::error("no phase has op events on both sides: nothing to compare"));
+    }
+    let sides = |set: &[Recording]| set.iter().map(Recording::side).collect::<Vec<_>>();
+    let (a_set, b_set) = (sides(&a), sides(&b));
+    let (Some(first_a), Some(first_b)) = (a_set.first().cloned(), b_set.first().cloned()) else {
+        return Err(Failure::usage("name at least one recording on each side"));
+    };
+    let is_on_both =
+        |side: &Side| side.run_id.is_some() && b_set.iter().any(|other| other.run_id == side.run_id);
+    let same_run = a_set.iter().any(is_on_both);
+    let schema = "slmscope.diff/1";
+    Ok(Diff { schema, a: first_a, b: first_b, a_set, b_set, obstacles, same_run, phases })
+}
+
 fn compare_phase(
-    args: &DiffArgs,
+    rules: Rules,
     phase: Phase,
     a: &[Recording],
     b: &[Recording],
@@ -214,15 +248,15 @@ fn compare_phase(
     let runs = |set: &[Recording]| -> Vec<Vec<Repetition>> {
         set.iter().map(|one| one.repetitions(phase).to_vec()).collect()
     };
-    let is_single = a.len() == 1 && b.len() == 1 && !args.conditions.no_floor;
+    let is_single = a.len() == 1 && b.len() == 1 && rules.counts_floor;
     let floor = match a.first().filter(|_| is_single) {
         Some(first) => floors::known(&first.result, phase)?,
         None => None,
     };
     let options = Options {
-        margin: args.margin,
+        margin: rules.margin,
         floor: floor.as_ref().map(|known| known.floor),
-        grouping: args.by.grouping(),
+        grouping: rules.grouping,
     };
     let (a, b) = (runs(a), runs(b));
     let count = |runs: &[Vec<Repetition>]| runs.iter().map(Vec::len).sum();
@@ -249,8 +283,8 @@ fn obstacles_of(a: &[Recording], b: &[Recording]) -> Vec<Obstacle> {
 }
 
 /// Refuses recordings of a machine that was not fit to measure on, if that is asked for.
-fn check_strict(args: &DiffArgs, recordings: &[Recording]) -> Result<(), Failure> {
-    match recordings.iter().find(|one| args.conditions.strict && !one.is_clean()) {
+fn check_strict(rules: Rules, recordings: &[Recording]) -> Result<(), Failure> {
+    match recordings.iter().find(|one| rules.strict && !one.is_clean()) {
         None => Ok(()),
         Some(one) => {
             let reasons = &one.result.hygiene.reasons;

@@ -163,7 +163,7 @@ pub const ROWS: &[Row] = &[
     row("diff", "force", &["{a}", "{b}"], &["{a}", "{b}", "--force"], "not the same threads"),
     row("diff", "strict", &["{dirty}", "{dirty}"], &["{dirty}", "{dirty}", "--strict"], "exit code 3"),
     row("diff", "json", &["{a}", "{a}"], &["{a}", "{a}", "--json"], JSON),
-    row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A us/token |"),
+    row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A µs/prompt token |"),
     row(
         "diff",
         "floor",

@@ -9,14 +9,16 @@ use crate::failure::Failure;
 
 /// Names what differs, and how to compare all the same.
 pub(super) fn refused(obstacles: &[Obstacle]) -> Failure {
-    let show = |value: &Option<String>| display::printable(value.as_deref().unwrap_or(ABSENT)).into_owned();
-    let both = |Obstacle { what, a, b }: &Obstacle| {
-        let [a, b] = told_apart(&show(a), &show(b));
-        format!("{what} ({a} and {b})")
-    };
     let named: Vec<String> = obstacles.iter().map(both).collect();
     let message = format!("not comparable, other {}; --force compares them all the same", named.join(", "));
     Failure { message: Some(message), code: ExitCode::from(3) }
+}
+
+/// `threads (1 and 2)`.
+pub(super) fn both(Obstacle { what, a, b }: &Obstacle) -> String {
+    let show = |value: &Option<String>| display::printable(value.as_deref().unwrap_or(ABSENT)).into_owned();
+    let [a, b] = told_apart(&show(a), &show(b));
+    format!("{what} ({a} and {b})")
 }
 
 /// Letters of a hash that are enough where they differ.

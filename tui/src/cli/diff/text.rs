@@ -1,13 +1,19 @@
 //! The comparison as text and as Markdown.
 
-use slmscope_profiles::compare::{Comparison, Part, PartDifference, Unit, Verdict, interleaved};
+use slmscope_profiles::compare::{Comparison, Obstacle, Part, PartDifference, Unit, Verdict, interleaved};
 use slmscope_profiles::display;
+use slmscope_profiles::phase::Phase;
 use slmscope_profiles::stats::FENCE;
 
 use super::recording::Side;
 use super::{Diff, PhaseDiff};
 use crate::style::Style;
 use crate::table::{Align, Table};
+
+/// What the times of a phase are of.
+fn step(phase: Phase) -> &'static str {
+    if phase == Phase::Prefill { "prompt token" } else { "token" }
+}
 
 /// `decode: slower by 3.1 %: 4.21 ms to 4.34 ms a token, 95 % interval 1.2 % to 5.0 %`.
 fn sentence(phase: &PhaseDiff) -> String {
@@ -25,9 +31,10 @@ fn sentence(phase: &PhaseDiff) -> String {
         Verdict::CannotTell => "cannot tell".to_owned(),
     };
     let times = format!(
-        "{} ms to {} ms a token",
+        "{} ms to {} ms a {}",
         display::milliseconds(total.a_ns),
-        display::milliseconds(total.b_ns)
+        display::milliseconds(total.b_ns),
+        step(phase.phase)
     );
     let of = format!("{} and {} {}", values[0], values[1], unit_word(*unit));
     format!("{}: {verdict}: {times}, {interval} ({of})", phase.phase.as_str())
@@ -44,7 +51,7 @@ fn unit_word(unit: Unit) -> &'static str {
 fn remarks(phase: &PhaseDiff) -> Vec<String> {
     let Comparison { all_tokens, outliers, .. } = &phase.comparison;
     let mut remarks: Vec<String> = precision(&phase.comparison).into_iter().collect();
-    if phase.phase == slmscope_profiles::phase::Phase::Decode {
+    if phase.phase == Phase::Decode {
         let change = |ns: f64| display::share(ns / all_tokens.a_ns);
         let interval = all_tokens.low_ns.zip(all_tokens.high_ns);
         let interval = interval.map_or_else(String::new, |(low, high)| {
@@ -57,8 +64,10 @@ fn remarks(phase: &PhaseDiff) -> Vec<String> {
             change(all_tokens.delta_ns),
         ));
     }
-    if let Some(floor) = &phase.floor {
-        remarks.push(format!("floor: {}", super::floors::describe(floor)));
+    match &phase.floor {
+        Some(floor) => remarks.push(format!("floor: {}", super::floors::describe(floor))),
+        None if phase.comparison.unit == Unit::Repetition => remarks.push(ONE_RUN_EACH.to_owned()),
+        None => {}
     }
     for (side, places) in ["A", "B"].into_iter().zip(outliers) {
         if !places.is_empty() {
@@ -113,7 +122,17 @@ fn cells(part: &PartDifference) -> [String; 5] {
     ]
 }
 
-const COLUMNS: [&str; 5] = ["part", "A us/token", "B us/token", "B - A", "change"];
+/// Heads of the table of a phase.
+fn columns(phase: Phase) -> [&'static str; 5] {
+    let [a, b] = match phase {
+        Phase::Prefill => ["A µs/prompt token", "B µs/prompt token"],
+        _ => ["A µs/token", "B µs/token"],
+    };
+    ["part", a, b, "B - A", "change"]
+}
+
+const ONE_RUN_EACH: &str = "the interval is of these two runs alone and leaves out by how much runs of the same thing \
+                            differ: compare several runs of each, or measure that with --floor";
 
 const SAME_RUN: &str = "a run is on both sides: it is compared with itself";
 
@@ -131,16 +150,13 @@ pub(super) fn render(diff: &Diff, style: Style) -> String {
                 display::printable(&side.file),
                 display::printable(&side.model)
             ));
-            if side.clean == Some(false) {
-                text.push_str(&format!(
-                    "   {}\n",
-                    style.warn(&style.wrap_words(&side.hygiene.join("; "), 3))
-                ));
+            if let Some(doubt) = doubt(side) {
+                text.push_str(&format!("   {}\n", style.warn(&style.wrap_words(&doubt, 3))));
             }
         }
     }
     for obstacle in &diff.obstacles {
-        text.push_str(&format!("{}\n", style.warn(&format!("not the same {}", obstacle.what))));
+        text.push_str(&format!("{}\n", style.warn(&other(obstacle))));
     }
     if diff.same_run {
         text.push_str(&format!("{}\n", style.warn(SAME_RUN)));
@@ -150,12 +166,13 @@ pub(super) fn render(diff: &Diff, style: Style) -> String {
         for remark in remarks(phase) {
             text.push_str(&format!("  {}\n", style.wrap_words(&remark, 2)));
         }
+        let [part, a, b, delta, change] = columns(phase.phase);
         let mut table = Table::new(&[
-            (COLUMNS[0], Align::Left),
-            (COLUMNS[1], Align::Right),
-            (COLUMNS[2], Align::Right),
-            (COLUMNS[3], Align::Right),
-            (COLUMNS[4], Align::Right),
+            (part, Align::Left),
+            (a, Align::Right),
+            (b, Align::Right),
+            (delta, Align::Right),
+            (change, Align::Right),
         ]);
         phase.comparison.parts.iter().for_each(|part| table.row(cells(part)));
         text.push_str(&table.render(style));
@@ -168,21 +185,35 @@ pub(super) fn render(diff: &Diff, style: Style) -> String {
 
 fn notes(diff: &Diff) -> Vec<&'static str> {
     let is_named = diff.phases.iter().any(|phase| phase.comparison.parts.iter().any(|part| part.is_named));
-    let has_decode = diff.phases.iter().any(|phase| phase.phase == slmscope_profiles::phase::Phase::Decode);
+    let has_decode = diff.phases.iter().any(|phase| phase.phase == Phase::Decode);
     [(is_named, NAMED), (has_decode, TYPICAL)]
         .into_iter()
         .filter_map(|(holds, note)| holds.then_some(note))
         .collect()
 }
 
+/// Why figures of a side are doubtful; `None` if its machine was fit to measure on.
+fn doubt(side: &Side) -> Option<String> {
+    match side.clean {
+        Some(true) => None,
+        Some(false) => Some(format!("the machine was not fit to measure on: {}", side.hygiene.join("; "))),
+        None => Some("whether the machine was fit to measure on is not known".to_owned()),
+    }
+}
+
+/// `not the same threads (1 and 2)`.
+fn other(obstacle: &Obstacle) -> String {
+    format!("not the same {}", super::refusal::both(obstacle))
+}
+
 pub(super) fn markdown(diff: &Diff) -> String {
-    let mut text = if diff.same_run { format!("{SAME_RUN}\n\n") } else { String::new() };
+    let mut text = sides(diff);
     for phase in &diff.phases {
         text.push_str(&format!("**{}**\n\n", sentence(phase)));
         for remark in remarks(phase) {
             text.push_str(&format!("- {remark}\n"));
         }
-        text.push_str(&format!("\n| {} |\n|---|--:|--:|--:|--:|\n", COLUMNS.join(" | ")));
+        text.push_str(&format!("\n| {} |\n|---|--:|--:|--:|--:|\n", columns(phase.phase).join(" | ")));
         for part in &phase.comparison.parts {
             text.push_str(&format!("| {} |\n", cells(part).join(" | ").replace('*', "\\*")));
         }
@@ -192,6 +223,30 @@ pub(super) fn markdown(diff: &Diff) -> String {
         text.push_str(&format!("{}.\n", note.replace('*', "\\*")));
     }
     text.push_str(&recipe(diff));
+    text
+}
+
+/// What is compared with what, in Markdown, and all that makes it doubtful.
+fn sides(diff: &Diff) -> String {
+    let code = |text: &str| format!("`{}`", display::printable(text).replace('`', "'"));
+    let mut text = String::new();
+    for (name, sides) in [("A", &diff.a_set), ("B", &diff.b_set)] {
+        let files: Vec<String> = sides.iter().map(|side| code(&side.file)).collect();
+        let model = sides.first().map_or_else(String::new, |side| code(&side.model));
+        text.push_str(&format!("- {name}: {model}, {}\n", files.join(", ")));
+        for side in sides {
+            if let Some(doubt) = doubt(side) {
+                text.push_str(&format!("- {name}, {}: {}\n", code(&side.file), display::printable(&doubt)));
+            }
+        }
+    }
+    for obstacle in &diff.obstacles {
+        text.push_str(&format!("- {}\n", other(obstacle)));
+    }
+    if diff.same_run {
+        text.push_str(&format!("- {SAME_RUN}\n"));
+    }
+    text.push('\n');
     text
 }
 
