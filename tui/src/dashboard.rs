@@ -41,8 +41,8 @@ use slmscope_profiles::wire::{Frame, Hello, Reply, Request};
 use palette::Palette;
 pub use picker::Choice;
 use player::Player;
-use replay::Replay;
 pub use replay::SPEEDS;
+use replay::{Growth, Replay};
 use state::State;
 use terminal::{Guard, Screen};
 pub use update::FIRST_JOB;
@@ -81,6 +81,8 @@ pub enum Msg {
     },
     /// A recording is played from its beginning again.
     Rewound,
+    /// More of a recording was written.
+    Grown(Growth),
     /// All of a recording up to this moment was played.
     Played {
         /// CLOCK_MONOTONIC, ns.
@@ -184,26 +186,32 @@ pub fn run(
 pub struct Recording {
     /// Its content.
     pub reader: Reader<File>,
+    /// Whether it is still written; asked again and again while its end is followed.
+    pub is_written: Box<dyn FnMut() -> bool>,
     /// Its name in the title.
     pub name: String,
     /// Seconds of it in a second, one of [`SPEEDS`]; `None` to show it whole.
     pub speed: Option<f64>,
 }
 
-/// Runs the dashboard on a recording until the user quits, a signal arrives or the terminal is lost. Returns the signal,
+/// Runs the dashboard on a recording, which may still be written, until the user quits, a signal arrives or the terminal is lost. Returns the signal,
 /// if it was one.
 ///
 /// # Errors
 /// As for [`run`], and if the recording cannot be read.
 pub fn replay(recording: Recording, options: Options) -> anyhow::Result<Option<i32>> {
-    let Recording { reader, name, speed } = recording;
-    let (mut player, index) = Player::open(reader).with_context(|| format!("cannot read {name}"))?;
+    let Recording { reader, mut is_written, name, speed } = recording;
+    let is_growing = is_written();
+    let (mut player, mut index) = Player::open(reader).with_context(|| format!("cannot read {name}"))?;
+    index.is_growing = is_growing && !index.is_complete;
     let file = name.clone();
     let state = State::replaying(options, Replay::new(name, index, speed));
     let (sender, messages) = mpsc::channel();
     let follow = move |state: &mut State| {
+        let follows = state.replay.as_ref().is_some_and(|replay| replay.follows);
+        let is_growing = follows && is_written();
         let begin = Instant::now();
-        let followed = player.follow(state, || begin.elapsed() > READING);
+        let followed = player.follow(state, is_growing, || begin.elapsed() > READING);
         followed.with_context(|| format!("cannot read {file}"))
     };
     run_loop(messages, sender, |_| {}, state, follow)

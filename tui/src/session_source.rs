@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +10,7 @@ use std::str::FromStr;
 use rustix::fs::OFlags;
 use slmscope_exports::recording::Reader;
 use slmscope_exports::session::Session;
+use slmscope_profiles::display;
 use slmscope_profiles::kept::Wanted;
 
 use crate::connect::Target;
@@ -56,7 +57,7 @@ impl fmt::Display for SessionSource {
 }
 
 impl SessionSource {
-    /// Opens its file for reading.
+    /// Opens its file for reading. It is neither replaced by a command's output nor removed to make room while it is open.
     ///
     /// # Errors
     /// If there is none, it is somebody else's, or it is no regular file; the error names it.
@@ -72,9 +73,25 @@ impl SessionSource {
                 if !metadata.is_file() {
                     return Err(self.failed(&"not a file; name one recording, usually *.mcap"));
                 }
+                // Not while it is written; a writer leaves it to its readers.
+                let _ = file.try_lock_shared();
                 Ok(file)
             }
         }
+    }
+
+    /// Reads it as far as it is written, and says whether it is written still.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_written(&self, target: &Target) -> Result<(Session, bool), Failure> {
+        let file = self.open(target)?;
+        // What ends before it is read is whole then.
+        let is_written = is_written(&file);
+        let mut reader = Reader::new(file).map_err(|error| self.failed(&error))?;
+        let session = Session::read(&mut reader).map_err(|error| self.failed(&error))?;
+        let is_written = is_written && !session.end.is_complete;
+        Ok((session, is_written))
     }
 
     /// Opens it as a recording.
@@ -85,18 +102,31 @@ impl SessionSource {
         Reader::new(self.open(target)?).map_err(|error| self.failed(&error))
     }
 
-    /// Reads it to its end.
+    /// Reads it to its end. What of it cannot be read is told, since figures are of the rest.
     ///
     /// # Errors
     /// If it cannot be read at all; the error begins with its name.
     pub fn read(&self, target: &Target) -> Result<Session, Failure> {
-        Session::read(&mut self.reader(target)?).map_err(|error| self.failed(&error))
+        let (session, _) = self.read_written(target)?;
+        let damaged = session.end.damaged;
+        if damaged > 0 {
+            let parts = display::plural(damaged, "part");
+            note_line!(
+                "slmscope: {self}: left out {parts} that cannot be read; see `slmscope sessions verify`"
+            );
+        }
+        Ok(session)
     }
 
     /// An error that begins with its name.
     pub fn failed(&self, error: &dyn fmt::Display) -> Failure {
         Failure::error(format!("{self}: {error}"))
     }
+}
+
+/// Whether the writer of a recording that was opened still holds it.
+pub fn is_written(file: &File) -> bool {
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An export that this client writes, to a file or to standard output.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,17 +12,28 @@ use slmscope_profiles::display;
 
 use crate::failure::Failure;
 
-/// Makes a file for output, before anything is measured or read for it.
+/// Makes a file for output, before anything is measured or read for it. It stays locked while it is open: readers of a
+/// recording know by that that more will come.
 ///
 /// # Errors
-/// If it exists and may not be replaced, or cannot be written.
+/// If it exists and may not be replaced, somebody reads or writes it as a recording, or it cannot be written.
 pub fn create(path: &Path, replace: bool) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(!replace).create(replace).truncate(replace);
-    options.open(path).map_err(|error| match error.kind() {
+    options.write(true).create_new(!replace).create(replace).truncate(false);
+    let file = options.open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => cannot_write(path, &error),
-    })
+    })?;
+    // Where files cannot be locked nobody can tell who else uses it.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        let problem = "it is read or written at this moment, perhaps by this command; name another file";
+        return Err(Failure::error(format!("cannot replace {}: {problem}", path.display())));
+    }
+    // What is no regular file has no length.
+    if replace && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        file.set_len(0).map_err(|error| cannot_write(path, &error))?;
+    }
+    Ok(file)
 }
 
 /// A file for output that may not be replaced.

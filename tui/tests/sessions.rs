@@ -143,6 +143,68 @@ fn a_cut_recording_is_damaged_and_its_repair_is_whole() {
 }
 
 #[test]
+fn a_recording_is_not_replaced_by_what_is_read_from_it() {
+    let folder = folder();
+    let file = folder.path().join("a.mcap");
+    record(&file, &[]);
+    let bytes = fs::read(&file).unwrap();
+    let (read, written) = (words(&file), words(&folder.path().join("./link")));
+    std::os::unix::fs::symlink(&file, &written).unwrap();
+    for command in [
+        &["sessions", "repair", &read, "--output", &written, "--force"][..],
+        &["export", &read, "--output", &written, "--force", "--format", "csv"],
+        &["report", &read, "--html", &written, "--force"],
+    ] {
+        let refused = output(command);
+        assert_eq!(refused.status.code(), Some(1), "{command:?}");
+        assert!(
+            text(&refused.stderr).contains("read or written at this moment"),
+            "{}",
+            text(&refused.stderr)
+        );
+        assert!(fs::read(&file).unwrap() == bytes, "{command:?} changed it");
+    }
+}
+
+#[test]
+fn a_recording_that_is_still_written_is_not_damaged() {
+    let folder = folder();
+    let (file, cut) = (folder.path().join("a.mcap"), folder.path().join("cut.mcap"));
+    record(&file, &[]);
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    // As whoever writes a recording does.
+    let writer = fs::File::options().append(true).open(&cut).unwrap();
+    writer.try_lock().unwrap();
+    let verified = output(&["sessions", "verify", &words(&cut)]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    assert!(text(&verified.stdout).contains("still written, whole so far"), "{}", text(&verified.stdout));
+    let info = output(&["sessions", "info", &words(&cut), "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!((info["is_written"].as_bool(), info["problems"].as_array().unwrap().len()), (Some(true), 0));
+    drop(writer);
+    assert_eq!(output(&["sessions", "verify", &words(&cut)]).status.code(), Some(4));
+    assert!(text(&output(&["sessions", "info", &words(&cut)]).stdout).contains("the writer was killed"));
+}
+
+#[test]
+fn commands_that_read_a_damaged_recording_say_that_figures_are_of_the_rest() {
+    let folder = folder();
+    let (file, broken) = (folder.path().join("a.mcap"), folder.path().join("broken.mcap"));
+    record(&file, &[]);
+    let mut bytes = fs::read(&file).unwrap();
+    // The first chunk follows the magic and the header; it holds no op events and no result.
+    let header = u64::from_le_bytes(bytes[9..17].try_into().unwrap()) as usize;
+    bytes[17 + header + 60] ^= 4;
+    fs::write(&broken, bytes).unwrap();
+    let (read, other) = (words(&broken), words(&file));
+    for command in [&["report", &read][..], &["diff", &read, &other, "--force"]] {
+        let told = text(&output(command).stderr);
+        assert!(told.contains("broken.mcap: left out 1 part that cannot be read"), "{told}");
+    }
+}
+
+#[test]
 fn a_file_that_exists_or_cannot_be_written_is_refused_before_the_run() {
     let folder = folder();
     let file = folder.path().join("a.mcap");
@@ -203,7 +265,7 @@ fn a_recording_compared_with_itself_is_the_same() {
     assert!(text(&wide.stdout).contains("compared with itself"), "{}", text(&wide.stdout));
     assert!(wide.status.success());
     let shown = text(&wide.stdout);
-    assert!(shown.contains(" ms a token"), "{shown}");
+    assert!(shown.contains(" ms a token") && shown.contains(" ms a prompt token"), "{shown}");
     // Three short repetitions may scatter by more than their own time.
     assert!(
         ["decode: same within", "decode: cannot tell"].iter().any(|verdict| shown.contains(verdict)),
@@ -211,7 +273,17 @@ fn a_recording_compared_with_itself_is_the_same() {
     );
     assert!(text(&wide.stdout).contains("attn.qkv_proj"), "{}", text(&wide.stdout));
     let markdown = output(&["diff", &words(&file), &words(&file), "--markdown"]);
-    assert!(text(&markdown.stdout).contains("| part | A us/token |"), "{}", text(&markdown.stdout));
+    let markdown = text(&markdown.stdout);
+    // A comment on a change has to say what was compared.
+    let named = |side: &str| {
+        let mut lines = markdown.lines().filter(|line| line.starts_with(side));
+        lines.any(|line| line.contains("llama-q4_0.gguf") && line.ends_with(&format!("`{}`", words(&file))))
+    };
+    assert!(named("- A: `") && named("- B: `"), "{markdown}");
+    assert!(
+        markdown.contains("- a run is on both sides") && markdown.contains("| part | A µs/token |"),
+        "{markdown}"
+    );
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use slmscope_exports::recording::Reader;
 
 use crate::connect::Target;
 use crate::dashboard::{self, Recording, SPEEDS};
 use crate::failure::Failure;
 use crate::session;
-use crate::session_source::SessionSource;
+use crate::session_source::{self, SessionSource};
 
 /// The speeds as they are typed.
 const NAMES: [&str; SPEEDS.len()] = ["0.25", "0.5", "1", "2", "4", "8", "16", "32", "64"];
@@ -21,9 +23,11 @@ const NAMES: [&str; SPEEDS.len()] = ["0.25", "0.5", "1", "2", "4", "8", "16", "3
   slmscope run smollm2-135m --record a.mcap
   slmscope replay a.mcap             the whole recording; space plays it
   slmscope replay a.mcap --speed 4   plays from the beginning, four times as fast
+  slmscope replay latest             the run that goes on at this moment is followed
 
 Keys: space plays and pauses, ← → go by tokens, , . by a 20th, 0 $ to the
-beginning and the end, [ ] slower and faster; ? shows all of them.")]
+beginning and the end, [ ] slower and faster; ? shows all of them. A recording
+that is still written is followed: space freezes the view, $ follows again.")]
 pub struct ReplayArgs {
     /// The recording
     #[arg(value_name = "SESSION")]
@@ -45,7 +49,9 @@ impl ReplayArgs {
 /// # Errors
 /// If the file is no recording, or there is no terminal to draw on.
 pub fn run(args: &ReplayArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let reader = args.session.reader(target)?;
+    let file = args.session.open(target)?;
+    let writer = file.try_clone().context("cannot watch the recording")?;
+    let reader = Reader::new(file).map_err(|error| args.session.failed(&error))?;
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
         return Err(Failure::error(
             "a replay needs a terminal; `slmscope sessions info SESSION` prints what a recording holds",
@@ -54,7 +60,8 @@ pub fn run(args: &ReplayArgs, target: &Target) -> Result<ExitCode, Failure> {
     let name = args.session.to_string();
     let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
     let options = session::options(false, "recording".to_owned());
-    let ended = dashboard::replay(Recording { reader, name, speed: args.speed() }, options)?;
+    let is_written = Box::new(move || session_source::is_written(&writer));
+    let ended = dashboard::replay(Recording { reader, is_written, name, speed: args.speed() }, options)?;
     session::exit_code(ended)
 }
 

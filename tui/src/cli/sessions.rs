@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use kept::{ListArgs, NoteArgs, RemoveArgs};
 use serde::Serialize;
-use slmscope_exports::recording::Event;
+use slmscope_exports::recording::{Event, Reader};
 use slmscope_exports::session::{Run, Session};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
@@ -17,7 +17,7 @@ use super::breakdown::{self, By};
 use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
 use crate::recording_file::RecordingFile;
-use crate::session_source::SessionSource;
+use crate::session_source::{SessionSource, is_written};
 use crate::style::Style;
 use crate::table::{Align, Table};
 
@@ -112,18 +112,16 @@ pub fn run(args: &SessionsArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What is damaged or missing, a line each; none if the file is whole.
-fn problems(session: &Session) -> Vec<String> {
+/// What is damaged or missing, a line each; none if the file is whole, or whole as far as it `is_written` by now.
+fn problems(session: &Session, is_written: bool) -> Vec<String> {
     let mut lines: Vec<String> = session.damage.iter().map(ToString::to_string).collect();
     let more = session.end.damaged.saturating_sub(lines.len() as u64);
     if more > 0 {
         lines.push(format!("{more} more damaged parts"));
     }
-    if !session.end.is_complete {
+    if !session.end.is_complete && !is_written {
         let at = session.end.offset;
-        lines.push(format!(
-            "ends at byte {at} without its index: the writer was killed, is still writing, or the file is cut"
-        ));
+        lines.push(format!("ends at byte {at} without its index: the writer was killed, or the file is cut"));
     }
     lines
 }
@@ -131,10 +129,14 @@ fn problems(session: &Session) -> Vec<String> {
 fn verify(args: &VerifyArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut damaged = 0;
     for file in &args.files {
-        let session = file.read(target)?;
-        let problems = problems(&session);
+        let (session, is_written) = file.read_written(target)?;
+        let problems = problems(&session, is_written);
         let messages: u64 = session.counts.values().sum();
-        let verdict = if problems.is_empty() { "whole" } else { "damaged" };
+        let verdict = match (problems.is_empty(), is_written) {
+            (false, _) => "damaged",
+            (true, true) => "still written, whole so far",
+            (true, false) => "whole",
+        };
         print(&format!("{file}: {verdict}, {messages} messages\n"))?;
         for problem in &problems {
             print(&format!("  {problem}\n"))?;
@@ -151,7 +153,9 @@ fn repair(args: &RepairArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.output.display().to_string() == args.file.to_string() {
         return Err(Failure::usage("--output: name another file than the recording itself"));
     }
-    let mut reader = args.file.reader(target)?;
+    let file = args.file.open(target)?;
+    let is_written = is_written(&file);
+    let mut reader = Reader::new(file).map_err(|error| args.file.failed(&error))?;
     let mut output = RecordingFile::create(&args.output, args.force)?;
     for event in reader.by_ref() {
         match event.map_err(|error| args.file.failed(&error))? {
@@ -162,6 +166,9 @@ fn repair(args: &RepairArgs, target: &Target) -> Result<ExitCode, Failure> {
     let end = reader.end();
     if end.unknown > 0 {
         note_line!("slmscope: left out {} messages of a newer version", end.unknown);
+    }
+    if is_written && !end.is_complete {
+        note_line!("slmscope: it is still written: what comes now is not in the new file");
     }
     print(&format!("{}\n", output.finish()?))?;
     Ok(ExitCode::SUCCESS)
@@ -185,6 +192,12 @@ struct Info<'a> {
     messages: BTreeMap<&'static str, u64>,
     op_events: u64,
     lost_batches: u64,
+    /// Messages of kinds that this version does not know.
+    unknown_messages: u64,
+    /// Messages of more jobs, or more of them, than is kept in memory.
+    left_out: u64,
+    /// Its writer still holds it: more will come.
+    is_written: bool,
     jobs: Vec<JobInfo<'a>>,
     problems: Vec<String>,
 }
@@ -200,7 +213,7 @@ struct JobInfo<'a> {
 }
 
 fn info(args: &InfoArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let session = args.file.read(target)?;
+    let (session, is_written) = args.file.read_written(target)?;
     if let Some(by) = args.by {
         let run = session.last_run().ok_or_else(|| args.file.failed(&"no job is in it"))?;
         breakdown::show(run, by, args.json)?;
@@ -217,8 +230,11 @@ fn info(args: &InfoArgs, target: &Target) -> Result<ExitCode, Failure> {
         messages: session.counts.iter().map(|(topic, &count)| (topic.as_str(), count)).collect(),
         op_events: session.events,
         lost_batches: session.lost_batches,
+        unknown_messages: session.end.unknown,
+        left_out: session.left_out,
+        is_written,
         jobs: session.runs.iter().map(|(&job, run)| job_info(job, run)).collect(),
-        problems: problems(&session),
+        problems: problems(&session, is_written),
     };
     if args.json {
         print_json(&info)?;
@@ -251,8 +267,22 @@ fn render(info: &Info<'_>, style: Style) -> String {
         messages("sample"),
         info.channels,
     );
+    if info.is_written {
+        text.push_str("still written: this is what it holds so far\n");
+    }
     if info.lost_batches > 0 {
         text.push_str(&format!("{} batches were lost before they were written\n", info.lost_batches));
+    }
+    for (count, what) in [
+        (info.unknown_messages, "messages are of kinds that only a newer version knows, and are left out"),
+        (
+            info.left_out,
+            "messages are of more jobs, or more of them, than is kept in memory, and are left out",
+        ),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("{count} {what}\n"));
+        }
     }
     let mut table = Table::new(&[
         ("job", Align::Right),
@@ -306,6 +336,9 @@ mod tests {
             messages: BTreeMap::from([("ops", 1_200), ("sample", 9_000)]),
             op_events: 421_000,
             lost_batches: 2,
+            unknown_messages: 3,
+            left_out: 0,
+            is_written: true,
             jobs,
             problems: vec!["at byte 1234: a chunk does not have its checksum".to_owned()],
         };

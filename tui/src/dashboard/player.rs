@@ -17,7 +17,7 @@ use slmscope_profiles::summary::{Summarizer, Summary};
 use slmscope_profiles::wire::Frame;
 
 use super::Msg;
-use super::replay::Index;
+use super::replay::{Growth, Index};
 use super::state::State;
 use super::update::update;
 
@@ -61,15 +61,20 @@ impl<R: Read + Seek> Player<R> {
     }
 
     /// Brings the state to where it is wanted, or some way there: until `is_enough`, which is asked now and then.
+    /// `is_written` says of a recording whose end is followed whether it was still written just before.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn follow(
         &mut self,
         state: &mut State,
+        is_written: bool,
         mut is_enough: impl FnMut() -> bool,
     ) -> Result<(), OpenError> {
-        let Some(replay) = state.replay.as_ref().filter(|replay| replay.is_behind()) else { return Ok(()) };
+        let Some(replay) = &state.replay else { return Ok(()) };
+        if !replay.is_behind() {
+            return if replay.follows { self.grow(state, is_written, is_enough) } else { Ok(()) };
+        }
         let target_ns = replay.target_ns;
         if replay.must_rewind() {
             self.reader.rewind()?;
@@ -94,6 +99,44 @@ impl<R: Read + Seek> Player<R> {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives what was written since the recording was read to its end, or some of it.
+    fn grow(
+        &mut self,
+        state: &mut State,
+        is_written: bool,
+        mut is_enough: impl FnMut() -> bool,
+    ) -> Result<(), OpenError> {
+        self.reader.resume()?;
+        let known = state.replay.as_ref().map_or(0, |replay| replay.index.tokens.len());
+        let (mut growth, mut entries) = (Growth::default(), 0_u32);
+        let is_read = loop {
+            let Some(entry) = self.next_until(u64::MAX)? else { break true };
+            if let Some(t_ns) = time(&entry) {
+                growth.first_ns = if growth.first_ns == 0 { t_ns } else { growth.first_ns };
+                growth.last_ns = growth.last_ns.max(t_ns);
+                if is_token(&entry) && known + growth.tokens.len() < MAX_TOKENS {
+                    growth.tokens.push(self.clock_ns);
+                }
+            }
+            self.give(state, entry);
+            entries += 1;
+            if entries.is_multiple_of(64) && is_enough() {
+                break false;
+            }
+        };
+        let end = self.reader.end();
+        (growth.damaged, growth.is_complete) = (end.damaged, end.is_complete);
+        growth.is_growing = !(is_read && (end.is_complete || !is_written));
+        if entries == 0 && growth.is_growing {
+            return Ok(());
+        }
+        self.summaries(state, None);
+        update(state, Msg::Grown(growth));
+        let at_ns = state.replay.as_ref().map_or(0, |replay| replay.target_ns);
+        update(state, Msg::Played { at_ns });
+        Ok(())
     }
 
     /// The next entry, unless it is after `until_ns` or there is none.

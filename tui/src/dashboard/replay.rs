@@ -1,6 +1,7 @@
 //! A recording that is replayed: where it is, and where the user wants it to be.
 //!
-//! The [`Player`](super::player::Player) follows: it gives the frames up to the target, as a daemon would have sent them.
+//! The [`Player`](super::player::Player) gives the frames up to the target, as a daemon would have sent them. One that is
+//! still written is followed: its target is its end, which moves.
 
 use crossterm::event::KeyCode;
 
@@ -52,6 +53,25 @@ pub struct Index {
     pub damaged: u64,
     /// Whether its writer ended it.
     pub is_complete: bool,
+    /// Whether it is still written.
+    pub is_growing: bool,
+}
+
+/// What was read of a recording beyond what its [`Index`] held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Growth {
+    /// The first time of a message; 0 if none came.
+    pub first_ns: u64,
+    /// The last one; 0 likewise.
+    pub last_ns: u64,
+    /// Ends of the host's tokens and chunks.
+    pub tokens: Vec<u64>,
+    /// Parts of the whole recording that cannot be read.
+    pub damaged: u64,
+    /// Whether its writer ended it.
+    pub is_complete: bool,
+    /// Whether it is still written.
+    pub is_growing: bool,
 }
 
 /// The recording as the state has it.
@@ -67,12 +87,15 @@ pub struct Replay {
     pub target_ns: u64,
     /// Whether the target moves on with time.
     pub playing: bool,
+    /// Whether the target is the end of a recording that is still written, wherever that is.
+    pub follows: bool,
     speed: usize,
     ticked_ns: Option<u64>,
 }
 
 impl Replay {
-    /// A recording that is shown whole, or played from its beginning if a speed is given.
+    /// A recording that is shown whole, and followed if it is still written; or played from its beginning if a speed is
+    /// given.
     pub fn new(name: String, index: Index, speed: Option<f64>) -> Self {
         let known = speed.and_then(|speed| SPEEDS.iter().position(|known| known.total_cmp(&speed).is_eq()));
         Self {
@@ -80,6 +103,7 @@ impl Replay {
             position_ns: None,
             target_ns: if speed.is_some() { index.first_ns } else { index.last_ns },
             playing: speed.is_some(),
+            follows: speed.is_none() && index.is_growing,
             speed: known.unwrap_or(NORMAL),
             ticked_ns: None,
             index,
@@ -88,11 +112,35 @@ impl Replay {
 
     /// What of the recording is missing, in a line.
     pub fn problem(&self) -> Option<String> {
-        match (self.index.damaged, self.index.is_complete) {
-            (0, true) => None,
-            (0, false) => Some("the recording has no end: its writer was killed, or still writes".to_owned()),
-            (1, _) => Some("a part of the recording cannot be read and is left out".to_owned()),
-            (parts, _) => Some(format!("{parts} parts of the recording cannot be read and are left out")),
+        match self.index.damaged {
+            0 if self.index.is_complete || self.index.is_growing => None,
+            0 => Some("the recording has no end: its writer was killed, or the file is cut".to_owned()),
+            1 => Some("a part of the recording cannot be read and is left out".to_owned()),
+            parts => Some(format!("{parts} parts of the recording cannot be read and are left out")),
+        }
+    }
+
+    /// What it does, in a word.
+    pub fn does(&self) -> &'static str {
+        match (self.playing, self.follows) {
+            (true, _) => "playing",
+            (false, true) => "following",
+            (false, false) => "replay",
+        }
+    }
+
+    /// Takes what was written meanwhile. If the end is followed, the target moves with it.
+    pub fn grow(&mut self, growth: Growth) {
+        let index = &mut self.index;
+        index.last_ns = index.last_ns.max(growth.last_ns);
+        // A recording of nothing begins with its first message.
+        index.first_ns = if index.first_ns == 0 { growth.first_ns } else { index.first_ns };
+        index.tokens.extend(growth.tokens);
+        index.damaged = growth.damaged;
+        (index.is_complete, index.is_growing) = (growth.is_complete, growth.is_growing);
+        if self.follows {
+            self.target_ns = index.last_ns;
+            self.follows = index.is_growing;
         }
     }
 
@@ -131,12 +179,18 @@ impl Replay {
         let step = now_ns.saturating_sub(before_ns) as f64 * self.speed();
         self.target_ns = self.target_ns.saturating_add(step as u64).min(self.index.last_ns);
         self.playing = self.target_ns < self.index.last_ns;
+        self.follows = !self.playing && self.index.is_growing;
     }
 
-    /// Plays, or stops playing; at the end it begins again.
+    /// Plays or follows, or stops that. At the end it begins again, or follows if it is still written.
     pub fn toggle(&mut self) {
+        let is_at_end = self.target_ns >= self.index.last_ns;
+        if self.index.is_growing && is_at_end {
+            self.follows = !self.follows;
+            return;
+        }
         self.playing = !self.playing;
-        if self.playing && self.target_ns >= self.index.last_ns {
+        if self.playing && is_at_end {
             self.target_ns = self.index.first_ns;
         }
     }
@@ -146,6 +200,7 @@ impl Replay {
         let Index { first_ns, last_ns, ref tokens, .. } = self.index;
         let part = (self.length_ns() / SEEK).max(1);
         let at = self.target_ns;
+        self.follows &= matches!(action, Action::Faster | Action::Slower);
         match action {
             Action::NextToken => {
                 let next = tokens.partition_point(|&end| end <= at);
@@ -158,7 +213,10 @@ impl Replay {
             Action::Forward => self.target_ns = at.saturating_add(part).min(last_ns),
             Action::Back => self.target_ns = at.saturating_sub(part).max(first_ns),
             Action::Begin => self.target_ns = first_ns,
-            Action::End => self.stop_at(last_ns),
+            Action::End => {
+                self.stop_at(last_ns);
+                self.follows = self.index.is_growing;
+            }
             Action::Faster => self.speed = (self.speed + 1).min(SPEEDS.len() - 1),
             Action::Slower => self.speed = self.speed.saturating_sub(1),
         }

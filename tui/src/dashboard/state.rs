@@ -257,7 +257,8 @@ impl State {
 
     /// Whether something changed since the last frame, or changes with time.
     pub(super) fn is_dirty(&self) -> bool {
-        self.dirty || self.replay.as_ref().is_some_and(|replay| replay.playing || replay.is_behind())
+        let moves = |replay: &Replay| replay.playing || replay.follows || replay.is_behind();
+        self.dirty || self.replay.as_ref().is_some_and(moves)
     }
 
     /// The same, and resets it because a frame is drawn now.

@@ -75,6 +75,17 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             state.dirty = true;
             Vec::new()
         }
+        Msg::Grown(growth) => {
+            if let Some(replay) = &mut state.replay {
+                let was_growing = replay.index.is_growing;
+                replay.grow(growth);
+                if was_growing && !replay.index.is_growing {
+                    state.notice = replay.problem();
+                }
+            }
+            state.dirty = true;
+            Vec::new()
+        }
         Msg::Tick { now_ns } => tick(state, now_ns),
     }
 }

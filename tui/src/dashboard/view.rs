@@ -82,8 +82,7 @@ pub(super) fn tab_at(state: &State, column: u16) -> Option<Tab> {
 /// The connection, or that it is a recording.
 fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
     if let Some(replay) = &state.replay {
-        let text = if replay.playing { "playing" } else { "replay" };
-        return vec![vec![Span::styled(text, palette.good())]];
+        return vec![vec![Span::styled(replay.does(), palette.good())]];
     }
     let mut parts = Vec::new();
     parts.push(vec![match (&state.link, state.silent_ns()) {
@@ -108,7 +107,7 @@ fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
 
 /// Where the recording is, how fast it is played, and its name.
 fn recording(replay: &Replay, palette: Palette) -> Vec<text::Piece> {
-    let state = if replay.playing { "playing" } else { "replay" };
+    let state = replay.does();
     let (elapsed, length) = (clock(replay.elapsed_ns()), clock(replay.length_ns()));
     vec![
         vec![Span::styled(format!(" {state}"), palette.good()), Span::raw(format!(" {elapsed} of {length}"))],

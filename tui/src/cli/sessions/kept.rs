@@ -185,7 +185,7 @@ fn problems(sessions: &[SessionInfo]) -> Vec<(String, String)> {
 /// What is to be said below the table of a session.
 fn problem(info: &SessionInfo) -> Vec<String> {
     let Some(summary) = &info.summary else {
-        let unread = "what it holds is not known before `slmscope sessions info` reads it";
+        let unread = "its summary is missing: `slmscope sessions info` reads the recording itself";
         return if info.is_written { Vec::new() } else { vec![unread.to_owned()] };
     };
     let ended = match summary.state {

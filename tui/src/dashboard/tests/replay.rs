@@ -1,6 +1,8 @@
 //! A recording that is replayed shows what the daemon's stream showed.
 
-use std::io::Cursor;
+use std::cell::Cell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crossterm::event::KeyCode;
@@ -95,7 +97,7 @@ fn replay(entries: &[Entry], speed: Option<f64>) -> (State, Player<Cursor<Vec<u8
 }
 
 fn follow(state: &mut State, player: &mut Player<Cursor<Vec<u8>>>) {
-    player.follow(state, || false).unwrap();
+    player.follow(state, false, || false).unwrap();
 }
 
 /// Decode steps that the state has.
@@ -188,7 +190,7 @@ fn a_long_way_is_gone_in_parts_and_arrives() {
     let (mut state, mut player) = replay(&entries(1000), None);
     let mut parts = 0;
     while state.replay.as_ref().unwrap().is_behind() {
-        player.follow(&mut state, || true).unwrap();
+        player.follow(&mut state, false, || true).unwrap();
         parts += 1;
     }
     assert_eq!((steps(&state), parts > 10), (1000, true));
@@ -205,6 +207,89 @@ fn a_replay_says_where_it_is_and_offers_no_run() {
     press(&mut state, KeyCode::Char('?'));
     let help = picture(&state, 80, 24);
     assert!(help.contains("next token") && help.contains("play faster"), "{help}");
+}
+
+/// A file of which so many bytes are written by now.
+struct Growing {
+    whole: Cursor<Vec<u8>>,
+    written: Rc<Cell<usize>>,
+}
+
+impl Read for Growing {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.written.get().saturating_sub(self.whole.position() as usize).min(bytes.len());
+        self.whole.read(&mut bytes[..left])
+    }
+}
+
+impl Seek for Growing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.whole.seek(to)
+    }
+}
+
+/// A dashboard on a recording of 30 tokens, of which the first third is written, and the length of the whole.
+fn growing() -> (State, Player<Growing>, Rc<Cell<usize>>, usize) {
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    for entry in entries(30) {
+        writer.write(&entry).unwrap();
+        writer.flush().unwrap();
+    }
+    let file = writer.finish().unwrap();
+    let (length, written) = (file.len(), Rc::new(Cell::new(file.len() / 3)));
+    let growing = Growing { whole: Cursor::new(file), written: written.clone() };
+    let (player, mut index) = Player::open(Reader::new(growing).unwrap()).unwrap();
+    index.is_growing = !index.is_complete;
+    (State::replaying(options(), Replay::new("a.mcap".to_owned(), index, None)), player, written, length)
+}
+
+#[test]
+fn a_recording_that_grows_is_followed_as_a_daemon_is() {
+    let (mut state, mut player, written, length) = growing();
+    let mut follow = |state: &mut State| {
+        player.follow(state, true, || false).unwrap();
+        // The first time it arrives at what was there, then it takes what came.
+        player.follow(state, true, || false).unwrap();
+        steps(state)
+    };
+    let first = follow(&mut state);
+    assert!((1..30).contains(&first), "{first}");
+    assert!(picture(&state, 80, 24).contains(" following 0:0"), "{}", picture(&state, 80, 24));
+    written.set(length / 2);
+    let second = follow(&mut state);
+    assert!((first + 1..30).contains(&second), "{second}");
+    press(&mut state, KeyCode::Char(' '));
+    written.set(length * 2 / 3);
+    assert_eq!(follow(&mut state), second, "frozen while the recording goes on");
+    press(&mut state, KeyCode::Left);
+    assert_eq!(follow(&mut state), second - 1);
+    press(&mut state, KeyCode::Char('$'));
+    let third = follow(&mut state);
+    assert!((second + 1..30).contains(&third), "{third}");
+    written.set(length);
+    assert_eq!(follow(&mut state), 30);
+    let replay = state.replay.as_ref().unwrap();
+    assert!(replay.index.is_complete && !replay.follows && state.notice.is_none());
+    // Now it is a recording like others.
+    press(&mut state, KeyCode::Char(' '));
+    assert_eq!(follow(&mut state), 0, "space plays it from its beginning");
+}
+
+#[test]
+fn a_recording_whose_writer_is_killed_is_no_longer_followed_and_that_is_said() {
+    let (mut state, mut player, written, length) = growing();
+    player.follow(&mut state, true, || false).unwrap();
+    written.set(length / 2);
+    player.follow(&mut state, false, || false).unwrap();
+    assert!(steps(&state) > 10, "what it wrote last is read");
+    assert!(!state.replay.as_ref().unwrap().follows);
+    assert!(
+        state.notice.as_ref().is_some_and(|notice| notice.contains("writer was killed")),
+        "{:?}",
+        state.notice
+    );
+    state.take_dirty();
+    assert!(!state.is_dirty(), "nothing is to be waited for");
 }
 
 #[test]
