@@ -11,9 +11,14 @@
 //! cell has changed, nothing is written. A recording is replayed the same way: the [`Player`] takes the daemon's place.
 
 mod channels;
+mod course;
+mod data;
 mod events;
+mod export_line;
+mod form;
 mod keys;
 mod list;
+mod mark;
 mod overlay;
 mod palette;
 mod picker;
@@ -22,6 +27,8 @@ mod replay;
 mod screens;
 mod state;
 mod tab;
+mod tape;
+mod tasks;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -30,20 +37,24 @@ mod update;
 mod view;
 
 use std::fs::File;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossterm::event::Event;
 use slmscope_exports::recording::Reader;
 use slmscope_profiles::wire::{Frame, Hello, Reply, Request};
+use slmscope_profiles::workload::Workload;
 
+pub use export_line::ExportFrom;
+pub use form::Need;
 use palette::Palette;
 pub use picker::Choice;
-use player::Player;
+pub use player::{IsWritten, Player, Playing};
 pub use replay::SPEEDS;
 use replay::{Growth, Replay};
 use state::State;
+pub use tasks::{Done, Figures, Opened, Task};
 use terminal::{Guard, Screen};
 pub use update::FIRST_JOB;
 
@@ -79,10 +90,18 @@ pub enum Msg {
         /// Its number.
         signal: i32,
     },
+    /// A task came to its end.
+    Done(Done),
+    /// A session was opened, to be replayed.
+    Opened(Box<Opened>),
+    /// The recording that is shown cannot be read any further.
+    Unreadable(String),
     /// A recording is played from its beginning again.
     Rewound,
     /// More of a recording was written.
     Grown(Growth),
+    /// A frame of a recording.
+    Replayed(Box<Frame>),
     /// All of a recording up to this moment was played.
     Played {
         /// CLOCK_MONOTONIC, ns.
@@ -112,7 +131,13 @@ pub enum Effect {
         id: u64,
         /// The model, as `slmscope run` takes it.
         model: String,
+        /// What it runs.
+        workload: Box<Workload>,
     },
+    /// Has something done that waits for files.
+    Task(Task),
+    /// Closes the recording that was opened over the daemon.
+    CloseReplay,
     /// Ends the dashboard.
     Quit,
 }
@@ -156,7 +181,11 @@ pub enum Order {
         id: u64,
         /// The model, as `slmscope run` takes it.
         model: String,
+        /// What it runs.
+        workload: Box<Workload>,
     },
+    /// Do something that waits for files.
+    Task(Task),
 }
 
 /// Time between two frames.
@@ -179,7 +208,7 @@ pub fn run(
     send: impl FnMut(Order),
     options: Options,
 ) -> anyhow::Result<Option<i32>> {
-    run_loop(messages, sender, send, State::new(options), |_| Ok(()))
+    run_loop(messages, sender, send, State::new(options), None)
 }
 
 /// A recording to replay.
@@ -187,51 +216,51 @@ pub struct Recording {
     /// Its content.
     pub reader: Reader<File>,
     /// Whether it is still written; asked again and again while its end is followed.
-    pub is_written: Box<dyn FnMut() -> bool>,
+    pub is_written: IsWritten,
     /// Its name in the title.
     pub name: String,
+    /// As commands name it.
+    pub source: String,
     /// Seconds of it in a second, one of [`SPEEDS`]; `None` to show it whole.
     pub speed: Option<f64>,
 }
 
-/// Runs the dashboard on a recording, which may still be written, until the user quits, a signal arrives or the terminal is lost. Returns the signal,
-/// if it was one.
+/// Runs the dashboard on a recording, which may still be written, until the user quits, a signal arrives or the terminal is
+/// lost. Returns the signal, if it was one. The channel and `send` are those of [`run`]; only tasks are ordered.
 ///
 /// # Errors
 /// As for [`run`], and if the recording cannot be read.
-pub fn replay(recording: Recording, options: Options) -> anyhow::Result<Option<i32>> {
-    let Recording { reader, mut is_written, name, speed } = recording;
-    let is_growing = is_written();
-    let (mut player, mut index) = Player::open(reader).with_context(|| format!("cannot read {name}"))?;
-    index.is_growing = is_growing && !index.is_complete;
-    let file = name.clone();
-    let state = State::replaying(options, Replay::new(name, index, speed));
-    let (sender, messages) = mpsc::channel();
-    let follow = move |state: &mut State| {
-        let follows = state.replay.as_ref().is_some_and(|replay| replay.follows);
-        let is_growing = follows && is_written();
-        let begin = Instant::now();
-        let followed = player.follow(state, is_growing, || begin.elapsed() > READING);
-        followed.with_context(|| format!("cannot read {file}"))
-    };
-    run_loop(messages, sender, |_| {}, state, follow)
+pub fn replay(
+    messages: Receiver<Msg>,
+    sender: Sender<Msg>,
+    send: impl FnMut(Order),
+    recording: Recording,
+    options: Options,
+) -> anyhow::Result<Option<i32>> {
+    let Recording { reader, is_written, name, source, speed } = recording;
+    let opened = Playing::open(reader, is_written);
+    let (playing, index) = opened.with_context(|| format!("cannot read {name}"))?;
+    let mut state = State::replaying(options, Replay::new(name, index, speed));
+    state.replay_source = source;
+    run_loop(messages, sender, send, state, Some(playing))
 }
 
-/// The loop; `follow` is called before each frame.
+/// The loop; `player` reads the recording that is replayed.
 fn run_loop(
     messages: Receiver<Msg>,
     sender: Sender<Msg>,
-    mut send: impl FnMut(Order),
+    send: impl FnMut(Order),
     mut state: State,
-    mut follow: impl FnMut(&mut State) -> anyhow::Result<()>,
+    player: Option<Playing>,
 ) -> anyhow::Result<Option<i32>> {
     let palette = Palette::new(state.options.colours, state.options.plain);
     terminal::watch_signals(sender.clone()).context("cannot watch for signals")?;
     let _guard = Guard::enter().context("cannot set up the terminal")?;
     terminal::watch_input(sender);
-    let mut screen = Screen::new(std::io::stdout(), terminal::size());
     let (width, height) = terminal::size();
+    let screen = Screen::new(std::io::stdout(), (width, height));
     update::update(&mut state, Msg::Input(Event::Resize(width, height)));
+    let mut hands = Hands { screen, send, player };
     let mut next_frame = Instant::now();
     loop {
         let until_frame = next_frame.saturating_duration_since(Instant::now());
@@ -240,43 +269,76 @@ fn run_loop(
         match messages.recv_timeout(wait) {
             Ok(Msg::TerminalLost) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
             Ok(Msg::Quit { signal }) => return Ok(Some(signal)),
-            Ok(msg) => {
+            Ok(mut msg) => {
                 let is_input = matches!(msg, Msg::Input(_));
-                if let Msg::Input(Event::Resize(width, height)) = &msg {
-                    screen.resize(*width, *height);
+                match &mut msg {
+                    Msg::Input(Event::Resize(width, height)) => hands.screen.resize(*width, *height),
+                    Msg::Opened(opened) => hands.player = opened.player.take(),
+                    _ => {}
                 }
-                for effect in update::update(&mut state, msg) {
-                    match effect {
-                        Effect::Send(request) => send(Order::Send(request)),
-                        Effect::Run { id, model } => send(Order::Run { id, model }),
-                        Effect::Repaint => {
-                            terminal::set_up_again()?;
-                            repaint(&mut screen);
-                        }
-                        Effect::Suspend => {
-                            terminal::suspend()?;
-                            repaint(&mut screen);
-                        }
-                        Effect::Mouse(taken) => terminal::take_mouse(taken)?,
-                        Effect::Quit => return Ok(None),
-                    }
+                if hands.carry_out(update::update(&mut state, msg))? {
+                    return Ok(None);
                 }
                 urgent = is_input && state.is_dirty();
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if urgent || Instant::now() >= next_frame {
-            for effect in update::update(&mut state, Msg::Tick { now_ns: terminal::monotonic_ns() }) {
-                if let Effect::Send(request) = effect {
-                    send(Order::Send(request));
-                }
-            }
-            follow(&mut state)?;
+            let effects = update::update(&mut state, Msg::Tick { now_ns: terminal::monotonic_ns() });
+            hands.carry_out(effects)?;
+            hands.follow(&mut state)?;
             anyhow::ensure!(!terminal::was_restored(), "a thread of the dashboard panicked");
-            if state.take_dirty() && screen.draw(&state, palette).is_err() {
+            if state.take_dirty() && hands.screen.draw(&state, palette).is_err() {
                 return Ok(None);
             }
             next_frame = Instant::now() + TICK;
+        }
+    }
+}
+
+/// All that the loop acts on but the state.
+struct Hands<S: FnMut(Order)> {
+    screen: Screen<std::io::Stdout>,
+    send: S,
+    player: Option<Playing>,
+}
+
+impl<S: FnMut(Order)> Hands<S> {
+    /// Carries out side effects; whether the dashboard ends.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> anyhow::Result<bool> {
+        for effect in effects {
+            match effect {
+                Effect::Send(request) => (self.send)(Order::Send(request)),
+                Effect::Run { id, model, workload } => (self.send)(Order::Run { id, model, workload }),
+                Effect::Task(task) => (self.send)(Order::Task(task)),
+                Effect::CloseReplay => self.player = None,
+                Effect::Repaint => {
+                    terminal::set_up_again()?;
+                    repaint(&mut self.screen);
+                }
+                Effect::Suspend => {
+                    terminal::suspend()?;
+                    repaint(&mut self.screen);
+                }
+                Effect::Mouse(taken) => terminal::take_mouse(taken)?,
+                Effect::Quit => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings what is shown of a recording to where it is wanted. One that was opened over a daemon is closed if it cannot
+    /// be read.
+    fn follow(&mut self, state: &mut State) -> anyhow::Result<()> {
+        let Some(player) = &mut self.player else { return Ok(()) };
+        let begin = Instant::now();
+        match player.follow(state, || begin.elapsed() > READING) {
+            Err(error) if state.replay_is_over_live => {
+                self.player = None;
+                update::update(state, Msg::Unreadable(error.to_string()));
+                Ok(())
+            }
+            followed => followed.context("cannot read the recording"),
         }
     }
 }

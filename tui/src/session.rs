@@ -3,6 +3,8 @@
 //! A thread of its own holds the connection. It connects, forwards messages to the dashboard, and connects again when
 //! the daemon has gone. A private daemon that died is started again, and so is its workload.
 
+mod tasks;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -17,15 +19,16 @@ use slmscope_profiles::display;
 use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::wire::codec::Incoming;
-use slmscope_profiles::wire::{Method, Request, Submit};
+use slmscope_profiles::wire::{Method, Reply, Request, Submit};
 use slmscope_profiles::workload::Workload;
 
 use crate::client::Sender;
 use crate::connect::{self, Attached, Private, Target};
-use crate::dashboard::{self, Choice, FIRST_JOB, Idle, Msg, Options, Order};
+use crate::dashboard::{self, Choice, FIRST_JOB, Idle, Msg, Need, Options, Order, Recording};
 use crate::failure::Failure;
 use crate::model_source::{self, ChosenModel};
 use crate::style::wants_colours;
+use tasks::{FIRST_OF_TASKS, Tasks};
 
 /// Time between two attempts to reach a daemon that has gone.
 const RETRY: Duration = Duration::from_millis(500);
@@ -112,8 +115,21 @@ pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure
     let shared = SharedLink::default();
     shared.link().job = Some(Arc::new(job));
     let (messages, received) = mpsc::channel();
-    let connector =
-        Connector { target: target.clone(), shared: shared.clone(), messages: messages.clone(), private };
+    let (replies, task_replies) = mpsc::channel();
+    let tasks = Tasks {
+        target: target_of_sessions(target, private),
+        shared: shared.clone(),
+        replies: task_replies,
+        messages: messages.clone(),
+    };
+    let tasks = tasks.start();
+    let connector = Connector {
+        target: target.clone(),
+        shared: shared.clone(),
+        messages: messages.clone(),
+        replies,
+        private,
+    };
     let is_first_job_queued = private || is_asked_for;
     std::thread::Builder::new()
         .name("connection".to_owned())
@@ -128,11 +144,12 @@ pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure
                 let _ = sender.send(&request, &[]);
             }
         }
-        Order::Run { id, model } => {
+        Order::Task(task) => drop(tasks.send(task)),
+        Order::Run { id, model, workload } => {
             let (to_daemon, notices) = (to_daemon.clone(), notices.clone());
             // A model of the hub is downloaded first.
             std::thread::spawn(move || {
-                if let Err(problem) = to_daemon.run(id, model) {
+                if let Err(problem) = to_daemon.run(id, model, *workload) {
                     let _ = notices.send(Msg::Notice(format!("{problem:#}")));
                 }
             });
@@ -145,18 +162,36 @@ pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure
     exit_code(ended)
 }
 
+/// Opens the dashboard on a recording, and stays until the user or a signal ends it. `target` is the daemon whose sessions
+/// are listed beside it.
+///
+/// # Errors
+/// If the recording cannot be read, or there is no terminal to draw on.
+pub fn replay(recording: Recording, target: &Target) -> Result<ExitCode, Failure> {
+    let (messages, received) = mpsc::channel();
+    let (_, replies) = mpsc::channel();
+    let (target, shared) = (target.clone(), SharedLink::default());
+    let tasks = Tasks { target, shared, replies, messages: messages.clone() }.start();
+    let send = move |order| {
+        if let Order::Task(task) = order {
+            drop(tasks.send(task));
+        }
+    };
+    let options = options(false, "recording".to_owned());
+    exit_code(dashboard::replay(received, messages, send, recording, options)?)
+}
+
+/// The daemon whose sessions are shown: a private one keeps its sessions in this user's own folder.
+fn target_of_sessions(target: &Target, private: bool) -> Target {
+    if private { Target { socket: Some("none".into()) } } else { target.clone() }
+}
+
 impl SharedLink {
     /// Opens a model and queues a job with it.
-    fn run(&self, id: u64, name: String) -> anyhow::Result<()> {
+    fn run(&self, id: u64, name: String, workload: Workload) -> anyhow::Result<()> {
         let chosen = model_source::choose(Some(&name))
             .map_err(|failure| anyhow::anyhow!(failure.message.unwrap_or_default()))?;
-        let job = WatchedJob {
-            name,
-            chosen,
-            workload: in_a_loop(Workload::default()),
-            record: true,
-            private: false,
-        };
+        let job = WatchedJob { name, chosen, workload, record: true, private: false };
         let mut link = self.link();
         let Some(sender) = &link.sender else { anyhow::bail!("not connected") };
         job.submit(sender, id)?;
@@ -171,7 +206,7 @@ fn models() -> Vec<Choice> {
         let name = entry.file_name().into_string().ok()?;
         let is_model = Path::new(&name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
         let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        is_model.then(|| Choice { name, facts: "file".to_owned(), bytes: metadata.len() })
+        is_model.then(|| Choice { name, facts: "file".to_owned(), bytes: metadata.len(), needs: None })
     });
     let mut models: Vec<_> = files.take(MAX_FILES).collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
@@ -179,6 +214,7 @@ fn models() -> Vec<Choice> {
         name: row.id.clone(),
         facts: format!("{}, synthetic q4_0", display::parameters(row.params().stored)),
         bytes: row.spec().weight_bytes(WeightFormat::Q4_0),
+        needs: Need::of(&row.id, &Workload::default()).map(Need::total),
     }));
     models
 }
@@ -212,6 +248,8 @@ struct Connector {
     target: Target,
     shared: SharedLink,
     messages: Queue<Msg>,
+    /// Answers to requests of tasks.
+    replies: Queue<Reply>,
     private: bool,
 }
 
@@ -267,6 +305,11 @@ impl Connector {
         loop {
             let message = match connection.next()? {
                 Some(Incoming::Frame(frame)) => Msg::Frame(frame),
+                Some(Incoming::Reply(reply)) if reply.re.is_some_and(|re| re >= FIRST_OF_TASKS) => {
+                    // The task may have given up.
+                    let _ = self.replies.send(reply);
+                    continue;
+                }
                 Some(Incoming::Reply(reply)) => Msg::Reply(reply),
                 Some(Incoming::Unknown) => continue,
                 None => return Ok("the daemon is gone".to_owned()),

@@ -57,6 +57,20 @@ impl fmt::Display for SessionSource {
 }
 
 impl SessionSource {
+    /// The word that is read back as this source.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Kept(Wanted::Job(session)) => session.to_string(),
+            Self::Kept(Wanted::Latest {}) => "latest".to_owned(),
+            Self::Kept(Wanted::Run(run)) => run.clone(),
+            Self::File(path) => {
+                let word = path.display().to_string();
+                let is_file = matches!(word.parse(), Ok(Self::File(_)));
+                if is_file { word } else { format!("./{word}") }
+            }
+        }
+    }
+
     /// Opens its file for reading. It is neither replaced by a command's output nor removed to make room while it is open.
     ///
     /// # Errors
@@ -144,5 +158,10 @@ mod tests {
         {
             assert_eq!(read(file), SessionSource::File(file.into()), "{file}");
         }
+        for word in ["7", "latest", "19ad-1f-7", "./7", "a.mcap"] {
+            assert_eq!(read(word).word(), word);
+        }
+        assert_eq!(read("x/../7").word(), "x/../7");
+        assert_eq!(SessionSource::File("7".into()).word(), "./7");
     }
 }

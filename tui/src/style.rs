@@ -76,7 +76,6 @@ impl Style {
     }
 
     /// No colours, on a terminal of so many columns.
-    #[cfg(test)]
     pub fn narrow(columns: usize) -> Self {
         Self { colours: false, columns: Some(columns) }
     }

@@ -24,6 +24,9 @@ use crate::style::Style;
 /// Phases that are compared.
 const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 
+/// Difference below which phases are called the same, unless another one is asked for.
+const MARGIN: f64 = 0.02;
+
 /// Options of `diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -204,6 +207,22 @@ pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
 
 fn read(sources: &[SessionSource], target: &Target) -> Result<Vec<Recording>, Failure> {
     sources.iter().map(|source| Recording::read(source, target)).collect()
+}
+
+/// What `slmscope diff A B` prints.
+///
+/// # Errors
+/// As [`run`], but for a B that is slower.
+pub fn text_of(
+    a: &SessionSource,
+    b: &SessionSource,
+    target: &Target,
+    style: Style,
+) -> Result<String, Failure> {
+    let rules =
+        Rules { margin: MARGIN, grouping: Grouping::Kind, force: false, strict: false, counts_floor: true };
+    let sides = [std::slice::from_ref(a), std::slice::from_ref(b)];
+    Ok(text::render(&compared(sides[0], sides[1], rules, target)?, style))
 }
 
 /// Reads both sets, and compares them if they are comparable.

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use slmscope_exports::recording::Reader;
 
 use crate::connect::Target;
-use crate::dashboard::{self, Recording, SPEEDS};
+use crate::dashboard::{Recording, SPEEDS};
 use crate::failure::Failure;
 use crate::session;
 use crate::session_source::{self, SessionSource};
@@ -59,10 +59,9 @@ pub fn run(args: &ReplayArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
     let name = args.session.to_string();
     let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
-    let options = session::options(false, "recording".to_owned());
     let is_written = Box::new(move || session_source::is_written(&writer));
-    let ended = dashboard::replay(Recording { reader, is_written, name, speed: args.speed() }, options)?;
-    session::exit_code(ended)
+    let source = args.session.word();
+    session::replay(Recording { reader, is_written, name, source, speed: args.speed() }, target)
 }
 
 #[cfg(test)]

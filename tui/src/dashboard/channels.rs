@@ -88,6 +88,22 @@ impl Track {
         (known > 0).then(|| sum / f64::from(known))
     }
 
+    /// Times and values from a moment on, oldest first.
+    pub(super) fn readings_since(&self, t_ns: u64) -> impl Iterator<Item = (u64, f64)> {
+        let later = self.history.iter().skip_while(move |(read_ns, _)| *read_ns < t_ns);
+        later.filter_map(|&(read_ns, value)| Some((read_ns, value?)))
+    }
+
+    /// When a counter moved, or a flag was up, from a moment on.
+    fn events_since(&self, t_ns: u64) -> Vec<u64> {
+        let readings: Vec<_> = self.readings_since(t_ns).collect();
+        if matches!(self.channel.kind, Kind::Counter { .. }) {
+            let moved = readings.windows(2).filter(|pair| pair[1].1 > pair[0].1);
+            return moved.map(|pair| pair[1].0).collect();
+        }
+        readings.into_iter().filter(|&(_, value)| value > 0.0).map(|(read_ns, _)| read_ns).collect()
+    }
+
     /// The last value within the second before `t_ns`.
     fn at(&self, t_ns: u64) -> Option<f64> {
         let found = self.history.iter().rev().find(|(read_ns, _)| *read_ns <= t_ns)?;
@@ -296,20 +312,33 @@ impl Channels {
         self.throttle_events().any(|track| track.value().is_some())
     }
 
+    /// When something throttled, from a moment on, in no order.
+    pub(super) fn throttled_since(&self, t_ns: u64) -> impl Iterator<Item = u64> {
+        self.throttle_events().flat_map(move |track| track.events_since(t_ns))
+    }
+
     /// What throttles now, or did in the last two seconds.
     pub(super) fn throttling(&self) -> Option<&Track> {
         self.throttle_events().find(|track| track.is_up(THROTTLE_READINGS))
     }
 
+    /// The clocks of the CPUs, or the temperatures near a processor.
+    fn near_processors(&self, unit: Unit) -> impl Iterator<Item = &Track> {
+        let is_cpu_clock = |track: &&Track| matches!(track.channel.scope, Scope::CpuN(_));
+        let is_near = |track: &&Track| track.channel.scope.computes();
+        let tracks = self.tracks.iter().filter(move |track| track.channel.unit == unit);
+        tracks.filter(move |track| if unit == Unit::Hertz { is_cpu_clock(track) } else { is_near(track) })
+    }
+
     /// The clock of the fastest CPU, or the highest temperature near a processor, at a time of the last minute; `None`
     /// where none was read within the second before.
     pub(super) fn at(&self, unit: Unit, t_ns: u64) -> Option<f64> {
-        let is_cpu_clock = |track: &&Track| matches!(track.channel.scope, Scope::CpuN(_));
-        let is_near = |track: &&Track| track.channel.scope.computes();
-        let tracks = self.tracks.iter().filter(|track| track.channel.unit == unit);
-        let wanted =
-            tracks.filter(|track| if unit == Unit::Hertz { is_cpu_clock(track) } else { is_near(track) });
-        wanted.filter_map(|track| track.at(t_ns)).max_by(f64::total_cmp)
+        self.near_processors(unit).filter_map(|track| track.at(t_ns)).max_by(f64::total_cmp)
+    }
+
+    /// Whether any of these was read in the last minute.
+    pub(super) fn at_any_time(&self, unit: Unit) -> bool {
+        self.near_processors(unit).any(|track| track.values().flatten().next().is_some())
     }
 
     /// Clock of the fastest CPU.
@@ -321,6 +350,14 @@ impl Channels {
         let clocks =
             self.available(Quantity::Frequency).filter(is_cpu).filter(|track| track.value().is_some());
         clocks.max_by(|a, b| hertz(a).total_cmp(&hertz(b)))
+    }
+
+    /// What a channel's value is multiplied with to be shown: shares of all CPUs are shown as shares of one core.
+    pub(super) fn factor(&self, channel: &Channel) -> f64 {
+        let is_of_all = channel.quantity == Quantity::Cpu
+            && channel.unit == Unit::Ratio
+            && channel.scope == Scope::Machine;
+        if is_of_all { self.cores().len().max(1) as f64 } else { 1.0 }
     }
 
     /// Busy share of each logical CPU, in the order of their numbers.

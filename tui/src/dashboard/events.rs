@@ -156,6 +156,17 @@ impl Events {
         Some(all)
     }
 
+    /// The same without the tokens and chunks that ended after a moment, ns. The distributions stay those of all.
+    pub fn until(&self, t_ns: u64) -> Self {
+        let mut earlier = self.clone();
+        while earlier.tokens.back().is_some_and(|token| token.head.end_ns > t_ns) {
+            if let Some(later) = earlier.tokens.pop_back() {
+                earlier.bytes -= size(&later);
+            }
+        }
+        earlier
+    }
+
     /// The last tokens and chunks, oldest first.
     pub fn tokens(&self) -> &VecDeque<Arc<OpBatch>> {
         &self.tokens

@@ -5,7 +5,7 @@ use crossterm::event::KeyCode;
 
 use super::overlay::Overlay;
 use super::replay;
-use super::screens::{ops, timeline};
+use super::screens::{hardware, ops, sessions, timeline};
 use super::tab::Tab;
 
 /// What a key does.
@@ -33,15 +33,21 @@ pub enum Action {
     Top,
     Bottom,
     Filter,
-    /// Shows or hides raw counters.
-    RawCounters,
-    /// Closes the overlay, or clears the filter.
+    /// Marks the selected op, so that other screens follow it.
+    Mark,
+    /// Exports what is shown.
+    Export,
+    /// Closes the overlay, clears the filter, or leaves the recording.
     Escape,
+    /// Changes what the Hardware screen shows.
+    Hardware(hardware::state::Action),
+    /// Does something with the selected session or job.
+    Sessions(sessions::state::Action),
     /// Changes the table of ops.
     Ops(ops::state::Action),
     /// Changes which token is shown, and which part of it.
     Timeline(timeline::state::Action),
-    /// Moves within the recording that is replayed.
+    /// Moves within the recording that is replayed, or within what is kept of the stream.
     Replay(replay::Action),
 }
 
@@ -86,15 +92,23 @@ pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Char('4')], "4", "roofline: ops, roofs", Action::Tab(Tab::Roofline)),
     bind(&[KeyCode::Char('5')], "5", "memory: parts, growth", Action::Tab(Tab::Memory)),
     bind(&[KeyCode::Char('6')], "6", "hardware: all channels", Action::Tab(Tab::Hardware)),
+    bind(&[KeyCode::Char('7')], "7", "sessions: jobs, kept runs", Action::Tab(Tab::Sessions)),
     bind(&[KeyCode::Tab, KeyCode::Char('l')], "tab l", "next screen", Action::NextTab),
     bind(&[KeyCode::BackTab, KeyCode::Char('h')], "h", "previous screen", Action::PreviousTab),
     bind(&[KeyCode::Char('M')], "M", "mouse: ours, terminal's", Action::Mouse),
+    bind(&[KeyCode::Char('e')], "e", "export what is shown", Action::Export),
     bind(&[KeyCode::Esc], "esc", "close, clear filter", Action::Escape),
 ];
 
-/// Further keys that work everywhere while a daemon is watched.
+/// Further keys that work everywhere while a daemon is watched; those that move are the same in a recording.
 pub const LIVE_KEYS: &[Binding] = &[
     bind(&[KeyCode::Char(' ')], "space", "pause", Action::Pause).in_footer(),
     bind(&[KeyCode::Char('r')], "r", "run", Action::Run).in_footer(),
     bind(&[KeyCode::Char('c')], "c", "cancel", Action::Cancel).in_footer(),
+    bind(&[KeyCode::Right], "→", "next token", Action::Replay(replay::Action::NextToken)),
+    bind(&[KeyCode::Left], "←", "previous token", Action::Replay(replay::Action::PreviousToken)),
+    bind(&[KeyCode::Char('.')], ".", "a 20th forward", Action::Replay(replay::Action::Forward)),
+    bind(&[KeyCode::Char(',')], ",", "a 20th back", Action::Replay(replay::Action::Back)),
+    bind(&[KeyCode::Char('0')], "0", "to the oldest kept", Action::Replay(replay::Action::Begin)),
+    bind(&[KeyCode::Char('$')], "$", "follow the daemon", Action::Replay(replay::Action::End)),
 ];

@@ -9,8 +9,8 @@ const FILTER_LENGTH: usize = 64;
 
 /// Keys of every screen that has a list.
 pub const KEYS: &[Binding] = &[
-    bind(&[KeyCode::Down, KeyCode::Char('j')], "j ↓", "next row", Action::Down),
-    bind(&[KeyCode::Up, KeyCode::Char('k')], "k ↑", "previous row", Action::Up),
+    bind(&[KeyCode::Down, KeyCode::Char('j'), KeyCode::Char('n')], "j ↓ n", "next row", Action::Down),
+    bind(&[KeyCode::Up, KeyCode::Char('k'), KeyCode::Char('N')], "k ↑ N", "previous row", Action::Up),
     bind(&[KeyCode::PageDown, KeyCode::Char('f')], "f PgDn", "page down", Action::PageDown),
     bind(&[KeyCode::PageUp, KeyCode::Char('b')], "b PgUp", "page up", Action::PageUp),
     bind(&[KeyCode::End, KeyCode::Char('G')], "G End", "last row", Action::Bottom),
@@ -24,6 +24,9 @@ pub const TOP: &[Binding] = &[bind(&[KeyCode::Home, KeyCode::Char('g')], "g Home
 
 /// Keys of the lists that can be filtered.
 pub const FILTER_KEYS: &[Binding] = &[bind(&[KeyCode::Char('/')], "/", "filter", Action::Filter).in_footer()];
+
+/// The key that marks the op of a row.
+pub const MARK: &[Binding] = &[bind(&[KeyCode::Char('x')], "x", "mark on all screens", Action::Mark)];
 
 /// Filter and selection of a list.
 #[derive(Debug, Clone, Default)]

@@ -7,6 +7,7 @@
 //!
 //! A recording is not kept in memory. Going back means reading it again from its beginning.
 
+use std::fs::File;
 use std::io::{Read, Seek};
 
 use slmscope_exports::recording::{Entry, Event, OpenError, Reader};
@@ -17,8 +18,10 @@ use slmscope_profiles::summary::{Summarizer, Summary};
 use slmscope_profiles::wire::Frame;
 
 use super::Msg;
+use super::data::Data;
 use super::replay::{Growth, Index};
 use super::state::State;
+use super::tasks::Figures;
 use super::update::update;
 
 /// Most tokens that single steps go to; far more than a day has.
@@ -65,7 +68,7 @@ impl<R: Read + Seek> Player<R> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn follow(
+    pub(super) fn follow(
         &mut self,
         state: &mut State,
         is_written: bool,
@@ -84,17 +87,18 @@ impl<R: Read + Seek> Player<R> {
         }
         let mut entries = 0_u32;
         loop {
+            let mut give = |frame| drop(update(state, Msg::Replayed(Box::new(frame))));
             let Some(entry) = self.next_until(target_ns)? else {
-                self.summaries(state, None);
+                self.summaries(None, &mut give);
                 update(state, Msg::Played { at_ns: target_ns });
                 return Ok(());
             };
-            self.give(state, entry);
+            self.give(entry, &mut give);
             entries += 1;
             if entries.is_multiple_of(64) && is_enough() {
                 // There may be more of the same time.
                 let at_ns = self.clock_ns.saturating_sub(1).min(target_ns.saturating_sub(1));
-                self.summaries(state, None);
+                self.summaries(None, &mut give);
                 update(state, Msg::Played { at_ns });
                 return Ok(());
             }
@@ -111,6 +115,7 @@ impl<R: Read + Seek> Player<R> {
         self.reader.resume()?;
         let known = state.replay.as_ref().map_or(0, |replay| replay.index.tokens.len());
         let (mut growth, mut entries) = (Growth::default(), 0_u32);
+        let mut give = |frame| drop(update(state, Msg::Replayed(Box::new(frame))));
         let is_read = loop {
             let Some(entry) = self.next_until(u64::MAX)? else { break true };
             if let Some(t_ns) = time(&entry) {
@@ -120,7 +125,7 @@ impl<R: Read + Seek> Player<R> {
                     growth.tokens.push(self.clock_ns);
                 }
             }
-            self.give(state, entry);
+            self.give(entry, &mut give);
             entries += 1;
             if entries.is_multiple_of(64) && is_enough() {
                 break false;
@@ -132,11 +137,25 @@ impl<R: Read + Seek> Player<R> {
         if entries == 0 && growth.is_growing {
             return Ok(());
         }
-        self.summaries(state, None);
+        self.summaries(None, &mut give);
         update(state, Msg::Grown(growth));
         let at_ns = state.replay.as_ref().map_or(0, |replay| replay.target_ns);
         update(state, Msg::Played { at_ns });
         Ok(())
+    }
+
+    /// The figures of the whole recording; `None` if no job with op events is in it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn figures(mut self) -> Result<Option<Figures>, OpenError> {
+        let mut data = Data::default();
+        let mut give = |frame: Frame| data.take(&frame);
+        while let Some(entry) = self.next_until(u64::MAX)? {
+            self.give(entry, &mut give);
+        }
+        self.summaries(None, &mut give);
+        Ok(Figures::of(&data))
     }
 
     /// The next entry, unless it is after `until_ns` or there is none.
@@ -159,31 +178,68 @@ impl<R: Read + Seek> Player<R> {
         Ok(Some(entry))
     }
 
-    fn give(&mut self, state: &mut State, entry: Entry) {
+    /// Gives the frames that an entry stands for.
+    fn give(&mut self, entry: Entry, give: &mut impl FnMut(Frame)) {
         match &entry {
             Entry::Record(record) => match &**record {
                 Record::Plan(plan) => {
-                    self.summaries(state, None);
+                    self.summaries(None, give);
                     self.plan = Some(plan.clone());
                 }
                 Record::Ops(ops) => {
                     if let Some(plan) = &self.plan {
                         let whole = self.summarizer.add(&ops.to_batch(), plan);
-                        self.summaries(state, Some(whole));
+                        self.summaries(Some(whole), give);
                     }
                 }
                 _ => {}
             },
-            Entry::Job(_) | Entry::Result { .. } => self.summaries(state, None),
+            Entry::Job(_) | Entry::Result { .. } => self.summaries(None, give),
         }
-        update(state, Msg::Frame(Box::new(entry.into_frame())));
+        give(entry.into_frame());
     }
 
     /// Gives these summaries, or all as far as they are.
-    fn summaries(&mut self, state: &mut State, whole: Option<Vec<Summary>>) {
+    fn summaries(&mut self, whole: Option<Vec<Summary>>, give: &mut impl FnMut(Frame)) {
         for summary in whole.unwrap_or_else(|| self.summarizer.flush()) {
-            update(state, Msg::Frame(Box::new(Frame::Summary(summary))));
+            give(Frame::Summary(summary));
         }
+    }
+}
+
+/// Whether a recording is still written.
+pub type IsWritten = Box<dyn FnMut() -> bool + Send>;
+
+/// A recording that is replayed, and followed while it is still written.
+pub struct Playing {
+    player: Player<File>,
+    is_written: IsWritten,
+}
+
+impl Playing {
+    /// Reads the recording to where it ends now. `is_written` is asked again and again while its end is followed.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn open(reader: Reader<File>, mut is_written: IsWritten) -> Result<(Self, Index), OpenError> {
+        let is_growing = is_written();
+        let (player, mut index) = Player::open(reader)?;
+        index.is_growing = is_growing && !index.is_complete;
+        Ok((Self { player, is_written }, index))
+    }
+
+    /// As [`Player::follow`].
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn follow(
+        &mut self,
+        state: &mut State,
+        is_enough: impl FnMut() -> bool,
+    ) -> Result<(), OpenError> {
+        let follows = state.replay.as_ref().is_some_and(|replay| replay.follows);
+        let is_written = follows && (self.is_written)();
+        self.player.follow(state, is_written, is_enough)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod live;
 pub mod memory;
 pub mod ops;
 pub mod roofline;
+pub mod sessions;
 pub mod timeline;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -13,6 +14,7 @@ use ratatui::layout::Rect;
 
 use super::keys::{self, Action, Binding};
 use super::list::{self, List};
+use super::mark::Mark;
 use super::palette::Palette;
 use super::replay;
 use super::state::State;
@@ -27,6 +29,7 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
         Tab::Roofline => roofline::view::draw(state, palette, area, buf),
         Tab::Memory => memory::view::draw(state, palette, area, buf),
         Tab::Hardware => hardware::view::draw(state, palette, area, buf),
+        Tab::Sessions => sessions::view::draw(state, palette, area, buf),
     }
 }
 
@@ -35,12 +38,12 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
 pub fn bindings(tab: Tab, replays: bool) -> impl Iterator<Item = &'static Binding> {
     let own: &[&[Binding]] = match tab {
         Tab::Live => &[live::keys::KEYS],
-        Tab::Ops => &[list::KEYS, list::HOME, list::FILTER_KEYS, ops::keys::KEYS],
-        Tab::Timeline if replays => &[timeline::keys::KEYS],
-        Tab::Timeline => &[timeline::keys::STEPS, timeline::keys::KEYS],
-        Tab::Roofline => &[list::KEYS, list::TOP],
+        Tab::Ops => &[list::KEYS, list::HOME, list::FILTER_KEYS, ops::keys::KEYS, list::MARK],
+        Tab::Timeline => &[timeline::keys::KEYS],
+        Tab::Roofline => &[list::KEYS, list::TOP, list::MARK],
         Tab::Memory => &[],
         Tab::Hardware => &[list::KEYS, list::TOP, list::FILTER_KEYS, hardware::KEYS],
+        Tab::Sessions => &[list::KEYS, list::TOP, list::FILTER_KEYS, sessions::keys::KEYS],
     };
     let further = if replays { replay::KEYS } else { keys::LIVE_KEYS };
     own.iter().copied().flatten().chain(keys::KEYS).chain(further)
@@ -55,6 +58,7 @@ pub fn terms(tab: Tab) -> &'static [(&'static str, &'static str)] {
         Tab::Roofline => roofline::keys::TERMS,
         Tab::Memory => memory::TERMS,
         Tab::Hardware => hardware::TERMS,
+        Tab::Sessions => sessions::keys::TERMS,
     }
 }
 
@@ -89,6 +93,7 @@ pub fn row_keys(state: &State) -> Vec<String> {
             let groups = hardware::view::groups(state);
             groups.into_iter().flat_map(|(_, tracks)| tracks).map(|track| track.channel.id.clone()).collect()
         }
+        Tab::Sessions => sessions::rows::rows(state).into_iter().map(|row| row.number.to_string()).collect(),
     }
 }
 
@@ -98,7 +103,8 @@ pub fn list(state: &State) -> Option<&List> {
         Tab::Live | Tab::Timeline | Tab::Memory => None,
         Tab::Ops => Some(&state.ops.list),
         Tab::Roofline => Some(&state.roofline),
-        Tab::Hardware => Some(&state.hardware),
+        Tab::Hardware => Some(&state.hardware.list),
+        Tab::Sessions => Some(&state.sessions.list),
     }
 }
 
@@ -108,8 +114,24 @@ pub fn list_mut(state: &mut State) -> Option<&mut List> {
         Tab::Live | Tab::Timeline | Tab::Memory => None,
         Tab::Ops => Some(&mut state.ops.list),
         Tab::Roofline => Some(&mut state.roofline),
-        Tab::Hardware => Some(&mut state.hardware),
+        Tab::Hardware => Some(&mut state.hardware.list),
+        Tab::Sessions => Some(&mut state.sessions.list),
     }
+}
+
+/// The op of the row with that key, on a screen whose rows are ops; `None` for a row of several.
+pub fn marked_op(state: &State, key: Option<&str>) -> Option<Mark> {
+    let rows = match state.tab {
+        Tab::Ops => ops::rows::rows(state.shown(), &state.ops),
+        Tab::Roofline => roofline::view::ops(state),
+        _ => return None,
+    };
+    let row = rows.into_iter().find(|row| Some(row.key.as_str()) == key)?;
+    let plan = state.shown().plan.as_ref()?;
+    let mut sites = row.sites.iter().filter_map(|&site| plan.sites.get(usize::from(site)));
+    let first = sites.next()?;
+    let mark = Mark { module: first.module.as_str().to_owned(), name: first.name.clone() };
+    sites.all(|site| mark.is(site)).then_some(mark)
 }
 
 #[cfg(test)]

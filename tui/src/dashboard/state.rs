@@ -1,24 +1,23 @@
 //! Everything that the views show. Only [`update`](super::update::update) changes it. It contains no colours.
 
-use std::sync::Arc;
-
-use slmscope_profiles::host::Cache;
-use slmscope_profiles::job::{Job, JobId, JobState, Progress};
-use slmscope_profiles::record::PlanRecord;
-use slmscope_profiles::result::RunResult;
-use slmscope_profiles::status::Status;
+use slmscope_profiles::job::JobId;
 
 use super::Options;
-use super::channels::Channels;
+use super::data::Data;
 use super::events::Events;
+use super::export_line::ExportLine;
+use super::form::Form;
 use super::list::List;
-use super::overlay::Overlay;
+use super::mark::Mark;
+use super::overlay::{Overlay, Page};
 use super::picker::Picker;
 use super::replay::Replay;
+use super::screens::hardware::state::Hardware;
 use super::screens::ops::state::OpsTable;
+use super::screens::sessions::state::Sessions;
 use super::screens::timeline::state::Timeline;
 use super::tab::Tab;
-use super::totals::Totals;
+use super::tape::Tape;
 
 /// The connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,85 +38,6 @@ pub(super) enum Link {
     },
 }
 
-/// What the daemon has sent. Pausing keeps a copy.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Data {
-    /// Start of the daemon, CLOCK_MONOTONIC ns; distinguishes one daemon from the next.
-    pub(super) origin_ns: Option<u64>,
-    /// The job that the figures belong to.
-    pub(super) job: Option<Job>,
-    /// Progress of its stage.
-    pub(super) progress: Option<Progress>,
-    /// Its plan.
-    pub(super) plan: Option<PlanRecord>,
-    /// Totals of its summaries.
-    pub(super) totals: Totals,
-    /// Single op events, where they are sent.
-    pub(super) events: Events,
-    /// All channels.
-    pub(super) channels: Channels,
-    /// Batches that were lost before the daemon read them.
-    pub(super) lost: u64,
-    /// Batches that the daemon dropped because this client was too slow.
-    pub(super) dropped: u64,
-    /// The job's last result; a loop has one after each turn.
-    pub(super) result: Option<Arc<RunResult>>,
-    /// Caches of the daemon's machine.
-    pub(super) caches: Vec<Cache>,
-    /// The daemon's own figures.
-    pub(super) status: Option<Status>,
-}
-
-impl Data {
-    /// Notes which daemon is connected: another daemon uses the same job numbers for other jobs.
-    pub(super) fn enter_daemon(&mut self, origin_ns: u64) {
-        if self.origin_ns.replace(origin_ns) != Some(origin_ns) {
-            self.job = None;
-        }
-    }
-
-    /// Stores the daemon's figures, and its jobs in case a frame was missed.
-    pub(super) fn enter_status(&mut self, status: Status) {
-        let current = self.job.as_ref().map(|job| job.job);
-        if self.is_busy() && !status.jobs.iter().any(|job| Some(job.job) == current) {
-            self.job = None;
-        }
-        for job in &status.jobs {
-            self.enter_job(job.clone());
-        }
-        self.status = Some(status);
-    }
-
-    /// Whether a job is queued or running.
-    pub(super) fn is_busy(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| !job.state.is_final())
-    }
-
-    /// Stores a job's new state. The figures on screen belong to one job: a running job replaces it, a job that is queued
-    /// behind it or ended earlier does not.
-    pub(super) fn enter_job(&mut self, job: Job) {
-        let same = self.job.as_ref().is_some_and(|current| current.job == job.job);
-        let runs = !job.state.is_final() && job.state != JobState::Queued;
-        let is_next = |current: &Job| !job.state.is_final() || job.job > current.job;
-        let takes_over =
-            self.job.as_ref().is_none_or(|current| runs || (current.state.is_final() && is_next(current)));
-        if !same && !takes_over {
-            return;
-        }
-        if !same {
-            self.totals = Totals::default();
-            self.events = Events::default();
-            self.result = None;
-            self.lost = 0;
-            self.dropped = 0;
-        }
-        if self.job.as_ref().is_none_or(|current| current.state != job.state) {
-            self.progress = None;
-        }
-        self.job = Some(job);
-    }
-}
-
 /// A connected daemon sends readings many times a second, and answers within two; longer than this is silence, ns.
 const SILENT_NS: u64 = 5_000_000_000;
 
@@ -128,6 +48,37 @@ pub(super) enum Mouse {
     Ours,
     /// The terminal selects text with them.
     Terminals,
+}
+
+/// A moment of the daemon's stream that stays on screen while the stream goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Frozen {
+    /// The figures at that moment.
+    pub(super) data: Data,
+    /// The moment, CLOCK_MONOTONIC ns.
+    pub(super) at_ns: u64,
+    /// The moment at which the screen was paused, CLOCK_MONOTONIC ns.
+    pub(super) paused_ns: u64,
+    /// Single events as they were when the screen was paused.
+    pub(super) events: Events,
+}
+
+/// A question that waits for `y`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Confirm {
+    /// As it is asked.
+    pub(super) question: String,
+    /// What is done then.
+    pub(super) deed: Deed,
+}
+
+/// What is not done without a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// A job is cancelled.
+    Cancel(JobId),
+    /// A session is removed.
+    Remove(JobId),
 }
 
 /// When the daemon sent something.
@@ -148,6 +99,10 @@ pub(super) struct State {
     pub(super) link: Link,
     /// The recording that is replayed.
     pub(super) replay: Option<Replay>,
+    /// It was opened over a daemon, to which the screen can return.
+    pub(super) replay_is_over_live: bool,
+    /// The recording as commands name it: a session's number or a file. Empty without one.
+    pub(super) replay_source: String,
     /// The open screen.
     pub(super) tab: Tab,
     /// What is drawn over it.
@@ -167,19 +122,27 @@ pub(super) struct State {
     /// The selected op of the Roofline screen.
     pub(super) roofline: List,
     /// The Hardware screen.
-    pub(super) hardware: List,
-    /// Raw counters are among its rows.
-    pub(super) raw_counters: bool,
-    /// A job of another client that `c` was pressed on, and the question whether to cancel it.
-    pub(super) confirm: Option<(JobId, String)>,
+    pub(super) hardware: Hardware,
+    /// The Sessions screen.
+    pub(super) sessions: Sessions,
+    /// The form of a workload.
+    pub(super) form: Form,
+    /// The page of text that is open, such as a comparison.
+    pub(super) page: Page,
+    /// The file that an export goes to, as it is typed.
+    pub(super) export: ExportLine,
+    /// The op that is followed on all screens.
+    pub(super) mark: Option<Mark>,
+    /// A question that the next key answers.
+    pub(super) confirm: Option<Confirm>,
     /// Numbers of requests for jobs, and of the jobs that came of them.
     pub(super) submitted: Vec<u64>,
     pub(super) own_jobs: Vec<JobId>,
     /// One line for the user, such as the refusal of a request.
     pub(super) notice: Option<String>,
-    /// CLOCK_MONOTONIC at the last tick, ns; does not advance while paused.
+    /// The moment of what is shown, CLOCK_MONOTONIC ns: that of the last tick, where the screen follows the daemon.
     pub(super) now_ns: u64,
-    /// The same, which does.
+    /// CLOCK_MONOTONIC at the last tick, ns.
     pub(super) clock_ns: u64,
     /// When the daemon sent something.
     pub(super) hearing: Hearing,
@@ -189,8 +152,14 @@ pub(super) struct State {
     pub(super) result_request: Option<u64>,
     /// Columns and rows of the terminal.
     pub(super) size: (u16, u16),
+    /// What the daemon has sent.
     pub(super) live: Data,
-    pub(super) frozen: Option<Box<Data>>,
+    /// The last of it, to go back in.
+    pub(super) tape: Tape,
+    /// What is shown instead while the screen is paused.
+    pub(super) frozen: Option<Box<Frozen>>,
+    /// What the recording holds up to its moment.
+    pub(super) replayed: Data,
     /// Number of the next request.
     pub(super) next_id: u64,
     /// Number of the last request for the status, and when it was sent, ns.
@@ -205,6 +174,8 @@ impl State {
             options,
             link: Link::Waiting,
             replay: None,
+            replay_is_over_live: false,
+            replay_source: String::new(),
             tab: Tab::Live,
             overlay: None,
             scroll: 0,
@@ -214,8 +185,12 @@ impl State {
             picker: Picker::default(),
             timeline: Timeline::default(),
             roofline: List::default(),
-            hardware: List::default(),
-            raw_counters: false,
+            hardware: Hardware::default(),
+            sessions: Sessions::default(),
+            form: Form::default(),
+            page: Page::default(),
+            export: ExportLine::default(),
+            mark: None,
             confirm: None,
             submitted: Vec::new(),
             own_jobs: Vec::new(),
@@ -227,16 +202,37 @@ impl State {
             result_request: None,
             size: (80, 24),
             live: Data::default(),
+            tape: Tape::default(),
             frozen: None,
+            replayed: Data::default(),
             next_id: 1,
             status_asked: None,
             dirty: true,
         }
     }
 
-    /// The data on screen: the current data, or the copy made when paused.
+    /// The data on screen: that of the recording, of the moment at which the screen was paused, or the current data.
     pub(super) fn shown(&self) -> &Data {
-        self.frozen.as_deref().unwrap_or(&self.live)
+        match (&self.replay, &self.frozen) {
+            (Some(_), _) => &self.replayed,
+            (None, Some(frozen)) => &frozen.data,
+            (None, None) => &self.live,
+        }
+    }
+
+    /// The data on screen, and the screens whose settings depend on it.
+    pub(super) fn shown_and_screens(&mut self) -> (&Data, &mut OpsTable, &mut Timeline) {
+        let data = match (&self.replay, &self.frozen) {
+            (Some(_), _) => &self.replayed,
+            (None, Some(frozen)) => &frozen.data,
+            (None, None) => &self.live,
+        };
+        (data, &mut self.ops, &mut self.timeline)
+    }
+
+    /// Whether the screen follows the daemon.
+    pub(super) fn follows(&self) -> bool {
+        self.replay.is_none() && self.frozen.is_none()
     }
 
     /// For how long a connected daemon has sent nothing, ns; `None` while that is no longer than usual.
@@ -250,9 +246,9 @@ impl State {
         Self { notice: replay.problem(), replay: Some(replay), ..Self::new(options) }
     }
 
-    /// Whether what is shown does not follow the daemon.
+    /// Whether a moment of the daemon's stream stays on screen.
     pub(super) fn is_paused(&self) -> bool {
-        self.frozen.is_some()
+        self.replay.is_none() && self.frozen.is_some()
     }
 
     /// Whether something changed since the last frame, or changes with time.

@@ -9,11 +9,12 @@ pub enum Tab {
     Roofline,
     Memory,
     Hardware,
+    Sessions,
 }
 
 impl Tab {
-    pub const ALL: [Self; 6] =
-        [Self::Live, Self::Ops, Self::Timeline, Self::Roofline, Self::Memory, Self::Hardware];
+    pub const ALL: [Self; 7] =
+        [Self::Live, Self::Ops, Self::Timeline, Self::Roofline, Self::Memory, Self::Hardware, Self::Sessions];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -23,6 +24,7 @@ impl Tab {
             Self::Roofline => "Roofline",
             Self::Memory => "Memory",
             Self::Hardware => "Hardware",
+            Self::Sessions => "Sessions",
         }
     }
 

@@ -1,20 +1,22 @@
 //! The only code that changes the [`State`].
 
+mod export;
+mod form;
 mod input;
 mod jobs;
+mod scrub;
+mod sessions;
 
 use crossterm::event::MouseEventKind;
 use slmscope_profiles::kept::{KeptRun, Wanted};
-use slmscope_profiles::lane::HOST_LANE;
-use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::{
     Capability, Frame, Hello, Method, OpsDetails, Outcome, Reply, Request, Subscribe, Talk,
 };
 
-use super::events::Events;
-use super::state::{Data, Hearing, Link, State};
-use super::totals::Totals;
+use super::data::Data;
+use super::state::{Hearing, Link, State};
+use super::tab::Tab;
 use super::{Effect, Msg};
 
 /// Time between two requests for the daemon's own figures, ns.
@@ -30,9 +32,9 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::Connected { hello } => connected(state, hello),
         Msg::Frame(frame) => {
             hear(state);
-            take_frame(state, *frame);
-            // While paused, nothing on screen depends on new data.
-            state.dirty |= !state.is_paused();
+            take_frame(state, frame);
+            // Otherwise nothing on screen depends on new data.
+            state.dirty |= state.follows();
             Vec::new()
         }
         Msg::Reply(reply) => {
@@ -41,8 +43,7 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Disconnected { reason } => {
-            state.live.channels.gap();
-            state.live.totals.gap();
+            part(state);
             state.link = Link::Down { reason };
             (state.status_asked, state.hearing) = (None, Hearing::default());
             state.dirty = true;
@@ -56,6 +57,20 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             (state.notice, state.dirty) = (Some(text), true);
             Vec::new()
         }
+        Msg::Done(done) => {
+            state.dirty = true;
+            sessions::done(state, done)
+        }
+        Msg::Opened(opened) => {
+            state.dirty = true;
+            sessions::replay(state, *opened);
+            Vec::new()
+        }
+        Msg::Unreadable(problem) => {
+            sessions::close_replay(state);
+            (state.notice, state.dirty) = (Some(format!("the session cannot be read: {problem}")), true);
+            Vec::new()
+        }
         Msg::Suspend => vec![Effect::Suspend],
         Msg::Continued => {
             state.dirty = true;
@@ -63,7 +78,11 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         }
         Msg::TerminalLost | Msg::Quit { .. } => vec![Effect::Quit],
         Msg::Rewound => {
-            state.live = Data::default();
+            state.replayed = Data::default();
+            Vec::new()
+        }
+        Msg::Replayed(frame) => {
+            state.replayed.take(&frame);
             Vec::new()
         }
         Msg::Played { at_ns } => {
@@ -90,11 +109,16 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
     }
 }
 
-fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
-    let may_submit = hello.capabilities.contains(&Capability::Submit);
-    // Channel numbers of the last connection are no longer valid.
+/// Marks in all figures that the stream is interrupted here. Channel numbers of one connection mean nothing in the next.
+fn part(state: &mut State) {
     state.live.channels.gap();
     state.live.totals.gap();
+    state.tape.restart(&state.live);
+}
+
+fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
+    let may_submit = hello.capabilities.contains(&Capability::Submit);
+    part(state);
     state.link = Link::Up { version: hello.version, may_submit };
     (state.notice, state.result_asked) = (None, None);
     state.hearing.now = true;
@@ -120,14 +144,16 @@ fn ask(state: &mut State, method: Method) -> Effect {
 }
 
 fn ask_status(state: &mut State) -> Effect {
-    state.status_asked = Some((state.next_id, state.now_ns));
+    state.status_asked = Some((state.next_id, state.clock_ns));
     ask(state, Method::Status {})
 }
 
 fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
     if let Some(replay) = &mut state.replay {
         replay.tick(now_ns);
-        return Vec::new();
+        if !state.replay_is_over_live {
+            return sessions::tick(state, now_ns).into_iter().collect();
+        }
     }
     let was_silent = state.silent_ns();
     let next_second = now_ns / CLOCK_STEP_NS != state.clock_ns / CLOCK_STEP_NS;
@@ -139,18 +165,21 @@ fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
     state.dirty |= (is_silent && next_second) || is_silent != was_silent.is_some();
     // A daemon that reads nothing is asked nothing: writing to it would block in the end.
     let up = matches!(state.link, Link::Up { .. }) && !is_silent;
-    if !state.is_paused() {
+    if state.follows() {
         state.dirty |= now_ns / CLOCK_STEP_NS != state.now_ns / CLOCK_STEP_NS;
         state.now_ns = now_ns;
     }
+    let mut effects: Vec<_> = sessions::tick(state, now_ns).into_iter().collect();
+    if !up || state.is_paused() {
+        return effects;
+    }
     let due = |(_, asked_ns): (u64, u64)| now_ns.saturating_sub(asked_ns) >= STATUS_PERIOD_NS;
-    if up && !state.is_paused() && state.status_asked.is_none_or(due) {
-        return vec![ask_status(state)];
+    if state.status_asked.is_none_or(due) {
+        effects.push(ask_status(state));
+    } else {
+        effects.extend(ask_result(state));
     }
-    if up && !state.is_paused() {
-        return ask_result(state).into_iter().collect();
-    }
-    Vec::new()
+    effects
 }
 
 /// Notes that the daemon sent something.
@@ -175,69 +204,12 @@ fn ask_result(state: &mut State) -> Option<Effect> {
     Some(ask(state, Method::Result(Wanted::Job(wanted.0))))
 }
 
-fn take_frame(state: &mut State, frame: Frame) {
-    match frame {
-        Frame::Record(record) => take_record(state, record),
-        Frame::Summary(summary) => {
-            let data = &mut state.live;
-            let has = |plan: &PlanRecord| {
-                let is_known = summary.lane == HOST_LANE || plan.lane(summary.lane).is_some();
-                plan.plan == summary.plan && is_known
-            };
-            if data.plan.as_ref().is_some_and(has) {
-                data.totals.add(&summary);
-            }
-        }
-        Frame::Talk(talk) => take_talk(state, talk),
+fn take_frame(state: &mut State, frame: Box<Frame>) {
+    if let Frame::Talk(Talk::Bye { reason }) = &*frame {
+        state.notice = Some(format!("the daemon ends the connection: {reason}"));
     }
-}
-
-fn take_record(state: &mut State, record: Record) {
-    let data = &mut state.live;
-    match record {
-        Record::Header(header) => {
-            data.enter_daemon(header.origin_ns);
-            data.caches = header.host.caches;
-        }
-        Record::Catalogue { channels } => data.channels.catalogue(&channels),
-        Record::Sample(sample) => data.channels.sample(&sample),
-        Record::Plan(plan) => {
-            if data.totals.last_phase.is_some()
-                && data.plan.as_ref().is_some_and(|old| old.sites != plan.sites)
-            {
-                data.totals = Totals::default();
-                data.events = Events::default();
-            }
-            data.plan = Some(plan);
-        }
-        Record::Loss { batches } => {
-            data.lost = data.lost.saturating_add(batches);
-            data.totals.gap();
-        }
-        Record::Ops(ops) => {
-            if data.plan.as_ref().is_some_and(|plan| plan.plan == ops.head.plan) {
-                data.events.add(ops.to_batch());
-            }
-        }
-        Record::Span(_) | Record::Mark(_) => {}
-    }
-}
-
-fn take_talk(state: &mut State, talk: Talk) {
-    let data = &mut state.live;
-    match talk {
-        Talk::Job(job) => data.enter_job(job),
-        Talk::Progress(progress) => data.progress = Some(progress),
-        Talk::Gap { batches, .. } => {
-            data.dropped = data.dropped.saturating_add(batches);
-            data.totals.gap();
-        }
-        Talk::Result { result, .. } => {
-            data.result = Some(result.into());
-        }
-        Talk::Bye { reason } => state.notice = Some(format!("the daemon ends the connection: {reason}")),
-        Talk::Hello(_) | Talk::Text { .. } => {}
-    }
+    state.live.take(&frame);
+    state.tape.add(frame);
 }
 
 fn take_reply(state: &mut State, reply: Reply) {
@@ -249,8 +221,9 @@ fn take_reply(state: &mut State, reply: Reply) {
         Outcome::Ok(value) if is_result => {
             let Ok(kept) = serde_json::from_value::<KeptRun>(value) else { return };
             if state.live.job.as_ref().is_some_and(|job| job.job == kept.job) {
-                state.live.result = Some(kept.result.into());
-                state.dirty |= !state.is_paused();
+                let KeptRun { job, result } = kept;
+                take_frame(state, Box::new(Frame::Talk(Talk::Result { job, result })));
+                state.dirty |= state.follows();
             }
         }
         Outcome::Error(error) => {
@@ -261,7 +234,7 @@ fn take_reply(state: &mut State, reply: Reply) {
             let Ok(status) = serde_json::from_value::<Status>(value) else { return };
             state.live.enter_status(status);
             jobs::offer(state);
-            state.dirty |= !state.is_paused();
+            state.dirty |= state.follows() || state.tab == Tab::Sessions;
         }
         Outcome::Ok(value) => {
             let is_submit = reply.re.is_some_and(|re| state.submitted.contains(&re));

@@ -2,6 +2,8 @@
 //! nothing but cells.
 
 pub(super) mod chart;
+mod export;
+mod form;
 mod overlay;
 mod picker;
 pub(super) mod table;
@@ -20,7 +22,7 @@ use slmscope_profiles::display::{self, printable};
 use super::palette::Palette;
 use super::replay::Replay;
 use super::screens;
-use super::state::{Link, State};
+use super::state::{Frozen, Link, State};
 use super::tab::Tab;
 use crate::width::columns;
 
@@ -42,30 +44,43 @@ fn header(state: &State, palette: Palette, width: usize) -> Line<'static> {
         spans.push(Span::styled(title, if tab.is_none() { Palette::strong() } else { style }));
     }
     let used: usize = spans.iter().map(Span::width).sum();
-    let state = text::pieces(connection(state, palette), "  ", width.saturating_sub(used + 2));
+    let room = width.saturating_sub(used + 2);
+    let mut parts = connection(state, palette);
+    if let Some(first) = parts.first_mut().filter(|first| first.iter().map(Span::width).sum::<usize>() > room)
+    {
+        shorten(first);
+    }
     spans.push(Span::raw("  "));
-    spans.extend(state.spans);
+    spans.extend(text::pieces(parts, "  ", room).spans);
     Line::from(spans)
+}
+
+/// Leaves the first sign of a piece alone: the footer has the words.
+fn shorten(piece: &mut text::Piece) {
+    piece.truncate(1);
+    for span in piece {
+        span.content = span.content.chars().take(1).collect::<String>().into();
+    }
 }
 
 /// The tabs from left to right, with the program's name first where there is room.
 fn tabs(width: usize) -> Vec<(Option<Tab>, String)> {
     let name = (None, " slmscope ".to_owned());
     let full = || {
-        Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {} {} ", at + 1, tab.title())))
+        Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {} {}", at + 1, tab.title())))
     };
-    let wide = |tabs: &[(Option<Tab>, String)]| {
-        tabs.iter().map(|(_, title)| columns(title)).sum::<usize>() + 12 <= width
+    let fits = |tabs: &[(Option<Tab>, String)], connection: usize| {
+        tabs.iter().map(|(_, title)| columns(title)).sum::<usize>() + connection <= width
     };
     let with_name: Vec<_> = std::iter::once(name).chain(full()).collect();
-    if wide(&with_name) {
+    if fits(&with_name, 16) {
         return with_name;
     }
     let named: Vec<_> = full().collect();
-    if wide(&named) {
+    if fits(&named, 3) {
         return named;
     }
-    Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {} ", at + 1))).collect()
+    Tab::ALL.into_iter().enumerate().map(|(at, tab)| (Some(tab), format!(" {}", at + 1))).collect()
 }
 
 /// The tab in this column of the header.
@@ -85,6 +100,9 @@ fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
         return vec![vec![Span::styled(replay.does(), palette.good())]];
     }
     let mut parts = Vec::new();
+    if state.is_paused() {
+        parts.push(vec![Span::styled("PAUSED", palette.warning())]);
+    }
     parts.push(vec![match (&state.link, state.silent_ns()) {
         (Link::Up { .. }, Some(ns)) => {
             Span::styled(format!("○ silent for {}", display::duration(ns)), palette.bad())
@@ -93,9 +111,6 @@ fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
         (Link::Up { .. }, None) => Span::styled("● connected", palette.good()),
         (Link::Down { .. }, _) => Span::styled("○ disconnected", palette.bad()),
     }]);
-    if state.is_paused() {
-        parts.push(vec![Span::styled("PAUSED", palette.warning())]);
-    }
     let daemon = match &state.link {
         _ if state.options.private => "private daemon".to_owned(),
         Link::Up { version, .. } => format!("{} {version}", printable(&state.options.target)),
@@ -106,13 +121,35 @@ fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
 }
 
 /// Where the recording is, how fast it is played, and its name.
-fn recording(replay: &Replay, palette: Palette) -> Vec<text::Piece> {
+fn recording(replay: &Replay, is_over_live: bool, palette: Palette) -> Vec<text::Piece> {
     let state = replay.does();
     let (elapsed, length) = (clock(replay.elapsed_ns()), clock(replay.length_ns()));
-    vec![
+    let mut parts = vec![
         vec![Span::styled(format!(" {state}"), palette.good()), Span::raw(format!(" {elapsed} of {length}"))],
         vec![Span::raw(format!("×{}", replay.speed()))],
         vec![Span::styled(printable(&replay.name).into_owned(), palette.dim())],
+    ];
+    if is_over_live {
+        parts.push(key("esc", "back to the daemon", palette));
+    }
+    parts
+}
+
+/// Which moment stays on screen, and how to leave it.
+fn paused(frozen: &Frozen, palette: Palette) -> Vec<text::Piece> {
+    let back_ns = frozen.paused_ns.saturating_sub(frozen.at_ns);
+    let at = if back_ns > 0 { format!(" {} before", display::duration(back_ns)) } else { String::new() };
+    vec![
+        vec![Span::styled(" paused", palette.warning()), Span::raw(at)],
+        key("← →", "tokens", palette),
+        key("$", "follow", palette),
+    ]
+}
+
+fn key(spelling: &str, help: &'static str, palette: Palette) -> text::Piece {
+    vec![
+        Span::styled(format!(" {spelling}"), Palette::strong()),
+        Span::styled(format!(" {help}"), palette.dim()),
     ]
 }
 
@@ -141,18 +178,21 @@ fn footer(state: &State, palette: Palette, width: usize) -> Line<'static> {
             format!(" the daemon has sent nothing for {}: what is shown is old", display::duration(ns));
         return Line::styled(text, palette.bad());
     }
-    if let Some((_, question)) = &state.confirm {
-        return Line::styled(format!(" {question}"), palette.warning());
+    if let Some(confirm) = &state.confirm {
+        return Line::styled(format!(" {}", confirm.question), palette.warning());
     }
     if let Some(notice) = &state.notice {
-        return Line::styled(format!(" {notice}"), palette.warning());
+        return Line::styled(format!(" {}", printable(notice)), palette.warning());
     }
     // The screen's own keys come first: on a narrow terminal the last ones are left out.
-    let mut parts = state.replay.as_ref().map_or_else(Vec::new, |replay| recording(replay, palette));
+    let mut parts = match (&state.replay, &state.frozen) {
+        (Some(replay), _) => recording(replay, state.replay_is_over_live, palette),
+        (None, Some(frozen)) => paused(frozen, palette),
+        (None, None) => Vec::new(),
+    };
     for binding in screens::bindings(state.tab, state.replay.is_some()).filter(|binding| binding.is_in_footer)
     {
-        let key = Span::styled(format!(" {}", binding.spelling), Palette::strong());
-        parts.push(vec![key, Span::styled(format!(" {}", binding.help), palette.dim())]);
+        parts.push(key(binding.spelling, binding.help, palette));
     }
     text::pieces(parts, " ", width)
 }

@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod keys;
 mod panel;
+pub mod row;
 pub mod rows;
 pub mod state;
 pub mod view;

@@ -23,7 +23,8 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::workload::Workload;
 
 use super::super::channels::Track;
-use super::super::screens::ops::rows::{Level, Row, rows};
+use super::super::screens::ops::row::{Level, Row};
+use super::super::screens::ops::rows::rows;
 use super::super::state::State;
 use super::fixture::{channel, connected, frame, job, letters, plan};
 use super::screens::picture;

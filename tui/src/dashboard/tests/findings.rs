@@ -52,7 +52,7 @@ fn live_shows_the_first_findings_in_words_at_every_usual_size() {
         large.contains("the LM head takes 30 % of decode") && large.contains("measuring cost 3.18 %"),
         "{large}"
     );
-    assert!(large.contains("ms per step, newest right"), "the curve stays:\n{large}");
+    assert!(large.contains("ms per token, newest right"), "the curve stays:\n{large}");
     draw_every_size(&mut state);
 }
 

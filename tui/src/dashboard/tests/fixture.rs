@@ -17,7 +17,7 @@ use slmscope_profiles::roofline::{RoofSample, Roofs};
 use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::Summary;
 use slmscope_profiles::totals::{EventPlace, OpTotals, SiteTotals};
-use slmscope_profiles::wire::{Capability, Frame, Hello, Talk};
+use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Talk};
 use slmscope_profiles::workload::Workload;
 
 use super::super::state::State;
@@ -33,7 +33,12 @@ pub(super) fn options() -> Options {
         model: "smollm2-135m".to_owned(),
         idle: Idle::Offer,
         models: ["my-model.gguf", "smollm2-135m", "smollm2-360m", "gemma3-270m"]
-            .map(|name| Choice { name: name.to_owned(), facts: "135M, q4_0".to_owned(), bytes: 72 << 20 })
+            .map(|name| Choice {
+                name: name.to_owned(),
+                facts: "135M, q4_0".to_owned(),
+                bytes: 72 << 20,
+                needs: (name != "my-model.gguf").then_some(80 << 20),
+            })
             .to_vec(),
     }
 }
@@ -253,4 +258,13 @@ pub(super) fn busy() -> State {
     }
     update(&mut state, Msg::Tick { now_ns: 8_500_000_000 });
     state
+}
+
+/// The requests among side effects.
+pub(super) fn sent<'a>(effects: &'a [Effect]) -> Vec<&'a Method> {
+    let method = |effect: &'a Effect| match effect {
+        Effect::Send(request) => Some(&request.method),
+        _ => None,
+    };
+    effects.iter().filter_map(method).collect()
 }

@@ -8,7 +8,8 @@ use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::span::{NamedSpan, SpanName};
 use slmscope_profiles::summary::Summary;
 
-use super::super::screens::ops::rows::{Level, Row, rows};
+use super::super::screens::ops::row::{Level, Row};
+use super::super::screens::ops::rows::rows;
 use super::super::state::State;
 use super::fixture::{busy, frame, letters, plan, press};
 use super::screens::picture;
@@ -124,4 +125,16 @@ fn a_devices_time_is_not_in_the_rates_of_the_host() {
     let decode = &state.shown().totals.decode;
     assert_eq!((decode.rows, decode.books.wall_ns), (4, 4 * TOKEN_NS));
     assert_eq!(state.shown().totals.percentiles(), Some(([TOKEN_NS; 3], 4)));
+}
+
+#[test]
+fn live_says_what_a_device_is_busy_with_while_the_host_waits() {
+    let mut state = with_device();
+    letters(&mut state, "1");
+    for (width, height) in [(80, 24), (120, 40)] {
+        let shown = picture(&state, width, height);
+        let line = shown.lines().find(|line| line.contains("lane 1 compute")).expect("a row of the lane");
+        assert!(line.contains("70.0 %") && line.contains("700 µs"), "busy for 0.7 of 1 ms: {line}");
+        assert!(line.contains("busy: attention projections 50.0 %"), "{line}");
+    }
 }

@@ -59,7 +59,7 @@ pub(super) fn batch(token: u32) -> OpBatch {
     }
 }
 
-fn entries(tokens: u32) -> Vec<Entry> {
+pub(super) fn entries(tokens: u32) -> Vec<Entry> {
     let record = |record| Entry::Record(Arc::new(record));
     let header = Header {
         // The daemon has run for a long time.
@@ -91,12 +91,12 @@ fn reader(entries: &[Entry]) -> Reader<Cursor<Vec<u8>>> {
 }
 
 /// A dashboard on a recording, and its player.
-fn replay(entries: &[Entry], speed: Option<f64>) -> (State, Player<Cursor<Vec<u8>>>) {
+pub(super) fn replay(entries: &[Entry], speed: Option<f64>) -> (State, Player<Cursor<Vec<u8>>>) {
     let (player, index) = Player::open(reader(entries)).unwrap();
     (State::replaying(options(), Replay::new("a.mcap".to_owned(), index, speed)), player)
 }
 
-fn follow(state: &mut State, player: &mut Player<Cursor<Vec<u8>>>) {
+pub(super) fn follow(state: &mut State, player: &mut Player<Cursor<Vec<u8>>>) {
     player.follow(state, false, || false).unwrap();
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
@@ -17,17 +17,16 @@ use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::Record;
-use slmscope_profiles::wire::{Method, Outcome, Reply, Talk};
+use slmscope_profiles::wire::{Outcome, Reply, Talk};
 
+use super::super::Msg;
 use super::super::overlay::Overlay;
 use super::super::palette::Palette;
-use super::super::screens::bindings;
 use super::super::state::State;
 use super::super::tab::Tab;
 use super::super::terminal::Screen;
 use super::super::update::update;
 use super::super::view::view;
-use super::super::{Effect, Msg};
 use super::fixture::{busy, channel, connected, frame, job, letters, press, sample, summary};
 use super::replay::batch;
 use crate::pinned;
@@ -53,16 +52,21 @@ pub(super) fn picture(state: &State, width: u16, height: u16) -> String {
     lines(&buffer(state, COLOURED, width, height)).join("\n") + "\n"
 }
 
-/// Draws every screen in every small size, with and without help; none may panic.
+/// Draws every screen in every small size, with and without overlays; none may panic.
 pub(super) fn draw_every_size(state: &mut State) {
-    for help in [false, true] {
-        state.overlay = help.then_some(Overlay::Help);
+    let overlays =
+        [Overlay::Help, Overlay::Findings, Overlay::Picker, Overlay::Form, Overlay::Page, Overlay::Export];
+    for overlay in std::iter::once(None).chain(overlays.map(Some)) {
+        state.overlay = overlay;
         for tab in Tab::ALL {
+            // What lies over a screen is the same on all of them, but for the help.
+            if tab != Tab::Live && !matches!(overlay, None | Some(Overlay::Help)) {
+                continue;
+            }
             state.tab = tab;
-            for width in 0..=40 {
-                for height in 0..=20 {
-                    buffer(state, COLOURED, width, height);
-                }
+            let widths = (0..=24).chain((27..=60).step_by(3));
+            for (width, height) in widths.flat_map(|width| (0..=20).map(move |height| (width, height))) {
+                buffer(state, COLOURED, width, height);
             }
             for (width, height) in [(80, 24), (120, 40), (200, 60), (500, 3), (3, 300)] {
                 for look in [COLOURED, (false, false), (true, true), (false, true)] {
@@ -74,28 +78,12 @@ pub(super) fn draw_every_size(state: &mut State) {
     state.overlay = None;
 }
 
-fn compare(name: &str, picture: &str) {
+pub(super) fn compare(name: &str, picture: &str) {
     pinned::compare(&Path::new("src/dashboard/snapshots").join(name), picture);
 }
 
-#[test]
-fn no_size_panics() {
-    draw_every_size(&mut connected());
-    draw_every_size(&mut busy());
-}
-
-#[test]
-fn a_share_of_a_roof_above_100_percent_has_its_reason_and_max_its_place() {
-    let mut state = busy();
-    letters(&mut state, "2");
-    let picture = picture(&state, 120, 40);
-    let row = picture.lines().find(|line| line.contains("attn.attention")).expect("a row");
-    assert!(row.contains("229 % faster"), "{row}");
-    assert!(picture.contains(" max 4.00 ms in layer 0, repetition 3, token 5"), "{picture}");
-}
-
 /// A dashboard in the middle of a job whose single events were sent.
-fn busy_with_events() -> State {
+pub(super) fn busy_with_events() -> State {
     let mut state = busy();
     for token in 0..200 {
         frame(&mut state, Record::Ops((&batch(token)).into()));
@@ -104,118 +92,9 @@ fn busy_with_events() -> State {
 }
 
 #[test]
-fn stored_pictures() {
-    let mut state = busy_with_events();
-    for tab in Tab::ALL {
-        state.tab = tab;
-        for (width, height) in [(80, 24), (120, 40), (200, 60)] {
-            let name = format!("{}-{width}x{height}.txt", tab.title().to_lowercase());
-            compare(&name, &picture(&state, width, height));
-        }
-    }
-    state.tab = Tab::Live;
-    compare("live-40x12.txt", &picture(&state, 40, 12));
-    compare("idle-80x24.txt", &picture(&connected(), 80, 24));
-    letters(&mut state, "2d");
-    compare("ops-prefill-120x40.txt", &picture(&state, 120, 40));
-}
-
-#[test]
-fn a_timeline_steps_jumps_zooms_and_compares() {
-    let mut state = busy_with_events();
-    letters(&mut state, "3");
-    let shown = |state: &State| picture(state, 120, 40);
-    assert!(
-        shown(&state).contains("decode token 200, repetition 1 · 10.0 ms · context 712"),
-        "{}",
-        shown(&state)
-    );
-    press(&mut state, KeyCode::Left);
-    assert!(shown(&state).contains("decode token 199"), "{}", shown(&state));
-    letters(&mut state, "b");
-    press(&mut state, KeyCode::Left);
-    let compared = shown(&state);
-    assert!(compared.contains("against decode token 199, repetition 1"), "{compared}");
-    letters(&mut state, "b++");
-    assert!(shown(&state).contains("×4"), "{}", shown(&state));
-    letters(&mut state, "n");
-    assert!(shown(&state).contains("decode token 200"));
-    for key in ["s", "p", "m", "<", ">", "j", "k", "-"] {
-        letters(&mut state, key);
-        shown(&state);
-    }
-}
-
-#[test]
-fn the_selected_op_has_its_distribution_and_its_roofs() {
-    let mut state = busy_with_events();
-    letters(&mut state, "2");
-    let picture = picture(&state, 120, 40);
-    for part in
-        ["400 calls by time", "kernels avx2", "attn.qkv_proj q4_0 576×576", "roofs: reads 2.00 GB/s", "p99"]
-    {
-        assert!(picture.contains(part), "{part}:\n{picture}");
-    }
-}
-
-#[test]
-fn ops_are_added_up_by_each_property_and_compared_with_a_pin() {
-    let mut state = busy();
-    letters(&mut state, "2");
-    for (group, part) in [
-        ("module", "attention"),
-        ("kind", "matmul"),
-        ("layer", "layer 1"),
-        ("format", "q4_0"),
-        ("op", "lm_head"),
-    ] {
-        letters(&mut state, "g");
-        let picture = picture(&state, 120, 40);
-        assert!(
-            picture.contains(&format!("decode by {group} ")) && picture.contains(part),
-            "{group}:\n{picture}"
-        );
-    }
-    letters(&mut state, "p");
-    frame(&mut state, summary(Phase::Decode));
-    let mut slower = summary(Phase::Decode);
-    slower.sites[7].totals.time_ns *= 2;
-    frame(&mut state, slower);
-    let compared = picture(&state, 200, 60);
-    assert!(compared.contains("compared with smollm2-135m q4_0, job 7, 200 steps"), "{compared}");
-    let head = compared.lines().find(|line| line.starts_with("    lm_head") || line.contains("▸ lm_head"));
-    assert!(head.is_some_and(|line| line.contains("+4.5 %")), "{compared}");
-    letters(&mut state, "P");
-    assert!(!picture(&state, 200, 60).contains("compared with"));
-}
-
-#[test]
-fn single_events_are_asked_for_only_while_a_screen_needs_them() {
-    let mut state = connected();
-    let raw = |effects: Vec<Effect>| match &effects[..] {
-        [Effect::Send(request)] => match &request.method {
-            Method::Subscribe(subscribe) => Some(subscribe.ops.raw),
-            other => panic!("{other:?}"),
-        },
-        [] => None,
-        other => panic!("{other:?}"),
-    };
-    for (key, expected) in [('2', Some(true)), ('3', None), ('1', Some(false)), ('6', None)] {
-        assert_eq!(raw(press(&mut state, KeyCode::Char(key))), expected, "{key}");
-    }
-}
-
-#[test]
-fn q_closes_an_overlay_first_and_help_scrolls() {
-    let mut state = busy();
-    letters(&mut state, "?");
-    assert!(picture(&state, 80, 24).contains("j k scroll"));
-    letters(&mut state, "G");
-    assert!(picture(&state, 80, 24).contains("gives the mouse back"), "{}", picture(&state, 80, 24));
-    assert!(press(&mut state, KeyCode::Char('q')).is_empty() && state.overlay.is_none());
-    assert_eq!(press(&mut state, KeyCode::Char('q')), [Effect::Quit]);
-    letters(&mut state, "f");
-    assert!(picture(&state, 80, 24).contains("what stands out"));
+fn no_size_panics() {
+    draw_every_size(&mut connected());
+    draw_every_size(&mut busy());
 }
 
 #[test]
@@ -236,19 +115,6 @@ fn a_daemon_that_sends_nothing_is_shown_as_silent_with_its_age() {
 }
 
 #[test]
-fn control_l_repaints_and_control_z_suspends() {
-    let mut state = busy();
-    let control = |state: &mut State, letter| {
-        let key = KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL);
-        update(state, Msg::Input(Event::Key(key)))
-    };
-    assert_eq!(control(&mut state, 'l'), [Effect::Repaint]);
-    assert_eq!(control(&mut state, 'z'), [Effect::Suspend]);
-    assert_eq!(update(&mut state, Msg::Continued), [Effect::Repaint]);
-    assert_eq!(press(&mut state, KeyCode::Char('M')), [Effect::Mouse(false)]);
-}
-
-#[test]
 fn an_idle_daemon_is_shown_with_the_models_that_it_could_run() {
     let mut state = connected();
     let status = serde_json::json!({
@@ -266,18 +132,6 @@ fn an_idle_daemon_is_shown_with_the_models_that_it_could_run() {
     assert!(typed.contains("gemma3-270m") && !typed.contains("smollm2"), "{typed}");
     press(&mut state, KeyCode::Esc);
     assert!(!picture(&state, 80, 24).contains("run which model?"), "it is offered once");
-}
-
-#[test]
-fn a_click_opens_the_tab_under_it() {
-    let mut state = busy();
-    let mut click = |column| {
-        let kind = MouseEventKind::Down(MouseButton::Left);
-        let mouse = MouseEvent { kind, column, row: 0, modifiers: KeyModifiers::NONE };
-        update(&mut state, Msg::Input(Event::Mouse(mouse)));
-        state.tab
-    };
-    assert_eq!([click(9), click(17), click(2), click(79)], [Tab::Ops, Tab::Timeline, Tab::Live, Tab::Live]);
 }
 
 #[test]
@@ -375,29 +229,6 @@ fn without_colours_there_is_none() {
 }
 
 #[test]
-fn help_lists_the_keys_of_the_screen() {
-    let mut state = connected();
-    letters(&mut state, "2?");
-    let help = picture(&state, 80, 30);
-    assert!(help.contains("keys on Ops") && help.contains("sort") && help.contains("filter"));
-    press(&mut state, KeyCode::Esc);
-    assert!(!picture(&state, 80, 30).contains("keys on Ops"));
-}
-
-#[test]
-fn help_shows_every_key_on_a_small_terminal() {
-    for tab in Tab::ALL {
-        let mut state = connected();
-        state.tab = tab;
-        letters(&mut state, "?");
-        let help = picture(&state, 80, 24);
-        for binding in bindings(tab, false) {
-            assert!(help.contains(binding.help), "{} on {tab:?}:\n{help}", binding.help);
-        }
-    }
-}
-
-#[test]
 fn names_of_any_kind_are_drawn() {
     let mut state = busy();
     let long = "模型\u{1b}[31m👩‍👩‍👧‍👦\u{202e}e\u{301}".repeat(50);
@@ -409,7 +240,7 @@ fn names_of_any_kind_are_drawn() {
         vec![channel(9, &long, Quantity::Temperature, Unit::Celsius, Scope::Rail(long.clone()))];
     channels[0].remedy = Some(long.clone());
     frame(&mut state, Record::Catalogue { channels });
-    state.hardware.selected = Some(long.clone());
+    state.hardware.list.selected = Some(long.clone());
     state.options.target = long;
     draw_every_size(&mut state);
 }

@@ -1,23 +1,25 @@
 //! What keys, the mouse and a new size change.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind};
+use slmscope_profiles::display::printable;
 
 use super::super::keys::Action;
 use super::super::list::Typed;
 use super::super::overlay::Overlay;
+use super::super::replay;
 use super::super::screens::{self, timeline};
 use super::super::state::{Link, Mouse, State};
 use super::super::tab::Tab;
 use super::super::{Effect, view};
-use super::{jobs, subscribe};
+use super::{export, form, jobs, scrub, sessions, subscribe};
 
 /// Applies an event of the terminal.
 pub(super) fn input(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
-            if let Some((job, _)) = state.confirm.take_if(|_| !key.modifiers.contains(KeyModifiers::CONTROL))
-            {
-                return jobs::answer(state, job, key);
+            let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+            if let Some(confirm) = state.confirm.take_if(|_| !is_control) {
+                return jobs::answer(state, confirm.deed, key);
             }
             if state.typing
                 && let Some(list) = screens::list_mut(state)
@@ -33,8 +35,11 @@ pub(super) fn input(state: &mut State, event: Event) -> Vec<Effect> {
                 }
             }
             state.notice = None;
-            if state.overlay == Some(Overlay::Picker) && !key.modifiers.contains(KeyModifiers::CONTROL) {
-                return jobs::pick(state, key, page(state));
+            match state.overlay.filter(|overlay| overlay.takes_letters() && !is_control) {
+                Some(Overlay::Picker) => return jobs::pick(state, key, page(state)),
+                Some(Overlay::Form) => return form::key(state, key),
+                Some(Overlay::Export) => return export::key(state, key),
+                _ => {}
             }
             if state.overlay.is_some() && scroll(state, key) {
                 return Vec::new();
@@ -78,7 +83,7 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Tab(tab) => return open_tab(state, tab),
         Action::NextTab => return open_tab(state, state.tab.step(1)),
         Action::PreviousTab => return open_tab(state, state.tab.step(Tab::ALL.len() - 1)),
-        Action::Pause => pause(state),
+        Action::Pause => scrub::pause(state),
         Action::Run => return jobs::run(state),
         Action::Cancel => return jobs::cancel(state),
         Action::Up => step(state, -1),
@@ -88,40 +93,71 @@ fn act(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Top => step(state, isize::MIN),
         Action::Bottom => step(state, isize::MAX),
         Action::Filter => state.typing = true,
-        Action::RawCounters => state.raw_counters = !state.raw_counters,
         Action::Ops(action) => {
             let selected = selected_row(state);
-            let data = state.frozen.as_deref().unwrap_or(&state.live);
-            state.ops.act(action, selected, data);
+            let (data, ops, _) = state.shown_and_screens();
+            ops.act(action, selected, data);
         }
         Action::Timeline(action) => {
-            let data = state.frozen.as_deref().unwrap_or(&state.live);
+            let (data, _, timeline) = state.shown_and_screens();
             let rows = data.plan.as_ref().map_or(0, |plan| timeline::waterfall::count(&plan.sites));
-            state.timeline.act(action, data.events.tokens(), rows);
+            timeline.act(action, data.events.tokens(), rows);
         }
-        Action::Replay(action) => {
-            if let Some(replay) = &mut state.replay {
-                replay.act(action);
-            }
+        Action::Sessions(action) => return sessions::act(state, action),
+        Action::Hardware(action) => {
+            let selected = selected_row(state);
+            state.hardware.act(action, selected);
         }
-        Action::Escape => {
-            if let Some(list) = screens::list_mut(state) {
-                list.filter.clear();
-            }
-        }
+        Action::Mark => mark(state),
+        Action::Export => export::open(state),
+        Action::Replay(action) => step_or_seek(state, action),
+        Action::Escape => return escape(state),
     }
     Vec::new()
 }
 
-/// Plays or stops a recording; freezes what is shown of a daemon, or follows it again.
-fn pause(state: &mut State) {
-    if let Some(replay) = &mut state.replay {
-        return replay.toggle();
+/// Moves within the recording, or within what is kept of the stream. On the Timeline a step goes to the next token of
+/// those that are kept, as far as there is one.
+fn step_or_seek(state: &mut State, action: replay::Action) {
+    let is_step = matches!(action, replay::Action::NextToken | replay::Action::PreviousToken);
+    if is_step && state.tab == Tab::Timeline {
+        let (data, _, timeline) = state.shown_and_screens();
+        let found = timeline.step(action == replay::Action::NextToken, data.events.tokens());
+        if found || state.replay.is_none() {
+            return;
+        }
     }
-    state.frozen = match state.frozen.take() {
-        Some(_) => None,
-        None => Some(Box::new(state.live.clone())),
-    };
+    state.timeline.selected = None;
+    match &mut state.replay {
+        Some(replay) => replay.act(action),
+        None => scrub::scrub(state, action),
+    }
+}
+
+/// Marks the selected op, so that other screens follow it, or takes the mark away.
+fn mark(state: &mut State) {
+    let found = screens::marked_op(state, selected_row(state).as_deref());
+    match found {
+        Some(mark) if state.mark.as_ref() == Some(&mark) => state.mark = None,
+        Some(mark) => {
+            state.notice =
+                Some(format!("{} is marked on all screens; x takes the mark away", printable(&mark.name)));
+            state.mark = Some(mark);
+        }
+        None => state.notice = Some("select a row of one op to mark it".to_owned()),
+    }
+}
+
+/// Closes what is open: the filter first, then a recording that was opened over the daemon.
+fn escape(state: &mut State) -> Vec<Effect> {
+    if let Some(list) = screens::list_mut(state)
+        && !list.filter.is_empty()
+    {
+        list.filter.clear();
+    } else if sessions::close_replay(state) {
+        return vec![Effect::CloseReplay];
+    }
+    Vec::new()
 }
 
 /// Gives the mouse to the terminal, or takes it again.
@@ -140,6 +176,8 @@ fn open_tab(state: &mut State, tab: Tab) -> Vec<Effect> {
     state.tab = tab;
     state.overlay = None;
     state.typing = false;
+    // The list may be old.
+    state.sessions.asked_ns = None;
     let changes = needed != tab.needs_events() && matches!(state.link, Link::Up { .. });
     if changes { vec![subscribe(state)] } else { Vec::new() }
 }

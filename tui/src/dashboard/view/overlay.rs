@@ -9,7 +9,7 @@ use slmscope_profiles::finding::Figure;
 
 use super::table::fit;
 use super::text::wrap;
-use super::{picker, put};
+use super::{export, form, picker, put};
 use crate::dashboard::overlay::Overlay;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::screens;
@@ -26,8 +26,11 @@ const LINES: usize = 40;
 /// Draws the open overlay over the middle of `area`, if there is one.
 pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let Some(overlay) = state.overlay else { return };
-    if overlay == Overlay::Picker {
-        return picker::draw(state, palette, area, buf);
+    match overlay {
+        Overlay::Picker => return picker::draw(state, palette, area, buf),
+        Overlay::Form => return form::draw(state, palette, area, buf),
+        Overlay::Export => return export::draw(state, palette, area, buf),
+        Overlay::Help | Overlay::Findings | Overlay::Page => {}
     }
     let width = area.width.min(WIDTH);
     let lines = lines(state, overlay, palette, width);
@@ -38,7 +41,7 @@ pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
     let title = match overlay {
         Overlay::Help => format!(" keys on {} ", state.tab.title()),
         Overlay::Findings => " what stands out ".to_owned(),
-        Overlay::Picker => String::new(),
+        _ => format!(" {} ", state.page.title),
     };
     let inner_height = usize::from(height.saturating_sub(2));
     let hidden = lines.len().saturating_sub(inner_height);
@@ -69,7 +72,8 @@ fn lines(state: &State, overlay: Overlay, palette: Palette, width: u16) -> Vec<L
     match overlay {
         Overlay::Help => help(state, palette, width),
         Overlay::Findings => findings(state, palette, width),
-        Overlay::Picker => Vec::new(),
+        Overlay::Page => state.page.text.lines().map(|line| Line::from(format!(" {line}"))).collect(),
+        Overlay::Picker | Overlay::Form | Overlay::Export => Vec::new(),
     }
 }
 
@@ -86,10 +90,15 @@ fn help(state: &State, palette: Palette, width: usize) -> Vec<Line<'static>> {
         }
         lines.push(Line::from(spans));
     }
-    let common = [(
-        "mouse",
-        "click a tab to open it; the wheel moves in lists; M gives the mouse back to the terminal",
-    )];
+    let common = [
+        (
+            "pause",
+            "space, or an arrow, keeps a moment on screen while the daemon goes on. ← → go back and forth by tokens \
+             where single events are sent (Ops, Timeline), else by tenths of a second; , . go over a 20th of what is \
+             kept, $ follows the daemon again. A recording has the same keys",
+        ),
+        ("mouse", "click a tab to open it; the wheel moves in lists; M gives the mouse back to the terminal"),
+    ];
     for &(term, meaning) in screens::terms(state.tab).iter().chain(&common) {
         lines.push(Line::default());
         lines.push(Line::styled(format!(" {term}"), palette.curve()));

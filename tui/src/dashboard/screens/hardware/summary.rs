@@ -2,7 +2,7 @@
 
 use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Quantity, ReasonCode};
-use slmscope_profiles::display::{self, ABSENT};
+use slmscope_profiles::display::{self, ABSENT, or_absent};
 
 use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
@@ -12,7 +12,7 @@ use crate::dashboard::view::table::fit;
 use crate::dashboard::view::text::wrap;
 
 /// Widths of a label, a value and a range.
-const WIDTHS: [usize; 3] = [14, 11, 24];
+const WIDTHS: [usize; 3] = [14, 11, 30];
 /// Longest curve.
 const SPARK: usize = 60;
 
@@ -40,7 +40,7 @@ pub(super) fn lines(state: &State, palette: Palette, width: u16) -> Vec<Line<'st
         }
     }
     let throttling = match (channels.throttling(), channels.reports_throttling()) {
-        (Some(track), _) => format!("{} throttles, or did in the last seconds", track.channel.id),
+        (Some(track), _) => format!("{}: now, or in the last seconds", track.channel.id),
         (None, true) => "none".to_owned(),
         (None, false) => format!("{ABSENT} no channel of this machine reports it"),
     };
@@ -50,14 +50,17 @@ pub(super) fn lines(state: &State, palette: Palette, width: u16) -> Vec<Line<'st
 
 fn present(label: &str, track: &Track, state: &State, palette: Palette, width: u16) -> Line<'static> {
     let unit = track.channel.unit;
-    let value = track.value().map_or_else(|| ABSENT.to_owned(), |value| display::value(value, unit));
+    let factor = state.shown().channels.factor(&track.channel);
+    let show = |value: f64| display::value(value * factor, unit);
+    let value = or_absent(track.value(), show);
     let style = if track.is_stale(state.now_ns) { palette.warning() } else { Palette::strong() };
     let (low, high) = track
         .values()
         .flatten()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     let range = if low <= high {
-        format!("{} to {}", display::value(low, unit), display::value(high, unit))
+        let basis = if track.channel.quantity == Quantity::Cpu { " of one core" } else { "" };
+        format!("{} to {}{basis}", show(low), show(high))
     } else {
         String::new()
     };

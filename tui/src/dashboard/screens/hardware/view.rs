@@ -3,14 +3,16 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use slmscope_profiles::channel::{Class, Kind, Quantity, Unit};
+use slmscope_profiles::channel::{Class, Kind, Quantity, Scope, Unit};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 
-use super::summary;
+use super::state::View;
+use super::{charts, summary};
 use crate::dashboard::channels::Track;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
 use crate::dashboard::view::table::{self, Column, fit};
+use crate::dashboard::view::text::wrap;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
 const COLUMNS: [Column; 5] = [
@@ -27,45 +29,78 @@ const SPARK: usize = 24;
 /// Height from which on the summary is there.
 const MIN_FOR_SUMMARY: u16 = 18;
 
-/// The rows by family: all channels, or all but raw counters.
-pub fn groups(state: &State) -> Vec<(Quantity, Vec<&Track>)> {
-    let mut groups = state.shown().channels.grouped(&state.hardware.filter);
-    if !state.raw_counters {
-        for (_, tracks) in &mut groups {
-            tracks.retain(|track| !matches!(track.channel.kind, Kind::Counter { .. }));
+/// The rows in groups with their headings: all channels of the view, or all but raw counters.
+pub fn groups(state: &State) -> Vec<(String, Vec<&Track>)> {
+    let families = state.shown().channels.grouped(&state.hardware.list.filter);
+    let is_shown =
+        |track: &&Track| state.hardware.raw_counters || !matches!(track.channel.kind, Kind::Counter { .. });
+    let mut groups: Vec<(String, Vec<&Track>)> = Vec::new();
+    let mut place = |heading: String, track| match groups.iter_mut().find(|(known, _)| *known == heading) {
+        Some((_, tracks)) => tracks.push(track),
+        None => groups.push((heading, vec![track])),
+    };
+    for (quantity, tracks) in families {
+        for track in tracks.into_iter().filter(is_shown) {
+            if let Some(heading) = heading_of(state.hardware.view, quantity, track) {
+                place(heading, track);
+            }
         }
-        groups.retain(|(_, tracks)| !tracks.is_empty());
     }
     groups
 }
 
+/// The group of a channel in a view; `None` if it is not in it.
+fn heading_of(view: View, quantity: Quantity, track: &Track) -> Option<String> {
+    let channel = &track.channel;
+    match view {
+        View::Families => Some(quantity.title().to_owned()),
+        View::Cores => match channel.scope {
+            Scope::CpuN(cpu) => Some(format!("cpu{cpu}")),
+            _ => None,
+        },
+        View::Threads => channel.id.starts_with("cpu.worker").then(|| "threads of the worker".to_owned()),
+        View::Rails => {
+            matches!(quantity, Quantity::Power | Quantity::Energy).then(|| channel.scope.to_string())
+        }
+    }
+}
+
 /// A line of the list.
 enum Item<'a> {
-    Heading(Quantity),
+    Heading(String),
     Channel(&'a Track),
 }
 
 /// Draws the screen.
 pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
-    if area.height >= MIN_FOR_SUMMARY && state.hardware.filter.is_empty() {
+    let hardware = &state.hardware;
+    if area.height >= MIN_FOR_SUMMARY && hardware.list.filter.is_empty() && hardware.view == View::Families {
         for line in summary::lines(state, palette, area.width) {
             put(line, 0, take_top(&mut rest, 1), buf);
         }
+    } else {
+        let view = format!(" {}; v changes the view", hardware.view.as_str());
+        put(Line::styled(view, palette.dim()), 0, take_top(&mut rest, 1), buf);
+    }
+    let charts = charts::height(state).min(rest.height / 2);
+    if charts > 0 {
+        charts::draw(state, palette, take_top(&mut rest, charts), buf);
     }
     let mut items = Vec::new();
-    for (quantity, tracks) in groups(state) {
-        items.push(Item::Heading(quantity));
+    for (heading, tracks) in groups(state) {
+        items.push(Item::Heading(heading));
         items.extend(tracks.into_iter().map(Item::Channel));
     }
     let is_selected = |item: &Item| {
         matches!(item, Item::Channel(track)
-        if state.hardware.selected.as_ref().is_some_and(|key| *key == track.channel.id))
+        if hardware.list.selected.as_ref().is_some_and(|key| *key == track.channel.id))
     };
     let first = || items.iter().position(|item| matches!(item, Item::Channel(_)));
     let Some(selected) = items.iter().position(is_selected).or_else(first) else {
-        let text = match state.hardware.filter.as_str() {
-            "" => " no channels yet".to_owned(),
+        let text = match hardware.list.filter.as_str() {
+            "" if hardware.view == View::Families => " no channels yet".to_owned(),
+            "" => " this machine has no such channel".to_owned(),
             filter => format!(" no channel matches `{filter}`"),
         };
         put(Line::styled(text, palette.dim()), 1, rest, buf);
@@ -85,15 +120,17 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
         _ => String::new(),
     };
     table::scroll(&items, selected, rest, buf, |item| match item {
-        Item::Heading(quantity) => Line::styled(quantity.title(), Palette::strong()),
+        Item::Heading(heading) => Line::styled(heading.clone(), Palette::strong()),
         Item::Channel(track) => line(track, state, palette, spark, track.channel.id == selected_id),
     });
 }
 
 fn line(track: &Track, state: &State, palette: Palette, spark: usize, selected: bool) -> Line<'static> {
     let channel = &track.channel;
-    let name = format!(" {}", channel.id);
-    let value = or_absent(track.value(), |value| display::value(value, channel.unit));
+    let mark = if state.hardware.charted.contains(&channel.id) { "~" } else { " " };
+    let name = format!("{mark}{}", channel.id);
+    let factor = state.shown().channels.factor(channel);
+    let value = or_absent(track.value(), |value| display::value(value * factor, channel.unit));
     let age = or_absent(track.age_ns(state.now_ns), display::duration);
     let stale = track.is_stale(state.now_ns);
     let absent = channel.class == Class::Unavailable;
@@ -151,7 +188,7 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
         Kind::Sum { .. } => "sum of channels",
     };
     let scope = &channel.scope;
-    let mut facts = format!(" {}, {kind}, scope {scope}, period {period}", channel.class.as_str());
+    let mut facts = format!("{}, {kind}, scope {scope}, period {period}", channel.class.as_str());
     if let Some(update_ns) = track.channel.update_ns {
         facts = format!("{facts}, new every {}", display::duration(update_ns));
     }
@@ -161,7 +198,8 @@ fn details(track: &Track, state: &State, palette: Palette, area: Rect, buf: &mut
     if age != ABSENT {
         facts = format!("{facts}, stale for {age}");
     }
-    put(Line::from(facts), 0, rest, buf);
+    let facts = wrap(&facts, usize::from(rest.width).saturating_sub(2), 1).pop().unwrap_or_default();
+    put(Line::from(format!(" {facts}")), 0, rest, buf);
     let reason = reason(track);
     let source = if channel.source.is_empty() { ABSENT } else { &channel.source };
     let second = if reason.is_empty() { format!(" source {source}") } else { format!(" {ABSENT} {reason}") };

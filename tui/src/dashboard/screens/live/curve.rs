@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use slmscope_profiles::display;
 
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::Data;
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::{chart, heading, put, take_bottom};
 
@@ -19,7 +19,7 @@ const OUTLIER: f64 = 3.0;
 pub(super) fn draw(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     let title_row = area;
-    heading("ms per step, newest right", palette, &mut rest, buf);
+    heading("ms per token, newest right", palette, &mut rest, buf);
     let axis = take_bottom(&mut rest, 1);
     let scale = Rect { width: SCALE.min(rest.width), ..rest };
     let plot = Rect { x: rest.x + scale.width, width: rest.width - scale.width, ..rest };
@@ -36,7 +36,7 @@ pub(super) fn draw(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) 
     let cut = points.iter().flatten().filter(|&&ns| ns > top).count();
     if cut > 0 {
         let text = format!(
-            "ms per step, newest right; {cut} above the scale, up to {}",
+            "ms per token, newest right; {cut} above the scale, up to {}",
             display::milliseconds(longest)
         );
         heading(&text, palette, &mut { title_row }, buf);

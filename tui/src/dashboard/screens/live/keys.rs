@@ -19,8 +19,7 @@ pub const TERMS: &[(&str, &str)] = &[
     (
         "bound by",
         "which roof of this machine the work is nearest to, and the share of it that was reached over the whole wall \
-         time: memory (reading), compute (arithmetic). `waits` is below 10 % of both: threads that wait, dispatch, small \
-         ops",
+         time: memory (reading), compute (arithmetic). Waits: below 10 % of both, so threads wait, or ops are small",
     ),
     (
         "median, p95, p99",

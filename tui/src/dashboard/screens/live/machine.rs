@@ -6,13 +6,16 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::channel::{Quantity, ReasonCode};
 use slmscope_profiles::display::{self, ABSENT, or_absent};
+use slmscope_profiles::hygiene::Grade;
 use slmscope_profiles::result::Overhead;
 
+use super::remarks::disturbances;
 use crate::dashboard::channels::Track;
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::{Data, State};
+use crate::dashboard::state::State;
 use crate::dashboard::view::table::fit;
-use crate::dashboard::view::text::{Piece, pieces};
+use crate::dashboard::view::text::{Piece, pieces, wrap};
 use crate::dashboard::view::{chart, heading, put, take_top};
 
 /// Width of one core with its bar.
@@ -34,13 +37,39 @@ pub(super) fn height(data: &Data, width: u16) -> u16 {
 /// Draws as much as fits, the most important first.
 pub(super) fn draw(state: &State, data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
-    if rest.height > FIGURES {
-        heading("machine", palette, &mut rest, buf);
+    if rest.height > 1 {
+        let (verdict, is_fit) = fitness(data);
+        let verdict = wrap(&verdict, usize::from(area.width).saturating_sub(16), 1).pop().unwrap_or_default();
+        let title = format!("machine: {verdict}");
+        let x = rest.x.saturating_add(2).min(rest.right());
+        let place = Rect { x, width: rest.width.saturating_sub(4), height: 1, ..rest };
+        heading(&title, palette, &mut rest, buf);
+        if !is_fit {
+            put(Line::styled(format!(" {title} "), palette.warning()), 0, place, buf);
+        }
     }
     for line in figures(state, data, palette, usize::from(area.width)) {
         put(line, 0, take_top(&mut rest, 1), buf);
     }
     cores(data, palette, rest, buf);
+}
+
+/// Whether the machine is fit to measure on, in words, and whether nothing speaks against it: by what disturbs it now, else
+/// by what the last result says.
+fn fitness(data: &Data) -> (String, bool) {
+    if let Some(disturbance) = disturbances(data).into_iter().next() {
+        return (format!("disturbed, {}", disturbance.text), false);
+    }
+    let Some(hygiene) = data.result.as_ref().map(|result| &result.hygiene) else {
+        return ("nothing disturbs it now".to_owned(), true);
+    };
+    let reason = || hygiene.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+    match hygiene.grade {
+        Some(Grade::Clean) => ("fit to measure on".to_owned(), true),
+        Some(Grade::Fair) => (format!("nearly fit to measure on{}", reason()), false),
+        Some(Grade::Poor) => (format!("not fit to measure on{}", reason()), false),
+        None => ("whether it is fit to measure on is not known".to_owned(), true),
+    }
 }
 
 fn cores(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
@@ -127,11 +156,12 @@ fn figures(state: &State, data: &Data, palette: Palette, width: usize) -> Vec<Li
 fn others(data: &Data, palette: Palette) -> Piece {
     let track = data.channels.by_id("cpu.foreign");
     let Some(share) = track.and_then(|track| track.mean(RECENT)) else { return absent(track, palette) };
-    let used = display::of_one_core(share * data.channels.cores().len().max(1) as f64);
+    let cores = data.channels.cores().len().max(1) as f64;
+    let used = display::of_one_core(share * cores);
     let mut piece = vec![Span::styled(used, Palette::strong())];
     let steal = data.channels.by_id("cpu.steal").and_then(|track| track.mean(RECENT));
     if let Some(steal) = steal.filter(|&steal| steal >= 0.005) {
-        piece.push(Span::raw(format!(", the host {}", display::rough_share(steal))));
+        piece.push(Span::raw(format!(", the host {}", display::share(steal * cores))));
     }
     piece
 }

@@ -5,9 +5,12 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use slmscope_profiles::display;
 use slmscope_profiles::finding::OTHER_LOAD;
+use slmscope_profiles::op::Phase;
+use slmscope_profiles::roofline::Bound;
 
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::{Data, State};
+use crate::dashboard::state::State;
 use crate::dashboard::view::text::wrap;
 
 /// Readings that a share of the last seconds is taken over.
@@ -58,7 +61,7 @@ pub fn remarks(data: &Data) -> Vec<Remark> {
 }
 
 /// What disturbs the run now, by the readings of the last seconds.
-fn disturbances(data: &Data) -> Vec<Remark> {
+pub(super) fn disturbances(data: &Data) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let recent = |id| data.channels.by_id(id).and_then(|track| track.mean(RECENT));
     if let Some(share) = recent("cpu.foreign").filter(|&share| share > OTHER_LOAD) {
@@ -88,7 +91,7 @@ pub(super) fn lines(
 ) -> Vec<Line<'static>> {
     let remarks = remarks(data);
     let Some(first) = remarks.first() else {
-        let lines = wrap(quiet(state, data), width.saturating_sub(1), most);
+        let lines = wrap(&quiet(state, data), width.saturating_sub(1), most);
         return lines.into_iter().map(|line| Line::styled(format!(" {line}"), palette.dim())).collect();
     };
     let mut lines = Vec::new();
@@ -146,14 +149,25 @@ fn shortened(line: &Line<'static>, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// What is there when nothing stands out.
-fn quiet(state: &State, data: &Data) -> &'static str {
-    match (&data.result, &data.job) {
+/// What is there when nothing stands out: what would make decode faster, by what bounds it.
+fn quiet(state: &State, data: &Data) -> String {
+    let said = match (&data.result, &data.job) {
         (Some(_), _) => "nothing stands out in the last run",
-        (None, Some(job)) if !job.state.is_final() && state.replay.is_none() => {
-            "nothing stands out so far; more is known when the first run has ended"
-        }
+        (None, Some(job)) if !job.state.is_final() && state.replay.is_none() => "nothing stands out so far",
         (None, Some(_)) => "nothing stands out in what was recorded",
-        (None, None) => "",
-    }
+        (None, None) => return String::new(),
+    };
+    let advice = match super::speed::bound_of(data, Phase::Decode) {
+        Some(Bound::Memory) => {
+            "; decode is bound by memory: fewer bytes a token make it faster, as in a smaller format or model"
+        }
+        Some(Bound::Compute) => {
+            "; decode is bound by compute: more threads make it faster, if there are cores left"
+        }
+        Some(Bound::Overhead) => {
+            "; decode is bound by neither memory nor compute: threads wait, or ops are small; try other --threads"
+        }
+        None => "",
+    };
+    format!("{said}{advice}")
 }

@@ -10,8 +10,8 @@ use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::roofline::{Bound, RoofBound};
 
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::Data;
 use crate::dashboard::totals::PhaseSum;
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::text::pieces;
@@ -67,9 +67,15 @@ fn bound(data: &Data, phase: Phase) -> String {
     match reached(plan, sum) {
         _ if plan.roofs.read_bytes_per_s.is_none() => "roofs not measured yet".to_owned(),
         None => String::new(),
-        Some((share, Bound::Overhead)) => format!("waits: {} of a roof", display::rough_share(share)),
+        Some((share, Bound::Overhead)) => format!("bound by waits ({})", display::rough_share(share)),
         Some((share, bound)) => format!("bound by {} ({})", bound.as_str(), display::rough_share(share)),
     }
+}
+
+/// What bounds a phase; `None` where that is not known.
+pub(super) fn bound_of(data: &Data, phase: Phase) -> Option<Bound> {
+    let sum = data.totals.phase(phase).filter(|sum| sum.books.wall_ns > 0)?;
+    Some(reached(data.plan.as_ref()?, sum)?.1)
 }
 
 /// Share of the roofs that a phase reached over its wall time, and which of them bounds it.
@@ -93,7 +99,7 @@ fn token_times(data: &Data, palette: Palette, width: usize) -> Line<'static> {
             Span::styled(fit(&value, 7, false), Palette::strong()),
         ]
     };
-    let mut first = vec![Span::styled(" a step  ", Palette::strong())];
+    let mut first = vec![Span::styled(" a token ", Palette::strong())];
     first.extend(figure("median", time(0)));
     let mut parts = vec![first, figure("p95", time(1)), figure("p99", time(2))];
     if let Some((_, count)) = found {

@@ -7,14 +7,18 @@ use ratatui::text::{Line, Span};
 use slmscope_profiles::above_roof::AboveRoof;
 use slmscope_profiles::display::{self, or_absent};
 use slmscope_profiles::op::Phase;
+use slmscope_profiles::totals::GroupTotals;
 
 use super::parts::{Part, UNATTRIBUTED, parts};
+use crate::dashboard::data::Data;
+use crate::dashboard::mark::Mark;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::screens::ops::columns::reached;
 use crate::dashboard::screens::ops::view::UNATTRIBUTED_LIMIT;
-use crate::dashboard::state::Data;
-use crate::dashboard::totals::PhaseSum;
+use crate::dashboard::state::State;
+use crate::dashboard::totals::{LaneTotals, PhaseSum};
 use crate::dashboard::view::table::fit;
+use crate::dashboard::view::text::pieces;
 use crate::dashboard::view::{heading, put, take_top};
 
 /// Width of the parts' names.
@@ -54,12 +58,14 @@ impl Widths {
 }
 
 /// Rows that it needs, heading included.
-pub(super) fn height(data: &Data) -> u16 {
-    parts(data.plan.as_ref(), &PhaseSum::default()).len() as u16 + 1
+pub(super) fn height(state: &State, data: &Data) -> u16 {
+    let parts = parts(data.plan.as_ref(), &PhaseSum::default()).len();
+    let further = data.totals.lanes().len() + usize::from(state.mark.is_some());
+    (parts + further) as u16 + 1
 }
 
 /// Draws the table. Parts are in a fixed order, so that figures do not change places.
-pub(super) fn draw(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
+pub(super) fn draw(state: &State, data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     let widths = Widths::of(usize::from(area.width));
     let title_row = area;
@@ -72,6 +78,64 @@ pub(super) fn draw(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) 
         let line = line(data, index, [decode, prefill], &sums, &widths, palette);
         put(line, 0, take_top(&mut rest, 1), buf);
     }
+    let room = usize::from(area.width);
+    for lane in data.totals.lanes() {
+        put(lane_line(data, lane, palette, room), 0, take_top(&mut rest, 1), buf);
+    }
+    if let Some(mark) = &state.mark {
+        put(marked_line(data, mark, &sums[0], palette), 0, take_top(&mut rest, 1), buf);
+    }
+}
+
+/// The name of a row, a share and a time, in the columns of the parts.
+fn figures(name: &str, share: Option<f64>, per_step: Option<u64>) -> Vec<Span<'static>> {
+    vec![
+        Span::raw(fit(&format!(" {name}"), 1 + NAME, false)),
+        Span::raw(fit(&or_absent(share, display::share), FIGURES[0], true)),
+        Span::raw(fit(&or_absent(per_step, display::duration), FIGURES[1] + 1, true)),
+    ]
+}
+
+/// What a lane beside the host's, such as a device, was busy with while the host waited.
+fn lane_line(data: &Data, lane: &LaneTotals, palette: Palette, width: usize) -> Line<'static> {
+    let of = |phase| lane.phase(phase).filter(|sum| sum.books.wall_ns > 0);
+    let phase = if of(Phase::Decode).is_some() { Phase::Decode } else { Phase::Prefill };
+    let name = data.plan.as_ref().and_then(|plan| plan.lane(lane.lane)).map_or("", |lane| lane.name.as_str());
+    let label = format!("lane {} {name}", lane.lane);
+    let (Some(sum), Some(host)) = (of(phase), data.totals.phase(phase)) else {
+        return Line::from(figures(&label, None, None));
+    };
+    let host_ns = host.books.wall_ns;
+    let share = (host_ns > 0).then(|| sum.books.ops_ns as f64 / host_ns as f64);
+    let mut line = Line::from(figures(&label, share, sum.books.ops_ns.checked_div(sum.rows)));
+    let mut parts = parts(data.plan.as_ref(), sum);
+    parts.retain(|part| part.ns() > 0 && part.name != UNATTRIBUTED);
+    parts.sort_by_key(|part| std::cmp::Reverse(part.ns()));
+    let busy = parts.iter().map(|part| {
+        let share = part.ns() as f64 / sum.books.wall_ns as f64;
+        vec![Span::styled(format!("{} {}", part.name, display::share(share)), palette.dim())]
+    });
+    let busy = std::iter::once(vec![Span::styled(" busy:", palette.dim())]).chain(busy);
+    line.extend(pieces(busy, " ", width.saturating_sub(line.width())).spans);
+    line
+}
+
+/// The marked op in decode.
+fn marked_line(data: &Data, mark: &Mark, decode: &PhaseSum, palette: Palette) -> Line<'static> {
+    let mut group = GroupTotals::default();
+    let plan = data.plan.as_ref();
+    for totals in &decode.sites {
+        let site = plan.and_then(|plan| plan.sites.get(usize::from(totals.site)));
+        if let (Some(plan), Some(site)) = (plan, site.filter(|site| mark.is(site))) {
+            group.add_site(site, &totals.totals, Some(&plan.roofs));
+        }
+    }
+    let ns = group.totals.time_ns;
+    let share = (decode.books.wall_ns > 0).then(|| ns as f64 / decode.books.wall_ns as f64);
+    let mut spans = figures(&format!("> {}", mark.name), share, ns.checked_div(decode.rows));
+    let roof = group.roof().map_or_else(String::new, |found| format!(", {} roof", reached(found, None)));
+    spans.push(Span::styled(format!(" marked: x on Ops takes it away{roof}"), palette.dim()));
+    Line::from(spans)
 }
 
 fn titles(widths: &Widths, area: Rect, buf: &mut Buffer) {
@@ -85,7 +149,7 @@ fn titles(widths: &Widths, area: Rect, buf: &mut Buffer) {
         }
     };
     title("decode", FIGURES[0] + 1, 0);
-    title("a step", widths.time, usize::from(widths.bar > 0));
+    title("a token", widths.time, usize::from(widths.bar > 0));
     title("", 0, widths.bar + 1);
     title("of roof", widths.roof, 1);
     title("prefill", widths.prefill + 1, 0);

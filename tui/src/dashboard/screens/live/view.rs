@@ -8,12 +8,14 @@ use slmscope_profiles::job::{Job, JobState};
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::op::Phase;
 
-use super::{curve, machine, remarks, speed, time};
+use super::{curve, idle, machine, remarks, speed, time};
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::screens::ops::rows::{Level, rows};
+use crate::dashboard::screens::ops::row::Level;
+use crate::dashboard::screens::ops::rows::rows;
 use crate::dashboard::screens::ops::state::OpsTable;
 use crate::dashboard::screens::ops::view as ops;
-use crate::dashboard::state::{Data, Link, State};
+use crate::dashboard::state::{Link, State};
 use crate::dashboard::view::text::pieces;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
 
@@ -32,19 +34,22 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let width = usize::from(area.width);
     let mut rest = area;
     head(state, data, palette, take_top(&mut rest, 2), buf);
+    if data.job.is_none() && data.totals.last_phase.is_none() {
+        return idle::draw(state, data, palette, rest, buf);
+    }
     let most = REMARKS.iter().find(|(height, _)| area.height >= *height).map_or(1, |&(_, most)| most);
     for line in remarks::lines(state, data, palette, width, most) {
         put(line, 0, take_top(&mut rest, 1), buf);
     }
     speed::draw(data, palette, take_top(&mut rest, speed::HEIGHT), buf);
-    let time_height = time::height(data);
+    let time_height = time::height(state, data);
     let hidden = hidden(time_height, rest.height);
     if !hidden.is_empty() {
         let foot = take_bottom(&mut rest, 1);
         let text = format!("hidden: {hidden}");
         put(pieces([vec![Span::styled(format!(" {text}"), palette.dim())]], "", width), 0, foot, buf);
     }
-    time::draw(data, palette, take_top(&mut rest, time_height), buf);
+    time::draw(state, data, palette, take_top(&mut rest, time_height), buf);
     let machine_height = machine::height(data, area.width).min(rest.height);
     let machine = take_bottom(&mut rest, machine_height);
     if rest.height >= MIN_CURVE {
@@ -182,5 +187,5 @@ fn hottest(data: &Data, palette: Palette, area: Rect, buf: &mut Buffer) {
     heading("ops of decode that take longest", palette, &mut rest, buf);
     let mut rows = rows(data, &OpsTable::default());
     rows.retain(|row| row.level == Level::Op);
-    ops::list(&rows, None, None, palette, rest, buf);
+    ops::List { rows: &rows, selected: None, table: None, mark: None }.draw(palette, rest, buf);
 }

@@ -6,7 +6,7 @@ use slmscope_profiles::above_roof::AboveRoof;
 use slmscope_profiles::display::{self, ABSENT, or_absent};
 use slmscope_profiles::roofline::Bound;
 
-use super::rows::{Level, Row};
+use super::row::{Level, Row};
 use crate::dashboard::view::table;
 
 /// A column, or an order of the rows.

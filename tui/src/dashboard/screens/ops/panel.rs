@@ -10,9 +10,9 @@ use slmscope_profiles::roofline::{Bound, Roofs};
 use slmscope_profiles::stats::Estimate;
 use slmscope_profiles::totals::EventPlace;
 
-use super::rows::{Level, Row};
+use super::row::{Level, Row};
+use crate::dashboard::data::Data;
 use crate::dashboard::palette::Palette;
-use crate::dashboard::state::Data;
 use crate::dashboard::view::text::wrap;
 use crate::dashboard::view::{chart, heading, put};
 

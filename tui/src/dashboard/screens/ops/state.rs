@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use slmscope_profiles::op::Phase;
 
 use super::columns::Column;
+use crate::dashboard::data::Data;
 use crate::dashboard::list::List;
-use crate::dashboard::state::Data;
 
 /// What a key of the screen changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl OpsTable {
 }
 
 /// The figures of this moment; `None` if there are none.
-fn baseline(data: &Data) -> Option<Baseline> {
+pub(in crate::dashboard) fn baseline(data: &Data) -> Option<Baseline> {
     let job = data.job.as_ref()?;
     data.plan.as_ref()?;
     let format = job.format.map_or_else(String::new, |format| format!(" {}", format.name()));

@@ -9,8 +9,10 @@ use slmscope_profiles::op::Phase;
 
 use super::columns::fields;
 use super::panel;
-use super::rows::{Level, Row, rows};
+use super::row::{Level, Row};
+use super::rows::rows;
 use super::state::OpsTable;
+use crate::dashboard::mark::Mark;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::state::State;
 use crate::dashboard::view::table::{self, Column};
@@ -46,39 +48,54 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
             panel::draw(row, lines, palette, take_bottom(&mut rest, height), buf);
         }
     }
-    list(&rows, Some(selected), Some(table), palette, rest, buf);
+    let list_of =
+        List { rows: &rows, selected: Some(selected), table: Some(table), mark: state.mark.as_ref() };
+    list_of.draw(palette, rest, buf);
 }
 
-/// Draws headings and as many of `rows` around the selected one as fit; the heading of the column that `table` is sorted
-/// by is marked.
-pub fn list(
-    rows: &[Row],
-    selected: Option<usize>,
-    table: Option<&OpsTable>,
-    palette: Palette,
-    area: Rect,
-    buf: &mut Buffer,
-) {
-    let mut rest = area;
-    let fields = fields(rows, usize::from(rest.width));
-    let columns: Vec<Column> = fields.iter().map(|field| field.column).collect();
-    let mut titles = Line::default();
-    for field in &fields {
-        let is_order = table.is_some_and(|table| table.sort == field.order);
-        let style = if is_order { palette.curve() } else { Palette::strong() };
-        titles.extend(table::cells(&[field.column], &[field.column.title], style));
-    }
-    put(titles, 0, take_top(&mut rest, 1), buf);
-    let selected_key = selected.and_then(|at| rows.get(at)).map(|row| &row.key);
-    table::scroll(rows, selected.unwrap_or(0), rest, buf, |row| {
-        let texts: Vec<_> = fields.iter().map(|field| (field.text)(row)).collect();
-        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let mut style = style(row, palette);
-        if Some(&row.key) == selected_key {
-            style = style.patch(Palette::selected());
+/// Rows with their headings.
+pub struct List<'a> {
+    pub rows: &'a [Row],
+    /// The row around which as many as fit are drawn.
+    pub selected: Option<usize>,
+    /// The heading of the column that it is sorted by is marked.
+    pub table: Option<&'a OpsTable>,
+    /// The op that is followed on all screens.
+    pub mark: Option<&'a Mark>,
+}
+
+impl List<'_> {
+    /// Draws it.
+    pub fn draw(&self, palette: Palette, area: Rect, buf: &mut Buffer) {
+        let mut rest = area;
+        let fields = fields(self.rows, usize::from(rest.width));
+        let columns: Vec<Column> = fields.iter().map(|field| field.column).collect();
+        let mut titles = Line::default();
+        for field in &fields {
+            let is_order = self.table.is_some_and(|table| table.sort == field.order);
+            let style = if is_order { palette.curve() } else { Palette::strong() };
+            titles.extend(table::cells(&[field.column], &[field.column.title], style));
         }
-        Line::from(table::cells(&columns, &texts, style))
-    });
+        put(titles, 0, take_top(&mut rest, 1), buf);
+        let selected_key = self.selected.and_then(|at| self.rows.get(at)).map(|row| &row.key);
+        table::scroll(self.rows, self.selected.unwrap_or(0), rest, buf, |row| {
+            let mut texts: Vec<_> = fields.iter().map(|field| (field.text)(row)).collect();
+            let is_marked =
+                self.mark.is_some_and(|mark| row.level == Level::Op && mark.is_named(row.module, &row.name));
+            if let Some(name) = texts.first_mut().filter(|_| is_marked) {
+                name.push_str(" <");
+            }
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            let mut style = style(row, palette);
+            if is_marked {
+                style = style.patch(palette.warning());
+            }
+            if Some(&row.key) == selected_key {
+                style = style.patch(Palette::selected());
+            }
+            Line::from(table::cells(&columns, &texts, style))
+        });
+    }
 }
 
 fn style(row: &Row, palette: Palette) -> Style {

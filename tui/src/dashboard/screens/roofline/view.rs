@@ -9,7 +9,8 @@ use slmscope_profiles::roofline::Roofs;
 
 use crate::dashboard::palette::Palette;
 use crate::dashboard::screens::ops::columns::reached;
-use crate::dashboard::screens::ops::rows::{Level, Row, rows};
+use crate::dashboard::screens::ops::row::{Level, Row};
+use crate::dashboard::screens::ops::rows::rows;
 use crate::dashboard::screens::ops::state::OpsTable;
 use crate::dashboard::state::State;
 use crate::dashboard::view::table::{self, fit};
@@ -65,8 +66,10 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
         let height = (ops.len() as u16 + 1).min(rest.height / 2);
         take_bottom(&mut rest, height)
     };
-    plot(&plan.roofs, &ops, selected, palette, rest, buf);
-    list(&ops, selected, palette, list_area, buf);
+    let mark = state.mark.as_ref();
+    let marked = ops.iter().position(|row| mark.is_some_and(|mark| mark.is_named(row.module, &row.name)));
+    plot(&plan.roofs, &ops, [marked, Some(selected)], palette, rest, buf);
+    list(&ops, [marked, Some(selected)], palette, list_area, buf);
 }
 
 fn title(roofs: &Roofs, palette: Palette, width: usize) -> Line<'static> {
@@ -147,7 +150,15 @@ fn flat(roofs: &Roofs) -> Vec<(&'static str, f64)> {
     flat
 }
 
-fn plot(roofs: &Roofs, ops: &[Row], selected: usize, palette: Palette, area: Rect, buf: &mut Buffer) {
+/// Draws the roofs and the ops; of `shown` the first is marked, the second selected.
+fn plot(
+    roofs: &Roofs,
+    ops: &[Row],
+    shown: [Option<usize>; 2],
+    palette: Palette,
+    area: Rect,
+    buf: &mut Buffer,
+) {
     let mut rest = area;
     heading("FLOP/s (up) by FLOP per byte (right)", palette, &mut rest, buf);
     let Some(axes) = Axes::of(roofs, ops) else {
@@ -179,16 +190,15 @@ fn plot(roofs: &Roofs, ops: &[Row], selected: usize, palette: Palette, area: Rec
             set(label, row, name, palette.dim());
         }
     }
-    // The selected one comes last, so that no other hides it.
-    let order = (0..ops.len()).filter(|&at| at != selected).chain([selected]);
+    // The marked and the selected one come last, so that no other hides them.
+    let order = (0..ops.len()).filter(|&at| !shown.contains(&Some(at))).chain(shown.into_iter().flatten());
     for at in order {
         let Some(row) = ops.get(at) else { continue };
         let Some((x, y)) = point(row) else { continue };
         let (Some(column), Some(line)) = (axes.column(x, inner.width), axes.row(y, inner.height)) else {
             continue;
         };
-        let style = if at == selected { Palette::selected() } else { palette.curve() };
-        set(column, line, letter(at), style);
+        set(column, line, letter(at), style(at, shown, palette.curve(), palette));
     }
 }
 
@@ -217,7 +227,13 @@ fn scales(axes: &Axes, palette: Palette, scale: Rect, inner: Rect, foot: Rect, b
     }
 }
 
-fn list(ops: &[Row], selected: usize, palette: Palette, area: Rect, buf: &mut Buffer) {
+/// The style of the op at `at`: of `shown` the first is marked, the second selected.
+fn style(at: usize, [marked, selected]: [Option<usize>; 2], plain: Style, palette: Palette) -> Style {
+    let style = if marked == Some(at) { palette.warning() } else { plain };
+    if selected == Some(at) { style.patch(Palette::selected()) } else { style }
+}
+
+fn list(ops: &[Row], shown: [Option<usize>; 2], palette: Palette, area: Rect, buf: &mut Buffer) {
     let mut rest = area;
     heading("op, share, FLOP per byte, of roof", palette, &mut rest, buf);
     if ops.is_empty() {
@@ -225,8 +241,7 @@ fn list(ops: &[Row], selected: usize, palette: Palette, area: Rect, buf: &mut Bu
         return;
     }
     let rows: Vec<_> = ops.iter().enumerate().collect();
-    table::scroll(&rows, selected, rest, buf, |&(at, row)| {
-        let style = if at == selected { Palette::selected() } else { Style::new() };
+    table::scroll(&rows, shown[1].unwrap_or(0), rest, buf, |&(at, row)| {
         let roof = or_absent(row.roof(), |found| reached(found, row.above_roof));
         let text = format!(
             " {} {} {} {} {}",
@@ -236,6 +251,6 @@ fn list(ops: &[Row], selected: usize, palette: Palette, area: Rect, buf: &mut Bu
             fit(&or_absent(intensity(row), display::significant), 6, true),
             fit(&roof, 13, true),
         );
-        Line::styled(text, style)
+        Line::styled(text, style(at, shown, Style::new(), palette))
     });
 }

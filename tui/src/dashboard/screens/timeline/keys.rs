@@ -21,18 +21,13 @@ pub const KEYS: &[Binding] = &[
     bind(&[KeyCode::Char('b')], "b", "compare with this", Action::Timeline(Move::Base)),
 ];
 
-/// The arrows where they do not move within a recording.
-pub const STEPS: &[Binding] = &[
-    bind(&[KeyCode::Left], "←", "previous token", Action::Timeline(Move::Previous)),
-    bind(&[KeyCode::Right], "→", "next token", Action::Timeline(Move::Next)),
-];
-
 /// What the words on the screen mean.
 pub const TERMS: &[(&str, &str)] = &[
     (
         "the strip on top",
-        "the wall time of each token that is kept, newest right; gaps are phases without tokens. The mark below shows \
-         the token of the waterfall",
+        "the wall time of each token that is kept, newest right, and the longest of them; gaps are phases without \
+         tokens. The mark below shows the token of the waterfall. On a high screen clock and heat at the same tokens \
+         stand below",
     ),
     (
         "the waterfall",

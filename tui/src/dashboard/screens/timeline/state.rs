@@ -14,8 +14,6 @@ pub enum Action {
     Earlier,
     Down,
     Up,
-    Previous,
-    Next,
     Slowest,
     P99,
     Median,
@@ -70,8 +68,6 @@ impl Timeline {
             Action::Earlier => self.begin = (self.part().0 - length / 2.0).max(0.0),
             Action::Down => self.first_row = (self.first_row + 1).min(rows.saturating_sub(1)),
             Action::Up => self.first_row = self.first_row.saturating_sub(1),
-            Action::Previous => self.step(-1, tokens),
-            Action::Next => self.step(1, tokens),
             Action::Slowest => self.go_to(1.0, tokens),
             Action::P99 => self.go_to(0.99, tokens),
             Action::Median => self.go_to(0.5, tokens),
@@ -93,10 +89,13 @@ impl Timeline {
         self.begin = (f64::midpoint(begin, end) - length / 2.0).clamp(0.0, 1.0 - length);
     }
 
-    fn step(&mut self, by: isize, tokens: &Tokens) {
-        let Some(at) = self.shown(tokens) else { return };
-        let to = at.saturating_add_signed(by).min(tokens.len().saturating_sub(1));
-        self.selected = tokens.get(to).map(|token| token.head.seq);
+    /// Goes to the next token, or to the one before; whether there is one.
+    pub fn step(&mut self, is_forward: bool, tokens: &Tokens) -> bool {
+        let Some(at) = self.shown(tokens) else { return false };
+        let to = if is_forward { at.checked_add(1) } else { at.checked_sub(1) };
+        let found = to.and_then(|to| tokens.get(to));
+        self.selected = found.map(|token| token.head.seq).or(self.selected);
+        found.is_some()
     }
 
     /// Goes to the decode step that a share `q` of them does not exceed.
@@ -136,7 +135,7 @@ mod tests {
         }
         assert!(timeline.part().1 > timeline.part().0);
         assert_eq!(timeline.shown(&none), None);
-        for action in [Action::Previous, Action::Slowest, Action::Base, Action::Down] {
+        for action in [Action::Slowest, Action::Base, Action::Down] {
             timeline.act(action, &none, 0);
         }
     }

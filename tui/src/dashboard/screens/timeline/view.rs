@@ -11,9 +11,11 @@ use slmscope_profiles::plan::site::OpSite;
 
 use super::state::{Tokens, wall_ns};
 use super::waterfall::{self, Row};
+use crate::dashboard::data::Data;
+use crate::dashboard::mark::Mark;
 use crate::dashboard::palette::Palette;
 use crate::dashboard::screens::live::parts::{PARTS, part_name, part_of};
-use crate::dashboard::state::{Data, State};
+use crate::dashboard::state::State;
 use crate::dashboard::view::table::fit;
 use crate::dashboard::view::text::pieces;
 use crate::dashboard::view::{chart, heading, put, take_bottom, take_top};
@@ -38,8 +40,9 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let Some(token) = tokens.get(at) else { return };
     let mut rest = area;
     put(title(data, tokens, token, palette, usize::from(area.width)), 0, take_top(&mut rest, 1), buf);
-    if rest.height > 9 {
-        strip(tokens, at, palette, take_top(&mut rest, 2), buf);
+    let rows = strip_rows(data, rest.height);
+    if rows > 0 {
+        strip(data, at, palette, take_top(&mut rest, rows), buf);
     }
     let lower = (LONGEST as u16 + 2).min(rest.height / 3);
     let mut foot = take_bottom(&mut rest, lower);
@@ -48,7 +51,19 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     put(legend(&plan.sites, palette, usize::from(area.width)), 0, take_top(&mut foot, 1), buf);
     match &state.timeline.base {
         Some(base) => differences(base, token, &plan.sites, palette, foot, buf),
-        None => longest(token, &plan.sites, palette, foot, buf),
+        None => longest(token, &plan.sites, state.mark.as_ref(), palette, foot, buf),
+    }
+}
+
+/// Rows of the strip: the tokens and the mark below, and on a high screen clock and heat, if they are read here.
+fn strip_rows(data: &Data, height: u16) -> u16 {
+    match height {
+        0..=9 => 0,
+        10..=24 => 2,
+        _ => {
+            let has = |unit| data.channels.at_any_time(unit);
+            2 + u16::from(has(Unit::Hertz)) + u16::from(has(Unit::Celsius))
+        }
     }
 }
 
@@ -80,23 +95,33 @@ fn title(data: &Data, tokens: &Tokens, token: &OpBatch, palette: Palette, width:
     pieces(parts, " · ", width)
 }
 
-/// All tokens, newest right, with a mark below the shown one.
-fn strip(tokens: &Tokens, at: usize, palette: Palette, area: Rect, buf: &mut Buffer) {
-    let width = usize::from(area.width).saturating_sub(2);
+/// All tokens, newest right, with a mark below the shown one, and clock and heat at their ends.
+fn strip(data: &Data, at: usize, palette: Palette, area: Rect, buf: &mut Buffer) {
+    let tokens = data.events.tokens();
+    let width = usize::from(area.width).saturating_sub(NAME + 1);
     // The shown token stays in sight.
     let end = (at + width / 2).max(width).min(tokens.len());
     let first = end.saturating_sub(width);
-    let decode = tokens
-        .iter()
-        .take(end)
-        .skip(first)
-        .map(|token| (token.head.phase == Phase::Decode).then(|| wall_ns(token) as f64));
-    let decode: Vec<_> = decode.collect();
-    let count = decode.len();
-    let line = vec![Span::raw(" "), chart::sparkline(decode.into_iter(), count, None, palette)];
-    put(Line::from(line), 0, area, buf);
-    let mark = format!("{}^", " ".repeat(1 + at.saturating_sub(first)));
+    let shown: Vec<&OpBatch> = tokens.iter().take(end).skip(first).map(|token| &**token).collect();
+    let row = |name: &str, values: Vec<Option<f64>>, show: &dyn Fn(f64) -> String| {
+        let highest = values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        let name =
+            if highest.is_finite() { format!(" {name} to {}", show(highest)) } else { format!(" {name}") };
+        let count = values.len();
+        let chart = chart::sparkline(values.into_iter(), count, None, palette);
+        Line::from(vec![Span::styled(fit(&name, NAME, false), palette.dim()), chart])
+    };
+    let time = |token: &&OpBatch| (token.head.phase == Phase::Decode).then(|| wall_ns(token) as f64);
+    let times = row("tokens", shown.iter().map(time).collect(), &|ns| display::duration(ns as u64));
+    put(times, 0, area, buf);
+    let mark = format!("{}^", " ".repeat(NAME + at.saturating_sub(first)));
     put(Line::styled(mark, palette.warning()), 1, area, buf);
+    let units = [("clock", Unit::Hertz), ("heat", Unit::Celsius)];
+    let units = units.into_iter().filter(|&(_, unit)| data.channels.at_any_time(unit));
+    for (at, (name, unit)) in units.enumerate().take(usize::from(area.height).saturating_sub(2)) {
+        let values = shown.iter().map(|token| data.channels.at(unit, token.head.end_ns)).collect();
+        put(row(name, values, &|value| display::value(value, unit)), at + 2, area, buf);
+    }
 }
 
 /// Begin and end of the part that is shown, ns from the token's begin.
@@ -164,9 +189,26 @@ fn legend(sites: &[OpSite], palette: Palette, width: usize) -> Line<'static> {
 }
 
 /// The longest ops of a token.
-fn longest(token: &OpBatch, sites: &[OpSite], palette: Palette, area: Rect, buf: &mut Buffer) {
+fn longest(
+    token: &OpBatch,
+    sites: &[OpSite],
+    mark: Option<&Mark>,
+    palette: Palette,
+    area: Rect,
+    buf: &mut Buffer,
+) {
     let mut rest = area;
-    heading("longest calls", palette, &mut rest, buf);
+    let title = mark.map_or_else(
+        || "longest calls".to_owned(),
+        |mark| {
+            let marked = waterfall::placed(token, sites).filter(|(site, ..)| mark.is(site));
+            let ns: u64 = marked.map(|(_, from, to)| to - from).sum();
+            let share = ns as f64 / wall_ns(token).max(1) as f64;
+            let (time, share) = (display::duration(ns), display::share(share));
+            format!("longest calls; {}, which is marked, takes {time}, {share}", mark.name)
+        },
+    );
+    heading(&title, palette, &mut rest, buf);
     let mut ops: Vec<_> = waterfall::placed(token, sites).map(|(site, from, to)| (to - from, site)).collect();
     ops.sort_by_key(|&(ns, _)| std::cmp::Reverse(ns));
     for (row, (ns, site)) in ops.into_iter().take(LONGEST).enumerate() {
