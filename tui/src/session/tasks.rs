@@ -213,3 +213,37 @@ fn recording(reader: &mut Reader<File>, path: &Path) -> Result<String, Failure> 
     each(reader, |entry| file.add(entry))?;
     file.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use slmscope_exports::recording::Writer;
+    use slmscope_profiles::record::{Mark, MarkKind, Record};
+
+    use super::*;
+
+    #[test]
+    fn an_export_takes_its_format_from_the_end_of_the_name_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let mark = Mark { t_ns: 5, job: 1, kind: MarkKind::JobState, text: None };
+        writer.write(&Entry::Record(Record::Mark(mark).into())).unwrap();
+        std::fs::write(path("a.mcap"), writer.finish().unwrap()).unwrap();
+        let (messages, _received) = mpsc::channel();
+        let (_, replies) = mpsc::channel();
+        let (target, shared) = (Target::default(), SharedLink::default());
+        let tasks = Tasks { target, shared, replies, messages };
+        let from = ExportFrom::Session(path("a.mcap").display().to_string());
+        let export = |name: &str| {
+            tasks.export(&from, &path(name)).map_err(|failure| failure.message.unwrap_or_default())
+        };
+        assert!(export("b.pftrace").unwrap().contains("0 op events"));
+        assert!(export("b.mcap").is_ok() && path("b.mcap").exists());
+        assert!(export("b.pftrace").unwrap_err().contains("exists: name another file"));
+        assert!(export("b.odd").unwrap_err().contains("its end names no format"));
+        assert!(export("b.html").is_err() && !path("b.html").exists(), "there is no result in it");
+        assert!(
+            tasks.recent().is_err_and(|failure| failure.message.is_some_and(|text| text == "not connected"))
+        );
+    }
+}

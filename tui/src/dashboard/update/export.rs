@@ -6,7 +6,7 @@ use slmscope_profiles::job::Job;
 use super::super::Effect;
 use super::super::export_line::{ExportFrom, ExportLine};
 use super::super::overlay::Overlay;
-use super::super::screens::sessions::rows::rows;
+use super::super::screens::sessions::rows::selected;
 use super::super::state::State;
 use super::super::tab::Tab;
 use super::super::tasks::Task;
@@ -25,10 +25,7 @@ pub(super) fn open(state: &mut State) {
 fn shown(state: &State) -> Option<(ExportFrom, String)> {
     let session = |number: u64| (ExportFrom::Session(number.to_string()), format!("session-{number}"));
     if state.tab == Tab::Sessions {
-        let rows = rows(state);
-        let key = state.sessions.list.selected.as_ref();
-        let row = rows.iter().find(|row| Some(&row.number.to_string()) == key).or(rows.first())?;
-        return row.info.map(|info| session(info.session));
+        return selected(state)?.info.map(|info| session(info.session));
     }
     if let Some(replay) = &state.replay {
         let name = replay.name.trim_end_matches(".mcap").replace(' ', "-");

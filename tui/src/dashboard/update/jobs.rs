@@ -10,7 +10,7 @@ use super::super::form::Form;
 use super::super::list::List;
 use super::super::overlay::Overlay;
 use super::super::picker::Offer;
-use super::super::screens::sessions::rows::rows;
+use super::super::screens::sessions::rows::selected;
 use super::super::state::{Confirm, Deed, Link, State};
 use super::super::tab::Tab;
 use super::super::{Effect, Idle};
@@ -103,10 +103,7 @@ pub(super) fn queue(state: &mut State, model: String, workload: Workload) -> Vec
 /// The job that `c` means: on Sessions the selected one, else the one that is shown.
 fn meant(state: &State) -> Option<&Job> {
     if state.tab == Tab::Sessions {
-        let key = state.sessions.list.selected.as_ref();
-        let rows = rows(state);
-        let row = rows.iter().find(|row| Some(&row.number.to_string()) == key).or(rows.first())?;
-        return row.job;
+        return selected(state)?.job;
     }
     state.live.job.as_ref()
 }

@@ -8,7 +8,7 @@ use super::super::data::Data;
 use super::super::form::Form;
 use super::super::overlay::{Overlay, Page};
 use super::super::replay::Replay;
-use super::super::screens::sessions::rows::{Row, rows};
+use super::super::screens::sessions::rows::selected;
 use super::super::screens::sessions::state::Action;
 use super::super::state::{Confirm, Deed, State};
 use super::super::tab::Tab;
@@ -27,13 +27,6 @@ pub(super) fn tick(state: &mut State, now_ns: u64) -> Option<Effect> {
     }
     (sessions.asked_ns, sessions.is_asked) = (Some(now_ns), true);
     Some(Effect::Task(Task::List))
-}
-
-/// The selected row.
-fn selected(state: &State) -> Option<Row<'_>> {
-    let rows = rows(state);
-    let key = state.sessions.list.selected.as_ref();
-    rows.iter().find(|row| Some(&row.number.to_string()) == key).or(rows.first()).copied()
 }
 
 /// Number of the selected session, if something was recorded of it.

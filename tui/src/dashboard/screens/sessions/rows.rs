@@ -86,6 +86,13 @@ pub fn rows(state: &State) -> Vec<Row<'_>> {
     rows.into_values().rev().filter(|row| row.has(&filter)).collect()
 }
 
+/// The selected row, or the first.
+pub fn selected(state: &State) -> Option<Row<'_>> {
+    let rows = rows(state);
+    let key = state.sessions.list.selected.as_ref();
+    rows.iter().find(|row| Some(&row.number.to_string()) == key).or(rows.first()).copied()
+}
+
 /// A column: its place and width, and its text for a row.
 #[derive(Clone, Copy)]
 pub struct Field {
