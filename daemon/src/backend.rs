@@ -3,7 +3,7 @@
 //! ```text
 //! runner ──Command, open files──▶ engine
 //!        ◀──Event─────────────── (progress, spans, text, one answer a command)
-//!        ◀──OpBatch, losses───── (as fast as the engine makes them; the runner looks 40 times a second)
+//!        ◀──OpBatch, losses───── (as fast as the engine makes them; the runner looks 20 times a second)
 //! ```
 //!
 //! The runner sends one command, then takes events until the answer; only [`Command::Cancel`] may be sent in

@@ -29,7 +29,7 @@ use slmscope_profiles::span::NamedSpan;
 
 use record::{Counts, EVENT_BYTES, MAX_SPANS, VALUE_BYTES, WORDS};
 
-/// Bytes for records: some 470 tokens of a 30-layer model. The consumer looks 40 times a second.
+/// Bytes for records: some 470 tokens of a 30-layer model. The consumer looks 20 times a second.
 const CAPACITY: usize = 2 << 20;
 const DATA: usize = 4096;
 const SIZE: usize = DATA + CAPACITY;

@@ -110,10 +110,11 @@ struct Files {
 /// What processors and memory do, and for whom.
 fn processor_and_memory(root: &Root, catalogue: &mut Catalogue, worker: &WorkerPid) -> Files {
     let mut files = Files::default();
-    files.medium.extend(CpuTime::discover(root, catalogue).map(boxed));
+    let time = CpuTime::discover(root, catalogue);
     files.medium.extend(self_usage::discover(root, catalogue, worker));
     files.medium.extend(threads::discover(root, catalogue, worker));
-    files.medium.extend(other_load::discover(root, catalogue, worker));
+    let other = other_load::discover(root, catalogue, worker, time.is_some());
+    files.medium.extend(time.map(|time| boxed(time.with(other))));
     files.slow.extend(cgroup::discover(root, catalogue));
     if let Some((group, source)) = frequency::discover(root, catalogue) {
         let list = match group {

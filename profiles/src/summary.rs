@@ -101,8 +101,9 @@ impl Summary {
     }
 }
 
-/// Time that one summary covers, ns.
-const COVERED_NS: u64 = 100_000_000;
+/// Time that one summary covers, ns: five a second are as many as anybody follows, and each has a row for every step of
+/// the plan.
+const COVERED_NS: u64 = 200_000_000;
 
 /// Makes summaries of the batches of a stream, in the order in which they come.
 #[derive(Debug, Default)]

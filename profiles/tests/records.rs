@@ -72,9 +72,8 @@ fn device_batch(token: u32) -> OpBatch {
     batch
 }
 
-/// What a recording of a short run holds.
-fn recording() -> Vec<Record> {
-    let mut random = SplitMix(5);
+/// Header, catalogue and plan of a short run.
+fn beginning() -> [Record; 3] {
     let header = Header {
         origin_ns: 1,
         wall_ns: 2,
@@ -107,16 +106,17 @@ fn recording() -> Vec<Record> {
         roofs: Roofs::absent("not measured yet"),
         sites: Vec::new(),
     };
+    [Record::Header(header), Record::Catalogue { channels: vec![channel] }, Record::Plan(plan)]
+}
+
+/// What a recording of it holds.
+fn recording() -> Vec<Record> {
+    let mut random = SplitMix(5);
+    let [header, catalogue, plan] = beginning();
     let state = |t_ns, state: &str| {
         Record::Mark(Mark { t_ns, job: 3, kind: MarkKind::JobState, text: Some(state.to_owned()) })
     };
-    let mut records = vec![
-        Record::Header(header),
-        Record::Catalogue { channels: vec![channel] },
-        state(10, "loading"),
-        Record::Plan(plan),
-        state(20, "measuring"),
-    ];
+    let mut records = vec![header, catalogue, state(10, "loading"), plan, state(20, "measuring")];
     for token in 0..20 {
         let value = if token % 5 == 4 {
             Value::Absent(ReasonCode::Offline)

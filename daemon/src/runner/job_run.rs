@@ -14,6 +14,7 @@
 
 mod exchange;
 mod steps;
+mod usage;
 
 use std::io;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::{JobRequest, Shared};
 use crate::backend::{Engine, StartError};
 use crate::error::with_sources;
 use crate::recorder::JobRecording;
+use usage::LastTurn;
 
 /// Why a job ends before it is done.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,8 @@ pub(super) struct JobRun<'a> {
     recording: Option<JobRecording<'a>>,
     /// When the time limit is reached.
     deadline_ns: Option<u64>,
+    /// What was read at the end of the last turn and still holds for the next one.
+    last_turn: LastTurn,
     /// Batches that the engine had lost when they were last counted.
     lost_before: u64,
     /// All that was measured is in a result that was sent.
@@ -94,6 +98,7 @@ impl<'a> JobRun<'a> {
             samples,
             recording,
             deadline_ns,
+            last_turn: LastTurn::default(),
             lost_before: 0,
             is_delivered: false,
         }

@@ -120,7 +120,7 @@ impl ResultBuilder {
         self.loaded_by.get_or_insert(ended);
         self.profile.clear();
         self.began_ns = crate::clock::wall_ns();
-        (self.before, self.after, self.process) = (None, None, None);
+        (self.before, self.after) = (None, None);
     }
 
     /// The result by what was measured and recorded so far; `now_ns` is the end of a run that did not complete its

@@ -30,30 +30,8 @@ pub(super) struct UsageSnapshot {
 }
 
 impl UsageSnapshot {
-    /// Taken when the measured repetitions begin, on the machine under `root`. Listing processes takes some ms of CPU
-    /// time, which is used before the snapshot here, and after it at the end, so that it is no cost of the run.
-    pub(super) fn at_begin(
-        root: &Root,
-        engine: Option<&dyn Engine>,
-        clients: &[u32],
-        clock: &dyn Clock,
-    ) -> Self {
-        let others = others(engine, clients);
-        Self { others, ..Self::take(root, engine, clients, clock) }
-    }
-
-    /// Taken when they end.
-    pub(super) fn at_end(
-        root: &Root,
-        engine: Option<&dyn Engine>,
-        clients: &[u32],
-        clock: &dyn Clock,
-    ) -> Self {
-        let snapshot = Self::take(root, engine, clients, clock);
-        Self { others: others(engine, clients), ..snapshot }
-    }
-
-    fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
+    /// Takes all but the other processes, on the machine under `root`.
+    pub(super) fn take(root: &Root, engine: Option<&dyn Engine>, clients: &[u32], clock: &dyn Clock) -> Self {
         let readings = hygiene::read(root);
         let daemon = process::cpu_ns(std::process::id());
         let clients_ns: u64 = clients.iter().filter_map(|&pid| process::cpu_ns(pid)).sum();
@@ -77,8 +55,8 @@ impl UsageSnapshot {
     }
 }
 
-/// CPU times of all processes that are not ours.
-fn others(engine: Option<&dyn Engine>, clients: &[u32]) -> Vec<ProcessTime> {
+/// CPU times of all processes that are not ours. Takes some ms of CPU time.
+pub(super) fn others(engine: Option<&dyn Engine>, clients: &[u32]) -> Vec<ProcessTime> {
     let pid = engine.and_then(Engine::process);
     let is_ours = |other: &ProcessTime| {
         other.pid == std::process::id() || Some(other.pid) == pid || clients.contains(&other.pid)

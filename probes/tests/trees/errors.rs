@@ -5,45 +5,48 @@ use slmscope_profiles::channel::ReasonCode;
 
 use crate::tree::{Tree, has, reason, row, value};
 
+/// A machine on which a file of each kind fails, beside one that does not.
+const FAILING: &[(&str, &str)] = &[
+    ("sys/class/powercap/intel-rapl:0/name", "package-0"),
+    ("sys/class/powercap/intel-rapl:0/energy_uj", ""),
+    ("sys/class/powercap/intel-rapl:1/name", "package-1"),
+    ("sys/class/powercap/intel-rapl:1/energy_uj", "7000000"),
+    ("sys/class/hwmon/hwmon0/name", "ina3221"),
+    ("sys/class/hwmon/hwmon0/in1_label", "VDD_IN"),
+    ("sys/class/hwmon/hwmon0/in1_input", "5000"),
+    ("sys/class/hwmon/hwmon0/curr1_input", "1000"),
+    ("sys/class/hwmon/hwmon0/in2_label", "VDD_SOC"),
+    ("sys/class/hwmon/hwmon0/in2_input", "5000"),
+    ("sys/class/hwmon/hwmon0/curr2_input", ""),
+    ("sys/devices/system/cpu/present", "0-1"),
+    ("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "1800000"),
+    ("sys/devices/system/cpu/cpufreq/policy1/scaling_cur_freq", ""),
+    ("proc/pressure/cpu", ""),
+    ("sys/class/power_supply/BAT0/type", "Battery"),
+    ("sys/class/power_supply/BAT0/status", "Discharging"),
+    ("sys/class/power_supply/BAT0/power_now", ""),
+    ("sys/class/drm/card0/device/gpu_busy_percent", ""),
+    ("sys/class/drm/card0/device/mem_info_vram_used", "4096"),
+    ("sys/class/hwmon/hwmon1/name", "thinkpad"),
+    ("sys/class/hwmon/hwmon1/fan1_input", ""),
+    (
+        "slmscope-failures",
+        "open 13 sys/class/powercap/intel-rapl:0/energy_uj\n\
+         read 5 sys/class/hwmon/hwmon0/curr2_input\n\
+         read 16 sys/devices/system/cpu/cpufreq/policy1/scaling_cur_freq\n\
+         read 95 proc/pressure/cpu\n\
+         read 19 sys/class/power_supply/BAT0/power_now\n\
+         read 6 sys/class/hwmon/hwmon1/fan1_input\n\
+         read 22 sys/class/drm/card0/device/gpu_busy_percent\n\
+         read 11 sys/class/thermal/thermal_zone1/temp\n\
+         read 22 sys/class/thermal/thermal_zone2/temp\n\
+         read 61 sys/class/thermal/thermal_zone3/temp\n",
+    ),
+];
+
 #[test]
 fn each_error_number_has_its_meaning_and_costs_only_its_own_file() {
-    let tree = Tree::new(&[
-        ("sys/class/powercap/intel-rapl:0/name", "package-0"),
-        ("sys/class/powercap/intel-rapl:0/energy_uj", ""),
-        ("sys/class/powercap/intel-rapl:1/name", "package-1"),
-        ("sys/class/powercap/intel-rapl:1/energy_uj", "7000000"),
-        ("sys/class/hwmon/hwmon0/name", "ina3221"),
-        ("sys/class/hwmon/hwmon0/in1_label", "VDD_IN"),
-        ("sys/class/hwmon/hwmon0/in1_input", "5000"),
-        ("sys/class/hwmon/hwmon0/curr1_input", "1000"),
-        ("sys/class/hwmon/hwmon0/in2_label", "VDD_SOC"),
-        ("sys/class/hwmon/hwmon0/in2_input", "5000"),
-        ("sys/class/hwmon/hwmon0/curr2_input", ""),
-        ("sys/devices/system/cpu/present", "0-1"),
-        ("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "1800000"),
-        ("sys/devices/system/cpu/cpufreq/policy1/scaling_cur_freq", ""),
-        ("proc/pressure/cpu", ""),
-        ("sys/class/power_supply/BAT0/type", "Battery"),
-        ("sys/class/power_supply/BAT0/status", "Discharging"),
-        ("sys/class/power_supply/BAT0/power_now", ""),
-        ("sys/class/drm/card0/device/gpu_busy_percent", ""),
-        ("sys/class/drm/card0/device/mem_info_vram_used", "4096"),
-        ("sys/class/hwmon/hwmon1/name", "thinkpad"),
-        ("sys/class/hwmon/hwmon1/fan1_input", ""),
-        (
-            "slmscope-failures",
-            "open 13 sys/class/powercap/intel-rapl:0/energy_uj\n\
-             read 5 sys/class/hwmon/hwmon0/curr2_input\n\
-             read 16 sys/devices/system/cpu/cpufreq/policy1/scaling_cur_freq\n\
-             read 95 proc/pressure/cpu\n\
-             read 19 sys/class/power_supply/BAT0/power_now\n\
-             read 6 sys/class/hwmon/hwmon1/fan1_input\n\
-             read 22 sys/class/drm/card0/device/gpu_busy_percent\n\
-             read 11 sys/class/thermal/thermal_zone1/temp\n\
-             read 22 sys/class/thermal/thermal_zone2/temp\n\
-             read 61 sys/class/thermal/thermal_zone3/temp\n",
-        ),
-    ]);
+    let tree = Tree::new(FAILING);
     for (zone, name, text) in
         [(0, "cpu-thermal", "45000"), (1, "cv0-thermal", ""), (2, "soc-thermal", ""), (3, "iwlwifi", "")]
     {

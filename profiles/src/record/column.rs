@@ -25,10 +25,12 @@ macro_rules! integer {
         impl Integer for $type {
             const WIDTH: usize = size_of::<$type>();
 
+            #[inline]
             fn put(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
             }
 
+            #[inline]
             fn get(bytes: &[u8]) -> Self {
                 Self::from_le_bytes(bytes.try_into().expect("chunks_exact gives WIDTH bytes"))
             }

@@ -175,77 +175,80 @@ mod tests {
         Codec::Json.request(json.as_bytes()).expect_err(json)
     }
 
+    /// Requests that cannot be read: each with its id, the field at fault, and a part of what is said of it.
+    const BAD: &[(&str, Option<u64>, &str, &str)] = &[
+        (
+            r#"{"id":7,"subscribe":{"max_hz":"fast"}}"#,
+            Some(7),
+            "max_hz",
+            "a number is expected, not the text `fast`",
+        ),
+        (r#"{"subscribe":{"channels":"cpu.*"},"id":8}"#, Some(8), "channels", "a list is expected"),
+        (
+            r#"{"id":9,"subscribe":{"channels":["a",5]}}"#,
+            Some(9),
+            "channels[1]",
+            "a string is expected, not 5",
+        ),
+        (r#"{"id":1,"subscribe":{"ops":"dreams"}}"#, Some(1), "ops", "`off`, `summary`, `raw`"),
+        (
+            r#"{"id":1,"subscribe":{"herz":5}}"#,
+            Some(1),
+            "herz",
+            "there is no `herz`; there are channels, max_hz, ops",
+        ),
+        (r#"{"id":1,"subscribe":[]}"#, Some(1), "subscribe", "an object is expected, not a list"),
+        (r#"{"id":2,"cancel":{"job":-1}}"#, Some(2), "job", "a whole number is expected, not -1"),
+        (r#"{"id":2,"cancel":{}}"#, Some(2), "cancel", "missing field `job`"),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"threads":99999999999}}}"#,
+            Some(3),
+            "threads",
+            "from 0 to 4294967295 is expected, not 99999999999",
+        ),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"promt":1}}}"#,
+            Some(3),
+            "promt",
+            "there is no `promt` (did you mean prompt?)",
+        ),
+        (r#"{"id":3,"submit":{"model":"m"}}"#, Some(3), "model", "catalogue"),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"isa":"sse9"}}}"#,
+            Some(3),
+            "isa",
+            "sse9",
+        ),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"isa":"avx9"}}}"#,
+            Some(3),
+            "isa",
+            "unknown instruction set `avx9` (did you mean avx2?); known: scalar, avx2",
+        ),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"format":"q4_k_m"}}}"#,
+            Some(3),
+            "format",
+            "unknown weight format `q4_k_m` (a mixture of formats that llama.cpp writes into files; here all \
+             matrices have one format, and q4_k is the nearest)",
+        ),
+        (
+            r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"kv":"f8"}}}"#,
+            Some(3),
+            "kv",
+            "unknown KV cache format `f8`; known: f32, f16, q8_0",
+        ),
+        (r#"{"id":3,"submit":{"model":{"catalog":"m"}}}"#, Some(3), "model", "did you mean catalogue?"),
+        (r#"{"id":-4,"jobs":{}}"#, None, "id", "a whole number from 0"),
+        (r#"{"id":"x","jobs":{}}"#, None, "id", "not the text `x`"),
+    ];
+
     #[test]
     fn a_bad_request_keeps_its_id_and_names_field_and_expectation() {
-        for (json, id, field, words) in [
-            (
-                r#"{"id":7,"subscribe":{"max_hz":"fast"}}"#,
-                Some(7),
-                "max_hz",
-                "a number is expected, not the text `fast`",
-            ),
-            (r#"{"subscribe":{"channels":"cpu.*"},"id":8}"#, Some(8), "channels", "a list is expected"),
-            (
-                r#"{"id":9,"subscribe":{"channels":["a",5]}}"#,
-                Some(9),
-                "channels[1]",
-                "a string is expected, not 5",
-            ),
-            (r#"{"id":1,"subscribe":{"ops":"dreams"}}"#, Some(1), "ops", "`off`, `summary`, `raw`"),
-            (
-                r#"{"id":1,"subscribe":{"herz":5}}"#,
-                Some(1),
-                "herz",
-                "there is no `herz`; there are channels, max_hz, ops",
-            ),
-            (r#"{"id":1,"subscribe":[]}"#, Some(1), "subscribe", "an object is expected, not a list"),
-            (r#"{"id":2,"cancel":{"job":-1}}"#, Some(2), "job", "a whole number is expected, not -1"),
-            (r#"{"id":2,"cancel":{}}"#, Some(2), "cancel", "missing field `job`"),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"threads":99999999999}}}"#,
-                Some(3),
-                "threads",
-                "from 0 to 4294967295 is expected, not 99999999999",
-            ),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"promt":1}}}"#,
-                Some(3),
-                "promt",
-                "there is no `promt` (did you mean prompt?)",
-            ),
-            (r#"{"id":3,"submit":{"model":"m"}}"#, Some(3), "model", "catalogue"),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"isa":"sse9"}}}"#,
-                Some(3),
-                "isa",
-                "sse9",
-            ),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"isa":"avx9"}}}"#,
-                Some(3),
-                "isa",
-                "unknown instruction set `avx9` (did you mean avx2?); known: scalar, avx2",
-            ),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"format":"q4_k_m"}}}"#,
-                Some(3),
-                "format",
-                "unknown weight format `q4_k_m` (a mixture of formats that llama.cpp writes into files; here all \
-                 matrices have one format, and q4_k is the nearest)",
-            ),
-            (
-                r#"{"id":3,"submit":{"model":{"catalogue":"m"},"workload":{"kv":"f8"}}}"#,
-                Some(3),
-                "kv",
-                "unknown KV cache format `f8`; known: f32, f16, q8_0",
-            ),
-            (r#"{"id":3,"submit":{"model":{"catalog":"m"}}}"#, Some(3), "model", "did you mean catalogue?"),
-            (r#"{"id":-4,"jobs":{}}"#, None, "id", "a whole number from 0"),
-            (r#"{"id":"x","jobs":{}}"#, None, "id", "not the text `x`"),
-        ] {
+        for (json, id, field, words) in BAD {
             let bad = refused(json);
             let said = bad.to_string();
-            assert_eq!((bad.id, bad.field.as_deref()), (id, Some(field)), "{json}: {said}");
+            assert_eq!((bad.id, bad.field.as_deref()), (*id, Some(*field)), "{json}: {said}");
             assert!(said.contains(words), "{json}: {said}");
         }
     }

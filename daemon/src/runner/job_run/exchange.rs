@@ -14,7 +14,7 @@ use crate::backend::{Command, Event};
 use crate::recorder::JobRecording;
 
 /// How often batches are fetched and the wish to cancel is looked at while a command runs.
-const POLL: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_millis(50);
 /// Time that a cancelled command has to end before the engine is killed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 /// The same when the daemon stops: it is to be gone within half a second, and a service manager waits for it.

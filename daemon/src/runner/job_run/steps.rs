@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use slmscope_probes::{Root, available_memory, process};
+use slmscope_probes::available_memory;
 use slmscope_profiles::channel::Unit;
 use slmscope_profiles::job::Span;
 use slmscope_profiles::op::Phase;
@@ -16,9 +16,7 @@ use slmscope_profiles::workload::OverheadMode;
 
 use super::{JobRun, Stop};
 use crate::backend::protocol::{Load, Loaded};
-use crate::backend::{Command, Engine, Event};
-use crate::clock::Clock;
-use crate::runner::usage::UsageSnapshot;
+use crate::backend::{Command, Event};
 
 /// Power is measured for this long before anything runs, on machines that measure it at all.
 const IDLE_BASELINE: Duration = Duration::from_secs(2);
@@ -33,9 +31,6 @@ const MAX_MEASURING: Duration = Duration::from_mins(1);
 const MAX_OVERHEAD_NS: u64 = 6_000_000_000;
 /// Tokens to measure it with if all of it was asked for.
 const FULL_OVERHEAD_TOKENS: u32 = 1024;
-
-/// Takes a snapshot of the machine, the engine and these clients.
-type TakeUsage = fn(&Root, Option<&dyn Engine>, &[u32], &dyn Clock) -> UsageSnapshot;
 
 impl JobRun<'_> {
     /// Waits while power is sampled; not on machines that do not measure it.
@@ -122,7 +117,7 @@ impl JobRun<'_> {
     /// The measured repetitions: as many as were asked for, or until the rates are known well enough.
     pub(super) fn measure(&mut self) -> Result<(), Stop> {
         let end_ns = self.shared.clock.now_ns() + MAX_MEASURING.as_nanos() as u64;
-        self.builder.before = Some(self.usage(UsageSnapshot::at_begin));
+        self.take_usage_before();
         let requested = self.workload().repetitions;
         let mut repetition = 0;
         loop {
@@ -137,19 +132,11 @@ impl JobRun<'_> {
                 break;
             }
         }
-        self.builder.after = Some(self.usage(UsageSnapshot::at_end));
-        let pid = self.engine.as_ref().and_then(|engine| engine.process());
-        self.builder.process = pid.map(process::memory);
+        self.take_usage_after();
         if self.measures_power() {
             self.wait(SETTLE)?;
         }
         Ok(())
-    }
-
-    /// By [`UsageSnapshot::at_begin`] or [`UsageSnapshot::at_end`].
-    fn usage(&self, take: TakeUsage) -> UsageSnapshot {
-        let clients = self.shared.client_pids();
-        take(&self.shared.root, self.engine.as_deref(), &clients, self.shared.clock.as_ref())
     }
 
     /// Whether the intervals of both rates are narrow enough.

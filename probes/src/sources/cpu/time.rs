@@ -10,6 +10,7 @@ use crate::machine::root::{Handle, Root};
 use crate::machine::topology;
 use crate::source::{Group, Source};
 use crate::sources::cpu::ticks;
+use crate::sources::load::other_load::OtherLoad;
 
 const STAT: &str = "proc/stat";
 
@@ -28,6 +29,8 @@ pub(crate) struct CpuTime {
     channels: Vec<Option<ChannelId>>,
     /// Values of the reading in progress, by CPU number.
     values: Vec<Value>,
+    /// What it leaves for others; the file lists every interrupt, so it is read once for both.
+    other: Option<OtherLoad>,
 }
 
 impl CpuTime {
@@ -41,6 +44,11 @@ impl CpuTime {
                 None
             }
         }
+    }
+
+    /// Reads for `other` too.
+    pub(crate) fn with(self, other: Option<OtherLoad>) -> Self {
+        Self { other, ..self }
     }
 
     fn open(root: &Root, catalogue: &mut Catalogue) -> Result<Self, Reason> {
@@ -96,13 +104,19 @@ impl CpuTime {
             steal,
             values: vec![Value::Absent(ReasonCode::Offline); channels.len()],
             channels,
+            other: None,
         })
     }
 }
 
 impl Source for CpuTime {
     fn channels(&self) -> Vec<ChannelId> {
-        [self.machine, self.steal].into_iter().chain(self.channels.iter().copied().flatten()).collect()
+        let other = self.other.as_ref().map(OtherLoad::channel);
+        [self.machine, self.steal]
+            .into_iter()
+            .chain(self.channels.iter().copied().flatten())
+            .chain(other)
+            .collect()
     }
 
     fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
@@ -133,6 +147,10 @@ impl Source for CpuTime {
         values.push((self.steal, share(machine.map(|ticks| ticks.steal))));
         let each = self.channels.iter().zip(&self.values);
         values.extend(each.filter_map(|(channel, &value)| Some(((*channel)?, value))));
+        if let Some(other) = &mut self.other {
+            let busy_s = machine.map(|ticks| ticks.busy as f64 / self.ticks_per_second);
+            values.push((other.channel(), other.value(busy_s.ok_or(ReasonCode::ReadError))));
+        }
     }
 }
 

@@ -3,62 +3,54 @@
 use slmscope_profiles::channel::{ChannelId, Class, Quantity, ReasonCode, Scope, Unit, Value};
 
 use crate::catalogue::{Catalogue, Entry, missing};
-use crate::machine::root::{Handle, Root};
+use crate::machine::root::Root;
 use crate::machine::topology;
-use crate::source::{Group, Source};
-use crate::sources::cpu::ticks;
+use crate::source::Group;
 use crate::sources::load::process::CpuClock;
 use crate::sources::load::self_usage::WorkerPid;
 
-/// The machine's line of `/proc/stat`: ten numbers of twenty digits.
-const LINE: usize = 256;
-
-/// Enters `cpu.foreign`, a share of all CPUs.
+/// Enters `cpu.foreign`, a share of all CPUs. `is_counted` says whether the machine's CPU time is known.
 pub(crate) fn discover(
     root: &Root,
     catalogue: &mut Catalogue,
     worker: &WorkerPid,
-) -> Option<Box<dyn Source>> {
+    is_counted: bool,
+) -> Option<OtherLoad> {
     let id = "cpu.foreign";
-    let handle = if root.is_live() {
-        root.open("proc/stat")
+    let reason = if !root.is_live() {
+        Some(missing("a captured tree runs no process of ours"))
+    } else if is_counted {
+        None
     } else {
-        Err(missing("a captured tree runs no process of ours"))
+        Some(missing("/proc/stat does not say what all processes used"))
     };
-    match handle {
-        Ok(handle) => {
-            let entry = Entry {
-                id: format!("{id}.time"),
-                quantity: Quantity::Cpu,
-                unit: Unit::Seconds,
-                scope: Scope::Machine,
-                class: Class::Derived,
-                source: "/proc/stat less CPU time of daemon and worker".to_owned(),
-                group: Group::Medium,
-            };
-            let channel = catalogue.counter(entry, None);
-            catalogue.rate(id, channel, Quantity::Cpu, Unit::Ratio);
-            Some(Box::new(OtherLoad {
-                handle,
-                ticks_per_second: ticks::per_second(true),
-                cpus: topology::present(root).len().max(1) as f64,
-                daemon: CpuClock::of(std::process::id()),
-                worker: worker.clone(),
-                watched: None,
-                account: Account::default(),
-                channel,
-            }))
-        }
-        Err(reason) => {
-            catalogue.absent((id, Quantity::Cpu, Unit::Ratio, Scope::Machine), "/proc/stat", reason);
-            None
-        }
+    if let Some(reason) = reason {
+        catalogue.absent((id, Quantity::Cpu, Unit::Ratio, Scope::Machine), "/proc/stat", reason);
+        return None;
     }
+    let entry = Entry {
+        id: format!("{id}.time"),
+        quantity: Quantity::Cpu,
+        unit: Unit::Seconds,
+        scope: Scope::Machine,
+        class: Class::Derived,
+        source: "/proc/stat less CPU time of daemon and worker".to_owned(),
+        group: Group::Medium,
+    };
+    let channel = catalogue.counter(entry, None);
+    catalogue.rate(id, channel, Quantity::Cpu, Unit::Ratio);
+    Some(OtherLoad {
+        cpus: topology::present(root).len().max(1) as f64,
+        daemon: CpuClock::of(std::process::id()),
+        worker: worker.clone(),
+        watched: None,
+        account: Account::default(),
+        channel,
+    })
 }
 
-struct OtherLoad {
-    handle: Handle,
-    ticks_per_second: f64,
+/// What other processes use, by the machine's CPU time from whoever reads it.
+pub(crate) struct OtherLoad {
     cpus: f64,
     daemon: Option<CpuClock>,
     worker: WorkerPid,
@@ -102,25 +94,22 @@ impl Account {
     }
 }
 
-impl Source for OtherLoad {
-    fn channels(&self) -> Vec<ChannelId> {
-        vec![self.channel]
+impl OtherLoad {
+    /// Its channel.
+    pub(crate) fn channel(&self) -> ChannelId {
+        self.channel
     }
 
-    fn read(&mut self, values: &mut Vec<(ChannelId, Value)>) {
+    /// Its value when all processes together have used `busy_s` of CPU time, or why that is not known.
+    pub(crate) fn value(&mut self, busy_s: Result<f64, ReasonCode>) -> Value {
         let pid = self.worker.get();
         if self.watched.map(|(pid, _)| pid) != pid {
             self.watched = pid.and_then(|pid| Some((pid, CpuClock::of(pid)?)));
         }
-        let mut buffer = [0; LINE];
-        let busy = self.handle.read(&mut buffer).and_then(|stat| {
-            let machine = ticks::lines(stat).find(|(cpu, _)| cpu.is_none());
-            machine.map(|(_, ticks)| ticks.busy as f64 / self.ticks_per_second).ok_or(ReasonCode::ReadError)
-        });
         let daemon = self.daemon.and_then(CpuClock::now_ns);
         let worker = self.watched.and_then(|(pid, clock)| Some((pid, clock.now_ns()?)));
-        let value = busy.map(|busy| self.account.add(busy, daemon, worker) / self.cpus);
-        values.push((self.channel, value.map_or_else(Value::Absent, Value::Present)));
+        let value = busy_s.map(|busy_s| self.account.add(busy_s, daemon, worker) / self.cpus);
+        value.map_or_else(Value::Absent, Value::Present)
     }
 }
 

@@ -185,8 +185,14 @@ impl CpuClock {
 }
 
 fn text(path: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(CAP).read_to_end(&mut bytes).ok()?;
+    let mut file = fs::File::open(path).ok()?;
+    // The kernel writes these files with the first read of them; what is shorter than the buffer has come whole.
+    let mut buffer = [0; 4096];
+    let length = file.read(&mut buffer).ok()?;
+    let mut bytes = buffer.get(..length)?.to_vec();
+    if length == buffer.len() {
+        file.take(CAP).read_to_end(&mut bytes).ok()?;
+    }
     // A thread may have been given any bytes as its name.
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
