@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program for developers: it prints figures")]
 
+mod plan;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod support;
@@ -16,14 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use plan::{SITES, sites};
 use slmscope_exports::export::{Filter, Format, TableName, Walk};
 use slmscope_exports::recording::Entry;
-use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite};
 use slmscope_profiles::record::{PlanRecord, Record};
 use slmscope_profiles::stats::SplitMix;
-
-/// As SmolLM2-135M has them in a decode step.
-const SITES: u32 = 400;
 
 struct Count(Arc<AtomicU64>);
 
@@ -45,6 +43,7 @@ fn main() {
         Format::Perfetto,
         Format::Chrome,
         Format::Speedscope,
+        Format::Firefox,
         Format::Pprof,
         Format::Csv(TableName::Events),
         Format::Parquet(TableName::Events),
@@ -56,6 +55,8 @@ fn main() {
 
 /// Exports so many events, and prints what it took; what making the records takes is not in it.
 fn measure(format: Format, events: u64) {
+    // The peak of what comes now, not of the format before.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
     let tokens = (events / u64::from(SITES)) as u32;
     let written = Arc::new(AtomicU64::new(0));
     let mut walk = Walk::new(Filter::default(), format.export(Count(Arc::clone(&written))));
@@ -99,27 +100,4 @@ fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-fn sites() -> Vec<OpSite> {
-    let cost = Cost {
-        bytes: 4096,
-        bytes_per_row: 64,
-        bytes_per_cached: 0,
-        flops_per_row: 8192,
-        flops_per_attended: 0,
-        window: None,
-        rows: slmscope_profiles::plan::Rows::All,
-    };
-    let site = |id: u32| OpSite {
-        id: id as u16,
-        layer: Some(id / 13),
-        module: Module::Ffn,
-        name: format!("step {}", id % 13),
-        kind: OpKind::Matmul,
-        weights: Vec::new(),
-        fuses: Vec::new(),
-        cost,
-    };
-    (0..SITES).map(site).collect()
 }

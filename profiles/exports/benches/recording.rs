@@ -7,21 +7,19 @@
 
 #![allow(clippy::print_stdout, reason = "a program for developers: it prints figures")]
 
+mod plan;
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod support;
 
 use std::time::Instant;
 
+use plan::{SITES, sites};
 use slmscope_exports::recording::{Entry, Event, Reader, Writer};
-use slmscope_profiles::plan::site::{Cost, Module, OpKind, OpSite};
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::Record;
 use slmscope_profiles::roofline::Roofs;
 use slmscope_profiles::stats::SplitMix;
-
-/// As SmolLM2-135M has them in a decode step.
-const SITES: u32 = 400;
 
 fn main() {
     let events = std::env::args().find_map(|word| word.parse::<u64>().ok()).unwrap_or(10_000_000);
@@ -62,27 +60,4 @@ fn main() {
         took.as_secs_f64(),
         took.as_nanos() as f64 / events
     );
-}
-
-fn sites() -> Vec<OpSite> {
-    let cost = Cost {
-        bytes: 4096,
-        bytes_per_row: 64,
-        bytes_per_cached: 0,
-        flops_per_row: 8192,
-        flops_per_attended: 0,
-        window: None,
-        rows: slmscope_profiles::plan::Rows::All,
-    };
-    let site = |id: u32| OpSite {
-        id: id as u16,
-        layer: Some(id / 13),
-        module: Module::Ffn,
-        name: format!("step {}", id % 13),
-        kind: OpKind::Matmul,
-        weights: Vec::new(),
-        fuses: Vec::new(),
-        cost,
-    };
-    (0..SITES).map(site).collect()
 }

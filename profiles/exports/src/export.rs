@@ -23,6 +23,7 @@
 mod chrome;
 mod csv;
 mod filter;
+mod firefox;
 mod folded;
 mod format;
 mod json;

@@ -4,200 +4,23 @@
 
 #[path = "support/exported.rs"]
 mod exported;
+#[path = "support/sums.rs"]
+mod sums;
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 
-use exported::{field, fields};
+use exported::fields;
 use flate2::read::GzDecoder;
 use serde_json::Value;
-use slmscope_exports::export::{Counts, Filter, Format, Measure, TableName, Walk, difference_svg};
+use slmscope_exports::export::{Filter, Format, Measure, TableName, Walk, difference_svg};
 use slmscope_exports::recording::Entry;
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::plan::site::Module;
-
-/// What the op events of an export add up to.
-#[derive(Debug, PartialEq, Eq, Default, Clone, Copy)]
-struct Sums {
-    events: u64,
-    time_ns: u64,
-    bytes: u64,
-    flops: u64,
-}
-
-fn export(entries: &[Entry], format: Format, filter: Filter) -> (Vec<u8>, Counts) {
-    let mut out = Vec::new();
-    let mut walk = Walk::new(format.filter(filter), format.export(&mut out));
-    for entry in entries {
-        walk.take(entry).expect("memory takes all");
-    }
-    let counts = walk.finish().expect("memory takes all");
-    drop(walk);
-    (out, counts)
-}
-
-fn measured() -> Filter {
-    Filter { phases: vec![Phase::Prefill, Phase::Decode], ..Filter::default() }
-}
-
-/// Rows of a table as maps.
-fn rows(entries: &[Entry], table: TableName, filter: Filter) -> Vec<HashMap<String, String>> {
-    let (out, _) = export(entries, Format::Csv(table), filter);
-    let text = String::from_utf8(out).unwrap();
-    let mut lines = text.lines();
-    let names: Vec<_> = lines.next().unwrap().split(',').map(str::to_owned).collect();
-    let row = |line: &str| names.iter().cloned().zip(line.split(',').map(str::to_owned)).collect();
-    lines.map(row).collect()
-}
-
-fn sum(rows: &[HashMap<String, String>], column: &str) -> u64 {
-    rows.iter().map(|row| row[column].parse::<u64>().unwrap()).sum()
-}
-
-fn of_events(entries: &[Entry], filter: Filter) -> Sums {
-    let rows = rows(entries, TableName::Events, filter);
-    Sums {
-        events: rows.len() as u64,
-        time_ns: sum(&rows, "duration_ns"),
-        bytes: sum(&rows, "bytes"),
-        flops: sum(&rows, "flops"),
-    }
-}
-
-fn of_ops(entries: &[Entry], filter: Filter) -> Sums {
-    let rows = rows(entries, TableName::Ops, filter);
-    Sums {
-        events: sum(&rows, "count"),
-        time_ns: sum(&rows, "time_ns"),
-        bytes: sum(&rows, "bytes"),
-        flops: sum(&rows, "flops"),
-    }
-}
-
-fn of_tokens(entries: &[Entry], filter: Filter) -> Sums {
-    let rows = rows(entries, TableName::Tokens, filter);
-    Sums {
-        events: sum(&rows, "selected_ops"),
-        time_ns: sum(&rows, "selected_ns"),
-        bytes: sum(&rows, "bytes"),
-        flops: sum(&rows, "flops"),
-    }
-}
-
-/// µs with three decimals as ns.
-fn nanos(micros: &Value) -> u64 {
-    (micros.as_f64().unwrap() * 1000.0).round() as u64
-}
-
-fn of_chrome(entries: &[Entry], filter: Filter) -> Sums {
-    let (out, _) = export(entries, Format::Chrome, filter);
-    let trace: Value = serde_json::from_slice(&out).unwrap();
-    let mut sums = Sums::default();
-    for event in trace["traceEvents"].as_array().unwrap() {
-        if event["ph"] == "X" && event["args"].get("kind").is_some() {
-            sums.events += 1;
-            sums.time_ns += nanos(&event["dur"]);
-            sums.bytes += event["args"]["bytes"].as_u64().unwrap_or(0);
-            sums.flops += event["args"]["flops"].as_u64().unwrap_or(0);
-        }
-    }
-    sums
-}
-
-fn of_perfetto(entries: &[Entry], filter: Filter) -> Sums {
-    let (out, _) = export(entries, Format::Perfetto, filter);
-    let mut sums = Sums::default();
-    for slice in exported::perfetto(&out).slices {
-        if slice.args.contains_key("kind") {
-            sums.events += 1;
-            sums.time_ns += slice.end_ns - slice.begin_ns;
-            sums.bytes += slice.args.get("bytes").copied().unwrap_or(0);
-            sums.flops += slice.args.get("flops").copied().unwrap_or(0);
-        }
-    }
-    sums
-}
-
-fn of_pprof(entries: &[Entry], filter: Filter) -> Sums {
-    let (out, _) = export(entries, Format::Pprof, filter);
-    let mut profile = Vec::new();
-    GzDecoder::new(&out[..]).read_to_end(&mut profile).unwrap();
-    let mut sums = Sums::default();
-    for sample in fields(&profile).into_iter().filter(|(number, _)| *number == 2) {
-        let sample = fields(sample.1.bytes());
-        let values = exported::packed(field(&sample, 2).unwrap().bytes());
-        // What is no op has no labels.
-        if field(&sample, 3).is_some() {
-            sums.time_ns += values[0];
-            sums.events += values[1];
-            sums.bytes += values[2];
-            sums.flops += values[3];
-        }
-    }
-    sums
-}
-
-/// The weight of folded stacks that end in an op.
-fn folded(entries: &[Entry], measure: Measure, filter: Filter) -> u64 {
-    let (out, _) = export(entries, Format::Folded(measure), filter);
-    let text = String::from_utf8(out).unwrap();
-    let lines = text.lines().map(|line| line.rsplit_once(' ').unwrap());
-    lines.filter(|(stack, _)| !stack.ends_with(')')).map(|(_, weight)| weight.parse::<u64>().unwrap()).sum()
-}
-
-fn of_folded(entries: &[Entry], filter: Filter) -> Sums {
-    let of = |measure| folded(entries, measure, filter.clone());
-    Sums {
-        events: of(Measure::Events),
-        time_ns: of(Measure::Time),
-        bytes: of(Measure::Bytes),
-        flops: of(Measure::Flops),
-    }
-}
-
-/// Events and time; speedscope has nothing else.
-fn of_speedscope(entries: &[Entry], filter: Filter) -> (u64, u64) {
-    let (out, _) = export(entries, Format::Speedscope, filter);
-    let file: Value = serde_json::from_slice(&out).unwrap();
-    let frames = file["shared"]["frames"].as_array().unwrap();
-    let (mut events, mut time_ns) = (0, 0);
-    for profile in file["profiles"].as_array().unwrap() {
-        let (mut stack, mut last) = (Vec::new(), 0);
-        for event in profile["events"].as_array().unwrap() {
-            let at = event["at"].as_u64().unwrap();
-            assert!(at >= last, "times go back");
-            last = at;
-            let frame = event["frame"].as_u64().unwrap();
-            if event["type"] == "O" {
-                stack.push((frame, at));
-                continue;
-            }
-            let (opened, begin) = stack.pop().expect("what closes was opened");
-            assert_eq!(opened, frame, "frames are nested");
-            if frames[frame as usize]["name"].as_str().unwrap().contains('.') {
-                events += 1;
-                time_ns += at - begin;
-            }
-        }
-        assert!(stack.is_empty());
-        assert_eq!(profile["endValue"].as_u64().unwrap(), last);
-    }
-    (events, time_ns)
-}
-
-/// Time in ops as metrics have it at the end.
-fn of_openmetrics(entries: &[Entry], filter: Filter) -> u64 {
-    let (out, _) = export(entries, Format::OpenMetrics, filter);
-    let text = String::from_utf8(out).unwrap();
-    assert!(text.ends_with("# EOF\n"));
-    let mut last: BTreeMap<String, f64> = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("slmscope_op_time_seconds_total")) {
-        let (series, rest) = line.split_once("} ").unwrap();
-        last.insert(series.to_owned(), rest.split(' ').next().unwrap().parse().unwrap());
-    }
-    (last.values().sum::<f64>() * 1e9).round() as u64
-}
+use sums::{
+    export, measured, of_chrome, of_events, of_firefox, of_folded, of_openmetrics, of_ops, of_perfetto,
+    of_pprof, of_speedscope, of_tokens, rows, sum,
+};
 
 #[test]
 fn counts_and_totals_agree_in_all_formats() {
@@ -214,6 +37,7 @@ fn counts_and_totals_agree_in_all_formats() {
         assert_eq!(of_pprof(&entries, filter.clone()), sums, "pprof, {filter:?}");
         assert_eq!(of_folded(&entries, filter.clone()), sums, "folded, {filter:?}");
         assert_eq!(of_speedscope(&entries, filter.clone()), (sums.events, sums.time_ns), "{filter:?}");
+        assert_eq!(of_firefox(&entries, filter.clone()), (sums.events, sums.time_ns), "firefox, {filter:?}");
         assert_eq!(of_openmetrics(&entries, filter.clone()), sums.time_ns, "openmetrics, {filter:?}");
         let (_, counts) = export(&entries, Format::Chrome, filter);
         assert_eq!(counts.events, sums.events);
@@ -307,6 +131,29 @@ fn slices_are_nested_and_tracks_and_clocks_are_those_of_the_recording() {
 }
 
 #[test]
+fn a_firefox_profile_has_readings_energy_and_all_of_a_phases_time() {
+    let entries = exported::session(6);
+    let (out, _) = export(&entries, Format::Firefox, Filter { layers: "1".parse().ok(), ..measured() });
+    let mut text = String::new();
+    GzDecoder::new(&out[..]).read_to_string(&mut text).unwrap();
+    let profile: Value = serde_json::from_str(&text).unwrap();
+    let weights = profile["threads"][0]["samples"]["weight"].as_array().unwrap();
+    let whole = weights.iter().map(|weight| (weight.as_f64().unwrap() * 1e6).round() as u64).sum::<u64>();
+    let phases = rows(&entries, TableName::Phases, Filter::default());
+    assert_eq!(whole, sum(&phases, "recorded_wall_ns"), "what is not selected is there too");
+    // 2 J between two readings are 2 / 3600 Wh; the first has none before it.
+    let energy = &profile["counters"][0];
+    assert_eq!((&energy["name"], energy["samples"]["length"].as_u64()), (&"energy.package".into(), Some(6)));
+    let counts: Vec<f64> =
+        energy["samples"]["count"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+    assert_eq!(counts[..2], [0.0, (2e12_f64 / 3600.0).round()]);
+    let machine = &profile["threads"][1];
+    assert_eq!(machine["name"], "machine");
+    let data = machine["markers"]["data"].as_array().unwrap();
+    assert!(data.contains(&serde_json::json!({"type": "°C", "value": 51.5})), "{data:?}");
+}
+
+#[test]
 fn readings_have_their_reasons_where_they_have_no_value() {
     let entries = exported::session(4);
     let rows = rows(&entries, TableName::Channels, Filter::default());
@@ -365,6 +212,8 @@ fn damaged_records_end_in_no_panic_and_in_nested_slices() {
                 let events = trace.slices.iter().filter(|slice| slice.args.contains_key("kind")).count();
                 assert_eq!(events as u64, counts.unwrap().events);
             }
+            // Its tables are checked while it is read.
+            Format::Firefox => assert_eq!(of_firefox(&entries, Filter::default()).0, counts.unwrap().events),
             _ => assert!(counts.is_ok(), "{format:?}: {counts:?}"),
         }
     }

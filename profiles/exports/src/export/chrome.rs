@@ -11,10 +11,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use slmscope_profiles::json;
 use slmscope_profiles::record::Header;
 
-use super::names::{NameId, Names};
+use super::names::{NameId, Names, quoted};
 use super::timeline::{Arg, Flow, Slice, TraceWriter, Track, TrackId, TrackKind};
 
 /// Writes a trace.
@@ -35,12 +34,6 @@ struct Counter {
     /// As JSON.
     name: String,
     unit: String,
-}
-
-/// `text` as JSON.
-pub(super) fn quoted(text: &str) -> String {
-    let bytes = json::to_vec(&text).unwrap_or_default();
-    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// ns as µs with three decimals.

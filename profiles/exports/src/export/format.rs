@@ -7,6 +7,7 @@ use std::str::FromStr;
 use slmscope_profiles::phase::Phase;
 
 use super::csv::CsvRows;
+use super::firefox::Firefox;
 use super::folded::{Folded, Measure};
 use super::json::Json;
 use super::openmetrics::OpenMetrics;
@@ -29,6 +30,8 @@ pub enum Format {
     Pprof,
     /// speedscope's JSON.
     Speedscope,
+    /// Firefox Profiler's JSON, gzip.
+    Firefox,
     /// Stacks, a line each.
     Folded(Measure),
     /// A flame graph.
@@ -45,11 +48,12 @@ pub enum Format {
 
 impl Format {
     /// All formats, those of which there are several with the first of each.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Perfetto,
         Self::Chrome,
         Self::Pprof,
         Self::Speedscope,
+        Self::Firefox,
         Self::Folded(Measure::Time),
         Self::Flamegraph(Measure::Time),
         Self::Csv(TableName::Events),
@@ -65,6 +69,7 @@ impl Format {
             Self::Chrome => "chrome",
             Self::Pprof => "pprof",
             Self::Speedscope => "speedscope",
+            Self::Firefox => "firefox",
             Self::Folded(_) => "folded",
             Self::Flamegraph(_) => "flamegraph",
             Self::Csv(_) => "csv",
@@ -81,6 +86,7 @@ impl Format {
             Self::Chrome => "trace.json",
             Self::Pprof => "pb.gz",
             Self::Speedscope => "speedscope.json",
+            Self::Firefox => "firefox.json.gz",
             Self::Folded(_) => "folded",
             Self::Flamegraph(_) => "svg",
             Self::Csv(_) => "csv",
@@ -97,6 +103,7 @@ impl Format {
             Self::Chrome => "the same as JSON, three times as large",
             Self::Pprof => "time, events, bytes, FLOPs by module, layer, op",
             Self::Speedscope => "tokens, layers and ops, in order or added up",
+            Self::Firefox => "stacks over time, tokens, readings, energy",
             Self::Folded(_) => "stacks of module, layer, op, a line each (--by)",
             Self::Flamegraph(_) => "the same as a picture (--by)",
             Self::Csv(_) => "one table (--table)",
@@ -113,6 +120,7 @@ impl Format {
             Self::Chrome => "chrome://tracing, ui.perfetto.dev, Spall",
             Self::Pprof => "go tool pprof",
             Self::Speedscope => "speedscope",
+            Self::Firefox => "profiler.firefox.com",
             Self::Folded(_) => "flamegraph.pl, inferno, speedscope",
             Self::Flamegraph(_) => "a web browser",
             Self::Csv(_) => "spreadsheets, pandas, DuckDB",
@@ -124,7 +132,7 @@ impl Format {
 
     /// Whether it is text, which may be shown in a terminal.
     pub fn is_text(self) -> bool {
-        !matches!(self, Self::Perfetto | Self::Pprof | Self::Parquet(_))
+        !matches!(self, Self::Perfetto | Self::Pprof | Self::Firefox | Self::Parquet(_))
     }
 
     /// Whether it adds events up. Where it does, what is not measured (warm-up, and what recording costs) is left out
@@ -140,6 +148,7 @@ impl Format {
             Self::Chrome => Box::new(Timeline::new(Chrome::new(out))),
             Self::Pprof => Box::new(Pprof::new(out)),
             Self::Speedscope => Box::new(Speedscope::new(out)),
+            Self::Firefox => Box::new(Firefox::new(out)),
             Self::Folded(measure) => Box::new(Folded::new(out, measure, false)),
             Self::Flamegraph(measure) => Box::new(Folded::new(out, measure, true)),
             Self::Csv(table) => Box::new(Tables::new(CsvRows::new(out), table)),

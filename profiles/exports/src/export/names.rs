@@ -1,7 +1,9 @@
-//! Names that repeat: each is kept once and has a number.
+//! Texts of exports: names that repeat, of which each is kept once and has a number, and texts as JSON.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use slmscope_profiles::json;
 
 /// Number of a name, from 0.
 pub(super) type NameId = u32;
@@ -34,4 +36,10 @@ impl Names {
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(|text| &**text)
     }
+}
+
+/// `text` as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    let bytes = json::to_vec(&text).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
 }

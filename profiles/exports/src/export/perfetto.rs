@@ -6,7 +6,6 @@
 //!
 //! A slice is a begin and an end. The end is written when the next slice of its track begins behind it.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use slmscope_profiles::record::Header;
@@ -82,8 +81,10 @@ pub(super) struct Perfetto<W: Write> {
     packet: Vec<u8>,
     /// Time of the sequence's clock; `None` before the first packet.
     now_ns: Option<u64>,
-    /// Ends of slices that are not written, the innermost last.
-    open: BTreeMap<TrackId, Vec<u64>>,
+    /// Ends of slices that are not written, the innermost last, by track.
+    open: Vec<Vec<u64>>,
+    /// The track of events that name none.
+    default_track: Option<TrackId>,
     sent: Sent,
 }
 
@@ -117,7 +118,14 @@ fn uuid(track: TrackId) -> u64 {
 impl<W: Write> Perfetto<W> {
     pub(super) fn new(out: W) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self { out, packet: Vec::new(), now_ns: None, open: BTreeMap::new(), sent: Sent::default() }
+        Self {
+            out,
+            packet: Vec::new(),
+            now_ns: None,
+            open: Vec::new(),
+            default_track: None,
+            sent: Sent::default(),
+        }
     }
 
     /// The first packet: the clocks, and that times are differences unless a packet says otherwise.
@@ -145,9 +153,7 @@ impl<W: Write> Perfetto<W> {
                 None => integer(out, 2, CLOCK_MONOTONIC),
             }
         });
-        nested(packet, field::PACKET_DEFAULTS, |out| {
-            integer(out, field::PACKET_TIMESTAMP_CLOCK, CLOCK_SEQUENCE);
-        });
+        defaults(packet, None);
         integer(packet, field::PACKET_SEQUENCE_FLAGS, 1);
         self.end_packet()
     }
@@ -198,16 +204,15 @@ impl<W: Write> Perfetto<W> {
 
     /// Ends the slices of a track that are over at `t_ns`.
     fn close(&mut self, track: TrackId, t_ns: u64) -> io::Result<()> {
-        while let Some(&end_ns) = self.open.get(&track).and_then(|ends| ends.last()) {
-            if end_ns > t_ns {
-                break;
-            }
-            if let Some(ends) = self.open.get_mut(&track) {
-                ends.pop();
-            }
+        let is_default = self.default_track == Some(track);
+        while let Some(end_ns) =
+            self.open.get_mut(track as usize).and_then(|ends| ends.pop_if(|end| *end <= t_ns))
+        {
             self.event(end_ns, |out| {
                 integer(out, field::EVENT_TYPE, TYPE_END);
-                integer(out, field::EVENT_TRACK_UUID, uuid(track));
+                if !is_default {
+                    integer(out, field::EVENT_TRACK_UUID, uuid(track));
+                }
             })?;
         }
         Ok(())
@@ -251,6 +256,10 @@ impl<W: Write> TraceWriter for Perfetto<W> {
     }
 
     fn track(&mut self, track: &Track<'_>) -> io::Result<()> {
+        let at = track.id as usize;
+        if self.open.len() <= at {
+            self.open.resize_with(at + 1, Vec::new);
+        }
         let name = track.name.as_bytes();
         nested(&mut self.packet, field::PACKET_TRACK_DESCRIPTOR, |out| {
             integer(out, field::TRACK_UUID, uuid(track.id));
@@ -277,6 +286,11 @@ impl<W: Write> TraceWriter for Perfetto<W> {
                 }
             }
         });
+        // Nearly all events are those of the last lane, which need not name their track then.
+        if matches!(track.kind, TrackKind::Slices { is_lane: true, .. }) {
+            self.default_track = Some(track.id);
+            defaults(&mut self.packet, Some(track.id));
+        }
         self.end_packet()
     }
 
@@ -284,11 +298,14 @@ impl<W: Write> TraceWriter for Perfetto<W> {
         self.close(slice.track, slice.begin_ns)?;
         self.begin_packet(slice.begin_ns)?;
         self.intern(slice, names);
+        let is_default = self.default_track == Some(slice.track);
         let packet = &mut self.packet;
         integer(packet, field::PACKET_SEQUENCE_FLAGS, 2);
         nested(packet, field::PACKET_TRACK_EVENT, |out| {
             integer(out, field::EVENT_TYPE, TYPE_BEGIN);
-            integer(out, field::EVENT_TRACK_UUID, uuid(slice.track));
+            if !is_default {
+                integer(out, field::EVENT_TRACK_UUID, uuid(slice.track));
+            }
             integer(out, field::EVENT_CATEGORY_IIDS, iid(slice.category));
             integer(out, field::EVENT_NAME_IID, iid(slice.name));
             for &(key, arg) in slice.args {
@@ -301,7 +318,9 @@ impl<W: Write> TraceWriter for Perfetto<W> {
             }
         });
         self.end_packet()?;
-        self.open.entry(slice.track).or_default().push(slice.end_ns);
+        if let Some(ends) = self.open.get_mut(slice.track as usize) {
+            ends.push(slice.end_ns);
+        }
         Ok(())
     }
 
@@ -322,12 +341,23 @@ impl<W: Write> TraceWriter for Perfetto<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let tracks: Vec<TrackId> = self.open.keys().copied().collect();
-        for track in tracks {
-            self.close(track, u64::MAX)?;
+        for track in 0..self.open.len() {
+            self.close(track as TrackId, u64::MAX)?;
         }
         self.out.flush()
     }
+}
+
+/// What packets from here on mean where they say nothing else: times are differences, and the track of events.
+fn defaults(out: &mut Vec<u8>, track: Option<TrackId>) {
+    nested(out, field::PACKET_DEFAULTS, |out| {
+        integer(out, field::PACKET_TIMESTAMP_CLOCK, CLOCK_SEQUENCE);
+        if let Some(track) = track {
+            nested(out, field::PACKET_TRACK_EVENT, |out| {
+                integer(out, field::EVENT_TRACK_UUID, uuid(track));
+            });
+        }
+    });
 }
 
 fn annotation(out: &mut Vec<u8>, key: Key, arg: Arg) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use slmscope_profiles::channel::derive;
-use slmscope_profiles::channel::{Channel, ChannelId, Kind, ReasonCode, Sample, Value};
+use slmscope_profiles::channel::{Channel, ChannelId, Kind, ReasonCode, Sample, Unit, Value};
 
 /// Readings of a channel that are kept at most, for a rate over the time that [`derive`] asks for.
 const MAX_RECENT: usize = 4096;
@@ -85,5 +85,23 @@ impl Readings {
             }
         }
         Ok(())
+    }
+}
+
+/// A unit's symbol.
+pub(super) fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Joules => "J",
+        Unit::Watts => "W",
+        Unit::Volts => "V",
+        Unit::Amperes => "A",
+        Unit::Celsius => "°C",
+        Unit::Hertz => "Hz",
+        Unit::Ratio => "ratio",
+        Unit::Bytes => "B",
+        Unit::BytesPerSecond => "B/s",
+        Unit::Seconds => "s",
+        Unit::Rpm => "rpm",
+        Unit::Count => "count",
     }
 }

@@ -8,8 +8,7 @@ use slmscope_profiles::job::JobId;
 use slmscope_profiles::lane::HOST_LANE;
 use slmscope_profiles::phase::Phase;
 
-use super::chrome::quoted;
-use super::names::{NameId, Names};
+use super::names::{NameId, Names, quoted};
 use super::{Batch, Export, Item};
 
 /// Makes a file of items.

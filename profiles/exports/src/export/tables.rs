@@ -12,239 +12,35 @@
 //! All times are CLOCK_MONOTONIC ns. In `events` and `tokens` warm-up and the measuring of the recorder's cost are
 //! phases of their own.
 
+mod cell;
+mod name;
+mod rows;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::str::FromStr;
 
-use slmscope_profiles::channel::Value;
 use slmscope_profiles::job::JobId;
-use slmscope_profiles::profile::{OpRow, PhaseBooks, Profile};
+use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::PlanRecord;
-use slmscope_profiles::result::{Memory, RunResult};
-use slmscope_profiles::totals::saturating_sum;
+use slmscope_profiles::result::RunResult;
+
+pub(super) use cell::{Cell, Column, ColumnKind, Rows};
+pub use name::TableName;
+use rows::{Event, OpOf, Part, PhaseOf, Reading, Token};
 
 use super::readings::Readings;
-use super::timeline::unit;
 use super::{Batch, Export, Item};
 
-/// A table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableName {
-    /// Op events.
-    Events,
-    /// Sums by op.
-    Ops,
-    /// Books of phases.
-    Phases,
-    /// Tokens and chunks.
-    Tokens,
-    /// Readings.
-    Channels,
-    /// Memory of the worker.
-    Memory,
-}
-
-impl TableName {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Events, Self::Ops, Self::Phases, Self::Tokens, Self::Channels, Self::Memory];
-
-    /// Its name in flags.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Ops => "ops",
-            Self::Phases => "phases",
-            Self::Tokens => "tokens",
-            Self::Channels => "channels",
-            Self::Memory => "memory",
-        }
+/// The columns of a table.
+fn columns(table: TableName) -> &'static [Column] {
+    match table {
+        TableName::Events => rows::EVENTS,
+        TableName::Ops => rows::OPS,
+        TableName::Phases => rows::PHASES,
+        TableName::Tokens => rows::TOKENS,
+        TableName::Channels => rows::CHANNELS,
+        TableName::Memory => rows::MEMORY,
     }
-
-    /// Its columns.
-    pub fn columns(self) -> &'static [Column] {
-        match self {
-            Self::Events => EVENTS,
-            Self::Ops => OPS,
-            Self::Phases => PHASES,
-            Self::Tokens => TOKENS,
-            Self::Channels => CHANNELS,
-            Self::Memory => MEMORY,
-        }
-    }
-}
-
-/// A word that names no table.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown table `{0}`; known: events, ops, phases, tokens, channels, memory")]
-pub struct UnknownTable(pub String);
-
-impl FromStr for TableName {
-    type Err = UnknownTable;
-
-    fn from_str(text: &str) -> Result<Self, UnknownTable> {
-        let found = Self::ALL.into_iter().find(|table| table.as_str() == text);
-        found.ok_or_else(|| UnknownTable(text.to_owned()))
-    }
-}
-
-/// What a column holds. Any value may be absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnKind {
-    /// Whole numbers from 0.
-    Integer,
-    /// Numbers.
-    Real,
-    /// Text.
-    Text,
-}
-
-/// A column: its name, which ends in its unit, and what it holds.
-pub type Column = (&'static str, ColumnKind);
-
-use ColumnKind::{Integer, Real, Text};
-
-const EVENTS: &[Column] = &[
-    ("job", Integer),
-    ("run", Integer),
-    ("phase", Text),
-    ("token", Integer),
-    ("lane", Integer),
-    ("site", Integer),
-    ("module", Text),
-    ("name", Text),
-    ("kind", Text),
-    ("layer", Integer),
-    ("begin_ns", Integer),
-    ("duration_ns", Integer),
-    ("bytes", Integer),
-    ("flops", Integer),
-];
-
-const OPS: &[Column] = &[
-    ("job", Integer),
-    ("phase", Text),
-    ("lane", Integer),
-    ("site", Integer),
-    ("module", Text),
-    ("name", Text),
-    ("kind", Text),
-    ("layer", Integer),
-    ("path", Text),
-    ("runs", Integer),
-    ("count", Integer),
-    ("time_ns", Integer),
-    ("max_ns", Integer),
-    ("bytes", Integer),
-    ("flops", Integer),
-    ("share", Real),
-    ("roof_share", Real),
-    ("bound", Text),
-];
-
-const PHASES: &[Column] = &[
-    ("job", Integer),
-    ("phase", Text),
-    ("run", Integer),
-    ("tokens", Integer),
-    ("recorded_tokens", Integer),
-    ("wall_ns", Integer),
-    ("recorded_wall_ns", Integer),
-    ("ops_ns", Integer),
-    ("gap_ns", Integer),
-    ("other_ns", Integer),
-    ("unattributed_ns", Integer),
-];
-
-const TOKENS: &[Column] = &[
-    ("job", Integer),
-    ("run", Integer),
-    ("phase", Text),
-    ("token", Integer),
-    ("lane", Integer),
-    ("rows", Integer),
-    ("context", Integer),
-    ("begin_ns", Integer),
-    ("wall_ns", Integer),
-    ("ops_ns", Integer),
-    ("gap_ns", Integer),
-    ("other_ns", Integer),
-    ("unattributed_ns", Integer),
-    ("selected_ops", Integer),
-    ("selected_ns", Integer),
-    ("bytes", Integer),
-    ("flops", Integer),
-];
-
-const CHANNELS: &[Column] = &[
-    ("t_ns", Integer),
-    ("channel", Text),
-    ("unit", Text),
-    ("scope", Text),
-    ("class", Text),
-    ("value", Real),
-    ("reason", Text),
-];
-
-const MEMORY: &[Column] = &[("job", Integer), ("run_id", Text), ("part", Text), ("bytes", Real)];
-
-/// A value of a row.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Cell<'a> {
-    /// There is none.
-    Absent,
-    /// A whole number.
-    Integer(u64),
-    /// A number.
-    Real(f64),
-    /// Text.
-    Text(&'a str),
-}
-
-impl From<u64> for Cell<'_> {
-    fn from(number: u64) -> Self {
-        Self::Integer(number)
-    }
-}
-
-impl From<u32> for Cell<'_> {
-    fn from(number: u32) -> Self {
-        Self::Integer(number.into())
-    }
-}
-
-impl From<u16> for Cell<'_> {
-    fn from(number: u16) -> Self {
-        Self::Integer(number.into())
-    }
-}
-
-impl From<f64> for Cell<'_> {
-    fn from(number: f64) -> Self {
-        if number.is_finite() { Self::Real(number) } else { Self::Absent }
-    }
-}
-
-impl<'a> From<&'a str> for Cell<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Absent, Into::into)
-    }
-}
-
-/// A format of rows.
-pub(super) trait Rows {
-    /// The columns, before the first row.
-    fn begin(&mut self, columns: &'static [Column]) -> io::Result<()>;
-    /// A row, with a value for each column.
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()>;
-    /// The end.
-    fn finish(&mut self) -> io::Result<()>;
 }
 
 /// Makes a table of items.
@@ -272,7 +68,7 @@ impl<R: Rows> Tables<R> {
         if std::mem::replace(&mut self.has_begun, true) {
             return Ok(());
         }
-        self.rows.begin(self.table.columns())
+        self.rows.begin(columns(self.table))
     }
 
     fn is_of_profile(&self) -> bool {
@@ -294,51 +90,16 @@ impl<R: Rows> Tables<R> {
     }
 
     fn events(&mut self, batch: &Batch<'_>) -> io::Result<()> {
-        let head = batch.head();
         for op in batch.ops {
-            let site = batch.site(op);
-            self.rows.row(&[
-                head.job.into(),
-                head.repetition.into(),
-                head.phase.as_str().into(),
-                head.token.into(),
-                head.lane.into(),
-                op.site.into(),
-                site.module.as_str().into(),
-                site.name.as_str().into(),
-                site.kind.as_str().into(),
-                site.layer.into(),
-                op.begin_ns.into(),
-                op.duration_ns.into(),
-                op.bytes.into(),
-                op.flops.into(),
-            ])?;
+            let event = Event { head: batch.head(), site: batch.site(op), op };
+            self.rows.row(&rows::event(&event))?;
         }
         Ok(())
     }
 
     fn token(&mut self, batch: &Batch<'_>) -> io::Result<()> {
-        let (head, books) = (batch.head(), batch.books);
-        let sum = |of: fn(&super::Op) -> u64| saturating_sum(batch.ops.iter().map(of));
-        self.rows.row(&[
-            head.job.into(),
-            head.repetition.into(),
-            head.phase.as_str().into(),
-            head.token.into(),
-            head.lane.into(),
-            head.rows.into(),
-            head.context.into(),
-            head.begin_ns.into(),
-            books.wall_ns.into(),
-            books.ops_ns.into(),
-            books.gap_ns.into(),
-            books.other_ns().into(),
-            books.unattributed_ns.into(),
-            (batch.ops.len() as u64).into(),
-            sum(|op| op.duration_ns).into(),
-            sum(|op| op.bytes).into(),
-            sum(|op| op.flops).into(),
-        ])
+        let token = Token { head: batch.head(), books: batch.books, ops: batch.ops };
+        self.rows.row(&rows::token(&token))
     }
 
     fn plan(&mut self, plan: &PlanRecord, selected: &[bool]) {
@@ -359,8 +120,9 @@ impl<R: Rows> Tables<R> {
     }
 
     fn memory(&mut self, job: JobId, result: &RunResult) -> io::Result<()> {
-        for (part, bytes) in memory_parts(&result.memory) {
-            self.rows.row(&[job.into(), result.run_id.as_deref().into(), part.into(), bytes.into()])?;
+        for (name, bytes) in rows::memory_parts(&result.memory) {
+            let part = Part { job, run_id: result.run_id.as_deref(), name, bytes };
+            self.rows.row(&rows::part(&part))?;
         }
         Ok(())
     }
@@ -379,21 +141,10 @@ impl<R: Rows> Export for Tables<R> {
                 }
             }
             Item::Sample(sample) if self.table == TableName::Channels => {
-                let rows = &mut self.rows;
+                let out = &mut self.rows;
                 return self.readings.take(sample, |channel, value| {
-                    let (value, reason) = match value {
-                        Value::Present(value) => (Some(value), None),
-                        Value::Absent(code) => (None, Some(code.as_str())),
-                    };
-                    rows.row(&[
-                        sample.t_ns.into(),
-                        channel.id.as_str().into(),
-                        unit(channel.unit).into(),
-                        channel.scope.to_string().as_str().into(),
-                        channel.class.as_str().into(),
-                        value.into(),
-                        reason.into(),
-                    ])
+                    let scope = channel.scope.to_string();
+                    out.row(&rows::reading(&Reading { sample, channel, scope, value }))
                 });
             }
             Item::Result { job, result } if self.table == TableName::Memory => {
@@ -412,75 +163,17 @@ impl<R: Rows> Export for Tables<R> {
                 TableName::Ops => {
                     for row in run.profile.ops(&run.plan.roofs) {
                         if run.selected.get(usize::from(row.id)) == Some(&true) {
-                            op_row(&mut self.rows, job, &row)?;
+                            self.rows.row(&rows::op(&OpOf { job, row: &row }))?;
                         }
                     }
                 }
                 _ => {
                     for books in run.profile.phases() {
-                        phase_row(&mut self.rows, job, &books)?;
+                        self.rows.row(&rows::phase(&PhaseOf { job, books: &books }))?;
                     }
                 }
             }
         }
         self.rows.finish()
     }
-}
-
-fn op_row(rows: &mut impl Rows, job: JobId, row: &OpRow) -> io::Result<()> {
-    rows.row(&[
-        job.into(),
-        row.phase.as_str().into(),
-        row.lane.into(),
-        row.id.into(),
-        row.module.as_str().into(),
-        row.name.as_str().into(),
-        row.kind.as_str().into(),
-        row.layer.into(),
-        row.path.as_str().into(),
-        row.runs.into(),
-        row.count.into(),
-        row.time_ns.into(),
-        row.max_ns.into(),
-        row.bytes.into(),
-        row.flops.into(),
-        row.share.into(),
-        row.roof.map(|roof| roof.share).into(),
-        row.roof.map(|roof| roof.bound.as_str()).into(),
-    ])
-}
-
-fn phase_row(rows: &mut impl Rows, job: JobId, books: &PhaseBooks) -> io::Result<()> {
-    rows.row(&[
-        job.into(),
-        books.phase.as_str().into(),
-        books.repetition.into(),
-        books.tokens.into(),
-        books.recorded_tokens.into(),
-        books.wall_ns.into(),
-        books.recorded_wall_ns.into(),
-        books.ops_ns.into(),
-        books.gap_ns.into(),
-        saturating_sum(books.other.iter().map(|span| span.ns)).into(),
-        books.unattributed_ns.into(),
-    ])
-}
-
-/// The parts of a worker's memory, bytes; `unexplained` may be below 0.
-fn memory_parts(memory: &Memory) -> [(&'static str, Option<f64>); 12] {
-    let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-    [
-        ("weights", bytes(memory.weights)),
-        ("packed", bytes(memory.packed)),
-        ("kv", bytes(memory.kv)),
-        ("scratch", bytes(memory.scratch)),
-        ("tokenizer", bytes(memory.tokenizer)),
-        ("runtime", bytes(memory.runtime)),
-        ("unexplained", memory.unexplained.map(|bytes| bytes as f64)),
-        ("rss", bytes(memory.rss)),
-        ("rss_peak", bytes(memory.rss_peak)),
-        ("pss", bytes(memory.pss)),
-        ("mapped", bytes(memory.mapped)),
-        ("available", bytes(memory.available)),
-    ]
 }

@@ -11,134 +11,30 @@
 //!
 //! A token is linked with the first slice that it has in each lane.
 
+mod sites;
+mod writer;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
-use slmscope_profiles::channel::{Channel, ChannelId, Unit, Value};
+use slmscope_profiles::channel::{Channel, ChannelId, Sample, Value};
 use slmscope_profiles::job::{JobId, Span};
 use slmscope_profiles::lane::{HOST_LANE, LaneId};
 use slmscope_profiles::op::BatchHead;
 use slmscope_profiles::phase::Phase;
-use slmscope_profiles::plan::site::OpSite;
-use slmscope_profiles::record::{Header, PlanRecord};
-use slmscope_profiles::roofline::Bound;
+use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::span::SpanName;
 
-use super::names::{NameId, Names};
-use super::readings::Readings;
+use sites::{BoundNames, SiteNames};
+pub(super) use writer::{Arg, Flow, Key, Slice, TraceWriter, Track, TrackId, TrackKind};
+
+use super::names::Names;
+use super::readings::{Readings, unit};
 use super::{Batch, Export, Item, Op};
 
-/// Number of a track, from 1.
-pub(super) type TrackId = u32;
-
 /// Process numbers that no process of Linux has begin here, so that a trace can be shown beside one of the system.
-const FIRST_PID: u64 = 4_194_305;
-
-/// Where slices or values are shown.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Track<'a> {
-    pub(super) id: TrackId,
-    pub(super) name: &'a str,
-    pub(super) kind: TrackKind<'a>,
-}
-
-/// What a track is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum TrackKind<'a> {
-    /// A group of tracks.
-    Process { pid: u64 },
-    /// Slices, in a process; the lowest rank is shown first.
-    Slices { process: TrackId, pid: u64, rank: u64 },
-    /// Values over time, in a process.
-    Counter { process: TrackId, pid: u64, unit: &'a str },
-}
-
-/// A stretch of time that has a name. Those of a track come in the order in which they begin, and what they enclose
-/// after them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slice<'a> {
-    pub(super) track: TrackId,
-    /// CLOCK_MONOTONIC, ns.
-    pub(super) begin_ns: u64,
-    /// Not before the begin.
-    pub(super) end_ns: u64,
-    pub(super) name: NameId,
-    pub(super) category: NameId,
-    pub(super) args: &'a [(Key, Arg)],
-    pub(super) flow: Option<Flow>,
-}
-
-/// A link between slices of different tracks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// From this slice.
-    From(u64),
-    /// To this slice.
-    To(u64),
-}
-
-/// What else is known of a slice.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Arg {
-    Number(u64),
-    Text(NameId),
-}
-
-/// What an argument says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(super) enum Key {
-    Run,
-    Token,
-    Tokens,
-    Rows,
-    Context,
-    Layer,
-    Kind,
-    Bytes,
-    Flops,
-    Format,
-    Shape,
-    Bound,
-    UnattributedNs,
-}
-
-impl Key {
-    /// As it is spelled in a trace.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Token => "token",
-            Self::Tokens => "tokens",
-            Self::Rows => "rows",
-            Self::Context => "context",
-            Self::Layer => "layer",
-            Self::Kind => "kind",
-            Self::Bytes => "bytes",
-            Self::Flops => "flops",
-            Self::Format => "format",
-            Self::Shape => "shape",
-            Self::Bound => "bound",
-            Self::UnattributedNs => "unattributed_ns",
-        }
-    }
-}
-
-/// A format of slices and counters.
-pub(super) trait TraceWriter {
-    /// How the clocks are related; before anything else, if it is known.
-    fn clocks(&mut self, header: &Header) -> io::Result<()>;
-    /// A track, before its first slice or value.
-    fn track(&mut self, track: &Track<'_>) -> io::Result<()>;
-    /// A slice.
-    fn slice(&mut self, slice: &Slice<'_>, names: &Names) -> io::Result<()>;
-    /// A value of a counter's track.
-    fn counter(&mut self, track: TrackId, t_ns: u64, value: f64) -> io::Result<()>;
-    /// A moment on a track of slices.
-    fn instant(&mut self, track: TrackId, t_ns: u64, name: &str) -> io::Result<()>;
-    /// The end.
-    fn finish(&mut self) -> io::Result<()>;
-}
+pub(super) const FIRST_PID: u64 = 4_194_305;
 
 /// Makes a time line of items.
 pub(super) struct Timeline<W> {
@@ -147,7 +43,8 @@ pub(super) struct Timeline<W> {
     next_track: TrackId,
     jobs: BTreeMap<JobId, JobTracks>,
     /// By plan, then by site.
-    sites: BTreeMap<u32, Vec<SiteNames>>,
+    sites: BTreeMap<u32, Arc<[SiteNames]>>,
+    bounds: BoundNames,
     models: BTreeMap<JobId, String>,
     machine: Option<TrackId>,
     counters: BTreeMap<ChannelId, TrackId>,
@@ -168,37 +65,6 @@ struct JobTracks {
     phase_end_ns: u64,
 }
 
-/// The names that a site has in a trace.
-struct SiteNames {
-    name: NameId,
-    module: NameId,
-    kind: NameId,
-    layer: Option<NameId>,
-    /// Of its weights.
-    format: Option<NameId>,
-    shape: Option<NameId>,
-}
-
-impl SiteNames {
-    fn of(site: &OpSite, names: &mut Names) -> Self {
-        let joined = |of: fn(&slmscope_profiles::plan::site::SiteWeight) -> String| {
-            let mut parts: Vec<_> = site.weights.iter().map(of).collect();
-            parts.dedup();
-            (!parts.is_empty()).then(|| parts.join(" + "))
-        };
-        let format = joined(|weight| weight.format.name().to_owned());
-        let shape = joined(|weight| format!("{} × {}", weight.shape[0], weight.shape[1]));
-        Self {
-            name: names.id(&site.name),
-            module: names.id(site.module.as_str()),
-            kind: names.id(site.kind.as_str()),
-            layer: site.layer.map(|layer| names.id(&format!("layer {layer}"))),
-            format: format.map(|text| names.id(&text)),
-            shape: shape.map(|text| names.id(&text)),
-        }
-    }
-}
-
 impl<W: TraceWriter> Timeline<W> {
     pub(super) fn new(writer: W) -> Self {
         Self {
@@ -207,6 +73,7 @@ impl<W: TraceWriter> Timeline<W> {
             next_track: 1,
             jobs: BTreeMap::new(),
             sites: BTreeMap::new(),
+            bounds: BoundNames::default(),
             models: BTreeMap::new(),
             machine: None,
             counters: BTreeMap::new(),
@@ -232,8 +99,8 @@ impl<W: TraceWriter> Timeline<W> {
         };
         let pid = FIRST_PID.saturating_add(1).saturating_add(job);
         let process = self.track(&name, TrackKind::Process { pid })?;
-        let phases = self.track("phases", TrackKind::Slices { process, pid, rank: 0 })?;
-        let tokens = self.track("tokens", TrackKind::Slices { process, pid, rank: 1 })?;
+        let phases = self.track("phases", TrackKind::Slices { process, pid, rank: 0, is_lane: false })?;
+        let tokens = self.track("tokens", TrackKind::Slices { process, pid, rank: 1, is_lane: false })?;
         let lanes = BTreeMap::new();
         let tracks = JobTracks { process, pid, phases, tokens, lanes, token_end_ns: 0, phase_end_ns: 0 };
         self.jobs.insert(job, tracks);
@@ -247,7 +114,8 @@ impl<W: TraceWriter> Timeline<W> {
         if let Some(&known) = tracks.lanes.get(&lane) {
             return Ok(known);
         }
-        let kind = TrackKind::Slices { process: tracks.process, pid: tracks.pid, rank: 2 + u64::from(lane) };
+        let rank = 2 + u64::from(lane);
+        let kind = TrackKind::Slices { process: tracks.process, pid: tracks.pid, rank, is_lane: true };
         let name = plan.lane(lane).map_or_else(|| format!("lane {lane}"), |lane| lane.name.clone());
         let track = self.track(&name, kind)?;
         if let Some(tracks) = self.jobs.get_mut(&job) {
@@ -328,13 +196,13 @@ impl<W: TraceWriter> Timeline<W> {
 
     /// Layers with the ops in them. Returns the end of the last one, ns.
     fn ops(&mut self, batch: &Batch<'_>, track: TrackId, floor_ns: u64) -> io::Result<u64> {
+        let Some(sites) = self.sites.get(&batch.plan.plan).map(Arc::clone) else { return Ok(floor_ns) };
         let mut floor_ns = floor_ns;
         let mut flow = Some(Flow::To(flow_of(batch.head())));
         let category = self.names.id("layer");
         for ops in batch.ops.chunk_by(|a, b| batch.site(a).layer == batch.site(b).layer) {
             let Some((first, last)) = ops.first().zip(ops.last()) else { continue };
-            let layer = self.names_of(batch, first).and_then(|site| site.layer);
-            if let Some(name) = layer {
+            if let Some(name) = sites.get(usize::from(first.site)).and_then(|site| site.layer) {
                 let begin_ns = first.begin_ns.max(floor_ns);
                 let end_ns = last.end_ns().max(begin_ns);
                 let flow = flow.take();
@@ -342,36 +210,33 @@ impl<W: TraceWriter> Timeline<W> {
                 self.writer.slice(&slice, &self.names)?;
             }
             for op in ops {
-                floor_ns = self.op(batch, op, track, floor_ns, flow.take())?;
+                let Some(names) = sites.get(usize::from(op.site)) else { continue };
+                floor_ns = self.op(batch, op, names, (track, floor_ns), flow.take())?;
             }
         }
         Ok(floor_ns)
     }
 
-    fn names_of(&self, batch: &Batch<'_>, op: &Op) -> Option<&SiteNames> {
-        self.sites.get(&batch.plan.plan)?.get(usize::from(op.site))
-    }
-
+    /// A step, which begins at the end of the one before on its track or later. Returns its end, ns.
     fn op(
         &mut self,
         batch: &Batch<'_>,
         op: &Op,
-        track: TrackId,
-        floor_ns: u64,
+        names: &SiteNames,
+        (track, floor_ns): (TrackId, u64),
         flow: Option<Flow>,
     ) -> io::Result<u64> {
         let bound = batch.plan.roofs.bound(batch.site(op), op.bytes, op.flops);
-        let bound = bound.and_then(|bound| bound.bound(op.duration_ns)).map(Bound::as_str);
-        let bound = bound.map(|bound| self.names.id(bound));
-        let Some(site) = self.names_of(batch, op) else { return Ok(floor_ns) };
-        let mut args = [(Key::Kind, Arg::Text(site.kind)); 7];
+        let bound = bound.and_then(|bound| bound.bound(op.duration_ns));
+        let bound = bound.map(|bound| self.bounds.id(bound, &mut self.names));
+        let mut args = [(Key::Kind, Arg::Text(names.kind)); 7];
         let mut count = 1;
         let optional = [
             (Key::Layer, batch.site(op).layer.map(|layer| Arg::Number(u64::from(layer)))),
             (Key::Bytes, (op.bytes > 0).then_some(Arg::Number(op.bytes))),
             (Key::Flops, (op.flops > 0).then_some(Arg::Number(op.flops))),
-            (Key::Format, site.format.map(Arg::Text)),
-            (Key::Shape, site.shape.map(Arg::Text)),
+            (Key::Format, names.format.map(Arg::Text)),
+            (Key::Shape, names.shape.map(Arg::Text)),
             (Key::Bound, bound.map(Arg::Text)),
         ];
         for (key, arg) in optional {
@@ -382,7 +247,7 @@ impl<W: TraceWriter> Timeline<W> {
         }
         let begin_ns = op.begin_ns.max(floor_ns);
         let end_ns = op.end_ns().max(begin_ns);
-        let (name, category) = (site.name, site.module);
+        let (name, category) = (names.name, names.module);
         let slice = Slice { track, begin_ns, end_ns, name, category, args: &args[..count], flow };
         self.writer.slice(&slice, &self.names)?;
         Ok(end_ns)
@@ -402,7 +267,7 @@ impl<W: TraceWriter> Timeline<W> {
         Ok(end_ns)
     }
 
-    fn sample(&mut self, sample: &slmscope_profiles::channel::Sample) -> io::Result<()> {
+    fn sample(&mut self, sample: &Sample) -> io::Result<()> {
         let mut readings = std::mem::take(&mut self.readings);
         let taken = readings.take(sample, |channel, value| match value {
             Value::Present(value) => self.value(channel, sample.t_ns, value),
@@ -474,22 +339,4 @@ fn flow_of(head: &BatchHead) -> u64 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     }
     hash
-}
-
-/// A unit's symbol.
-pub(super) fn unit(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Joules => "J",
-        Unit::Watts => "W",
-        Unit::Volts => "V",
-        Unit::Amperes => "A",
-        Unit::Celsius => "°C",
-        Unit::Hertz => "Hz",
-        Unit::Ratio => "ratio",
-        Unit::Bytes => "B",
-        Unit::BytesPerSecond => "B/s",
-        Unit::Seconds => "s",
-        Unit::Rpm => "rpm",
-        Unit::Count => "count",
-    }
 }

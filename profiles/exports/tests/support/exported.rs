@@ -284,6 +284,7 @@ fn text(field: &Field<'_>) -> String {
 pub fn perfetto(bytes: &[u8]) -> Trace {
     let mut trace = Trace::default();
     let mut now_ns = 0;
+    let mut default_track = None;
     let (mut names, mut keys) = (HashMap::new(), HashMap::new());
     let mut tracks: BTreeMap<u64, String> = BTreeMap::new();
     let mut open: BTreeMap<u64, Vec<TraceSlice>> = BTreeMap::new();
@@ -310,6 +311,10 @@ pub fn perfetto(bytes: &[u8]) -> Trace {
                 _ => {}
             }
         }
+        if let Some(defaults) = field(&packet, 59) {
+            let of_events = field(&fields(defaults.bytes()), 11).map(|event| fields(event.bytes()));
+            default_track = of_events.and_then(|event| field(&event, 11).map(Field::number));
+        }
         if let Some(track) = field(&packet, 60) {
             let track = fields(track.bytes());
             let process = field(&track, 3).map(|process| fields(process.bytes()));
@@ -325,7 +330,7 @@ pub fn perfetto(bytes: &[u8]) -> Trace {
             now_ns += time;
             now_ns
         };
-        let track = field(&event, 11).unwrap().number();
+        let track = field(&event, 11).map(Field::number).or(default_track).unwrap();
         let stack = open.entry(track).or_default();
         match field(&event, 9).unwrap().number() {
             1 => {
