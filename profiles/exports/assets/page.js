@@ -17,16 +17,18 @@
           value: function (u, v) { return v == null ? "—" : v.toPrecision(4) + " " + chart.unit; }
         });
       });
+      var font = "12px system-ui, sans-serif";
       var wide = Math.max(280, place.clientWidth);
       return new uPlot({
         width: wide, height: 240, series: series, scales: { x: { time: false } }, cursor: { sync: { key: "time" } },
-        axes: [axis, Object.assign({ size: 60 }, axis)]
+        axes: [Object.assign({ label: "s", labelSize: 18, labelFont: font, font: font }, axis),
+          Object.assign({ label: chart.unit, size: 60, labelSize: 18, labelFont: font, font: font }, axis)]
       }, [chart.x].concat(chart.y), place);
     });
   }
   draw();
   var waiting = 0;
   window.addEventListener("resize", function () { clearTimeout(waiting); waiting = setTimeout(draw, 150); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  ["(prefers-color-scheme: dark)", "print"].forEach(function (query) { matchMedia(query).addEventListener("change", draw); });
   document.documentElement.dataset.charts = String(drawn.length);
 })();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use slmscope_profiles::channel::{Channel, ChannelId, Class, Quantity};
 use slmscope_profiles::display;
+use slmscope_profiles::job::Span;
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::stats::percentile;
@@ -15,6 +16,9 @@ use super::{MAX_CHANNELS, MAX_POINTS};
 
 /// Stretches that a chart divides its time into, about as many as it has pixels.
 const STRETCHES: usize = 1_000;
+
+/// Repetitions that have a row of their own.
+const MAX_REPETITIONS: usize = 60;
 
 /// What the page's script draws.
 #[derive(Debug, Default, Serialize)]
@@ -106,7 +110,7 @@ pub(super) fn over_time(
 /// A chart's place, with what it is for those who do not see it.
 fn chart(html: &mut Html, charts: &mut Charts, chart: Chart, title: &str) {
     let (id, unit) = (chart.id, chart.unit);
-    let label = escaped(&format!("{title} over time, {unit}; the numbers are in the table above"));
+    let label = escaped(&format!("{title} over time, {unit}; the numbers are in the table beside it"));
     html.raw(format_args!("<div class=\"chart\" id=\"{id}\" role=\"img\" aria-label=\"{label}\"></div>\n"));
     charts.charts.push(chart);
 }
@@ -129,18 +133,29 @@ fn table(html: &mut Html, title: &str, unit: &str, channels: &[&(Channel, Series
     html.table(&format!("{title}, {unit}{more}"), &columns, &rows);
 }
 
-/// Time of each decode step.
-fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Charts) {
+/// The time of every decode step by when it ended (CLOCK_MONOTONIC ns), in ms, thinned.
+pub(super) fn step_times(profile: &Profile) -> Vec<(u64, f64)> {
     let mut series = Series::new(MAX_POINTS * 8);
-    let mut rows = Vec::new();
-    let decodes = profile.spans().iter().filter(|span| span.phase == Phase::Decode);
-    for (number, span) in decodes.enumerate() {
-        let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
-        let steps = span.token_ends_ns.iter().zip(begins);
-        let mut times: Vec<u64> = steps.map(|(end, begin)| end.saturating_sub(*begin)).collect();
-        for (&end_ns, &ns) in span.token_ends_ns.iter().zip(&times) {
+    for span in profile.spans().iter().filter(|span| span.phase == Phase::Decode) {
+        for (end_ns, ns) in steps(span) {
             series.push(end_ns, ns as f64 / 1e6);
         }
+    }
+    series.thinned(STRETCHES)
+}
+
+/// End and time of every step, ns.
+fn steps(span: &Span) -> impl Iterator<Item = (u64, u64)> {
+    let begins = std::iter::once(&span.begin_ns).chain(&span.token_ends_ns);
+    span.token_ends_ns.iter().zip(begins).map(|(&end, &begin)| (end, end.saturating_sub(begin)))
+}
+
+/// Time of each decode step.
+fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Charts) {
+    let mut rows = Vec::new();
+    let decodes = profile.spans().iter().filter(|span| span.phase == Phase::Decode);
+    for (number, span) in decodes.enumerate().take(MAX_REPETITIONS) {
+        let mut times: Vec<u64> = steps(span).map(|(_, ns)| ns).collect();
         let slowest = times.iter().enumerate().max_by_key(|&(_, ns)| ns).map(|(at, _)| at.to_string());
         let mut at = |q| display::or_absent(percentile(&mut times, q), |ns| display::milliseconds(ns as f64));
         rows.push(vec![
@@ -157,6 +172,8 @@ fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Char
         html.paragraph("note", "— nothing was decoded.");
         return;
     }
+    let title = "Time of each decode step";
+    chart_of_steps(html, charts, vec![("ms per token".to_owned(), step_times(profile))], origin_ns, title);
     let columns = [
         ("repetition", false),
         ("steps", false),
@@ -166,12 +183,18 @@ fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Char
         ("longest", false),
         ("at token", false),
     ];
-    html.table("Time of a decode step, ms (measured)", &columns, &rows);
-    let points = series.thinned(STRETCHES);
-    chart(
-        html,
-        charts,
-        Chart::new("latency", "ms", vec![("ms per token".to_owned(), points)], origin_ns),
-        "Time of each decode step",
-    );
+    let more = profile.spans().iter().filter(|span| span.phase == Phase::Decode).count() - rows.len();
+    let more = if more > 0 { format!("; {more} more are in the chart alone") } else { String::new() };
+    html.table(&format!("Time of a decode step, ms (measured){more}"), &columns, &rows);
+}
+
+/// The chart of decode steps, of one run or of several beside each other.
+pub(super) fn chart_of_steps(
+    html: &mut Html,
+    charts: &mut Charts,
+    series: Vec<(String, Vec<(u64, f64)>)>,
+    origin_ns: u64,
+    title: &str,
+) {
+    chart(html, charts, Chart::new("latency", "ms", series, origin_ns), title);
 }

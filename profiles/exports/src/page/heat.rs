@@ -12,6 +12,9 @@ use super::html::{Html, escaped};
 /// Layers that are drawn at most; deeper models have their first ones.
 const MAX_LAYERS: u32 = 160;
 
+/// Ops of a layer that are drawn at most, in the order of the plan.
+const MAX_OPS: usize = 64;
+
 const CELL: u32 = 14;
 const LEFT: u32 = 150;
 
@@ -24,8 +27,9 @@ pub(super) fn layers(html: &mut Html, result: &RunResult) {
     let mut order: Vec<&str> = Vec::new();
     for op in result.ops.iter().filter(|op| op.phase == Phase::Decode && op.lane == 0) {
         let Some(layer) = op.layer.filter(|&layer| layer < MAX_LAYERS) else { continue };
-        if op.count > 0 {
-            if !order.contains(&op.name.as_str()) {
+        let is_new = !times.contains_key(op.name.as_str());
+        if op.count > 0 && (!is_new || order.len() < MAX_OPS) {
+            if is_new {
                 order.push(&op.name);
             }
             // A layer may have several steps of a name.

@@ -8,12 +8,16 @@ use slmscope_profiles::phase::Phase;
 use slmscope_profiles::result::RunResult;
 use slmscope_profiles::totals::OpTotals;
 
+use super::MEASURED;
 use super::html::{Html, escaped};
 
 const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 280.0;
+
+/// Ops that are drawn at most, those with the most time.
+const MAX_POINTS: usize = 200;
 
 /// A logarithmic scale between two values.
 struct Scale {
@@ -52,24 +56,14 @@ pub(super) fn draw(html: &mut Html, result: &RunResult) {
         .into_iter()
         .filter_map(|(name, roof)| Some((name, roof?.median)).filter(|&(_, roof)| roof > 0.0))
         .collect();
-    let mut sums: BTreeMap<(Phase, &str), OpTotals> = BTreeMap::new();
-    for op in result.ops.iter().filter(|op| op.lane == 0) {
-        sums.entry((op.phase, op.name.as_str())).or_default().add(&op.totals().totals);
-    }
-    let points: Vec<_> = sums
-        .iter()
-        .filter_map(|(&(phase, name), totals)| {
-            let rate = totals.flops_per_second()?;
-            (totals.bytes > 0).then(|| (phase, name, totals.flops as f64 / totals.bytes as f64, rate))
-        })
-        .collect();
+    let points = points(result);
     let top = computes.iter().map(|&(_, roof)| roof);
     let knees = computes.iter().map(|&(_, roof)| roof / read);
-    let x = Scale::around(points.iter().map(|point| point.2).chain(knees), LEFT, WIDTH - 10.0);
-    let y = Scale::around(points.iter().map(|point| point.3).chain(top), BOTTOM, 20.0);
+    let x = Scale::around(points.iter().map(|point| point.intensity).chain(knees), LEFT, WIDTH - 10.0);
+    let y = Scale::around(points.iter().map(|point| point.rate).chain(top), BOTTOM, 20.0);
     let (Some(x), Some(y)) = (x, y) else { return };
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"Roofline: ops below what the machine can do; the numbers are in the tables of ops and roofs\">\n"
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Roofline\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"Roofline: ops below what the machine can do; the numbers are in the tables of ops and roofs\">\n"
     );
     axes(&mut svg, &x, &y);
     for (name, roof) in computes {
@@ -89,25 +83,71 @@ pub(super) fn draw(html: &mut Html, result: &RunResult) {
             display::flops_per_second(roof)
         );
     }
-    for (phase, name, intensity, rate) in points {
+    for point in &points {
+        let Point { phase, name, intensity, rate, share } = *point;
         let class = if phase == Phase::Decode { "k1" } else { "k2" };
-        let what =
-            format!("{}, {name}: {}, {intensity:.1} FLOP/B", phase.as_str(), display::flops_per_second(rate));
+        let what = format!(
+            "{}, {name}: {}, {intensity:.1} FLOP/B, {} of the time",
+            phase.as_str(),
+            display::flops_per_second(rate),
+            display::share(share)
+        );
+        let (at_x, at_y, radius) = (x.at(intensity), y.at(rate), 3.0 + 12.0 * share.clamp(0.0, 1.0).sqrt());
         let _ = writeln!(
             svg,
-            "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"><title>{}</title></circle>",
-            x.at(intensity),
-            y.at(rate),
+            "<circle class=\"{class}\" cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"{radius:.1}\" fill-opacity=\"0.75\"><title>{}</title></circle>",
             escaped(&what)
         );
+        // The op with the most time of its phase is named.
+        if !points.iter().any(|other| other.phase == phase && other.share > share) {
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                at_x + radius + 3.0,
+                at_y + 4.0,
+                escaped(name)
+            );
+        }
     }
-    svg.push_str("</svg>\n");
+    svg.push_str("</svg></div>\n");
     html.raw(svg);
     html.raw(
         "<p class=\"note\"><svg width=\"12\" height=\"12\" aria-hidden=\"true\"><circle class=\"k1\" cx=\"6\" cy=\"6\" r=\"5\"/></svg> decode, \
          <svg width=\"12\" height=\"12\" aria-hidden=\"true\"><circle class=\"k2\" cx=\"6\" cy=\"6\" r=\"5\"/></svg> prefill. \
-         Ops without counted bytes are not shown.</p>\n",
+         The larger a circle, the more of its phase's time the op takes; the largest has its name. Ops without counted \
+         bytes are not shown.</p>\n",
     );
+}
+
+/// An op of a phase, all layers together.
+#[derive(Debug, Clone, Copy)]
+struct Point<'a> {
+    phase: Phase,
+    name: &'a str,
+    /// FLOPs for a byte.
+    intensity: f64,
+    /// FLOPs a second, in its own time.
+    rate: f64,
+    /// Of the phase's recorded time.
+    share: f64,
+}
+
+fn points(result: &RunResult) -> Vec<Point<'_>> {
+    let mut sums: BTreeMap<(Phase, &str), (OpTotals, f64)> = BTreeMap::new();
+    for op in result.ops.iter().filter(|op| op.lane == 0 && MEASURED.contains(&op.phase)) {
+        let sum = sums.entry((op.phase, op.name.as_str())).or_default();
+        sum.0.add(&op.totals().totals);
+        sum.1 += op.share;
+    }
+    let mut points = Vec::new();
+    for ((phase, name), (totals, share)) in sums {
+        let Some(rate) = totals.flops_per_second().filter(|_| totals.bytes > 0) else { continue };
+        let intensity = totals.flops as f64 / totals.bytes as f64;
+        points.push(Point { phase, name, intensity, rate, share });
+    }
+    points.sort_by(|a, b| b.share.total_cmp(&a.share));
+    points.truncate(MAX_POINTS);
+    points
 }
 
 fn axes(svg: &mut String, x: &Scale, y: &Scale) {
