@@ -14,10 +14,13 @@ import sys
 
 import jsonschema
 
+# Objects whose keys are data: each may lack any.
+MAPS = {"messages"}
+
 KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def merge(values):
+def merge(values, is_map=False):
     """The schema of values that stand in the same place."""
     present = [value for value in values if value is not None]
     if not present:
@@ -27,7 +30,9 @@ def merge(values):
         if len(objects) < len(present):
             return {}
         keys = list(dict.fromkeys(key for value in objects for key in value))
-        properties = {key: merge([value[key] for value in objects if key in value]) for key in keys}
+        if is_map:
+            return {"type": "object", "additionalProperties": merge([one for value in objects for one in value.values()])}
+        properties = {key: merge([value[key] for value in objects if key in value], key in MAPS) for key in keys}
         required = [key for key in keys if all(key in value for value in objects)]
         return {"type": ["object", "null"], "properties": properties, "required": required}
     if any(isinstance(value, list) for value in present):

@@ -1,8 +1,9 @@
-"""Reads tables, results, metrics and speedscope files with the tools that they are for, and compares their sums.
+"""Reads tables, results, metrics, speedscope and Firefox files with the tools that they are for, and compares their sums.
 
     python3 tables.py FOLDER SPEEDSCOPE_PACKAGE
 """
 
+import gzip
 import json
 import pathlib
 import sys
@@ -55,3 +56,40 @@ if schema:
 
 families = list(parser.text_string_to_metric_families((folder / "a.om").read_text()))
 check("has metric families", len(families) > 3, True)
+
+
+def tables_of(value):
+    """The tables in a Firefox profile: objects with a length, whose lists are columns."""
+    if isinstance(value, dict):
+        if isinstance(value.get("length"), int):
+            yield value
+        for part in value.values():
+            yield from tables_of(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from tables_of(part)
+
+
+profile = json.loads(gzip.decompress((folder / "a.firefox.json.gz").read_bytes()))
+tables = list(tables_of(profile))
+for table in tables:
+    for name, column in table.items():
+        if isinstance(column, list) and len(column) != table["length"]:
+            sys.exit(f"Firefox profile: column {name} has {len(column)} values instead of {table['length']}")
+print(f"Firefox profile: the columns of {len(tables)} tables are as long as these say")
+texts = profile["shared"]["stringArray"]
+weights = {}
+for thread in profile["threads"]:
+    stacks, frames, functions = thread["stackTable"], thread["frameTable"]["func"], thread["funcTable"]["name"]
+    for stack, weight in zip(thread["samples"]["stack"], thread["samples"]["weight"]):
+        if stack is None:
+            continue
+        inner = texts[functions[frames[stacks["frame"][stack]]]]
+        outer = stack
+        while stacks["prefix"][outer] is not None:
+            outer = stacks["prefix"][outer]
+        phase = texts[functions[frames[stacks["frame"][outer]]]]
+        count, sum_ns = weights.get((phase, inner.startswith("(")), (0, 0))
+        weights[phase, inner.startswith("(")] = (count + 1, sum_ns + round(weight * 1e6))
+ops = [weights.get((phase, False), (0, 0)) for phase in ("prefill", "decode")]
+check("Firefox profile, ops", [sum(part) for part in zip(*ops)], [should["count"], should["time_ns"]])
