@@ -3,12 +3,17 @@
 const { spawn } = require('child_process');
 const fs = require('fs'), path = require('path');
 
-// Starts it with a profile in `folder`; its pages are one after the other the same tab.
-exports.start = async (chromium, folder) => {
+// Starts it with a profile in `folder`, and if that is asked for with WebGL, in software; its pages are one after the other
+// the same tab.
+exports.start = async (chromium, folder, withWebGl = false) => {
   const profile = path.join(folder, 'profile');
+  // What another browser left there may keep this one waiting for it.
+  fs.rmSync(profile, { recursive: true, force: true });
   const browser = spawn(chromium, ['--headless=new', '--no-sandbox', '--hide-scrollbars', '--allow-file-access-from-files',
-    '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--remote-debugging-pipe', '--user-data-dir=' + profile],
+    ...(withWebGl ? ['--use-angle=swiftshader', '--enable-unsafe-swiftshader'] : ['--disable-gpu']), '--remote-debugging-pipe', '--user-data-dir=' + profile],
   { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+  process.on('exit', () => browser.kill());
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
   let next = 0, buffered = '', session;
   const waiting = new Map(), loaded = [];
   browser.stdio[4].on('data', (data) => {
@@ -31,11 +36,9 @@ exports.start = async (chromium, folder) => {
   };
   const open = async (url) => {
     const done = new Promise((resolve) => loaded.push(resolve));
-    await call('Page.navigate', { url: 'about:blank' });
+    const { errorText } = await call('Page.navigate', { url });
+    if (errorText) throw new Error(`${url}: ${errorText}`);
     await done;
-    const opened = new Promise((resolve) => loaded.push(resolve));
-    await call('Page.navigate', { url });
-    await opened;
   };
   // Waits until an expression is true, asking ten times a second.
   const until = async (expression, seconds = 60) => {

@@ -40,10 +40,11 @@ async function inPerfetto(browser, port) {
   const [begin, end] = someTokens();
   const trace = encodeURIComponent(`http://127.0.0.1:${port}/out/a.pftrace`);
   await browser.view(WIDTH, 560);
-  await browser.open(`http://127.0.0.1:${port}/#!/?url=${trace}&visStart=${begin}&visEnd=${end}`);
-  await browser.until('document.body.innerText.includes("smollm2-135m")');
-  await browser.evaluate(`[...document.querySelectorAll('button')].find((b) => /expand/i.test(b.title))?.click()`);
-  await new Promise((resolve) => setTimeout(resolve, 3000)); // it draws what it has asked its engine for
+  // It waits for things from the network forever, so that its load event does not come.
+  await browser.call('Page.navigate', { url: `http://127.0.0.1:${port}/#!/?mode=embedded&hideSidebar=true&url=${trace}&visStart=${begin}&visEnd=${end}` });
+  await browser.until('document.body?.innerText?.includes("smollm2-135m (job")');
+  await browser.evaluate(`[...document.querySelectorAll('button')].find((button) => button.title === 'Expand all').click()`);
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // it draws what it has asked its engine for
   await browser.picture(path.join(pictures, 'perfetto.webp'));
 }
 
@@ -52,12 +53,13 @@ async function inSpeedscope(browser) {
   const script = path.join(folder, 'speedscope-profile.js');
   fs.writeFileSync(script, `speedscope.loadFileFromBase64("a.speedscope.json", ${JSON.stringify(content)})`);
   const index = fs.readdirSync(path.join(viewers, 'speedscope/dist/release')).find((name) => name === 'index.html');
-  await browser.view(WIDTH, 420);
+  await browser.view(WIDTH, 300);
   await browser.open(url.pathToFileURL(path.join(viewers, 'speedscope/dist/release', index)).href + '#localProfilePath=' + script.slice(1));
   await browser.until('document.body.innerText.includes("Left Heavy") && document.querySelector("canvas") !== null');
   const title = await browser.evaluate('document.body.innerText + document.title');
   if (!title.includes('job')) throw new Error('speedscope does not show the profile: ' + title);
-  await browser.evaluate(`[...document.querySelectorAll('div')].filter((d) => /Left Heavy$/.test(d.innerText) && !d.children.length || /^.?Left Heavy$/.test(d.innerText)).forEach((d) => d.click())`);
+  // Key 2 is "Left Heavy".
+  await browser.call('Input.dispatchKeyEvent', { type: 'keyDown', key: '2', text: '2', windowsVirtualKeyCode: 50 });
   await new Promise((resolve) => setTimeout(resolve, 1500));
   await browser.picture(path.join(pictures, 'speedscope.webp'));
 }
@@ -68,13 +70,13 @@ async function inPprof(browser) {
   const ended = new Promise((resolve) => pprof.on('error', () => resolve('there is no go')));
   try {
     for (let tries = 0; tries < 100; tries++) {
-      const up = await Promise.race([ended, fetch(`http://127.0.0.1:${port}/flamegraph`).then((r) => r.ok, () => false)]);
+      const up = await Promise.race([ended, fetch(`http://127.0.0.1:${port}/ui/flamegraph`).then((r) => r.ok, () => false)]);
       if (up === 'there is no go') return console.log('pprof has no picture: ' + up);
       if (up) break;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    await browser.view(WIDTH, 420);
-    await browser.open(`http://127.0.0.1:${port}/flamegraph?si=bytes`);
+    await browser.view(WIDTH, 260);
+    await browser.open(`http://127.0.0.1:${port}/ui/flamegraph?si=bytes`);
     await browser.until('document.body.innerText.includes("decode")');
     await browser.picture(path.join(pictures, 'pprof.webp'));
   } finally {
@@ -85,14 +87,14 @@ async function inPprof(browser) {
 (async () => {
   fs.mkdirSync(pictures, { recursive: true });
   const server = await serve();
-  const browser = await start(chromium, folder);
+  const browser = await start(chromium, folder, true);
   const file = (name) => url.pathToFileURL(path.join(folder, name)).href;
   try {
     await browser.call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'light' }] });
     await inPerfetto(browser, server.address().port);
     await inSpeedscope(browser);
     await inPprof(browser);
-    for (const [name, picture, height] of [['a.svg', 'flamegraph', 330], ['difference.svg', 'difference', 330], ['a.html', 'page', 800], ['diff.html', 'comparison', 800]]) {
+    for (const [name, picture, height] of [['a.svg', 'flamegraph', 150], ['difference.svg', 'difference', 150], ['a.html', 'page', 800], ['diff.html', 'comparison', 800]]) {
       if (!fs.existsSync(path.join(folder, name))) continue;
       await browser.view(name.endsWith('svg') ? 1200 : WIDTH, height);
       await browser.open(file(name));

@@ -255,3 +255,24 @@ fn a_page_holds_the_figures_of_the_result_and_loads_nothing() {
     assert!(ended.status.success(), "{}", text(&ended.stderr));
     assert!(fs::read_to_string(&run_page).unwrap().contains("</html>"));
 }
+
+#[test]
+fn two_sessions_are_compared_on_one_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.html").display().to_string();
+    let words = ["diff", recording(), recording(), "--no-floor", "--html", &path];
+    let ended = output(&words);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("the comparison"), "{}", text(&ended.stderr));
+    let (page, shown) = (fs::read_to_string(&path).unwrap(), text(&ended.stdout));
+    let verdict = shown.lines().find(|line| line.starts_with("decode: ")).unwrap();
+    for part in ["A: ", "B: ", "matmul", "slmscope diff a1.mcap", verdict.split(',').next().unwrap()] {
+        assert!(page.contains(part), "{part}");
+    }
+    let again = output(&words);
+    assert_eq!(again.status.code(), Some(1), "it is not replaced");
+    assert!(text(&again.stderr).contains("remove it"), "{}", text(&again.stderr));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(output(&["diff", recording(), "/nowhere.mcap", "--html", &path]).status.code(), Some(1));
+    assert!(!Path::new(&path).exists(), "nothing is left of a comparison that failed");
+}

@@ -17,6 +17,7 @@ use slmscope_exports::export::{Filter, Format, Measure, TableName, Walk, differe
 use slmscope_exports::recording::Entry;
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::plan::site::Module;
+use slmscope_profiles::record::Record;
 use sums::{
     export, measured, of_chrome, of_events, of_firefox, of_folded, of_openmetrics, of_ops, of_perfetto,
     of_pprof, of_speedscope, of_tokens, rows, sum,
@@ -131,6 +132,20 @@ fn slices_are_nested_and_tracks_and_clocks_are_those_of_the_recording() {
 }
 
 #[test]
+fn a_process_has_the_models_name_although_a_mark_comes_first() {
+    let mut entries = exported::session(2);
+    let is_mark =
+        |entry: &Entry| matches!(entry, Entry::Record(record) if matches!(**record, Record::Mark(_)));
+    let at = entries.iter().position(is_mark).unwrap();
+    let mark = entries.remove(at);
+    entries.insert(2, mark);
+    let (out, _) = export(&entries, Format::Perfetto, Filter::default());
+    let trace = exported::perfetto(&out);
+    assert!(trace.tracks.contains(&"m (job 1)".to_owned()), "{:?}", trace.tracks);
+    assert_eq!(trace.instants, 1, "the mark is there");
+}
+
+#[test]
 fn a_firefox_profile_has_readings_energy_and_all_of_a_phases_time() {
     let entries = exported::session(6);
     let (out, _) = export(&entries, Format::Firefox, Filter { layers: "1".parse().ok(), ..measured() });
@@ -217,6 +232,27 @@ fn damaged_records_end_in_no_panic_and_in_nested_slices() {
             _ => assert!(counts.is_ok(), "{format:?}: {counts:?}"),
         }
     }
+}
+
+#[test]
+fn weights_of_damaged_records_have_a_sum() {
+    let mut entries = exported::session(0);
+    let at = entries.len() - 1;
+    for token in 0..3 {
+        let mut batch = support::batch(token, 1, &mut slmscope_profiles::stats::SplitMix(1));
+        batch.head.end_ns = u64::MAX - 1;
+        batch.head.repetition = token;
+        batch.head.plan = 1;
+        entries.insert(at, Entry::Record(Record::Ops((&batch).into()).into()));
+    }
+    let measure = Format::Folded(Measure::Time);
+    let (out, _) = export(&entries, measure, Filter::default());
+    let weights = String::from_utf8(out).unwrap();
+    let weights = weights.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
+    let whole = weights.fold(Some(0_u64), |sum, weight| sum?.checked_add(weight));
+    assert!(whole.is_some_and(|whole| whole > u64::MAX / 4), "{whole:?}");
+    let (graph, _) = export(&entries, Format::Flamegraph(Measure::Time), Filter::default());
+    assert!(graph.ends_with(b"</svg>"));
 }
 
 #[test]

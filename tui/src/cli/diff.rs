@@ -1,13 +1,16 @@
 //! `slmscope diff`: recordings beside each other, with a verdict.
 
 mod floors;
+mod page;
 mod recording;
 mod refusal;
 mod text;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use page::PageFile;
 use recording::{Recording, Side};
 use serde::Serialize;
 use slmscope_profiles::compare::{
@@ -34,6 +37,7 @@ const MARGIN: f64 = 0.02;
   slmscope run smollm2-135m -r 20         recorded as session 8
   slmscope diff 7 8
   slmscope diff before.mcap latest
+  slmscope diff 7 8 --html d.html         one page to send on
 
 \"Same\" is shown by an equivalence test: the 90 % interval of the difference lies within the margin. Runs that were
 measured one after the other also differ by what the machine did meanwhile. There are two ways to count that in:
@@ -92,6 +96,9 @@ struct Shown {
     /// Print Markdown, for a comment on a change
     #[arg(long)]
     markdown: bool,
+    /// Write a page for browsers into this new file, and print the verdict
+    #[arg(long, value_name = "FILE", conflicts_with = "floor")]
+    html: Option<PathBuf>,
 }
 
 /// By what ops are gathered.
@@ -193,7 +200,15 @@ pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let (before, after) = args.sides()?;
-    let diff = compared(before, after, rules, target)?;
+    let diff = match &args.shown.html {
+        None => compared(before, after, rules, target)?,
+        Some(path) => {
+            let compare = || compared(before, after, rules, target);
+            let (diff, line) = PageFile::create(path)?.fill((before, after), target, compare)?;
+            note_line!("{line}");
+            diff
+        }
+    };
     if args.shown.json {
         print_json(&diff)?;
     } else if args.shown.markdown {

@@ -164,6 +164,7 @@ pub const ROWS: &[Row] = &[
     row("diff", "strict", &["{dirty}", "{dirty}"], &["{dirty}", "{dirty}", "--strict"], "exit code 3"),
     row("diff", "json", &["{a}", "{a}"], &["{a}", "{a}", "--json"], JSON),
     row("diff", "markdown", &["{a}", "{a}"], &["{a}", "{a}", "--markdown"], "| part | A µs/prompt token |"),
+    row("diff", "html", &["{a}", "{a}"], &["{a}", "{a}", "--html", "{new}"], "{new}: the comparison"),
     row(
         "diff",
         "floor",

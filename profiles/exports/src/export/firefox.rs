@@ -11,6 +11,7 @@
 //! Stacks are phase, module, layer, op, as in pprof. Times are ms since the first that is exported. The format wants each
 //! column of a table in one piece, so columns are kept, compressed, until the end.
 
+mod blocks;
 mod column;
 mod counters;
 mod document;

@@ -76,6 +76,9 @@ impl FromStr for Measure {
     }
 }
 
+/// All weights together are at most so much.
+const MAX_WHOLE: u64 = i64::MAX as u64;
+
 /// Makes folded stacks of items, or a flame graph.
 pub(super) struct Folded<W: Write> {
     out: W,
@@ -101,7 +104,14 @@ impl<W: Write> Folded<W> {
                 *sum = sum.saturating_add(weight);
             }
         }
-        sums.into_iter().map(|(stack, weight)| format!("{stack} {weight}")).collect()
+        // Readers add the weights up: however large those of a damaged record are, their sum is a number.
+        let mut room = MAX_WHOLE;
+        let mut bounded = |weight: u64| {
+            let weight = weight.min(room);
+            room -= weight;
+            weight
+        };
+        sums.into_iter().map(|(stack, weight)| format!("{stack} {}", bounded(weight))).collect()
     }
 }
 

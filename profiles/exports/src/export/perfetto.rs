@@ -272,9 +272,11 @@ impl<W: Write> TraceWriter for Perfetto<W> {
                     // By rank.
                     integer(out, field::TRACK_CHILD_ORDERING, 3);
                 }
-                TrackKind::Slices { process, rank, .. } => {
+                TrackKind::Slices { parent, rank, .. } => {
                     bytes(out, field::TRACK_NAME, name);
-                    integer(out, field::TRACK_PARENT, uuid(process));
+                    integer(out, field::TRACK_PARENT, uuid(parent));
+                    // What is below it is shown by rank.
+                    integer(out, field::TRACK_CHILD_ORDERING, 3);
                     integer(out, field::TRACK_RANK, rank);
                 }
                 TrackKind::Counter { process, unit, .. } => {

@@ -29,6 +29,7 @@ const TYPES: [(&str, &str); 5] = [
 mod field {
     pub const SAMPLE_TYPE: u32 = 1;
     pub const SAMPLE: u32 = 2;
+    pub const MAPPING: u32 = 3;
     pub const LOCATION: u32 = 4;
     pub const FUNCTION: u32 = 5;
     pub const STRING_TABLE: u32 = 6;
@@ -64,6 +65,13 @@ impl<W: Write> Pprof<W> {
             let (name, unit) = (texts.id(name), texts.id(unit));
             nested(&mut out, field::SAMPLE_TYPE, |out| value_type(out, name, unit));
         }
+        // The program, to pprof: it names the profile by it, and asks nobody for symbols.
+        let program = texts.id(&self.model);
+        nested(&mut out, field::MAPPING, |out| {
+            integer(out, 1, 1);
+            integer(out, 5, u64::from(program));
+            integer(out, 7, 1);
+        });
         let mut places = Places::default();
         for stack in self.stacks.all() {
             let locations: Vec<u64> = stack.frames.iter().rev().map(|frame| places.id(frame)).collect();

@@ -9,6 +9,11 @@ pub(super) fn varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// A number with a sign as one without, small where it is near 0.
+pub(super) fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
 /// An integer field.
 pub(super) fn integer(out: &mut Vec<u8>, field: u32, number: u64) {
     varint(out, u64::from(field) << 3);

@@ -1,7 +1,7 @@
 //! Writing structures in Thrift's compact protocol, as Parquet's metadata is written
 //! (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>).
 
-use super::proto::varint;
+use super::proto::{varint, zigzag};
 
 const I32: u8 = 5;
 const I64: u8 = 6;
@@ -13,10 +13,6 @@ const STRUCT: u8 = 12;
 pub(super) struct Struct<'a> {
     out: &'a mut Vec<u8>,
     last: u8,
-}
-
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)) as u64
 }
 
 fn binary(out: &mut Vec<u8>, bytes: &[u8]) {

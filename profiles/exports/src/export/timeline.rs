@@ -23,7 +23,7 @@ use slmscope_profiles::job::{JobId, Span};
 use slmscope_profiles::lane::{HOST_LANE, LaneId};
 use slmscope_profiles::op::BatchHead;
 use slmscope_profiles::phase::Phase;
-use slmscope_profiles::record::PlanRecord;
+use slmscope_profiles::record::{Mark, PlanRecord};
 use slmscope_profiles::span::SpanName;
 
 use sites::{BoundNames, SiteNames};
@@ -36,6 +36,9 @@ use super::{Batch, Export, Item, Op};
 /// Process numbers that no process of Linux has begin here, so that a trace can be shown beside one of the system.
 pub(super) const FIRST_PID: u64 = 4_194_305;
 
+/// Marks that wait for the model of their job at most.
+const MAX_EARLY: usize = 1000;
+
 /// Makes a time line of items.
 pub(super) struct Timeline<W> {
     writer: W,
@@ -46,6 +49,8 @@ pub(super) struct Timeline<W> {
     sites: BTreeMap<u32, Arc<[SiteNames]>>,
     bounds: BoundNames,
     models: BTreeMap<JobId, String>,
+    /// Marks of jobs whose model is not known yet: a process is named once.
+    early: Vec<Mark>,
     machine: Option<TrackId>,
     counters: BTreeMap<ChannelId, TrackId>,
     readings: Readings,
@@ -53,7 +58,6 @@ pub(super) struct Timeline<W> {
 
 /// The tracks of a job.
 struct JobTracks {
-    process: TrackId,
     pid: u64,
     phases: TrackId,
     tokens: TrackId,
@@ -75,6 +79,7 @@ impl<W: TraceWriter> Timeline<W> {
             sites: BTreeMap::new(),
             bounds: BoundNames::default(),
             models: BTreeMap::new(),
+            early: Vec::new(),
             machine: None,
             counters: BTreeMap::new(),
             readings: Readings::default(),
@@ -99,10 +104,11 @@ impl<W: TraceWriter> Timeline<W> {
         };
         let pid = FIRST_PID.saturating_add(1).saturating_add(job);
         let process = self.track(&name, TrackKind::Process { pid })?;
-        let phases = self.track("phases", TrackKind::Slices { process, pid, rank: 0, is_lane: false })?;
-        let tokens = self.track("tokens", TrackKind::Slices { process, pid, rank: 1, is_lane: false })?;
+        let slices = |parent, rank| TrackKind::Slices { parent, pid, rank, is_lane: false };
+        let phases = self.track("phases", slices(process, 0))?;
+        let tokens = self.track("tokens", slices(phases, 1))?;
         let lanes = BTreeMap::new();
-        let tracks = JobTracks { process, pid, phases, tokens, lanes, token_end_ns: 0, phase_end_ns: 0 };
+        let tracks = JobTracks { pid, phases, tokens, lanes, token_end_ns: 0, phase_end_ns: 0 };
         self.jobs.insert(job, tracks);
         Ok(())
     }
@@ -115,7 +121,7 @@ impl<W: TraceWriter> Timeline<W> {
             return Ok(known);
         }
         let rank = 2 + u64::from(lane);
-        let kind = TrackKind::Slices { process: tracks.process, pid: tracks.pid, rank, is_lane: true };
+        let kind = TrackKind::Slices { parent: tracks.phases, pid: tracks.pid, rank, is_lane: true };
         let name = plan.lane(lane).map_or_else(|| format!("lane {lane}"), |lane| lane.name.clone());
         let track = self.track(&name, kind)?;
         if let Some(tracks) = self.jobs.get_mut(&job) {
@@ -267,6 +273,19 @@ impl<W: TraceWriter> Timeline<W> {
         Ok(end_ns)
     }
 
+    fn mark(&mut self, mark: &Mark) -> io::Result<()> {
+        self.job(mark.job)?;
+        let track = self.jobs.get(&mark.job).map_or(0, |tracks| tracks.phases);
+        self.writer.instant(track, mark.t_ns, mark.text.as_deref().unwrap_or(mark.kind.as_str()))
+    }
+
+    /// Writes the marks of jobs whose model is known by now.
+    fn early_marks(&mut self) -> io::Result<()> {
+        let known = |mark: &mut Mark| self.models.contains_key(&mark.job);
+        let marks: Vec<Mark> = self.early.extract_if(.., known).collect();
+        marks.iter().try_for_each(|mark| self.mark(mark))
+    }
+
     fn sample(&mut self, sample: &Sample) -> io::Result<()> {
         let mut readings = std::mem::take(&mut self.readings);
         let taken = readings.take(sample, |channel, value| match value {
@@ -308,25 +327,30 @@ impl<W: TraceWriter> Export for Timeline<W> {
             }
             Item::Plan { plan, .. } => {
                 self.plan(plan);
-                Ok(())
+                self.early_marks()
             }
             Item::Batch(batch) => self.batch(batch),
             Item::Phase(span) => self.phase(span),
             Item::Sample(sample) => self.sample(sample),
             Item::Mark(mark) => {
-                self.job(mark.job)?;
-                let track = self.jobs.get(&mark.job).map_or(0, |tracks| tracks.phases);
-                self.writer.instant(track, mark.t_ns, mark.text.as_deref().unwrap_or(mark.kind.as_str()))
+                if self.models.contains_key(&mark.job) || self.early.len() >= MAX_EARLY {
+                    return self.mark(mark);
+                }
+                self.early.push((*mark).clone());
+                Ok(())
             }
             Item::Job(job) => {
                 self.models.entry(job.job).or_insert_with(|| job.model.clone());
-                Ok(())
+                self.early_marks()
             }
             Item::Result { .. } => Ok(()),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        for mark in std::mem::take(&mut self.early) {
+            self.mark(&mark)?;
+        }
         self.writer.finish()
     }
 }

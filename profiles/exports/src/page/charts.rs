@@ -1,6 +1,6 @@
 //! Charts over time: latency of tokens, and clocks, temperatures and power beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use slmscope_profiles::channel::{Channel, ChannelId, Class, Quantity};
@@ -16,6 +16,9 @@ use super::{MAX_CHANNELS, MAX_POINTS};
 
 /// Stretches that a chart divides its time into, about as many as it has pixels.
 const STRETCHES: usize = 1_000;
+
+/// Interruptions of a line that a chart shows.
+const MAX_GAPS: usize = 400;
 
 /// Repetitions that have a row of their own.
 const MAX_REPETITIONS: usize = 60;
@@ -34,29 +37,56 @@ struct Chart {
     series: Vec<String>,
     /// Times, s.
     x: Vec<f64>,
-    /// For each series a value at every time; null where it has none then.
-    y: Vec<Vec<Option<f64>>>,
+    /// For each series a value at every time.
+    y: Vec<Vec<Point>>,
+}
+
+/// What a series has at a time that any of the chart's has.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Point {
+    Value(f64),
+    /// null: it has no value then, and its line goes on.
+    Absent(Option<()>),
+    /// false: its line ends, and begins anew with the next value.
+    Gap(bool),
+}
+
+/// A line of a chart.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) name: String,
+    /// Times, ns, with their values.
+    pub(super) points: Vec<(u64, f64)>,
+    /// Times, ns, at which the line is interrupted.
+    pub(super) gaps: Vec<u64>,
+}
+
+impl Line {
+    /// The same with times since `first_ns`; gaps before that are left out.
+    pub(super) fn since(mut self, first_ns: u64) -> Self {
+        self.gaps.retain(|&t_ns| t_ns >= first_ns);
+        let times = self.points.iter_mut().map(|point| &mut point.0).chain(&mut self.gaps);
+        times.for_each(|t_ns| *t_ns = t_ns.saturating_sub(first_ns));
+        self
+    }
 }
 
 impl Chart {
-    fn new(
-        id: &'static str,
-        unit: &'static str,
-        series: Vec<(String, Vec<(u64, f64)>)>,
-        origin_ns: u64,
-    ) -> Self {
-        let mut times: Vec<u64> =
-            series.iter().flat_map(|(_, points)| points.iter().map(|&(t_ns, _)| t_ns)).collect();
-        times.sort_unstable();
-        times.dedup();
-        let column = |points: &[(u64, f64)]| {
-            let known: BTreeMap<u64, f64> = points.iter().copied().collect();
-            times.iter().map(|t_ns| known.get(t_ns).map(|&value| rounded(value))).collect()
+    fn new(id: &'static str, unit: &'static str, lines: &[Line], origin_ns: u64) -> Self {
+        let of_line = |line: &Line| -> BTreeMap<u64, Point> {
+            let values = line.points.iter().map(|&(t_ns, value)| (t_ns, Point::Value(rounded(value))));
+            line.gaps.iter().map(|&t_ns| (t_ns, Point::Gap(false))).chain(values).collect()
+        };
+        let known: Vec<BTreeMap<u64, Point>> = lines.iter().map(of_line).collect();
+        let times: BTreeSet<u64> = known.iter().flat_map(|line| line.keys().copied()).collect();
+        let column = |line: &BTreeMap<u64, Point>| {
+            times.iter().map(|t_ns| line.get(t_ns).copied().unwrap_or(Point::Absent(None))).collect()
         };
         let seconds = |&t_ns: &u64| (t_ns as f64 - origin_ns as f64) / 1e9;
         let x = times.iter().map(|t_ns| (seconds(t_ns) * 1e6).round() / 1e6).collect();
-        let y = series.iter().map(|(_, points)| column(points)).collect();
-        Self { id, unit, series: series.into_iter().map(|(name, _)| name).collect(), x, y }
+        let y = known.iter().map(column).collect();
+        Self { id, unit, series: lines.iter().map(|line| line.name.clone()).collect(), x, y }
     }
 }
 
@@ -96,13 +126,13 @@ pub(super) fn over_time(
             continue;
         }
         let shown = of_quantity.iter().take(MAX_CHANNELS);
-        let series = shown.map(|(channel, series)| {
+        let line = |(channel, series): &(Channel, Series)| {
             let points = series.thinned(STRETCHES).into_iter().map(|(t_ns, value)| (t_ns, value * scale));
-            (channel.id.clone(), points.collect::<Vec<_>>())
-        });
-        let series: Vec<_> = series.collect();
+            Line { name: channel.id.clone(), points: points.collect(), gaps: Vec::new() }
+        };
+        let lines: Vec<Line> = shown.map(|channel| line(channel)).collect();
         table(html, title, unit, &of_quantity, scale);
-        chart(html, &mut charts, Chart::new(id, unit, series, origin_ns), title);
+        chart(html, &mut charts, Chart::new(id, unit, &lines, origin_ns), title);
     }
     charts
 }
@@ -133,15 +163,20 @@ fn table(html: &mut Html, title: &str, unit: &str, channels: &[&(Channel, Series
     html.table(&format!("{title}, {unit}{more}"), &columns, &rows);
 }
 
-/// The time of every decode step by when it ended (CLOCK_MONOTONIC ns), in ms, thinned.
-pub(super) fn step_times(profile: &Profile) -> Vec<(u64, f64)> {
+/// The time of every decode step by when it ended (CLOCK_MONOTONIC ns), in ms, thinned; interrupted where a repetition
+/// begins.
+pub(super) fn step_times(name: &str, profile: &Profile) -> Line {
     let mut series = Series::new(MAX_POINTS * 8);
+    let mut gaps = Vec::new();
     for span in profile.spans().iter().filter(|span| span.phase == Phase::Decode) {
         for (end_ns, ns) in steps(span) {
             series.push(end_ns, ns as f64 / 1e6);
         }
+        gaps.push(span.begin_ns);
     }
-    series.thinned(STRETCHES)
+    // Of very many repetitions a chart could not show where one ends.
+    gaps.truncate(if gaps.len() > MAX_GAPS { 0 } else { MAX_GAPS });
+    Line { name: name.to_owned(), points: series.thinned(STRETCHES), gaps }
 }
 
 /// End and time of every step, ns.
@@ -173,7 +208,7 @@ fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Char
         return;
     }
     let title = "Time of each decode step";
-    chart_of_steps(html, charts, vec![("ms per token".to_owned(), step_times(profile))], origin_ns, title);
+    chart_of_steps(html, charts, &[step_times("ms per token", profile)], origin_ns, title);
     let columns = [
         ("repetition", false),
         ("steps", false),
@@ -192,9 +227,9 @@ fn latency(html: &mut Html, profile: &Profile, origin_ns: u64, charts: &mut Char
 pub(super) fn chart_of_steps(
     html: &mut Html,
     charts: &mut Charts,
-    series: Vec<(String, Vec<(u64, f64)>)>,
+    lines: &[Line],
     origin_ns: u64,
     title: &str,
 ) {
-    chart(html, charts, Chart::new("latency", "ms", series, origin_ns), title);
+    chart(html, charts, Chart::new("latency", "ms", lines, origin_ns), title);
 }

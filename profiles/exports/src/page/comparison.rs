@@ -9,7 +9,8 @@ use slmscope_profiles::phase::Phase;
 use slmscope_profiles::result::RunResult;
 
 use super::bars::{self, Bar, Segment};
-use super::charts::{self, Charts};
+use super::charts::{self, Charts, Line};
+use super::findings::sentence;
 use super::html::{self, Html, escaped};
 use super::time::{parts, per_token};
 use super::{Collector, MEASURED, PageError, identity, top};
@@ -223,19 +224,18 @@ fn table(html: &mut Html, runs: &[Side<'_>], phase: Phase, bars: &[Bar]) {
 fn tokens(html: &mut Html, runs: &[Side<'_>]) -> Charts {
     html.section("tokens", "Tokens over time");
     let mut charts = Charts::default();
-    let mut series = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     for side in runs {
         let Ok((run, _)) = side.collector.run() else { continue };
-        let points = charts::step_times(&run.profile);
-        let Some(first_ns) = points.first().map(|point| point.0) else { continue };
-        let points = points.into_iter().map(|(t_ns, ms)| (t_ns - first_ns, ms)).collect();
-        series.push((side.name.to_owned(), points));
+        let line = charts::step_times(side.name, &run.profile);
+        let Some(first_ns) = line.points.first().map(|point| point.0) else { continue };
+        lines.push(line.since(first_ns));
     }
-    if series.is_empty() {
+    if lines.is_empty() {
         html.paragraph("note", "— nothing was decoded.");
         return charts;
     }
-    charts::chart_of_steps(html, &mut charts, series, 0, "Time of each decode step");
+    charts::chart_of_steps(html, &mut charts, &lines, 0, "Time of each decode step");
     charts
 }
 
@@ -244,7 +244,7 @@ fn findings(html: &mut Html, runs: &[Side<'_>]) {
     for side in runs {
         html.raw(format_args!("<h3>{}</h3>\n<ul>\n", escaped(side.name)));
         for finding in &side.result.findings {
-            let (reason, advice) = (escaped(&finding.reason), escaped(&finding.advice));
+            let (reason, advice) = (escaped(&sentence(&finding.reason)), escaped(&finding.advice));
             html.raw(format_args!("<li><strong>{reason}.</strong> {advice}</li>\n"));
         }
         html.raw(format_args!("<li>{}</li>\n</ul>\n", escaped(&top::circumstances(side.result))));

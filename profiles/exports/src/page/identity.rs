@@ -17,7 +17,7 @@ pub(super) fn section(html: &mut Html, result: &RunResult) {
 }
 
 /// What identifies a run, always in the same order; `None` where it is not known.
-pub(super) fn facts(result: &RunResult) -> [(&'static str, Option<String>); 18] {
+pub(super) fn facts(result: &RunResult) -> [(&'static str, Option<String>); 19] {
     let (model, engine, workload) = (&result.model, &result.engine, &result.workload);
     let host = result.host.as_ref();
     let of_host = |of: fn(&Host) -> Option<String>| host.and_then(of);
@@ -38,6 +38,7 @@ pub(super) fn facts(result: &RunResult) -> [(&'static str, Option<String>); 18] 
         ("threads", engine.threads.map(|threads| threads.to_string())),
         ("instruction set", engine.isa.clone()),
         ("machine", of_host(|host| host.name.clone())),
+        ("board", of_host(|host| host.board.clone())),
         ("processor", of_host(|host| host.cpu_model.clone())),
         ("CPUs", of_host(|host| Some(host.logical_cpus.to_string()))),
         ("memory", of_host(|host| host.memory_bytes.map(display::bytes))),

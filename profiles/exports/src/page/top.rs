@@ -15,7 +15,9 @@ pub(super) fn section(html: &mut Html, result: &RunResult, headline: &str) {
     };
     let id = escaped(&result.model.id);
     html.raw(format_args!("<h1>{id} — {}</h1>\n", escaped(source)));
-    html.raw(format_args!("<p class=\"headline\">{}</p>\n", escaped(headline)));
+    // A number and its unit stay on a line.
+    let headline = escaped(headline).replace(" %", "\u{a0}%");
+    html.raw(format_args!("<p class=\"headline\">{headline}</p>\n"));
     html.raw(format_args!("<p class=\"note\">{}</p>\n", escaped(&circumstances(result))));
     html.end_of_header();
     match result.status {
@@ -38,10 +40,11 @@ pub(super) fn section(html: &mut Html, result: &RunResult, headline: &str) {
 pub(super) fn circumstances(result: &RunResult) -> String {
     let engine = &result.engine;
     let host = result.host.as_ref();
+    let board = host.and_then(|host| host.board.clone());
     let cpu = host.and_then(|host| host.cpu_model.clone());
     let threads = engine.threads.map(|threads| display::plural(u64::from(threads), "thread"));
     let isa = engine.isa.as_ref().map(|isa| format!("{} kernels of {}", isa, engine.executor));
-    let machine: Vec<String> = [cpu, threads, isa].into_iter().flatten().collect();
+    let machine: Vec<String> = [board, cpu, threads, isa].into_iter().flatten().collect();
     let fit = match result.hygiene.clean {
         Some(true) => "fit to measure on",
         Some(false) => "not fit to measure on: see findings",

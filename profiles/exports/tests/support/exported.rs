@@ -266,6 +266,8 @@ pub struct Trace {
     pub counters: HashMap<String, Vec<f64>>,
     /// Links that end in a slice.
     pub flows: usize,
+    /// Moments.
+    pub instants: usize,
 }
 
 pub struct TraceSlice {
@@ -350,6 +352,7 @@ pub fn perfetto(bytes: &[u8]) -> Trace {
                 slice.end_ns = t_ns;
                 trace.slices.push(slice);
             }
+            3 => trace.instants += 1,
             4 => {
                 let value = f64::from_bits(field(&event, 44).unwrap().number());
                 trace.counters.entry(tracks[&track].clone()).or_default().push(value);

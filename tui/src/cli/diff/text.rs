@@ -16,7 +16,7 @@ fn step(phase: Phase) -> &'static str {
 }
 
 /// `decode: slower by 3.1 %: 4.21 ms to 4.34 ms a token, 95 % interval 1.2 % to 5.0 %`.
-fn sentence(phase: &PhaseDiff) -> String {
+pub(super) fn sentence(phase: &PhaseDiff) -> String {
     let Comparison { verdict, total, margin, unit, values, .. } = &phase.comparison;
     let change = |ns: f64| display::share(ns / total.a_ns);
     let interval = match (total.low_ns, total.high_ns) {
@@ -48,7 +48,7 @@ fn unit_word(unit: Unit) -> &'static str {
 }
 
 /// What stands below the verdict: what it would take to tell, all tokens beside the typical ones, the floor, outliers.
-fn remarks(phase: &PhaseDiff) -> Vec<String> {
+pub(super) fn remarks(phase: &PhaseDiff) -> Vec<String> {
     let Comparison { all_tokens, outliers, .. } = &phase.comparison;
     let mut remarks: Vec<String> = precision(&phase.comparison).into_iter().collect();
     if phase.phase == Phase::Decode {
@@ -250,17 +250,23 @@ fn sides(diff: &Diff) -> String {
     text
 }
 
-/// How to measure it again: runs of A and B in turns, so that a drift of the machine meets both alike.
+/// How to measure it again, in Markdown.
 fn recipe(diff: &Diff) -> String {
+    format!(
+        "\nTo measure it again, A and B in turns (each with its own build of slmscope or model):\n\n```sh\n{}```\n",
+        commands(diff)
+    )
+}
+
+/// The commands that measure it again: runs of A and B in turns, so that a drift of the machine meets both alike.
+pub(super) fn commands(diff: &Diff) -> String {
     const ROUNDS: usize = 3;
     let command = |sides: &[Side]| {
         let command = sides.first().and_then(|side| side.command.clone());
         command.unwrap_or_else(|| "slmscope run MODEL".to_owned())
     };
     let commands = [command(&diff.a_set), command(&diff.b_set)];
-    let mut text =
-        "\nTo measure it again, A and B in turns (each with its own build of slmscope or model):\n\n```sh\n"
-            .to_owned();
+    let mut text = String::new();
     let mut taken = [0; 2];
     for thing in interleaved(2, ROUNDS.max(diff.a_set.len()).max(diff.b_set.len())) {
         taken[thing] += 1;
@@ -269,6 +275,6 @@ fn recipe(diff: &Diff) -> String {
     let files = |name: &str, count: i32| {
         (1..=count).map(|at| format!("{name}{at}.mcap")).collect::<Vec<_>>().join(" ")
     };
-    text.push_str(&format!("slmscope diff {} -- {}\n```\n", files("a", taken[0]), files("b", taken[1])));
+    text.push_str(&format!("slmscope diff {} -- {}\n", files("a", taken[0]), files("b", taken[1])));
     text
 }

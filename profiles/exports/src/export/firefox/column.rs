@@ -1,18 +1,14 @@
-//! A column of a table: the values of a JSON array, which are kept compressed until it is written.
+//! A column of a table: the values of a JSON array, which are kept as text until it is written.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Text that is compressed at a time.
-const BLOCK: usize = 1 << 16;
+use super::blocks::Blocks;
 
 /// Values, as they stand in an array.
 #[derive(Default)]
 pub(super) struct Column {
-    /// The last values.
-    text: Vec<u8>,
-    /// Those before them, each with its length.
-    blocks: Vec<(Vec<u8>, usize)>,
+    text: Blocks,
     length: u64,
 }
 
@@ -20,13 +16,8 @@ impl Column {
     /// Adds a value, which is written as JSON.
     pub(super) fn push(&mut self, value: impl Display) -> io::Result<()> {
         let separator = if self.length == 0 { "" } else { "," };
-        write!(self.text, "{separator}{value}")?;
         self.length += 1;
-        if self.text.len() >= BLOCK {
-            self.blocks.push((zstd::bulk::compress(&self.text, 1)?, self.text.len()));
-            self.text.clear();
-        }
-        Ok(())
+        self.text.add(|text| write!(text, "{separator}{value}"))
     }
 
     /// How many values it has.
@@ -37,10 +28,7 @@ impl Column {
     /// Writes `"name":[values],`.
     pub(super) fn write(&self, name: &str, out: &mut impl Write) -> io::Result<()> {
         write!(out, "\"{name}\":[")?;
-        for (block, length) in &self.blocks {
-            out.write_all(&zstd::bulk::decompress(block, *length)?)?;
-        }
-        out.write_all(&self.text)?;
+        self.text.each(|text| out.write_all(text))?;
         out.write_all(b"],")
     }
 }
@@ -76,7 +64,6 @@ mod tests {
         }
         let mut out = Vec::new();
         column.write("squares", &mut out).unwrap();
-        assert!(column.blocks.len() > 1, "it is longer than a block");
         assert_eq!(String::from_utf8(out).unwrap(), format!("\"squares\":[{expected}],"));
         assert_eq!(column.length(), 50_000);
     }

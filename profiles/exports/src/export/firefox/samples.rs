@@ -8,8 +8,9 @@ use slmscope_profiles::plan::SiteId;
 use slmscope_profiles::totals::saturating_sum;
 
 use super::super::names::Names;
+use super::super::proto::{varint, zigzag};
 use super::super::{Batch, Op};
-use super::column::Column;
+use super::blocks::Blocks;
 use super::document::{CATEGORY_OF_NO_OP, CATEGORY_OTHER, category};
 use super::stacks::{StackId, StackTable};
 use super::{Clock, Millis};
@@ -20,11 +21,12 @@ pub(super) struct Samples {
     stacks: StackTable,
     /// The stack of each site of a plan in a phase.
     of_sites: HashMap<(u32, Phase, SiteId), StackId>,
-    stack: Column,
-    delta: Column,
-    weight: Column,
-    /// Time of the last one, ns since the first of the profile.
-    now_ns: u64,
+    /// Of each its stack + 1, or 0 for none; what lies between the end of the one before and its begin, ns; and its
+    /// weight, ns: three numbers of variable length. So far less is kept than of the text that they become.
+    rows: Blocks,
+    length: u64,
+    /// Time and weight of the last one, ns; times are since the first of the profile.
+    last: (u64, u64),
 }
 
 impl Samples {
@@ -76,23 +78,105 @@ impl Samples {
 
     /// Adds a sample. Times do not go back, whatever a damaged record says.
     fn push(&mut self, stack: Option<StackId>, t_ns: u64, weight_ns: u64) -> io::Result<()> {
-        match stack {
-            Some(stack) => self.stack.push(stack)?,
-            None => self.stack.push("null")?,
-        }
-        let t_ns = t_ns.max(self.now_ns);
-        self.delta.push(Millis(t_ns - self.now_ns))?;
-        self.now_ns = t_ns;
-        self.weight.push(Millis(weight_ns))
+        let (last_ns, last_weight_ns) = self.last;
+        let t_ns = t_ns.max(last_ns);
+        let stack = stack.map_or(0, |stack| u64::from(stack) + 1);
+        // The next begins right behind the end of the last, but for what is no op, which begins with it.
+        let gap_ns = t_ns.wrapping_sub(last_ns.wrapping_add(last_weight_ns)) as i64;
+        self.last = (t_ns, weight_ns);
+        self.length += 1;
+        self.rows.add(|row| {
+            [stack, zigzag(gap_ns), weight_ns].into_iter().for_each(|number| varint(row, number));
+            Ok(())
+        })
     }
 
     /// Writes the tables of samples, stacks, frames and functions.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"\"samples\":{")?;
-        self.stack.write("stack", out)?;
-        self.delta.write("timeDeltas", out)?;
-        self.weight.write("weight", out)?;
-        write!(out, "\"weightType\":\"tracing-ms\",\"length\":{}}},", self.stack.length())?;
+        self.column("stack", out, |out, row| match row.stack.checked_sub(1) {
+            Some(stack) => write!(out, "{stack}"),
+            None => out.write_all(b"null"),
+        })?;
+        self.column("timeDeltas", out, |out, row| write!(out, "{}", Millis(row.delta_ns)))?;
+        self.column("weight", out, |out, row| write!(out, "{}", Millis(row.weight_ns)))?;
+        write!(out, "\"weightType\":\"tracing-ms\",\"length\":{}}},", self.length)?;
         self.stacks.write(out)
+    }
+
+    /// Writes `"name":[values],` with what `write` makes of each sample.
+    fn column<W: Write>(
+        &self,
+        name: &str,
+        out: &mut W,
+        write: fn(&mut W, &Row) -> io::Result<()>,
+    ) -> io::Result<()> {
+        write!(out, "\"{name}\":[")?;
+        let (mut last, mut is_first) = ((0_u64, 0_u64), true);
+        self.rows.each(|mut rows| {
+            while !rows.is_empty() {
+                let (stack, gap, weight_ns) = (next(&mut rows), next(&mut rows), next(&mut rows));
+                let t_ns = last.0.wrapping_add(last.1).wrapping_add_signed(unzigzag(gap));
+                let row = Row { stack, delta_ns: t_ns.wrapping_sub(last.0), weight_ns };
+                last = (t_ns, weight_ns);
+                if !std::mem::replace(&mut is_first, false) {
+                    out.write_all(b",")?;
+                }
+                write(out, &row)?;
+            }
+            Ok(())
+        })?;
+        out.write_all(b"],")
+    }
+}
+
+/// A sample as it was kept.
+struct Row {
+    /// Stack + 1, or 0.
+    stack: u64,
+    /// Since the sample before.
+    delta_ns: u64,
+    weight_ns: u64,
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// Takes a number of variable length off the front.
+fn next(bytes: &mut &[u8]) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    while let Some((&byte, rest)) = bytes.split_first() {
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_written_as_they_came_however_large_their_numbers_are() {
+        let mut samples = Samples::default();
+        let rows = [(Some(3), 5, 7), (None, 12, 0), (Some(0), 12, u64::MAX), (Some(1), 13, 1)];
+        for (stack, t_ns, weight_ns) in rows {
+            samples.push(stack, t_ns, weight_ns).unwrap();
+        }
+        for _ in 0..100_000 {
+            samples.push(Some(70_000), 13, 1_000_000).unwrap();
+        }
+        let mut out = Vec::new();
+        samples.write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("\"samples\":{\"stack\":[3,null,0,1,70000,"), "{}", &text[..60]);
+        assert!(text.contains("\"timeDeltas\":[0.000005,0.000007,0.000000,0.000001,0.000000,"));
+        assert!(text.contains("\"weight\":[0.000007,0.000000,18446744073709.551615,0.000001,1.000000,"));
+        assert!(text.contains("\"length\":100004}"));
     }
 }

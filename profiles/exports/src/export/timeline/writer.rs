@@ -22,8 +22,9 @@ pub(in crate::export) struct Track<'a> {
 pub(in crate::export) enum TrackKind<'a> {
     /// A group of tracks.
     Process { pid: u64 },
-    /// Slices, in a process; the lowest rank is shown first. Those of a lane are ops and what encloses them.
-    Slices { process: TrackId, pid: u64, rank: u64, is_lane: bool },
+    /// Slices, below a process or another track; the lowest rank is shown first. Those of a lane are ops and what encloses
+    /// them.
+    Slices { parent: TrackId, pid: u64, rank: u64, is_lane: bool },
     /// Values over time, in a process.
     Counter { process: TrackId, pid: u64, unit: &'a str },
 }
