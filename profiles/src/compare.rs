@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::stats;
 pub use floor::{Floor, KnownFloor, MIN_RUNS};
 pub use inference::Difference;
+pub(crate) use inference::quantile as student_quantile;
 pub use obstacle::{Obstacle, obstacles};
 pub use order::interleaved;
 pub use repetition::{Grouping, Part, Repetition, Repetitions};

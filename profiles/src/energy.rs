@@ -10,6 +10,7 @@
 //! is never subtracted from the figure itself.
 
 mod choice;
+mod classes;
 mod counter;
 mod gauge;
 mod parts;
@@ -21,6 +22,7 @@ use crate::phase::Phase;
 use crate::totals::saturating_sum;
 
 pub use choice::of_phases;
+pub use classes::{ClassPower, ClassWindow, NoClassPower, WINDOWS_PER_CLASS, class_powers};
 use counter::Counter;
 use gauge::Gauge;
 pub use parts::{cards, kinds};

@@ -248,6 +248,12 @@ impl Workload {
         Self { prompt_text: cut(&self.prompt_text), chat: cut(&self.chat), ..self.clone() }
     }
 
+    /// Whether only the beginning of its text is left, since this is what [`shown`](Self::shown) kept of a longer one.
+    pub fn is_cut(&self) -> bool {
+        let is_cut = |text: &String| text.len() > SHOWN_TEXT && text.ends_with('…');
+        self.prompt_text.as_ref().is_some_and(is_cut) || self.chat.as_ref().is_some_and(is_cut)
+    }
+
     /// Whether the prompt is text, whose number of tokens only the model's tokenizer knows.
     pub fn has_text(&self) -> bool {
         self.prompt_text.is_some() || self.chat.is_some()
@@ -333,6 +339,7 @@ mod tests {
         assert_eq!(workload(SHOWN_TEXT).shown(), workload(SHOWN_TEXT));
         let shown = workload(SHOWN_TEXT + 2).shown().chat.unwrap();
         assert_eq!((shown.len(), shown.ends_with("é…")), (SHOWN_TEXT + "…".len(), true));
+        assert!(workload(SHOWN_TEXT + 2).shown().is_cut() && !workload(SHOWN_TEXT).shown().is_cut());
     }
 
     #[test]

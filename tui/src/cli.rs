@@ -2,6 +2,8 @@
 
 mod breakdown;
 pub mod cancel;
+pub mod compare;
+pub mod depth;
 pub mod diff;
 pub mod doctor;
 pub mod export;
@@ -13,11 +15,13 @@ pub mod number;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod rerun;
 pub mod result;
 pub mod run;
 pub mod sessions;
 pub mod shell;
 pub mod status;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -81,6 +85,14 @@ pub enum Command {
     Sessions(sessions::SessionsArgs),
     /// Compare two recordings: which op became faster or slower, and how sure that is
     Diff(diff::DiffArgs),
+    /// Show runs of different boards, models, formats or threads side by side, and which is the best
+    Compare(compare::CompareArgs),
+    /// Show what the depth of the context costs in each op, and the speed at other depths
+    Depth(depth::DepthArgs),
+    /// Run what a session ran once more, here, and compare the two
+    Rerun(rerun::RerunArgs),
+    /// Run every combination of options, models and formats, and make one table of them
+    Sweep(sweep::SweepArgs),
     /// Show the report of a recording, or write it as a page for browsers
     Report(report::ReportArgs),
     /// Write a recording in the format of another tool: Perfetto, pprof, speedscope, CSV and more
@@ -132,6 +144,10 @@ impl Command {
             | Self::Record(_)
             | Self::Sessions(_)
             | Self::Diff(_)
+            | Self::Compare(_)
+            | Self::Sweep(_)
+            | Self::Depth(_)
+            | Self::Rerun(_)
             | Self::Replay(_)
             | Self::Report(_)
             | Self::Export(_)

@@ -1,9 +1,10 @@
 //! What a command waits for while the daemon works: its frames, its end, and signals.
 
+use std::ops::Deref;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::Context;
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use slmscope_profiles::wire::codec::Incoming;
 use slmscope_profiles::wire::{Frame, Talk};
 
@@ -22,12 +23,33 @@ pub enum Event {
     Signal,
 }
 
+/// Frames and signals. Once it is dropped, no thread waits for signals any more.
+pub struct Events {
+    events: Receiver<Event>,
+    signals: Handle,
+}
+
+impl Deref for Events {
+    type Target = Receiver<Event>;
+
+    fn deref(&self) -> &Receiver<Event> {
+        &self.events
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.signals.close();
+    }
+}
+
 /// Reads frames and signals on two threads, into one queue.
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn listen(connection: Connection, mut signals: Signals) -> Result<Receiver<Event>, Failure> {
+pub fn listen(connection: Connection, mut signals: Signals) -> Result<Events, Failure> {
     let (sender, events) = mpsc::channel();
+    let handle = signals.handle();
     let to_signals = sender.clone();
     let wait = move || {
         for _ in signals.forever() {
@@ -38,7 +60,7 @@ pub fn listen(connection: Connection, mut signals: Signals) -> Result<Receiver<E
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).context("cannot start a thread")?;
     read_frames(connection, sender)?;
-    Ok(events)
+    Ok(Events { events, signals: handle })
 }
 
 /// The same without signals, which do to this process what they usually do.

@@ -41,11 +41,14 @@ mod thrift;
 mod timeline;
 mod walk;
 
+pub(crate) use csv::CsvRows;
 pub use filter::{Filter, Numbers, UnknownNumbers};
 pub use folded::{Measure, difference_svg};
 pub use format::{Format, UnknownFormat};
+pub(crate) use parquet::ParquetRows;
 pub(crate) use readings::Readings;
 pub use tables::TableName;
+pub(crate) use tables::{Cell, Column, ColumnKind, Rows};
 pub use walk::{Batch, Counts, Item, Op, Walk};
 
 use std::io;

@@ -3,6 +3,7 @@
 //! Everything here takes a [`std::io::Read`] or [`std::io::Write`] and turns records of `slmscope-profiles` into bytes
 //! or bytes into records. No file is opened here and no clock is read.
 
+pub mod campaign;
 pub mod export;
 pub mod page;
 pub mod recording;

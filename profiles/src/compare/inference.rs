@@ -138,7 +138,7 @@ fn two_sided_p(t: f64, freedom: f64) -> f64 {
 }
 
 /// The value below which a share `q` (0.5 to 1) of Student's distribution lies.
-fn quantile(q: f64, freedom: f64) -> f64 {
+pub(crate) fn quantile(q: f64, freedom: f64) -> f64 {
     let tail = 2.0 * (1.0 - q);
     let (mut low, mut high) = (0.0, 1.0);
     while two_sided_p(high, freedom) > tail && high < 1e12 {

@@ -11,10 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use page::PageFile;
+pub(super) use floors::known as known_floor;
 use recording::{Recording, Side};
 use serde::Serialize;
 use slmscope_profiles::compare::{
-    Comparison, Grouping, KnownFloor, Obstacle, Options, Repetition, Verdict, compare, obstacles,
+    Comparison, DEFAULT_MARGIN, Grouping, KnownFloor, Obstacle, Options, Repetition, Verdict, compare,
+    obstacles,
 };
 use slmscope_profiles::phase::Phase;
 
@@ -99,6 +101,21 @@ struct Shown {
     /// Write a page for browsers into this new file, and print the verdict
     #[arg(long, value_name = "FILE", conflicts_with = "floor")]
     html: Option<PathBuf>,
+}
+
+impl DiffArgs {
+    /// Compares a session with the run of the same thing that was made of it, also on another machine.
+    pub fn of_rerun(before: SessionSource, again: SessionSource, json: bool) -> Self {
+        Self {
+            before: vec![before, again],
+            after: Vec::new(),
+            margin: DEFAULT_MARGIN,
+            by: By::Kind,
+            floor: false,
+            conditions: Conditions { force: true, strict: false, no_floor: false },
+            shown: Shown { json, markdown: false, html: None },
+        }
+    }
 }
 
 /// By what ops are gathered.

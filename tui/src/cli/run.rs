@@ -5,6 +5,7 @@ mod follow;
 mod options;
 mod progress;
 mod prompt_file;
+pub mod recorded;
 mod stream;
 mod waiting;
 

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use slmscope_exports::recording::{Entry, Event, Reader, Writer};
+use slmscope_profiles::result::RunResult;
 use support::{Daemon, output, slmscope, text, tiny_model};
 
 use rows::{ROWS, Row, WEIGHTS};
@@ -30,7 +31,15 @@ impl Prepared {
         let at = |name: &str| folder.path().join(name);
         record(&at("a.mcap"), "1");
         record(&at("b.mcap"), "2");
-        make_dirty(&at("a.mcap"), &at("dirty.mcap"));
+        change(&at("a.mcap"), &at("dirty.mcap"), |result| result.hygiene.clean = Some(false));
+        change(&at("a.mcap"), &at("longer.mcap"), |result| result.workload.generate += 1);
+        let swept = at("swept").display().to_string();
+        let fails = output(&["sweep", &tiny_model(), "--axis", "depth=99999", "-o", &swept]);
+        assert_eq!(fails.status.code(), Some(1), "{}", text(&fails.stderr));
+        let deep = at("deep.mcap").display().to_string();
+        let words = ["run", &tiny_model(), "-p", "8", "-n", "200", "-r", "2", "--overhead", "off"];
+        let ended = output(&[&words[..], &["--record", &deep]].concat());
+        assert!(ended.status.success(), "{}", text(&ended.stderr));
         let whole = fs::read(at("a.mcap")).expect("it was written");
         fs::write(at("cut.mcap"), &whole[..whole.len() - 40]).expect("room for it");
         make_tree(&at("tree"));
@@ -44,7 +53,10 @@ impl Prepared {
             ("b", path(at("b.mcap"))),
             ("cut", path(at("cut.mcap"))),
             ("dirty", path(at("dirty.mcap"))),
+            ("longer", path(at("longer.mcap"))),
             ("tree", path(at("tree"))),
+            ("swept", swept),
+            ("deep", deep),
             ("old", path(at("old"))),
             ("socket", path(daemon.socket())),
             ("job", submit(&daemon, &[])),
@@ -100,13 +112,13 @@ fn record(file: &Path, threads: &str) {
     assert!(ended.status.success(), "{}", text(&ended.stderr));
 }
 
-/// Copies a recording as one of a machine that was not fit to measure on.
-fn make_dirty(from: &Path, to: &Path) {
+/// Copies a recording with another result.
+fn change(from: &Path, to: &Path, change: fn(&mut RunResult)) {
     let mut writer = Writer::new(fs::File::create(to).expect("room for it")).expect("room for it");
     for event in Reader::new(fs::File::open(from).expect("it is there")).expect("a recording") {
         let Event::Entry(mut entry) = event.expect("it can be read") else { panic!("it is whole") };
         if let Entry::Result { result, .. } = &mut entry {
-            result.hygiene.clean = Some(false);
+            change(result);
         }
         writer.write(&entry).expect("room for it");
     }

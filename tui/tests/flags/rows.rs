@@ -179,6 +179,93 @@ pub const ROWS: &[Row] = &[
         &["{a}", "{a}", "--json", "--no-floor"],
         "\"floor_of\":null",
     ),
+    row("compare", "sessions", &["{old}"], &["{a}"], "decode tok/s"),
+    row("compare", "best", &["{a}", "{b}"], &["{a}", "{b}", "--best", "memory"], "Best by memory: "),
+    row(
+        "compare",
+        "limits",
+        &["{a}", "--best", "memory"],
+        &["{a}", "--best", "memory", "--limit", "memory=1MiB"],
+        "A is left out: memory ",
+    ),
+    row(
+        "compare",
+        "force",
+        &["{a}", "{longer}", "--best", "decode"],
+        &["{a}", "{longer}", "--best", "decode", "--force"],
+        "Best by decode: ",
+    ),
+    row("compare", "json", &["{a}"], &["{a}", "--json"], JSON),
+    row("compare", "markdown", &["{a}"], &["{a}", "--markdown"], "|---|--:|"),
+    row("sweep", "what", &["llama-bench", "--dry-run"], &["survey", "--dry-run"], "as the survey of small"),
+    row(
+        "sweep",
+        "axes",
+        &["survey", "--dry-run"],
+        &["survey", "--dry-run", "--axis", "threads=1..3"],
+        "threads 3",
+    ),
+    row(
+        "sweep",
+        "order",
+        &["depths", "--dry-run", "--json", "--order", "interleaved"],
+        &["depths", "--dry-run", "--json", "--order", "random"],
+        "\"order\":\"random\"",
+    ),
+    row(
+        "sweep",
+        "order_seed",
+        &["depths", "--dry-run", "--json"],
+        &["depths", "--dry-run", "--json", "--order-seed", "77"],
+        "\"seed\":77",
+    ),
+    row("sweep", "rounds", &["survey", "--dry-run"], &["survey", "--dry-run", "--rounds", "3"], "3 runs"),
+    row(
+        "sweep",
+        "pause",
+        &["survey", "--dry-run", "--json"],
+        &["survey", "--dry-run", "--json", "--pause", "77"],
+        "\"pause\":77",
+    ),
+    row(
+        "sweep",
+        "cool_below",
+        &["survey", "--dry-run", "--json"],
+        &["survey", "--dry-run", "--json", "--cool-below", "55"],
+        "\"cool_below\":55",
+    ),
+    row(
+        "sweep",
+        "cool_limit",
+        &["survey", "--dry-run", "--json", "--cool-below", "55"],
+        &["survey", "--dry-run", "--json", "--cool-below", "55", "--cool-limit", "77"],
+        "\"cool_limit\":77",
+    ),
+    row("sweep", "output", SWEEP_OLD, SWEEP_NEW, "tables are in {new}"),
+    row("sweep", "retry", SWEPT, RETRIED, "it did not run: "),
+    row("sweep", "dry_run", &["survey", "--list"], &["survey", "--dry-run"], "1 point, 2 runs"),
+    row("sweep", "list", &["survey", "--dry-run"], &["survey", "--list"], "first-token time"),
+    row("sweep", "json", &["survey", "--dry-run"], &["survey", "--dry-run", "--json"], JSON),
+    row("depth", "sessions", &["{old}"], &["{a}"], "stretches of 32 decode steps"),
+    row("depth", "at", &["{deep}"], &["{deep}", "--at", "77"], "     77  "),
+    row("depth", "json", &["{deep}"], &["{deep}", "--json"], JSON),
+    row("rerun", "session", &["{old}", "--output", "{new}"], &["{a}", "--output", "{new}"], " ms a token"),
+    row(
+        "rerun",
+        "model",
+        &["{a}", "{old}", "--output", "{new}"],
+        &["{a}", "{tiny}", "--output", "{new}"],
+        " ms a token",
+    ),
+    row("rerun", "output", &["{a}"], &["{a}", "--output", "{new}"], "{new}: "),
+    row(
+        "rerun",
+        "force",
+        &["{a}", "--output", "{old}"],
+        &["{a}", "--output", "{old}", "--force"],
+        " ms a token",
+    ),
+    row("rerun", "json", &["{a}", "--output", "{new}"], &["{a}", "--output", "{new}", "--json"], JSON),
     row("report", "session", &["{old}"], &["{a}"], "tokens/s"),
     row("report", "html", &["{a}"], &["{a}", "--html", "{new}"], "{new}: the report"),
     row(
@@ -264,6 +351,13 @@ pub const WEIGHTS: &[Row] = &[
 
 /// A run that takes a fraction of a second.
 const SHORT: &[&str] = &["{tiny}", "-p", "8", "-n", "5", "-r", "2", "--overhead", "off"];
+const SWEEP_OLD: &[&str] =
+    &["{tiny}", "--axis", "prompt=8", "--axis", "generate=5", "--axis", "repetitions=2", "--output", "{old}"];
+const SWEEP_NEW: &[&str] =
+    &["{tiny}", "--axis", "prompt=8", "--axis", "generate=5", "--axis", "repetitions=2", "--output", "{new}"];
+/// A sweep whose only run has failed before.
+const SWEPT: &[&str] = &["{tiny}", "--axis", "depth=99999", "--output", "{swept}"];
+const RETRIED: &[&str] = &["{tiny}", "--axis", "depth=99999", "--output", "{swept}", "--retry"];
 const VERIFY: &[&str] = &["{tiny}", "--golden", "{golden}", "--threads", "1"];
 const FOLDED: &[&str] = &["{a}", "--format", "folded"];
 const NOTHING: &str = "no token or chunk is selected";

@@ -5,12 +5,12 @@ use std::io::{self, BufWriter, Write};
 use super::tables::{Cell, Column, Rows};
 
 /// Writes rows.
-pub(super) struct CsvRows<W: Write> {
+pub(crate) struct CsvRows<W: Write> {
     out: BufWriter<W>,
 }
 
 impl<W: Write> CsvRows<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out: BufWriter::with_capacity(1 << 16, out) }
     }
 

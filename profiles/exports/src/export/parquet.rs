@@ -33,7 +33,7 @@ mod code {
 }
 
 /// Writes rows.
-pub(super) struct ParquetRows<W: Write> {
+pub(crate) struct ParquetRows<W: Write> {
     out: W,
     columns: &'static [Column],
     buffers: Vec<Buffer>,
@@ -108,7 +108,7 @@ struct Chunk {
 }
 
 impl<W: Write> ParquetRows<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out, columns: &[], buffers: Vec::new(), rows: 0, groups: Vec::new(), offset: 0 }
     }
 

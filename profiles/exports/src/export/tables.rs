@@ -24,7 +24,7 @@ use slmscope_profiles::profile::Profile;
 use slmscope_profiles::record::PlanRecord;
 use slmscope_profiles::result::RunResult;
 
-pub(super) use cell::{Cell, Column, ColumnKind, Rows};
+pub(crate) use cell::{Cell, Column, ColumnKind, Rows};
 pub use name::TableName;
 use rows::{Event, OpOf, Part, PhaseOf, Reading, Token};
 

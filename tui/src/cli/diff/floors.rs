@@ -64,7 +64,7 @@ pub(super) fn measure(recordings: &[Recording], json: bool) -> Result<(), Failur
 }
 
 /// The floor that was measured for `phase` of runs like `result`; `None` if none was.
-pub(super) fn known(result: &RunResult, phase: Phase) -> Result<Option<KnownFloor>, Failure> {
+pub(in crate::cli) fn known(result: &RunResult, phase: Phase) -> Result<Option<KnownFloor>, Failure> {
     Ok(read()?.into_iter().find(|known| known.holds_for(result, phase)))
 }
 

@@ -1,6 +1,6 @@
 //! Into which files a run is written while it runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use slmscope_exports::export::{Filter, Format};
@@ -35,6 +35,8 @@ pub struct Files {
     recording: Option<RecordingFile>,
     trace: Option<TraceFile>,
     page: Option<PageFile>,
+    /// Nothing is said of what they hold.
+    is_quiet: bool,
 }
 
 impl FileOptions {
@@ -65,11 +67,29 @@ impl FileOptions {
         let trace = trace.transpose()?;
         let page = self.html.as_ref().map(|path| PageFile::create(path, self.force)).transpose()?;
         let recording = self.record.as_ref().map(|path| RecordingFile::create(path, self.force));
-        Ok(Files { recording: recording.transpose()?, trace, page })
+        Ok(Files { recording: recording.transpose()?, trace, page, is_quiet: false })
     }
 }
 
 impl Files {
+    /// No file.
+    pub fn none() -> Self {
+        Self { recording: None, trace: None, page: None, is_quiet: false }
+    }
+
+    /// A recording alone, in place of what is there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn recording(path: &Path) -> Result<Self, Failure> {
+        Ok(Self { recording: Some(RecordingFile::create(path, true)?), ..Self::none() })
+    }
+
+    /// The same, and nothing is said of what they hold.
+    pub fn quiet(self) -> Self {
+        Self { is_quiet: true, ..self }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.recording.is_none() && self.trace.is_none() && self.page.is_none()
@@ -107,6 +127,9 @@ impl Files {
         }
         if let Some(page) = self.page {
             lines.push(page.finish()?);
+        }
+        if self.is_quiet {
+            lines.clear();
         }
         Ok(lines)
     }

@@ -66,7 +66,7 @@ impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
 }
 
 /// A format of rows.
-pub(in crate::export) trait Rows {
+pub(crate) trait Rows {
     /// The columns, before the first row.
     fn begin(&mut self, columns: &'static [Column]) -> io::Result<()>;
     /// A row, with a value for each column.
