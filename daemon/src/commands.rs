@@ -15,6 +15,7 @@ use slmscope_engine::setup::{self, ExecutorKind, Setup};
 use slmscope_engine::weights::Loading;
 use slmscope_probes::{Root, Sampler, host};
 use slmscope_profiles::channel::Sample;
+use slmscope_profiles::cpu_set::CpuSet;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::record::Header;
 use slmscope_profiles::sessions::RecordMode;
@@ -86,6 +87,9 @@ pub struct WorkerArgs {
     /// Executor
     #[arg(long)]
     pub executor: ExecutorKind,
+    /// CPUs to compute on
+    #[arg(long)]
+    pub cores: Option<CpuSet>,
 }
 
 /// Why the daemon does not serve.
@@ -248,7 +252,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
 /// If it was not started by the daemon, or the engine's threads cannot start.
 pub fn worker(args: &WorkerArgs) -> Result<(), WorkerError> {
     init_log();
-    let setup = Setup { threads: args.threads, executor: args.executor, ..setup::native() };
+    let setup =
+        Setup { threads: args.threads, executor: args.executor, cores: args.cores, ..setup::native() };
     worker::run(UnixStream::from(endpoint::standard_input()?), &setup)
 }
 

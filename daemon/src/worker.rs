@@ -42,6 +42,9 @@ pub enum WorkerError {
     /// The engine's threads do not start.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
+    /// The kernel does not give it these CPUs.
+    #[error("cannot compute on these cores")]
+    Cores(#[source] std::io::Error),
     /// The daemon left.
     #[error("the daemon closed the connection before its first command")]
     NoCommand,
@@ -112,7 +115,14 @@ impl From<LoadError> for End {
 pub fn run(control: UnixStream, setup: &Setup) -> Result<(), WorkerError> {
     // Opened before the confinement, which forbids opening files.
     let statm = File::open("/proc/self/statm").ok();
-    // Rights belong to threads: those that are started later inherit the confinement.
+    // Rights and CPUs belong to threads: those that are started later inherit them.
+    if let Some(cores) = setup.cores {
+        let mut set = rustix::thread::CpuSet::new();
+        for cpu in cores.cpus() {
+            set.set(cpu as usize);
+        }
+        rustix::thread::sched_setaffinity(None, &set).map_err(|error| WorkerError::Cores(error.into()))?;
+    }
     confine::confine();
     threads::configure(setup)?;
     let cancel = Arc::new(AtomicBool::new(false));

@@ -35,9 +35,10 @@ pub fn line(model: &str, workload: &Workload) -> String {
     for (flag, value, _) in numbers.into_iter().filter(|(_, value, default)| value != default) {
         add(flag, &value);
     }
-    let given: [(&str, Option<&dyn Display>); 6] = [
+    let given: [(&str, Option<&dyn Display>); 7] = [
         ("repetitions", asked.repetitions.as_ref().map(|value| value as &dyn Display)),
         ("threads", asked.threads.as_ref().map(|value| value as &dyn Display)),
+        ("cores", asked.cores.as_ref().map(|value| value as &dyn Display)),
         ("isa", asked.isa.as_ref().map(|value| value as &dyn Display)),
         ("kv", asked.kv.as_ref().map(|value| value as &dyn Display)),
         ("format", asked.format.as_ref().map(|value| value as &dyn Display)),
@@ -56,6 +57,9 @@ pub fn line(model: &str, workload: &Workload) -> String {
     }
     if let Some(ignore) = asked.ignore_eos.filter(|_| asked.has_text()) {
         add("ignore-eos", &ignore);
+    }
+    if asked.cold {
+        add("cold", &"true");
     }
     match asked.overhead {
         OverheadMode::Auto => {}
@@ -102,12 +106,14 @@ mod tests {
             repetitions: Some(7),
             warmup: 0,
             threads: Some(3),
+            cores: "0-1+3".parse().ok(),
             executor: ExecutorKind::Candle,
             isa: Some(Isa::Scalar),
             kv: Some(KvFormat::F32),
             format: Some(WeightFormat::Q8_0),
             seed: 9,
             ignore_eos: Some(false),
+            cold: true,
             overhead: OverheadMode::Full,
             overhead_budget: Some(0.005),
             timeout: Some(60),
@@ -118,8 +124,8 @@ mod tests {
         };
         assert_eq!(
             line("m", &asked),
-            "slmscope run m --prompt 0 --generate 5 --depth 6 --warmup 0 --pause 2 --repetitions 7 --threads 3 --isa \
-             scalar --kv f32 --format q8_0 --timeout 60 --executor candle --seed 9 --overhead full \
+            "slmscope run m --prompt 0 --generate 5 --depth 6 --warmup 0 --pause 2 --repetitions 7 --threads 3 --cores \
+             0-1,3 --isa scalar --kv f32 --format q8_0 --timeout 60 --executor candle --seed 9 --cold true --overhead full \
              --overhead-budget 0.005 --loop"
         );
     }

@@ -241,6 +241,9 @@ pub struct Memory {
     /// How often the worker waited for a page from storage during the measured runs.
     #[serde(default)]
     pub major_faults: Option<u64>,
+    /// The same from the worker's start to the first measured repetition: opening, loading, warm-up.
+    #[serde(default)]
+    pub startup_major_faults: Option<u64>,
 }
 
 impl RunResult {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cpu_set::CpuSet;
 use crate::isa::Isa;
 use crate::workload::ExecutorKind;
 
@@ -16,4 +17,7 @@ pub struct Setup {
     pub threads: NonZeroUsize,
     /// Instruction set of the `cpu` executor's kernels; candle's are chosen when it is compiled.
     pub isa: Isa,
+    /// CPUs that the process computes on; `None` for all that it may use.
+    #[serde(default)]
+    pub cores: Option<CpuSet>,
 }

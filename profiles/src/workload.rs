@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cpu_set::CpuSet;
 use crate::format::{KvFormat, WeightFormat};
 use crate::isa::Isa;
 use crate::model::ModelSource;
@@ -34,6 +35,8 @@ pub struct Workload {
     pub warmup: u32,
     /// Engine threads; `None` for the executor's default.
     pub threads: Option<u32>,
+    /// CPUs to compute on; `None` for all that there are. Without `threads` there are as many threads.
+    pub cores: Option<CpuSet>,
     /// Which executor computes.
     pub executor: ExecutorKind,
     /// Instruction set of the `cpu` executor's kernels; `None` for the best that the machine has.
@@ -47,6 +50,9 @@ pub struct Workload {
     pub seed: u64,
     /// Whether generation goes on after an end-of-text token; `None`: sized prompts do, texts stop.
     pub ignore_eos: Option<bool>,
+    /// The model's files are dropped from the page cache before they are opened, so that they come from storage. What other
+    /// programs have mapped stays.
+    pub cold: bool,
     /// How the cost of recording is found.
     pub overhead: OverheadMode,
     /// Share of the time that recording may cost, 0 to 1. Whole tokens are left unrecorded to stay within it; a run
@@ -72,12 +78,14 @@ impl Default for Workload {
             repetitions: None,
             warmup: 1,
             threads: None,
+            cores: None,
             executor: ExecutorKind::default(),
             isa: None,
             kv: None,
             format: None,
             seed: 1,
             ignore_eos: None,
+            cold: false,
             overhead: OverheadMode::Auto,
             overhead_budget: None,
             timeout: None,
@@ -232,6 +240,10 @@ impl Workload {
             );
             return Err(WorkloadError { field: "format", problem });
         }
+        if self.cold && source == ModelSource::Synthetic {
+            let problem = "has no effect on synthetic weights, which are made and not read; leave it out, or name a file";
+            return Err(WorkloadError { field: "cold", problem: problem.to_owned() });
+        }
         Ok(())
     }
 
@@ -325,6 +337,9 @@ mod tests {
         let of = |source| converted.validate_for(source).map_err(|e| e.field);
         use ModelSource::{Gguf, Hf, Synthetic};
         assert_eq!([of(Gguf), of(Hf), of(Synthetic)], [Err("format"), Ok(()), Ok(())]);
+        let cold = Workload { cold: true, ..Workload::default() };
+        let of = |source| cold.validate_for(source).map_err(|e| e.field);
+        assert_eq!([of(Gguf), of(Hf), of(Synthetic)], [Ok(()), Ok(()), Err("cold")]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod depth;
 pub mod diff;
 pub mod doctor;
 pub mod export;
+pub mod first_token;
 pub mod first_word;
 pub mod help;
 pub mod jobs;
@@ -89,6 +90,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Show what the depth of the context costs in each op, and the speed at other depths
     Depth(depth::DepthArgs),
+    /// Show why the first token of a session came when it did
+    FirstToken(first_token::FirstTokenArgs),
     /// Run what a session ran once more, here, and compare the two
     Rerun(rerun::RerunArgs),
     /// Run every combination of options, models and formats, and make one table of them
@@ -147,6 +150,7 @@ impl Command {
             | Self::Compare(_)
             | Self::Sweep(_)
             | Self::Depth(_)
+            | Self::FirstToken(_)
             | Self::Rerun(_)
             | Self::Replay(_)
             | Self::Report(_)

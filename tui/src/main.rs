@@ -95,6 +95,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Sessions(args)) => cli::sessions::run(&args, &target),
         Some(Command::Diff(args)) => cli::diff::run(&args, &target),
         Some(Command::Compare(args)) => cli::compare::run(&args, &target),
+        Some(Command::FirstToken(args)) => cli::first_token::run(&args, &target),
         Some(Command::Depth(args)) => cli::depth::run(&args, &target),
         Some(Command::Rerun(args)) => cli::rerun::run(&args, &target),
         Some(Command::Sweep(args)) => cli::sweep::run(&args, &target),

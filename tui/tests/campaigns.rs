@@ -36,10 +36,11 @@ fn options(folder: &Path) -> Vec<String> {
 
 /// What of the table does not depend on times.
 fn table(folder: &Path) -> Vec<Vec<String>> {
-    let table: Value = serde_json::from_slice(&fs::read(folder.join("table.json")).unwrap()).unwrap();
+    let table = fs::read(folder.join("table.json")).expect("it was written");
+    let table: Value = serde_json::from_slice(&table).expect("JSON");
     let columns =
         ["point", "round", "status", "error", "model_hash", "format", "threads", "kv", "seed", "prompt"];
-    let rows = table["rows"].as_array().unwrap().iter();
+    let rows = table["rows"].as_array().expect("a list").iter();
     rows.map(|row| columns.iter().map(|column| row[column].to_string()).collect()).collect()
 }
 
@@ -164,6 +165,9 @@ fn a_session_runs_again_as_it_did() {
     let q8 = tiny.replace("llama-q4_0", "llama-q8_0");
     let other = output(&["rerun", &first, &q8, "-o", &second, "--force"]);
     assert_eq!(other.status.code(), Some(3), "{}", text(&other.stderr));
+    // The session itself is not replaced.
+    let replaced = output(&["rerun", &first, "-o", &first, "--force"]);
+    assert!(text(&replaced.stderr).contains("cannot replace"), "{}", text(&replaced.stderr));
     let missing = output(&["rerun", &first, &path("no.gguf"), "-o", &path("c.mcap")]);
     assert!(text(&missing.stderr).contains("no.gguf"), "{}", text(&missing.stderr));
 }

@@ -16,5 +16,5 @@ pub fn executor_is_available(executor: ExecutorKind) -> bool {
 
 /// Our kernels in the best instruction set of this machine, on one thread.
 pub fn native() -> Setup {
-    Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: kernels::detect() }
+    Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: kernels::detect(), cores: None }
 }

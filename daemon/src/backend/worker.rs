@@ -77,10 +77,12 @@ impl WorkerProcess {
         let ring = Consumer::create().map_err(StartError::Ring)?;
         let (ours, theirs) = UnixStream::pair().map_err(StartError::Socket)?;
         let receiver = Receiver::new(ours.try_clone().map_err(StartError::Socket)?);
+        let cores = setup.cores.map(|cores| ["--cores".to_owned(), cores.to_string()]);
         let child = Process::new("/proc/self/exe")
             // The name in lists of processes.
             .arg0("slmscope")
             .args(["worker", "--threads", &setup.threads.to_string(), "--executor", setup.executor.name()])
+            .args(cores.iter().flatten())
             // Under an emulator of another processor the worker has other threads from the start, and could not set
             // its environment itself.
             .envs(threads::pool_sizes(setup.threads))

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use slmscope_profiles::admission::{ModelFacts, Tokens};
 use slmscope_profiles::catalogue;
+use slmscope_profiles::cpu_set::{CpuSet, MOST_CPUS};
 use slmscope_profiles::engine_memory::EngineMemory;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::job::ModelRef;
@@ -134,12 +135,15 @@ impl JobRequest {
 
     /// What the model is run with; `backend` knows what suits where nothing was asked for.
     pub(super) fn setup(&self, backend: &dyn Backend) -> Setup {
-        let Workload { executor, threads, isa, .. } = &self.submit.workload;
-        let asked = threads.and_then(|threads| NonZeroUsize::new(threads as usize));
+        let Workload { executor, threads, isa, cores, .. } = &self.submit.workload;
+        // As many as there are cores, where these are named.
+        let asked = threads.or(cores.map(|cores| cores.count()));
+        let asked = asked.and_then(|threads| NonZeroUsize::new(threads as usize));
         Setup {
             executor: *executor,
             threads: asked.unwrap_or_else(|| backend.default_threads(*executor)),
             isa: isa.unwrap_or_else(|| backend.best_isa()),
+            cores: *cores,
         }
     }
 
@@ -152,11 +156,27 @@ impl JobRequest {
     }
 }
 
+/// Checks that this process, from which the worker has its CPUs, may use all of `cores`.
+fn check_cores(cores: CpuSet) -> Result<(), RequestError> {
+    // Where the kernel does not say, the worker's own attempt does.
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Ok(()) };
+    let missing = cores.cpus().find(|&cpu| !allowed.is_set(cpu as usize));
+    missing.map_or(Ok(()), |cpu| {
+        let there = (0..MOST_CPUS).filter(|&cpu| allowed.is_set(cpu as usize));
+        let there = there.map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(",");
+        let there = there.parse::<CpuSet>().map_or_else(|_| there.clone(), |set| set.to_string());
+        Err(RequestError::Cores { cpu, there })
+    })
+}
+
 fn check_workload(workload: &Workload, backend: &dyn Backend) -> Result<(), RequestError> {
     workload.validate()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) as u32;
     if let Some(threads) = workload.threads.filter(|&threads| threads > 4 * cores) {
         return Err(RequestError::Threads { threads, cores });
+    }
+    if let Some(cores) = workload.cores {
+        check_cores(cores)?;
     }
     if let Some(isa) = workload.isa.filter(|&isa| !backend.has_isa(isa)) {
         return Err(RequestError::Isa { isa, best: backend.best_isa() });

@@ -26,6 +26,14 @@ pub enum RequestError {
         /// CPUs that the daemon may use.
         cores: u32,
     },
+    /// A CPU that there is not, or that the daemon may not use.
+    #[error("cores: this machine gives the daemon no CPU {cpu}: name some of {there}")]
+    Cores {
+        /// The CPU.
+        cpu: u32,
+        /// Those that there are.
+        there: String,
+    },
     /// An instruction set that the machine lacks.
     #[error("isa: this machine has no {isa}: leave it out for {best}, its best")]
     Isa {
@@ -81,6 +89,7 @@ impl From<RequestError> for WireError {
             RequestError::Workload(bad) => (ErrorCode::BadWorkload, bad.field),
             RequestError::Memory(_) => (ErrorCode::NoMemory, "model"),
             RequestError::Threads { .. } => (ErrorCode::BadWorkload, "threads"),
+            RequestError::Cores { .. } => (ErrorCode::BadWorkload, "cores"),
             RequestError::Isa { .. } => (ErrorCode::BadWorkload, "isa"),
             RequestError::Executor(_) => (ErrorCode::BadWorkload, "executor"),
             RequestError::UnknownModel { .. } => (ErrorCode::UnknownModel, "model"),

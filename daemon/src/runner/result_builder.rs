@@ -270,6 +270,7 @@ impl ResultBuilder {
                 .as_ref()
                 .zip(self.after.as_ref())
                 .and_then(|(older, newer)| newer.major_faults?.checked_sub(older.major_faults?)),
+            startup_major_faults: self.before.as_ref().and_then(|before| before.major_faults),
         }
     }
 

@@ -57,6 +57,7 @@ const COLUMNS: &[Column] = &[
     ("generate", Integer),
     ("depth", Integer),
     ("threads", Integer),
+    ("cores", Text),
     ("executor", Text),
     ("isa", Text),
     ("kv", Text),
@@ -111,7 +112,9 @@ fn fill(rows: &mut impl Rows, swept: &Swept<'_>) -> io::Result<()> {
     rows.begin(COLUMNS)?;
     for (outcome, run) in swept.rows() {
         let scope = run.energy_scope.as_ref().map(ToString::to_string);
-        rows.row(&cells(swept, outcome, run, scope.as_deref()))?;
+        let point = swept.plan.point(outcome.run.point);
+        let cores = point.and_then(|point| point.workload.as_ref()?.cores).map(|cores| cores.to_string());
+        rows.row(&cells(swept, outcome, run, scope.as_deref(), cores.as_deref()))?;
     }
     rows.finish()
 }
@@ -184,6 +187,7 @@ fn cells<'a>(
     outcome: &'a Outcome,
     run: &'a Candidate,
     energy_scope: Option<&'a str>,
+    cores: Option<&'a str>,
 ) -> Vec<Cell<'a>> {
     let point = swept.plan.point(outcome.run.point);
     let workload: Option<&Workload> = point.and_then(|point| point.workload.as_ref());
@@ -209,6 +213,7 @@ fn cells<'a>(
         run.generate.into(),
         run.depth.into(),
         run.threads.into(),
+        cores.into(),
         run.executor.as_str().into(),
         run.isa.as_deref().into(),
         kv.map(KvFormat::name).into(),
@@ -267,7 +272,8 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].split(',').count(), COLUMNS.len());
         assert!(
-            lines[1].starts_with("1,1,failed,\"no, \"\"room\"\"\",smollm2-135m,synthetic,,,,512,128,0,1,cpu"),
+            lines[1]
+                .starts_with("1,1,failed,\"no, \"\"room\"\"\",smollm2-135m,synthetic,,,,512,128,0,1,,cpu"),
             "{csv}"
         );
         assert_eq!(lines[2].split(',').count(), COLUMNS.len());

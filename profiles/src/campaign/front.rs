@@ -8,23 +8,26 @@ use crate::result::RunStatus;
 /// The runs between which only taste decides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Front {
-    /// What counts: measures that every complete run has a value of.
+    /// What counts: measures that some complete run has a value of.
     pub by: Vec<Measure>,
-    /// Measures that were asked for and some complete run has no value of, with the first reason.
+    /// Measures that were asked for and no complete run has a value of, with the first reason.
     pub without: Vec<(Measure, String)>,
     /// Places among the runs, in their order.
     pub runs: Vec<usize>,
 }
 
 /// The front of `candidates` by `measures`. A run is on it if no other one is at least as good in all measures and
-/// better in one. Runs that did not complete are not on it.
+/// better in one. Runs that did not complete, or lack a figure that others have, are not on it.
 pub fn front(candidates: &[Candidate], measures: &[Measure]) -> Front {
     // A run that failed takes no measure away from the others.
     let is_complete = |run: &&Candidate| run.status == RunStatus::Complete;
     let measured: Vec<&Candidate> = candidates.iter().filter(is_complete).collect();
+    // What none has; a run that lacks what others have is not judged.
     let missing = |measure: Measure| {
-        let without = measured.iter().map(|run| run.figure(measure)).find(|figure| figure.value.is_none())?;
-        Some(without.reason.clone().unwrap_or_else(|| "it was not measured".to_owned()))
+        let mut figures = measured.iter().map(|run| run.figure(measure));
+        let first = figures.clone().next()?;
+        let reason = || first.reason.clone().unwrap_or_else(|| "it was not measured".to_owned());
+        figures.all(|figure| figure.value.is_none()).then(reason)
     };
     let without: Vec<(Measure, String)> =
         measures.iter().filter_map(|&measure| Some((measure, missing(measure)?))).collect();

@@ -34,10 +34,4 @@ impl Preset {
     pub fn sweep(self) -> Result<Sweep, BadSweep> {
         Sweep::parse(self.text)
     }
-
-    /// The comment at its beginning: what it reproduces, and how its figures are to be read.
-    pub fn explanation(self) -> impl Iterator<Item = &'static str> {
-        let lines = self.text.lines().map_while(|line| line.strip_prefix('#'));
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line))
-    }
 }

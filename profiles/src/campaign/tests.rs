@@ -139,7 +139,8 @@ fn a_plan_is_kept_as_json_and_another_sweep_is_told_from_it() {
 fn every_preset_says_what_it_is_and_can_be_planned() {
     for preset in PRESETS {
         let sweep = preset.sweep().unwrap_or_else(|error| panic!("{}: {error}", preset.name));
-        assert!(!sweep.about.is_empty() && preset.explanation().count() >= 3, "{}", preset.name);
+        let explained = preset.text.lines().take_while(|line| line.starts_with('#')).count();
+        assert!(!sweep.about.is_empty() && explained >= 3, "{}", preset.name);
         let plan = sweep.plan().unwrap_or_else(|error| panic!("{}: {error}", preset.name));
         assert!(plan.points.iter().all(|point| point.problem.is_none()), "{}", preset.name);
         assert!(catalogue::find(preset.name).is_err(), "{} is a model too", preset.name);
@@ -186,13 +187,15 @@ fn energy(joules_per_token: f64) -> crate::energy::PhaseEnergy {
 
 #[test]
 fn the_front_holds_what_nothing_beats_in_speed_energy_and_memory() {
-    let plan = parse("[workload]\nthreads = '1..5'").unwrap();
+    let plan = parse("[workload]\nthreads = '1..6'").unwrap();
     let outcomes = vec![
         outcome(1, 1, Some((10.0, 100, Some(0.1)))),
         outcome(2, 1, Some((20.0, 100, Some(0.3)))),
         outcome(3, 1, Some((15.0, 120, Some(0.3)))),
         outcome(4, 1, None),
         outcome(5, 1, Some((5.0, 50, Some(0.2)))),
+        // Its energy is not known, and so it is not judged.
+        outcome(6, 1, Some((99.0, 10, None))),
     ];
     let swept = Swept::of(&plan, outcomes.clone());
     assert_eq!(swept.front_points, [1, 2, 5], "3 is slower than 2 and takes more memory");
@@ -200,6 +203,7 @@ fn the_front_holds_what_nothing_beats_in_speed_energy_and_memory() {
     // Without a sensor energy does not count.
     let without: Vec<Outcome> = outcomes
         .into_iter()
+        .take(5)
         .map(|mut outcome| {
             outcome.result.as_mut().unwrap().energy.phases.clear();
             outcome

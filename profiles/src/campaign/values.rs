@@ -13,7 +13,7 @@ use super::sweep::{BadSweep, MOST_RUNS};
 use crate::display::excerpt;
 
 /// Options whose value is text, whatever is in it.
-const TEXTS: [&str; 3] = ["model", "prompt_text", "chat"];
+const TEXTS: [&str; 4] = ["model", "prompt_text", "chat", "cores"];
 
 /// The values that `text` lists for the option `key`.
 ///
@@ -52,6 +52,8 @@ fn of_one(key: &str, value: &toml::Value) -> Result<Vec<Value>, BadSweep> {
     Ok(match value {
         // A comma in a file's list is part of the name.
         toml::Value::String(text) => item_values(key, text)?,
+        // A set of one CPU.
+        toml::Value::Integer(number) if key == "cores" => vec![Value::from(number.to_string())],
         toml::Value::Integer(number) => vec![Value::from(*number)],
         toml::Value::Float(number) => vec![Value::from(*number)],
         toml::Value::Boolean(is_so) => vec![Value::from(*is_so)],
@@ -165,7 +167,8 @@ mod tests {
         let of = |key, text| of_text(key, text).unwrap();
         assert_eq!(of("format", "q4_0,q8_0"), [Value::from("q4_0"), Value::from("q8_0")]);
         assert_eq!(of("model", "../a.gguf,1..2"), [Value::from("../a.gguf"), Value::from("1..2")]);
-        assert_eq!(of("cores", "0-3+6"), [Value::from("0-3+6")]);
+        assert_eq!(of("cores", "0-3+6,4-7"), [Value::from("0-3+6"), Value::from("4-7")]);
+        assert_eq!(of("cores", "0,1"), [Value::from("0"), Value::from("1")]);
         assert_eq!(of("chat", "one, two"), [Value::from("one, two")]);
         assert_eq!(of("overhead_budget", "0.005"), [Value::from(0.005)]);
         assert_eq!(of("ignore_eos", "true"), [Value::from(true)]);

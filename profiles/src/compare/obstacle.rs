@@ -34,6 +34,7 @@ pub fn obstacles(a: &RunResult, b: &RunResult) -> Vec<Obstacle> {
         ("processor", sides(&host(|host| host.cpu_model.clone()))),
         ("logical CPUs", sides(&host(|host| Some(host.logical_cpus.to_string())))),
         ("threads", sides(&|result| result.engine.threads.map(|threads| threads.to_string()))),
+        ("cores", sides(&|result| result.workload.cores.map(|cores| cores.to_string()))),
         ("executor", sides(&|result| Some(result.engine.executor.clone()))),
         ("instruction set", sides(&|result| result.engine.isa.clone())),
         ("KV cache", sides(&|result| result.workload.kv.map(|kv| kv.to_string()))),

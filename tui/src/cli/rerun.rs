@@ -56,6 +56,8 @@ pub struct RerunArgs {
 /// If the session does not say what ran, it cannot run here, or it fails; with exit code 3 if the model is another one, 4
 /// if it is slower.
 pub fn run(args: &RerunArgs, target: &Target) -> Result<ExitCode, Failure> {
+    // It stays open to the end, so that the new recording cannot replace it.
+    let _held = args.session.open(target)?;
     let mut session = args.session.read(target)?;
     let (_, old) = session.take_last_run().ok_or_else(|| args.session.failed(&"no job is in it"))?;
     let (Some(job), Some(before)) = (old.job, old.result) else {

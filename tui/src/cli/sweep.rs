@@ -37,6 +37,7 @@ use crate::style::Style;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slmscope sweep --list                              sweeps that come with it
+  slmscope sweep --list survey > mine.toml           one of them as a file
   slmscope sweep survey model.gguf
   slmscope sweep --axis threads=1..8 --axis format=q4_0,q8_0 smollm2-135m
   slmscope sweep depths --axis depth=0..8192+1024 --rounds 2
@@ -68,8 +69,6 @@ pub struct SweepArgs {
     /// format=q4_0,q8_0; one value sets it for all points. May be given several times
     #[arg(long = "axis", value_name = "OPTION=VALUES")]
     axes: Vec<AxisFlag>,
-    #[command(flatten)]
-    schedule: ScheduleFlags,
     /// The folder of sessions and tables [default: the sweep's name with .sweep]
     #[arg(short = 'o', long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -78,6 +77,8 @@ pub struct SweepArgs {
     retry: bool,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    schedule: ScheduleFlags,
 }
 
 /// What is printed.
@@ -86,7 +87,7 @@ struct Shown {
     /// Print the points in the order of their runs, and run none
     #[arg(long, conflicts_with = "list")]
     dry_run: bool,
-    /// List the sweeps that come with slmscope; with a name, say what that one reproduces
+    /// List the sweeps that come with slmscope; with a name, print its file, whose first lines say what it reproduces
     #[arg(long, conflicts_with_all = ["axes", "json", "output"])]
     list: bool,
     /// Print the table as one JSON object; with --dry-run, the plan
@@ -152,19 +153,12 @@ fn dry_run(plan: &SweepPlan, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sweeps that come with the program, a line each; or what is to be known of those that are named.
+/// The sweeps that come with the program, a line each; or the files of those that are named.
 fn list(names: &[String]) -> Result<String, Failure> {
     if names.is_empty() {
         return Ok(text::list(Style::of_stdout().or_columns(80)));
     }
-    let explained = names.iter().map(|name| {
-        let preset = asked::preset(name)?;
-        let lines: Vec<&str> = preset.explanation().collect();
-        let rest = preset.text.lines().skip(lines.len());
-        let rest = rest.map(|line| ["  ", line, "\n"].concat()).collect::<String>();
-        Ok(format!("{}: {}\n\n{}", preset.name, lines.join("\n"), rest.trim_start_matches(['\n', ' '])))
-    });
-    explained.collect::<Result<Vec<_>, Failure>>().map(|texts| texts.join("\n"))
+    names.iter().map(|name| Ok(asked::preset(name)?.text)).collect()
 }
 
 /// Looks at every model once before the first run, so that a typo is not found after hours.

@@ -87,6 +87,8 @@ const JOB: &[(&str, Proof)] = &[
     ("executor", Job(&["--executor", "candle"])),
     ("isa", Job(&["--isa", "scalar"])),
     ("threads", Job(&["--threads", "7"])),
+    ("cores", Job(&["--cores", "0"])),
+    ("cold", Job(&["--cold"])),
     ("kv", Job(&["--kv", "f32"])),
     ("format", Job(&["--format", "q8_0"])),
     ("overhead", Job(&["--overhead", "full"])),

@@ -226,7 +226,12 @@ mod present {
                 mean_abs_logprob: None,
                 prefill: vec![PrefillCheck { rows: 4, distance: Some(2.1e-5), pass: true }],
             };
-            let setup = Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: Isa::Avx2 };
+            let setup = Setup {
+                executor: ExecutorKind::Cpu,
+                threads: NonZeroUsize::MIN,
+                isa: Isa::Avx2,
+                cores: None,
+            };
             VerifyReport {
                 schema: VERIFY_SCHEMA.to_owned(),
                 pass: true,

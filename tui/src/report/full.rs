@@ -51,7 +51,8 @@ fn identity(text: &mut String, result: &RunResult, style: Style) {
     let engine = &result.engine;
     let threads = or_absent(engine.threads, |threads| display::plural(u64::from(threads), "thread"));
     let isa = engine.isa.as_deref().unwrap_or(ABSENT);
-    line(text, "engine", &format!("{} on {threads}, {isa}", engine.executor), style);
+    let cores = result.workload.cores.map_or_else(String::new, |cores| format!(" on CPUs {cores}"));
+    line(text, "engine", &format!("{} on {threads}{cores}, {isa}", engine.executor), style);
     if let Some(why) = &engine.note {
         line(text, "", why, style);
     }

@@ -246,6 +246,8 @@ pub const ROWS: &[Row] = &[
     row("sweep", "dry_run", &["survey", "--list"], &["survey", "--dry-run"], "1 point, 2 runs"),
     row("sweep", "list", &["survey", "--dry-run"], &["survey", "--list"], "first-token time"),
     row("sweep", "json", &["survey", "--dry-run"], &["survey", "--dry-run", "--json"], JSON),
+    row("first-token", "session", &["{old}"], &["{a}"], " after the job was submitted"),
+    row("first-token", "json", &["{a}"], &["{a}", "--json"], JSON),
     row("depth", "sessions", &["{old}"], &["{a}"], "stretches of 32 decode steps"),
     row("depth", "at", &["{deep}"], &["{deep}", "--at", "77"], "     77  "),
     row("depth", "json", &["{deep}"], &["{deep}", "--json"], JSON),

@@ -79,7 +79,7 @@ pub(crate) fn token() -> Token {
             format: WeightFormat::Q4_0,
             seed: 1,
         },
-        setup: Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: ISA },
+        setup: Setup { executor: ExecutorKind::Cpu, threads: NonZeroUsize::MIN, isa: ISA, cores: None },
         kv: KvFormat::F16,
         prompt: Prompt::Random(0),
         generate: 4,

@@ -53,6 +53,9 @@ impl JobRun<'_> {
     pub(super) fn load(&mut self) -> Result<(), Stop> {
         let setup = self.setup;
         self.start_engine()?;
+        if self.workload().cold {
+            self.drop_cached_pages();
+        }
         let workload = self.workload();
         let load = Load {
             job: self.job,
@@ -77,6 +80,15 @@ impl JobRun<'_> {
         self.shared.update(self.job, |job| job.format = format);
         self.builder.loaded = Some(*loaded);
         Ok(())
+    }
+
+    /// Drops the model's files from the page cache. The kernel keeps what others have mapped or changed.
+    fn drop_cached_pages(&self) {
+        for file in &self.request.submitter.files {
+            if let Err(error) = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
+                tracing::debug!(%error, "A file stays in the page cache.");
+            }
+        }
     }
 
     fn start_engine(&mut self) -> Result<(), Stop> {

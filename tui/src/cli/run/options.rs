@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use slmscope_profiles::cpu_set::CpuSet;
 use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::isa::{self, Isa};
 use slmscope_profiles::model::ModelSource;
@@ -86,6 +87,9 @@ struct EngineOptions {
     /// Engine threads [default: the number of physical cores, with candle one less]
     #[arg(short = 't', long, value_name = "N", value_parser = number::count)]
     threads: Option<u32>,
+    /// CPUs to compute on, by number, such as 4-7 or 0-1,4; without --threads there are as many threads [default: all]
+    #[arg(long, value_name = "LIST")]
+    cores: Option<CpuSet>,
     /// Format of the KV cache: f32 f16 q8_0 [default: f16, with candle f32]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<KvFormat>,
@@ -93,6 +97,9 @@ struct EngineOptions {
     /// q5_0 q5_k q4_1 q4_0 q4_k q3_k q2_k. A GGUF file has its own [default: q4_0; for a directory, as stored]
     #[arg(long, value_name = "FORMAT")]
     format: Option<WeightFormat>,
+    /// Drop the model's files from the page cache first, so that they are read from storage [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    cold: Option<bool>,
     /// How long to measure the recorder's own cost [default: auto]
     #[arg(long, value_name = "HOW")]
     overhead: Option<Overhead>,
@@ -146,12 +153,14 @@ impl JobOptions {
             repetitions: sizes.repetitions,
             warmup: sizes.warmup.unwrap_or(default.warmup),
             threads: engine.threads,
+            cores: engine.cores,
             executor: engine.executor.unwrap_or_default(),
             isa: engine.isa,
             kv: engine.kv,
             format: engine.format,
             seed: sizes.seed.unwrap_or(default.seed),
             ignore_eos: sizes.ignore_eos,
+            cold: engine.cold.unwrap_or(default.cold),
             overhead: match engine.overhead {
                 None | Some(Overhead::Auto) => OverheadMode::Auto,
                 Some(Overhead::Full) => OverheadMode::Full,

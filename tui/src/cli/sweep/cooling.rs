@@ -123,7 +123,7 @@ mod tests {
         let cool = Next::Begin(Start { celsius: Some(54.9), note: None });
         assert_eq!(next(55.0, 600, 54.9, Duration::ZERO), cool);
         assert_eq!(next(55.0, 600, 55.0, Duration::from_secs(599)), Next::Wait);
-        let Next::Begin(start) = next(55.0, 600, 71.0, Duration::from_secs(600)) else {
+        let Next::Begin(start) = next(55.0, 600, 71.0, Duration::from_mins(10)) else {
             panic!("it waits on")
         };
         assert_eq!(start.celsius, Some(71.0));
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_signal_ends_a_wait() {
         let interrupted = AtomicBool::new(true);
-        assert!(sleep(Duration::from_secs(3600), &interrupted).is_err());
+        assert!(sleep(Duration::from_hours(1), &interrupted).is_err());
         assert!(sleep(Duration::ZERO, &AtomicBool::new(false)).is_ok());
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn list(style: Style) -> String {
         let runs = sweep.plan().map_or_else(|_| ABSENT.to_owned(), |plan| plan.runs().len().to_string());
         table.row([preset.name.to_owned(), runs, sweep.about]);
     }
-    let more = "`slmscope sweep --list NAME` says what it reproduces and how its figures are read";
+    let more = "`slmscope sweep --list NAME` prints its file, which says what it reproduces and how its figures are read";
     format!("{}  {}\n", table.render(style), style.dim(&style.wrap_words(more, 2)))
 }
 
@@ -116,7 +116,7 @@ fn table(swept: &Swept<'_>, rows: &[PointRuns<'_>], style: Style) -> String {
 
 /// The header of a column for an option.
 fn column(key: &str) -> Option<&'static str> {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
         "model",
         "prompt",
         "generate",
@@ -131,6 +131,7 @@ fn column(key: &str) -> Option<&'static str> {
         "format",
         "seed",
         "ignore_eos",
+        "cold",
         "overhead",
         "overhead_budget",
         "timeout",
@@ -142,7 +143,8 @@ fn notes(swept: &Swept<'_>, rows: &[PointRuns<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     let by: Vec<&str> = swept.front.by.iter().map(|measure| measure.name()).collect();
     if !swept.front_points.is_empty() {
-        notes.push(format!("* no other point beats it in {} together", by.join(" and ")));
+        let together = if by.len() > 1 { " together" } else { "" };
+        notes.push(format!("* no other point beats it in {}{together}", by.join(" and ")));
     }
     for (measure, reason) in &swept.front.without {
         notes.push(format!("{} does not count: {}", measure.name(), printable(reason)));
