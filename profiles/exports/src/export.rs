@@ -34,6 +34,7 @@ mod perfetto;
 mod pprof;
 mod proto;
 mod readings;
+mod runs;
 mod speedscope;
 mod stacks;
 mod tables;

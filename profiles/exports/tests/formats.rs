@@ -188,6 +188,38 @@ fn the_result_is_the_object_that_run_prints() {
     assert!(without.finish().unwrap_err().to_string().contains("no result"));
 }
 
+/// A value of JSON as a table has it: empty where it is null.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn a_run_is_a_row_of_runs_and_what_is_not_known_of_it_is_empty() {
+    let entries = exported::session(3);
+    let (out, _) = export(&entries, Format::Json, Filter::default());
+    let result: Value = serde_json::from_slice(&out).unwrap();
+    let found = rows(&entries, TableName::Runs, Filter::default());
+    assert_eq!(found.len(), 1);
+    let row = &found[0];
+    for (column, value) in [
+        ("run_id", &result["run_id"]),
+        ("status", &result["status"]),
+        ("model", &result["model"]["id"]),
+        ("machine", &result["host"]["name"]),
+        ("threads", &result["engine"]["threads"]),
+        ("ttft_ns", &result["summary"]["ttft_ns"]),
+        ("weight_bytes", &result["model"]["weight_bytes"]),
+        ("grade", &result["hygiene"]["grade"]),
+    ] {
+        assert_eq!(row[column], cell(value), "{column}");
+    }
+    assert_eq!(row["throttled_tokens"], "", "nothing reports throttling here: not known, and not 0");
+}
+
 #[test]
 fn a_flame_graph_names_ops_and_shows_the_difference_of_two_sessions() {
     let entries = exported::session(3);

@@ -44,7 +44,8 @@ pub struct ExportArgs {
     /// Replace the output if it exists
     #[arg(long, requires = "output")]
     force: bool,
-    /// Which table, for csv and parquet: events ops phases tokens channels memory [default: events]
+    /// Which table, for csv and parquet: events ops phases tokens channels memory runs
+    /// [default: events]
     #[arg(long, value_name = "TABLE")]
     table: Option<TableName>,
     /// What stacks are weighed by, for folded and flamegraph: time events bytes flops energy [default: time]
@@ -258,7 +259,7 @@ fn is_of_readings(format: Format) -> bool {
         Format::Json => return true,
         _ => return false,
     };
-    matches!(table, TableName::Channels | TableName::Memory)
+    matches!(table, TableName::Channels | TableName::Memory | TableName::Runs)
 }
 
 /// The format that is asked for, with its table or measure.

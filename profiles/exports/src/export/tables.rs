@@ -8,6 +8,7 @@
 //! | tokens | a token of decode or a chunk of prefill, in one lane |
 //! | channels | a reading, or what was derived from it; a value that is absent has its reason |
 //! | memory | a part of the memory of a run's worker |
+//! | runs | a run: machine, model, options, speed, energy, heat |
 //!
 //! All times are CLOCK_MONOTONIC ns. In `events` and `tokens` warm-up and the measuring of the recorder's cost are
 //! phases of their own.
@@ -29,6 +30,7 @@ pub use name::TableName;
 use rows::{Event, OpOf, Part, PhaseOf, Reading, Token};
 
 use super::readings::Readings;
+use super::runs;
 use super::{Batch, Export, Item};
 
 /// The columns of a table.
@@ -40,6 +42,7 @@ fn columns(table: TableName) -> &'static [Column] {
         TableName::Tokens => rows::TOKENS,
         TableName::Channels => rows::CHANNELS,
         TableName::Memory => rows::MEMORY,
+        TableName::Runs => runs::RUNS,
     }
 }
 
@@ -85,7 +88,7 @@ impl<R: Rows> Tables<R> {
                 }
                 Ok(())
             }
-            TableName::Channels | TableName::Memory => Ok(()),
+            TableName::Channels | TableName::Memory | TableName::Runs => Ok(()),
         }
     }
 
@@ -149,6 +152,9 @@ impl<R: Rows> Export for Tables<R> {
             }
             Item::Result { job, result } if self.table == TableName::Memory => {
                 return self.memory(*job, result);
+            }
+            Item::Result { job, result } if self.table == TableName::Runs => {
+                return runs::row(&mut self.rows, *job, result);
             }
             Item::Sample(_) | Item::Result { .. } | Item::Header(_) | Item::Mark(_) | Item::Job(_) => {}
         }

@@ -17,12 +17,14 @@ pub enum TableName {
     Channels,
     /// Memory of the worker.
     Memory,
+    /// A row a run.
+    Runs,
 }
 
 impl TableName {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Events, Self::Ops, Self::Phases, Self::Tokens, Self::Channels, Self::Memory];
+    pub const ALL: [Self; 7] =
+        [Self::Events, Self::Ops, Self::Phases, Self::Tokens, Self::Channels, Self::Memory, Self::Runs];
 
     /// Its name in flags.
     pub fn as_str(self) -> &'static str {
@@ -33,13 +35,14 @@ impl TableName {
             Self::Tokens => "tokens",
             Self::Channels => "channels",
             Self::Memory => "memory",
+            Self::Runs => "runs",
         }
     }
 }
 
 /// A word that names no table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown table `{0}`; known: events, ops, phases, tokens, channels, memory")]
+#[error("unknown table `{0}`; known: events, ops, phases, tokens, channels, memory, runs")]
 pub struct UnknownTable(pub String);
 
 impl FromStr for TableName {
