@@ -27,10 +27,15 @@ use crate::config::{Config, ConfigError};
 pub use crate::doctor::{capture, doctor};
 use crate::hub::Hub;
 pub use crate::inspect::{InspectError, Inspected, facts, inspect};
+use crate::log;
+use crate::metrics::Metrics;
+use crate::once;
+pub use crate::once::OnceError;
 use crate::pace::PaceControl;
 use crate::recorder::{self, Recordings, SessionFolder};
 use crate::results::{FolderError, Results};
 use crate::runner::{Parts, Runner};
+use crate::schedule;
 use crate::server::endpoint::{self, EndpointError, Opened};
 use crate::server::{self, Daemon};
 use crate::service::{self, Watchdog};
@@ -52,6 +57,9 @@ pub struct ServeArgs {
     /// Read the settings, say whether they can be used, and end
     #[arg(long, requires = "config")]
     pub check_config: bool,
+    /// Run this entry of the schedule now, print its result as JSON, and end; its conditions are not waited for
+    #[arg(long, value_name = "ENTRY", requires = "config", conflicts_with_all = ["socket", "check_config"])]
+    pub once: Option<String>,
     /// Keep results of jobs in this folder; `none` keeps none [default: results_folder of the configuration, then
     /// $STATE_DIRECTORY/results, $XDG_STATE_HOME/slmscope/results, ~/.local/state/slmscope/results]
     #[arg(long, value_name = "FOLDER")]
@@ -113,6 +121,9 @@ pub enum ServeError {
     /// No notice of signals.
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
+    /// One entry of the schedule was to run.
+    #[error(transparent)]
+    Once(#[from] OnceError),
     /// The socket cannot be used.
     #[error("cannot serve")]
     Serve(#[source] io::Error),
@@ -158,14 +169,18 @@ pub enum OwnSessionsError {
 /// # Errors
 /// If it cannot begin to serve.
 pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
-    init_log();
+    // The only client of a private daemon says what becomes of its jobs.
+    log::init(if args.private { "warn" } else { "info" });
     // A process that was started as /proc/self/exe is called `exe`.
     let _ = rustix::thread::set_name(c"slmscoped");
     let config = args.settings()?;
     if args.check_config {
         return Ok(());
     }
-    let Opened { endpoint, socket, bound_here } = endpoint::open(args.private, args.socket)?;
+    if let Some(entry) = &args.once {
+        return Ok(once::run(config, entry)?);
+    }
+    let Opened { endpoint, metrics, socket, bound_here } = endpoint::open(args.private, args.socket)?;
     let root = Root::live().map_err(ServeError::Machine)?;
     let daemon = Arc::new(assemble(&root, config, socket.clone())?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -175,11 +190,12 @@ pub fn serve(args: ServeArgs) -> Result<(), ServeError> {
         if let Some(file) = args.config {
             service::reload_on_hangup(daemon.clone(), file).map_err(ServeError::Signal)?;
         }
+        tokio::spawn(schedule::run(daemon.clone()));
         service::ready();
         if let Some(socket) = &socket {
             tracing::info!(socket, version = crate::VERSION, "Listening.");
         }
-        server::serve(endpoint, daemon, stop).await.map_err(ServeError::Serve)
+        server::serve(endpoint, metrics, daemon, stop).await.map_err(ServeError::Serve)
     });
     if let Some(socket) = socket.filter(|_| bound_here) {
         let _ = std::fs::remove_file(socket);
@@ -217,6 +233,7 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
     let sampler = Arc::new(sampler);
     let pace = Arc::new(PaceControl::new(sampler.clone()));
     let recordings = Arc::new(Recordings::open(&config));
+    let metrics = Metrics::of(&hub);
     let parts = Parts {
         hub: hub.clone(),
         sampler: sampler.clone(),
@@ -226,14 +243,16 @@ pub fn assemble(root: &Root, config: Config, socket: Option<String>) -> Result<D
         clock: Arc::new(SystemClock),
         results: Results::open(&config),
         recordings: recordings.clone(),
+        metrics: metrics.clone(),
     };
     let runner = Runner::start(parts).map_err(ServeError::Runner)?;
     let config = Mutex::new(Arc::new(config));
-    Ok(Daemon { hub, runner, recordings, sampler, pace, config, socket, farewell: Duration::from_secs(1) })
+    let farewell = Duration::from_secs(1);
+    Ok(Daemon { hub, runner, recordings, metrics, sampler, pace, config, socket, farewell })
 }
 
 /// Done when the daemon is asked to end.
-fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     Ok(async move {
@@ -251,7 +270,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
 /// # Errors
 /// If it was not started by the daemon, or the engine's threads cannot start.
 pub fn worker(args: &WorkerArgs) -> Result<(), WorkerError> {
-    init_log();
+    log::init("info");
     let setup =
         Setup { threads: args.threads, executor: args.executor, cores: args.cores, ..setup::native() };
     worker::run(UnixStream::from(endpoint::standard_input()?), &setup)
@@ -268,18 +287,6 @@ pub fn weights(
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
     export::write(options, &mut Loading::new(cancel, report))
-}
-
-/// Log lines go to standard error, as many as `SLMSCOPE_LOG` asks for.
-fn init_log() {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SLMSCOPE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    // A second call in one process keeps the first.
-    let _ = log.try_init();
 }
 
 #[cfg(test)]
@@ -333,6 +340,12 @@ mod tests {
                     Ok(opened) => assert!(matches!(opened.endpoint, Endpoint::Private(_))),
                     Err(error) => assert!(matches!(error, EndpointError::InputIsNoSocket), "{error}"),
                 },
+                // What it runs needs an engine; that it is looked for shows that it is not served.
+                "once" => {
+                    let once = serve(parsed(&["--config", file, "--once", "nightly"]));
+                    let refused = once.unwrap_err().to_string();
+                    assert!(refused.contains("no entry `nightly`"), "{refused}");
+                }
                 // It returns instead of serving.
                 "check_config" => {
                     assert!(serve(parsed(&["--config", file, "--check-config"])).is_ok());

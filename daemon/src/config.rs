@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use slmscope_profiles::display::excerpt;
 use slmscope_profiles::sessions::RecordMode;
 use slmscope_profiles::words::nearest;
+use slmscope_profiles::workload::Workload;
+
+use crate::schedule::entry::{self, Entry, EntryError};
 
 /// The configuration file; every field has a default, unknown ones are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folders under which a client may name a model by path, a file or a directory, instead of passing files open.
@@ -30,6 +33,14 @@ pub struct Config {
     pub sessions_folder: PathBuf,
     /// MiB that sessions take at most, at least 1, and never more than 5 % of what the file system has free.
     pub sessions_mib: u32,
+    /// File with the token that readers of metrics over TCP must send; empty for none.
+    pub metrics_token_file: PathBuf,
+    /// Engine threads of jobs that do not ask for a number; 0 for the executor's default.
+    pub threads: u32,
+    /// Share of the time that recording may cost in jobs that do not ask for one, above 0 and up to 1; 1 records all.
+    pub overhead_budget: f64,
+    /// Workloads that the daemon runs by itself.
+    pub schedule: Vec<Entry>,
 }
 
 /// Why a configuration cannot be used.
@@ -65,6 +76,12 @@ pub enum ConfigError {
     /// No session would fit.
     #[error("the configuration {} is wrong: sessions_mib is 0; record = \"off\" keeps no sessions", .0.display())]
     SessionsMib(PathBuf),
+    /// No such share.
+    #[error("the configuration {} is wrong: overhead_budget is {}, and can be above 0 and up to 1", .0.display(), .1)]
+    OverheadBudget(PathBuf, f64),
+    /// An entry of the schedule cannot be used.
+    #[error("the schedule of the configuration {} is wrong", .0.display())]
+    Schedule(PathBuf, #[source] EntryError),
 }
 
 /// The longest result that is kept fits.
@@ -86,6 +103,10 @@ impl Default for Config {
             record: RecordMode::Jobs,
             sessions_folder: PathBuf::new(),
             sessions_mib: 1024,
+            metrics_token_file: PathBuf::new(),
+            threads: 0,
+            overhead_budget: 1.0,
+            schedule: Vec::new(),
         }
     }
 }
@@ -100,10 +121,8 @@ impl Config {
             std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
         let wrong = |error| ConfigError::Parse(path.to_owned(), error);
         let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
-        let known = toml::Table::try_from(Self::default()).unwrap_or_default();
-        if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
-            let nearest = nearest(key, known.keys().map(String::as_str)).map(str::to_owned);
-            return Err(ConfigError::UnknownKey { file: path.to_owned(), key: excerpt(key, 100), nearest });
+        if let Some((key, nearest)) = unknown_key(&table) {
+            return Err(ConfigError::UnknownKey { file: path.to_owned(), key: excerpt(&key, 100), nearest });
         }
         // From the text again, since only its errors name the line.
         let config: Self = toml::from_str(&text).map_err(wrong)?;
@@ -116,6 +135,10 @@ impl Config {
         if config.sessions_mib == 0 {
             return Err(ConfigError::SessionsMib(path.to_owned()));
         }
+        if !(config.overhead_budget > 0.0 && config.overhead_budget <= 1.0) {
+            return Err(ConfigError::OverheadBudget(path.to_owned(), config.overhead_budget));
+        }
+        entry::check(&config.schedule).map_err(|error| ConfigError::Schedule(path.to_owned(), error))?;
         Ok(config)
     }
 
@@ -143,6 +166,28 @@ impl Config {
     }
 }
 
+/// A key that no setting has, also in the schedule and its workloads, and the one that may have been meant.
+fn unknown_key(table: &toml::Table) -> Option<(String, Option<String>)> {
+    let entries = table.get("schedule").and_then(toml::Value::as_array);
+    let entries = || entries.into_iter().flatten().filter_map(toml::Value::as_table);
+    let workloads = || entries().filter_map(|entry| entry.get("workload")?.as_table());
+    unknown_in(table, &keys_of(&Config::default()))
+        .or_else(|| entries().find_map(|entry| unknown_in(entry, &keys_of(&Entry::default()))))
+        .or_else(|| workloads().find_map(|workload| unknown_in(workload, &keys_of(&Workload::default()))))
+}
+
+/// All keys of a table of settings. JSON, unlike TOML, also has those without a value.
+fn keys_of(table: &impl Serialize) -> Vec<String> {
+    let object = serde_json::to_value(table).ok();
+    let keys = object.as_ref().and_then(serde_json::Value::as_object).map(|object| object.keys().cloned());
+    keys.into_iter().flatten().collect()
+}
+
+fn unknown_in(table: &toml::Table, known: &[String]) -> Option<(String, Option<String>)> {
+    let key = table.keys().find(|key| !known.contains(key))?;
+    Some((key.clone(), nearest(key, known.iter().map(String::as_str)).map(str::to_owned)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,10 +197,28 @@ mod tests {
         let example = include_str!("../../systemd/slmscope.toml");
         assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
         let fields = toml::Table::try_from(Config::default()).unwrap();
-        for field in fields.keys() {
+        for field in fields.keys().filter(|field| *field != "schedule") {
             assert!(example.contains(&format!("{field} =")), "{field} is missing from the example");
         }
         assert!(toml::from_str::<Config>("colour = 1").is_err());
+    }
+
+    /// The entry of the example stands behind number signs without a blank.
+    #[test]
+    fn the_entry_of_the_example_file_has_every_key() {
+        let example = include_str!("../../systemd/slmscope.toml");
+        let lines = example.lines().filter_map(|line| line.strip_prefix('#'));
+        let text: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with(' ')).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text.join("\n")).unwrap();
+        let config = Config::read(file.path()).unwrap();
+        let entry = serde_json::to_value(&config.schedule[0]).unwrap();
+        for (key, value) in entry.as_object().unwrap() {
+            assert!(
+                !value.is_null() && text.iter().any(|line| line.starts_with(&format!("{key} ="))),
+                "{key}"
+            );
+        }
     }
 
     #[test]
@@ -176,6 +239,8 @@ mod tests {
         for (text, message) in [
             ("energy_hertz = 50", "there is no setting `energy_hertz`; did you mean `energy_hz`?"),
             ("colour = 1", "there is no setting `colour`"),
+            ("[[schedule]]\nname = \"e\"\nmodell = \"m\"", "`modell`; did you mean `model`?"),
+            ("[[schedule]]\nworkload = { promt = 5 }", "`promt`; did you mean `prompt`?"),
         ] {
             std::fs::write(file.path(), text).unwrap();
             let refused = Config::read(file.path()).unwrap_err().to_string();
@@ -185,7 +250,15 @@ mod tests {
 
     #[test]
     fn each_setting_is_reloaded_or_needs_a_restart() {
-        let reloaded = ["energy_hz", "model_folders", "read_for_others"];
+        let reloaded = [
+            "energy_hz",
+            "metrics_token_file",
+            "model_folders",
+            "overhead_budget",
+            "read_for_others",
+            "schedule",
+            "threads",
+        ];
         let all = toml::Table::try_from(Config::default()).unwrap();
         let other = toml::toml! {
             model_folders = ["/models"]
@@ -197,6 +270,10 @@ mod tests {
             record = "off"
             sessions_folder = "/sessions"
             sessions_mib = 7
+            metrics_token_file = "/token"
+            threads = 7
+            overhead_budget = 0.5
+            schedule = [{ name = "e", model = "m", at_start = true }]
         };
         let fixed = Config::default().needs_restart(&other.clone().try_into().unwrap());
         for name in all.keys() {

@@ -17,13 +17,17 @@ mod doctor;
 mod error;
 pub mod hub;
 mod inspect;
+mod log;
 mod memory;
+pub mod metrics;
 mod model_files;
+mod once;
 pub mod pace;
 pub mod recorder;
 pub mod results;
 mod ring;
 pub mod runner;
+pub mod schedule;
 pub mod server;
 mod service;
 #[cfg(test)]

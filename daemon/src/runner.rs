@@ -34,6 +34,7 @@ use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{ClientId, Hub};
+use crate::metrics::Metrics;
 use crate::pace::PaceControl;
 use crate::recorder::Recordings;
 use crate::results::{NoResult, Results};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub results: Results,
     /// Records jobs.
     pub recordings: Arc<Recordings>,
+    /// Adds up what jobs measure.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The queue and the thread that works through it.
@@ -79,6 +82,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     results: Results,
     recordings: Arc<Recordings>,
+    metrics: Arc<Metrics>,
     /// How far the phase that runs is.
     progress: Mutex<Option<Progress>>,
     /// Batches that engines lost.
@@ -93,7 +97,7 @@ impl Runner {
     /// # Errors
     /// If the kernel gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { hub, sampler, pace, root, backend, clock, results, recordings } = parts;
+        let Parts { hub, sampler, pace, root, backend, clock, results, recordings, metrics } = parts;
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new()),
             clients: Mutex::default(),
@@ -105,6 +109,7 @@ impl Runner {
             clock,
             results,
             recordings,
+            metrics,
             progress: Mutex::default(),
             lost: AtomicU64::new(0),
             thread: OnceLock::new(),
@@ -272,8 +277,12 @@ impl Shared {
         let result = change(&mut table);
         for change in table.take_changed() {
             if change.is_new_state {
+                log_state(&change.job);
                 let mark = Mark::state_of(&change.job, self.clock.now_ns());
                 self.hub.record(Record::Mark(mark));
+                if change.job.state.is_final() {
+                    self.metrics.job_ended(change.job.state);
+                }
             }
             self.hub.broadcast(&Talk::Job(change.job));
         }
@@ -327,6 +336,16 @@ fn run_jobs(shared: &Arc<Shared>) {
         JobRun::new(shared, job, request).run();
         shared.change(Table::prune_finished);
     }
+}
+
+/// One line of the log for each state of a job, but for the turns of a loop after the first.
+fn log_state(job: &Job) {
+    if job.turns > 0 && !job.state.is_final() {
+        return;
+    }
+    let Job { job: number, model, uid, error, .. } = job;
+    let (state, error) = (job.state.as_str(), error.as_deref());
+    tracing::info!(job = number, state, model, uid, error, "A job entered a state.");
 }
 
 /// Whether a process runs the same program as this one, or its sibling beside it.

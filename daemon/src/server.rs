@@ -3,6 +3,7 @@
 mod connection;
 pub mod endpoint;
 mod hangup;
+mod http;
 pub mod listener;
 mod rights;
 mod session;
@@ -11,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slmscope_profiles::display::excerpt;
+use slmscope_profiles::metrics::Exposition;
 use slmscope_profiles::status::Status;
 use slmscope_profiles::wire::{MAX_ECHO, MAX_UNMATCHED, Subscribe, Subscribed, glob_matches};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 pub use endpoint::Endpoint;
@@ -21,6 +23,7 @@ pub use endpoint::Endpoint;
 use crate::clock;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::metrics::{Metrics, Own};
 use crate::pace::PaceControl;
 use crate::recorder::Recordings;
 use crate::runner::Runner;
@@ -37,6 +40,8 @@ pub struct Daemon {
     pub runner: Runner,
     /// What is recorded.
     pub recordings: Arc<Recordings>,
+    /// Running totals and last readings.
+    pub metrics: Arc<Metrics>,
     /// Reads the machine.
     pub sampler: Arc<Sampler>,
     /// Decides how often.
@@ -49,16 +54,24 @@ pub struct Daemon {
     pub farewell: Duration,
 }
 
-/// Serves clients until `stop` is done, or until the only client of a private daemon is gone.
+/// Serves clients, and metrics to whoever connects to `metrics`, until `stop` is done, or until the only client of a
+/// private daemon is gone.
 ///
 /// # Errors
 /// If the endpoint cannot be used.
 pub async fn serve(
     endpoint: Endpoint,
+    metrics: Vec<std::net::TcpListener>,
     daemon: Arc<Daemon>,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let mut connections = JoinSet::new();
+    // They end with this.
+    let mut scrapes = JoinSet::new();
+    for listener in metrics {
+        listener.set_nonblocking(true)?;
+        scrapes.spawn(http::serve(TcpListener::from_std(listener)?, daemon.clone()));
+    }
     tokio::pin!(stop);
     match endpoint {
         Endpoint::Private(stream) => {
@@ -122,6 +135,23 @@ impl Daemon {
         }
     }
 
+    /// The metrics as they are now.
+    pub fn metrics_page(&self, exposition: Exposition) -> String {
+        let (pid, header) = (std::process::id(), self.hub.header());
+        let own = Own {
+            now_ns: clock::now_ns(),
+            started_wall_ns: header.wall_ns,
+            cpu_ns: slmscope_probes::process::cpu_ns(pid),
+            rss: slmscope_probes::process::rss(pid),
+            clients: self.hub.clients(),
+            late_ticks: self.sampler.late_ticks(),
+            lost_batches: self.runner.lost_batches(),
+            dropped_batches: self.hub.dropped(),
+            jobs: self.runner.jobs(),
+        };
+        self.metrics.page(exposition, &own)
+    }
+
     /// The answer to a subscription.
     fn subscribed(&self, subscribe: &Subscribe) -> Subscribed {
         let channels = self.hub.channels();
@@ -145,6 +175,10 @@ impl Daemon {
             model_folders: new.model_folders,
             read_for_others: new.read_for_others,
             energy_hz: new.energy_hz,
+            metrics_token_file: new.metrics_token_file,
+            threads: new.threads,
+            overhead_budget: new.overhead_budget,
+            schedule: new.schedule,
             ..(**config).clone()
         });
         fixed

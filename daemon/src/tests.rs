@@ -7,6 +7,7 @@ mod engines;
 mod failures;
 mod jobs;
 mod manners;
+mod metrics;
 mod owners;
 mod results;
 mod sessions;
@@ -36,6 +37,7 @@ use crate::backend::scripted::{self, Script, ScriptedBackend, Step};
 use crate::clock::manual::ManualClock;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::pace::PaceControl;
 use crate::recorder::{Recordings, SessionFolder};
 use crate::results::{Limits, Results};
@@ -192,6 +194,7 @@ impl TestDaemon {
         let inventory = slmscope_probes::discover(&root);
         let sampler = Arc::new(Sampler::start(inventory, Arc::new(|_: &_| {})).unwrap());
         let pace = Arc::new(PaceControl::new(sampler.clone()));
+        let metrics = Metrics::of(&hub);
         let parts = Parts {
             hub: hub.clone(),
             sampler: sampler.clone(),
@@ -201,12 +204,14 @@ impl TestDaemon {
             clock: clock.clone(),
             results,
             recordings: recordings.clone(),
+            metrics: metrics.clone(),
         };
         let runner = Runner::start(parts).unwrap();
         let daemon = Arc::new(Daemon {
             hub,
             runner,
             recordings,
+            metrics,
             sampler,
             pace,
             config: Mutex::new(Arc::new(Config::default())),
@@ -220,7 +225,7 @@ impl TestDaemon {
             let stopped = async {
                 let _ = stopped.await;
             };
-            runtime.block_on(server::serve(endpoint, served, stopped)).unwrap();
+            runtime.block_on(server::serve(endpoint, Vec::new(), served, stopped)).unwrap();
         });
         Self { daemon, engines, clock, folder, stop: Some(stop), server: Some(server) }
     }

@@ -1,6 +1,7 @@
 //! The daemon as systemd starts it: told its socket and where it reports, without systemd itself.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -98,6 +99,53 @@ fn a_socket_that_systemd_passes_is_served() {
     signal(&child, "TERM");
     assert!(child.wait().unwrap().success());
     assert!(path.exists(), "the socket is systemd's");
+}
+
+/// The answer to a request for metrics, with this header.
+fn scrape(address: std::net::SocketAddr, header: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET /metrics HTTP/1.1\r\n{header}\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Two sockets: that of clients, and one of TCP for metrics, whose readers need a token.
+#[test]
+fn metrics_are_served_on_a_tcp_socket_that_systemd_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config, token) =
+        (folder.path().join("passed"), folder.path().join("slmscope.toml"), folder.path().join("token"));
+    std::fs::write(&config, format!("metrics_token_file = {token:?}\n")).unwrap();
+    std::fs::write(&token, "secret\n").unwrap();
+    let clients = UnixListener::bind(&path).unwrap();
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = metrics.local_addr().unwrap();
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" --config \"$1\" 3<&0 4<&1 </dev/null >/dev/null",
+            env!("CARGO_BIN_EXE_slmscoped"),
+        ])
+        .arg(&config)
+        .env("XDG_STATE_HOME", folder.path())
+        .stdin(OwnedFd::from(clients))
+        .stdout(OwnedFd::from(metrics))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(scrape(address, "").starts_with("HTTP/1.1 401 "), "no token was sent");
+    let answer = scrape(address, "Authorization: Bearer secret\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\nslmscope_build_info{"), "{answer}");
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"{\"id\":1,\"status\":{}}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "no request but those for metrics is read: {answer}");
+    assert!(UnixStream::connect(&path).is_ok());
+    signal(&child, "TERM");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

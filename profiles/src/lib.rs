@@ -34,6 +34,7 @@ pub mod json;
 pub mod kept;
 pub mod lane;
 pub mod least_squares;
+pub mod metrics;
 pub mod model;
 pub mod model_files;
 pub mod op;

@@ -297,7 +297,7 @@ impl Observers {
                 let _ = stopped.await;
             };
             // A client that left early leaves too few tokens to compare, which is seen there.
-            let _ = runtime.block_on(server::serve(Endpoint::Private(theirs), served, stopped));
+            let _ = runtime.block_on(server::serve(Endpoint::Private(theirs), Vec::new(), served, stopped));
         })?;
         let until = Instant::now() + DEADLINE;
         while daemon.hub.streams() == 0 {

@@ -51,6 +51,10 @@ impl JobRequest {
     /// # Errors
     /// Names what is at fault and the remedy.
     pub fn check(mut self, config: &Config, backend: &dyn Backend) -> Result<Self, RequestError> {
+        let workload = &mut self.submit.workload;
+        workload.threads = workload.threads.or(Some(config.threads).filter(|&threads| threads > 0));
+        let budget = Some(config.overhead_budget).filter(|&budget| budget < 1.0);
+        workload.overhead_budget = workload.overhead_budget.or(budget);
         check_workload(&self.submit.workload, backend)?;
         match &self.submit.model {
             ModelRef::Catalogue(id) => {

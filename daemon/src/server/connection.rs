@@ -13,6 +13,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::http::{self, Access};
 use super::session::{Answer, ClientSession};
 use super::{Daemon, hangup, rights};
 use crate::descriptors::{self, MAX_DESCRIPTORS};
@@ -78,6 +79,10 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
     let mut input = Input { buffer: Vec::new(), searched: 0, descriptors: Vec::new() };
     let (codec, protocol) = match read_opening(&mut input, &read).await? {
         Opening::Client(codec, protocol) => (codec, protocol),
+        Opening::Http => {
+            let may_read = rights.submit || daemon.config().read_for_others;
+            return http::answer((read, write), input.buffer, Access::Local { may_read }, daemon).await;
+        }
         Opening::Stranger => return turn_away(write).await,
         Opening::Left => return Ok(()),
     };
@@ -114,6 +119,8 @@ async fn converse(stream: UnixStream, daemon: &Arc<Daemon>) -> io::Result<()> {
 enum Opening {
     /// A client of this codec, which speaks this protocol.
     Client(Codec, u32),
+    /// One that asks for metrics.
+    Http,
     /// No client of ours.
     Stranger,
     /// The other end left before it sent enough.
@@ -133,12 +140,16 @@ async fn read_opening(input: &mut Input, read: &OwnedReadHalf) -> io::Result<Ope
         if input.buffer.first() == Some(&b'{') {
             return Ok(Opening::Client(Codec::Json, PROTOCOL));
         }
+        if http::is_request(&input.buffer) {
+            return Ok(Opening::Http);
+        }
         if let Some(magic) = input.buffer.first_chunk() {
             let Some(protocol) = protocol_of(*magic) else { return Ok(Opening::Stranger) };
             input.buffer.drain(..MAGIC.len());
             return Ok(Opening::Client(Codec::MessagePack, protocol));
         }
-        if !may_be_magic(&input.buffer) && !BYTE_ORDER_MARK.starts_with(&input.buffer) {
+        let may_be_client = may_be_magic(&input.buffer) || BYTE_ORDER_MARK.starts_with(&input.buffer);
+        if !may_be_client && !http::may_be_request(&input.buffer) {
             return Ok(Opening::Stranger);
         }
         if !input.fill(read).await? {

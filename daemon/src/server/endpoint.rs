@@ -1,9 +1,12 @@
 //! Where clients come from: a socket of our own, one that systemd passed, or one client alone.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+
+use rustix::net::AddressFamily;
 
 use super::listener::{self, BindError};
 
@@ -18,6 +21,8 @@ pub enum Endpoint {
 /// An endpoint that is ready for clients.
 pub(crate) struct Opened {
     pub(crate) endpoint: Endpoint,
+    /// Passed TCP sockets on which metrics are served.
+    pub(crate) metrics: Vec<TcpListener>,
     /// Path of the socket; `None` if it has no name.
     pub(crate) socket: Option<String>,
     /// This process made the file, and removes it.
@@ -34,7 +39,7 @@ pub enum EndpointError {
     #[error("standard input is no socket: this command is started by slmscope itself")]
     InputIsNoSocket,
     /// systemd passed something else.
-    #[error("the passed descriptor is no socket")]
+    #[error("a passed descriptor is no local or TCP socket")]
     PassedIsNoSocket,
     /// The kernel does not say where the socket is.
     #[error("the socket has no address")]
@@ -45,20 +50,27 @@ pub enum EndpointError {
 }
 
 /// Opens what the daemon serves: standard input if it is `private`, else what systemd passed, else the socket at
-/// `path`, else the user's own.
+/// `path`, else the user's own. Of passed sockets, the local one is for clients and those of TCP for metrics alone.
 pub(crate) fn open(private: bool, path: Option<PathBuf>) -> Result<Opened, EndpointError> {
     if private {
         let endpoint = Endpoint::Private(UnixStream::from(standard_input()?));
-        return Ok(Opened { endpoint, socket: None, bound_here: false });
+        return Ok(Opened { endpoint, metrics: Vec::new(), socket: None, bound_here: false });
     }
-    let passed = sd_notify::listen_fds().ok().and_then(|mut passed| passed.next());
-    let listener = match passed {
-        Some(descriptor) => passed_listener(descriptor)?,
+    let (mut local, mut metrics) = (None, Vec::new());
+    for descriptor in sd_notify::listen_fds().into_iter().flatten() {
+        match passed(descriptor)? {
+            Passed::Local(listener) => local = local.or(Some(listener)),
+            Passed::Tcp(listener) => metrics.push(listener),
+        }
+    }
+    let bound_here = local.is_none();
+    let listener = match local {
+        Some(listener) => listener,
         None => listener::bind(&path.unwrap_or_else(listener::user_socket))?,
     };
     let address = listener.local_addr().map_err(EndpointError::Address)?;
     let socket = address.as_pathname().map(|path| path.display().to_string());
-    Ok(Opened { endpoint: Endpoint::Listener(listener), socket, bound_here: passed.is_none() })
+    Ok(Opened { endpoint: Endpoint::Listener(listener), metrics, socket, bound_here })
 }
 
 /// A copy of standard input, which is a socket.
@@ -68,10 +80,19 @@ pub(crate) fn standard_input() -> Result<OwnedFd, EndpointError> {
     is_socket.then_some(copy).ok_or(EndpointError::InputIsNoSocket)
 }
 
+/// A socket that the service manager passed.
+enum Passed {
+    Local(UnixListener),
+    Tcp(TcpListener),
+}
+
 #[expect(unsafe_code, reason = "descriptors of the service manager come as numbers")]
-fn passed_listener(descriptor: RawFd) -> Result<UnixListener, EndpointError> {
+fn passed(descriptor: RawFd) -> Result<Passed, EndpointError> {
     // SAFETY: the service manager opened this descriptor for us, and nothing else in this process uses it.
     let listener = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let is_socket = rustix::net::sockopt::socket_domain(&listener).is_ok();
-    is_socket.then(|| listener.into()).ok_or(EndpointError::PassedIsNoSocket)
+    match rustix::net::sockopt::socket_domain(&listener) {
+        Ok(AddressFamily::INET | AddressFamily::INET6) => Ok(Passed::Tcp(listener.into())),
+        Ok(AddressFamily::UNIX) => Ok(Passed::Local(listener.into())),
+        Ok(_) | Err(_) => Err(EndpointError::PassedIsNoSocket),
+    }
 }

@@ -182,6 +182,7 @@ impl JobRun<'_> {
             recording.add_result(self.job, &result);
         }
         self.builder.keep_baseline(&result.energy);
+        self.shared.metrics.add_result(&result);
         self.is_delivered = true;
         // Held before it is sent: whoever gets it may ask for it again.
         self.shared.results.hold(self.job, self.request.submitter.uid, result.clone());

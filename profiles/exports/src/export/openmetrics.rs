@@ -1,15 +1,16 @@
 //! OpenMetrics text with time stamps, for loading a recording into Prometheus afterwards
 //! (`promtool tsdb create-blocks-from openmetrics`).
 //!
-//! Channels are families by quantity and unit; counters keep their totals, and have no derived rate beside them, since
-//! Prometheus takes it itself. The format wants each family in one piece, so readings are kept until the end, 16 bytes
-//! each, and for tokens and ops a point a second.
+//! Channels are families by quantity and unit ([`slmscope_profiles::metrics`]); counters keep their totals, and have no
+//! derived rate beside them, since Prometheus takes it itself. The format wants each family in one piece, so readings are
+//! kept until the end, 16 bytes each, and for tokens and ops a point a second.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use slmscope_profiles::channel::{Channel, ChannelId, Kind, Quantity, Sample, Unit, Value};
+use slmscope_profiles::channel::{Channel, ChannelId, Sample, Value};
 use slmscope_profiles::lane::HOST_LANE;
+use slmscope_profiles::metrics::{Exposition, Family, FamilyKind, OP_TIME, TOKENS, labels};
 use slmscope_profiles::phase::Phase;
 use slmscope_profiles::record::Header;
 
@@ -81,21 +82,20 @@ impl<W: Write> OpenMetrics<W> {
         }
         let mut kinds: BTreeMap<&'static str, u64> = BTreeMap::new();
         for op in batch.ops {
-            *kinds.entry(batch.site(op).kind.as_str()).or_default() += op.duration_ns;
+            let total = kinds.entry(batch.site(op).kind.as_str()).or_default();
+            *total = total.saturating_add(op.duration_ns);
         }
         for (kind, ns) in kinds {
             self.ops.entry((model.clone(), head.phase, kind)).or_default().add(head.end_ns, ns);
         }
     }
 
-    /// The families of channels: their names, whether they are counters, and their channels.
-    fn families(&self) -> BTreeMap<(String, bool), Vec<&Channel>> {
-        let mut families: BTreeMap<(String, bool), Vec<&Channel>> = BTreeMap::new();
+    /// The families of channels, and their channels.
+    fn families(&self) -> BTreeMap<Family, Vec<&Channel>> {
+        let mut families: BTreeMap<Family, Vec<&Channel>> = BTreeMap::new();
         let read = self.channels.values().filter(|channel| self.readings.contains_key(&channel.channel));
         for channel in read {
-            let is_counter = matches!(channel.kind, Kind::Counter { .. });
-            let name = family(channel, is_counter);
-            families.entry((name, is_counter)).or_default().push(channel);
+            families.entry(Family::of_channel(channel)).or_default().push(channel);
         }
         families
     }
@@ -108,27 +108,22 @@ impl<W: Write> OpenMetrics<W> {
             format!("{}.{:03}", ms / 1000, ms % 1000)
         };
         let mut families = String::new();
-        for ((name, is_counter), channels) in self.families() {
-            let kind = if is_counter { "counter" } else { "gauge" };
-            let total = if is_counter { "_total" } else { "" };
-            let mut text = format!("# TYPE {name} {kind}\n");
-            if let Some(unit) = channels.first().and_then(|channel| unit_suffix(channel.unit)) {
-                text.push_str(&format!("# UNIT {name} {unit}\n"));
-            }
-            text.push_str(&format!("# HELP {name} Readings of slmscope.\n"));
+        for (family, channels) in self.families() {
+            let total = if family.kind == FamilyKind::Counter { "_total" } else { "" };
+            let name = &family.name;
+            let mut text = family.head(Exposition::OpenMetrics);
             for channel in channels {
-                let labels = format!(
-                    "channel=\"{}\",scope=\"{}\",class=\"{}\"",
-                    label(&channel.id),
-                    label(&channel.scope.to_string()),
-                    channel.class.as_str()
-                );
+                let labels = labels(&[
+                    ("channel", &channel.id),
+                    ("scope", &channel.scope.to_string()),
+                    ("class", channel.class.as_str()),
+                ]);
                 let readings = self.readings.get(&channel.channel).map_or(&[][..], Vec::as_slice);
                 let mut last = String::new();
                 for &(t_ns, value) in readings {
                     let time = time(t_ns);
                     if time != last {
-                        text.push_str(&format!("{name}{total}{{{labels}}} {value} {time}\n"));
+                        text.push_str(&format!("{name}{total}{labels} {value} {time}\n"));
                         last = time;
                     }
                 }
@@ -137,31 +132,20 @@ impl<W: Write> OpenMetrics<W> {
         }
         let out = &mut self.out;
         out.write_all(families.as_bytes())?;
-        totals(
-            out,
-            "slmscope_tokens",
-            "",
-            "Tokens and rows of the prompt.",
-            &self.tokens,
-            &time,
-            1.0,
-            |key| format!("model=\"{}\",phase=\"{}\"", label(&key.0), key.1.as_str()),
-        )?;
-        let (name, help) = ("slmscope_op_time_seconds", "Time in ops, by kind.");
-        totals(out, name, "seconds", help, &self.ops, &time, 1e9, |key| {
-            format!("model=\"{}\",phase=\"{}\",kind=\"{}\"", label(&key.0), key.1.as_str(), key.2)
+        totals(out, &TOKENS, &self.tokens, &time, 1.0, |(model, phase)| {
+            labels(&[("model", model), ("phase", phase.as_str())])
+        })?;
+        totals(out, &OP_TIME, &self.ops, &time, 1e9, |(model, phase, kind)| {
+            labels(&[("model", model), ("phase", phase.as_str()), ("kind", kind)])
         })?;
         out.write_all(b"# EOF\n")
     }
 }
 
 /// A family of running totals, divided by `scale`.
-#[expect(clippy::too_many_arguments, reason = "each is a part of the text")]
 fn totals<K>(
     out: &mut impl Write,
-    name: &str,
-    unit: &str,
-    help: &str,
+    family: &Family,
     totals: &BTreeMap<K, Total>,
     time: &impl Fn(u64) -> String,
     scale: f64,
@@ -170,70 +154,19 @@ fn totals<K>(
     if totals.is_empty() {
         return Ok(());
     }
-    writeln!(out, "# TYPE {name} counter")?;
-    if !unit.is_empty() {
-        writeln!(out, "# UNIT {name} {unit}")?;
-    }
-    writeln!(out, "# HELP {name} {help}")?;
+    out.write_all(family.head(Exposition::OpenMetrics).as_bytes())?;
     for (key, total) in totals {
         let labels = labels(key);
         let mut last = String::new();
         for &(t_ns, sum) in &total.points {
             let time = time(t_ns);
             if time != last {
-                writeln!(out, "{name}_total{{{labels}}} {} {time}", sum as f64 / scale)?;
+                writeln!(out, "{}_total{labels} {} {time}", family.name, sum as f64 / scale)?;
                 last = time;
             }
         }
     }
     Ok(())
-}
-
-/// The family of a channel: `slmscope_power_watts`.
-fn family(channel: &Channel, is_counter: bool) -> String {
-    let quantity = match channel.quantity {
-        Quantity::Cpu => "cpu",
-        Quantity::Frequency => "frequency",
-        Quantity::Memory => "memory",
-        Quantity::MemoryBandwidth => "memory_bandwidth",
-        Quantity::Energy => "energy",
-        Quantity::Power => "power",
-        Quantity::Temperature => "temperature",
-        Quantity::Fan => "fan",
-        Quantity::Throttle => "throttle",
-        Quantity::Pressure => "pressure",
-        Quantity::Gpu => "gpu",
-        Quantity::Npu => "npu",
-    };
-    // A gauge and a counter of the same unit are two families.
-    let kind = if is_counter { "" } else { "_current" };
-    match unit_suffix(channel.unit) {
-        Some(unit) => format!("slmscope_{quantity}{kind}_{unit}"),
-        None => format!("slmscope_{quantity}{kind}"),
-    }
-}
-
-/// A unit as metrics spell it; `None` for plain numbers.
-fn unit_suffix(unit: Unit) -> Option<&'static str> {
-    Some(match unit {
-        Unit::Joules => "joules",
-        Unit::Watts => "watts",
-        Unit::Volts => "volts",
-        Unit::Amperes => "amperes",
-        Unit::Celsius => "celsius",
-        Unit::Hertz => "hertz",
-        Unit::Ratio => "ratio",
-        Unit::Bytes => "bytes",
-        Unit::BytesPerSecond => "bytes_per_second",
-        Unit::Seconds => "seconds",
-        Unit::Rpm => "rpm",
-        Unit::Count => return None,
-    })
-}
-
-/// A label's value.
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 impl<W: Write> Export for OpenMetrics<W> {
