@@ -137,7 +137,24 @@ pub enum Since {
     EarlierRuns,
 }
 
+impl Since {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::BeginOfRun => "during the run",
+            Self::EarlierRuns => "since earlier runs",
+        }
+    }
+}
+
 impl Change {
+    /// `reading memory fell from 37.1 GB/s to 25.0 GB/s`.
+    pub fn from_to(&self) -> String {
+        let (figure, verb) = (self.figure, if self.to < self.from { "fell" } else { "rose" });
+        let (from, to, basis) = (figure.show(self.from), figure.show(self.to), figure.basis());
+        format!("{} {verb} from {from} to {to}{basis}", figure.name())
+    }
+
     /// How large it is, as a share of the smaller of the two; of one core for [`MachineFigure::Steal`].
     pub fn size(&self) -> f64 {
         if self.figure == MachineFigure::Steal {
@@ -150,13 +167,7 @@ impl Change {
 impl fmt::Display for Change {
     /// `reading memory fell from 37.1 GB/s to 25.0 GB/s during the run`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (figure, verb) = (self.figure, if self.to < self.from { "fell" } else { "rose" });
-        let (from, to, basis) = (figure.show(self.from), figure.show(self.to), figure.basis());
-        write!(f, "{} {verb} from {from} to {to}{basis}", figure.name())?;
-        match self.since {
-            Since::BeginOfRun => write!(f, " during the run"),
-            Since::EarlierRuns => write!(f, " since earlier runs"),
-        }
+        write!(f, "{} {}", self.from_to(), self.since.words())
     }
 }
 

@@ -61,6 +61,10 @@ impl WeightFormat {
     /// of small models fall apart.
     pub const PROPOSED: [Self; 3] = [Self::Q4_0, Self::Q5_0, Self::Q8_0];
 
+    /// The same for a model whose rows are whole blocks of 256: k-quants are nearer to the weights than other formats of
+    /// as many bits (llama.cpp, pull request 1684), and files have them more often.
+    pub const PROPOSED_K: [Self; 3] = [Self::Q4K, Self::Q6K, Self::Q8_0];
+
     /// Bits of an element, scales included: 4.5 for q4_0.
     pub fn bits(self) -> f64 {
         self.block_bytes() as f64 * 8.0 / self.block_elements() as f64

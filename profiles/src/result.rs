@@ -128,6 +128,9 @@ pub struct ModelInfo {
     /// Tensors of a synthetic model that are stored in f16 because the format's block does not divide their
     /// rows.
     pub not_in_format: Vec<String>,
+    /// Whether k-quants can store all of its matrices, as their blocks of 256 divide the rows; null if that is not known.
+    #[serde(default)]
+    pub holds_k_quants: Option<bool>,
 }
 
 /// Where the daemon recorded a run.
@@ -277,6 +280,7 @@ impl RunResult {
                 weight_bytes: None,
                 format: None,
                 not_in_format: Vec::new(),
+                holds_k_quants: None,
             },
             engine: EngineInfo {
                 executor: workload.executor.name().to_owned(),

@@ -126,8 +126,15 @@ impl RecordingFile {
         let finished = writer.finish().and_then(|_| file.sync_data().map_err(WriteError::Io));
         finished.map_err(|error| failed(&path, &error))?;
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-        Ok(format!("{}: {messages} messages in {}", path.display(), display::bytes(bytes)))
+        Ok(written(&path, messages, bytes))
     }
+}
+
+/// `board.mcap: 1234 messages in 56.0 KiB`.
+pub fn written(path: &Path, messages: u64, bytes: u64) -> String {
+    let path = path.to_string_lossy();
+    let (path, messages) = (display::printable(&path), display::plural(messages, "message"));
+    format!("{path}: {messages} in {}", display::bytes(bytes))
 }
 
 /// What is recorded of a message of the stream; `None` for most talk.

@@ -116,6 +116,7 @@ fn a_wrong_value_is_told_what_would_be_right() {
         let said = text(&ended.stderr);
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(says) && !said.contains("invalid digit"), "{arguments:?}: {said}");
+        assert!(!said.contains("will wait"), "what is refused is not warned of first: {said}");
         assert!(ended.stdout.is_empty(), "{arguments:?}");
     }
 }
@@ -165,6 +166,10 @@ fn what_a_model_cannot_run_is_refused_by_its_flag_before_it_is_queued() {
         (&["smollm2-135m", "--generate", "9000"], "--generate: "),
         (&["smollm2-135m", "--depth", "8192"], "--depth: "),
         (&["smollm2-135m", "--prompt-text", "hi"], "--prompt-text: smollm2-135m has no tokenizer"),
+        (
+            &["smollm2-135m", "--prompt-file", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
+            "--prompt-file: smollm2-135m has no tokenizer",
+        ),
         (&["smollm2-135m", "--chat", "hi"], "--chat: smollm2-135m has no tokenizer"),
         (&[&tiny, "--prompt", "999999"], "--prompt: "),
         (&[&tiny, "--prompt-text", "hi"], "--prompt-text: "),

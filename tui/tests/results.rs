@@ -90,7 +90,7 @@ fn a_result_that_is_not_there_says_why_and_what_to_do() {
     assert_eq!((code, err.contains("runs in a loop until it is cancelled")), (Some(1), true), "{err}");
     let (code, out, err) = ask(&daemon, &["cancel", &job]);
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.starts_with(&format!("cancelled job {job} (")) && out.contains("started by"), "{out}");
+    assert!(out.starts_with(&format!("cancelled job {job} (")) && out.contains("submitted by"), "{out}");
     // It waited until the job had ended.
     let (code, out, _) = ask(&daemon, &["cancel", &job]);
     assert_eq!((code, out.contains("had ended already: cancelled")), (Some(0), true), "{out}");

@@ -6,11 +6,13 @@ use slmscope_profiles::conditions::Conditions;
 use slmscope_profiles::drift::changes;
 use slmscope_profiles::energy::Energy;
 use slmscope_profiles::finding::rules::findings;
+use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::host::Host;
 use slmscope_profiles::hygiene::{Issue, IssueCode, ThreadTime};
 use slmscope_profiles::job::{JobId, Span};
 use slmscope_profiles::op::Granularity;
 use slmscope_profiles::overhead::{Recording, Stolen, overhead};
+use slmscope_profiles::plan::site::divides_all;
 use slmscope_profiles::profile::Profile;
 use slmscope_profiles::result::{
     EngineInfo, Grade, Hygiene, Memory, ModelInfo, ModelSource, RUN_SCHEMA, Recorded, RunResult, RunStatus,
@@ -87,6 +89,7 @@ impl ResultBuilder {
                 weight_bytes: None,
                 format: request.synthetic_format(),
                 not_in_format: Vec::new(),
+                holds_k_quants: None,
             },
             engine: EngineInfo {
                 executor: setup.executor.name().to_owned(),
@@ -187,6 +190,7 @@ impl ResultBuilder {
             model.weight_bytes = loaded.weight_bytes;
             model.format = loaded.format;
             model.not_in_format.clone_from(&loaded.not_in_format);
+            model.holds_k_quants = divides_all(&loaded.sites, WeightFormat::Q4K);
             engine.executor.clone_from(&loaded.executor);
             engine.isa = Some(loaded.isa.clone());
             engine.note = EngineInfo::note_on(self.setup.executor, &loaded.isa);

@@ -60,6 +60,7 @@ pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
         time_ns: f64,
         reached_ns: f64,
         at_most_ns: f64,
+        is_attention: bool,
     }
     let mut sums: BTreeMap<(&str, &str), Sum> = BTreeMap::new();
     let heavy = |op: &&OpRow| matches!(op.kind, OpKind::Matmul | OpKind::Attention);
@@ -71,25 +72,19 @@ pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
         sum.time_ns += time_ns;
         sum.reached_ns += roof.share * time_ns;
         sum.at_most_ns += roof.high * time_ns;
+        sum.is_attention |= op.kind == OpKind::Attention;
     }
     let far = sums.into_iter().filter(|(_, sum)| {
         sum.share >= LARGE_OP && sum.time_ns > 0.0 && sum.at_most_ns < FAR_SHARE * sum.time_ns
     });
     let lost = |sum: &Sum| sum.share * (1.0 - sum.at_most_ns / sum.time_ns);
     let ((phase, name), sum) = far.max_by(|(_, a), (_, b)| lost(a).total_cmp(&lost(b)))?;
-    let (advice, meanwhile) = match (disturbance(result), result.engine.threads) {
-        (Some(why), _) => (
-            "That may explain it: measure again without it before you look for a cause in the op.",
+    let (advice, meanwhile) = match disturbance(result) {
+        Some(why) => (
+            "That may explain it: measure again without it before you look for a cause in the op.".to_owned(),
             format!("; {why} meanwhile"),
         ),
-        (None, Some(1)) => {
-            ("Neither its bytes nor its arithmetic explain its time: compare other formats.", String::new())
-        }
-        (None, _) => (
-            "Neither its bytes nor its arithmetic explain its time: compare other formats, and fewer threads, \
-             which wait less for each other.",
-            String::new(),
-        ),
+        None => (unexplained(result, sum.is_attention), String::new()),
     };
     let (reached, at_most) = (sum.reached_ns / sum.time_ns, sum.at_most_ns / sum.time_ns);
     Some(
@@ -105,6 +100,17 @@ pub(super) fn far_below_roof(result: &RunResult) -> Option<Found> {
             .figure("the same at the lowest sample of the roof", at_most, "ratio")
             .advice(advice),
     )
+}
+
+/// What to try with an op whose time neither its bytes nor its arithmetic explain.
+fn unexplained(result: &RunResult, is_attention: bool) -> String {
+    // Attention reads the cache and no weights.
+    let formats = if is_attention { "other formats of the cache (--kv)" } else { "other formats" };
+    let threads = match result.engine.threads {
+        Some(1) => "",
+        _ => ", and fewer threads, which wait less for each other",
+    };
+    format!("Neither its bytes nor its arithmetic explain its time: compare {formats}{threads}.")
 }
 
 /// LM head dominates: it takes more than a quarter of decode. Each lane's shares are of its own time.

@@ -14,14 +14,23 @@ use crate::totals::saturating_sum;
 /// Least factor, at the low end of the estimate, for which another format is named.
 const WORTH: f64 = 1.1;
 
-/// The smallest format that is proposed.
-pub(super) const fn smallest_common() -> WeightFormat {
-    WeightFormat::PROPOSED[0]
+/// The formats that are proposed for the model of `result`, the smallest first.
+pub(super) fn proposed(result: &RunResult) -> [WeightFormat; 3] {
+    if result.model.holds_k_quants == Some(true) { WeightFormat::PROPOSED_K } else { WeightFormat::PROPOSED }
 }
 
 /// Whether no format that is proposed is much smaller than this one.
 pub(super) fn is_smallest(format: WeightFormat) -> bool {
-    format.bits() <= smallest_common().bits() * 1.2
+    format.bits() <= WeightFormat::PROPOSED[0].bits() * 1.2
+}
+
+/// What a file in a format is called: llama.cpp names those in k-quants by what it mixes them with.
+fn file_name(format: WeightFormat) -> &'static str {
+    match format {
+        WeightFormat::Q4K => "Q4_K_S",
+        WeightFormat::Q6K => "Q6_K",
+        other => other.name(),
+    }
 }
 
 /// Bytes of the model's weights in a format divided by those in its own; `None` if that would not be less.
@@ -32,7 +41,7 @@ fn ratio(result: &RunResult, format: WeightFormat) -> Option<f64> {
 
 /// As [`ratio`], for the smallest format that is proposed.
 pub(super) fn smaller(result: &RunResult) -> Option<f64> {
-    ratio(result, smallest_common())
+    ratio(result, proposed(result)[0])
 }
 
 /// Decode in another format, tokens/s (modelled).
@@ -65,25 +74,33 @@ fn estimate(result: &RunResult, rate: f64, format: WeightFormat) -> Option<Estim
     Some(Estimated { format, ratio, low: then(least)?, high: then(most)? })
 }
 
+/// How a model from `source` is had in one of these formats.
+fn how(source: ModelSource, worth: &[Estimated]) -> String {
+    let names = |name: fn(WeightFormat) -> &'static str| -> Vec<&'static str> {
+        worth.iter().map(|estimated| name(estimated.format)).collect()
+    };
+    match source {
+        ModelSource::Gguf => match names(file_name).as_slice() {
+            [] => String::new(),
+            [only] => format!("a {only} file of this model"),
+            [first, more @ ..] => format!("a {first} file of this model, or one in {}", more.join(" or ")),
+        },
+        ModelSource::Synthetic | ModelSource::Hf => {
+            format!("--format {}", names(WeightFormat::name).join(" or "))
+        }
+    }
+}
+
 /// Another format would run faster: an estimate for each that is proposed, from a factor of 1.1 at its low end on.
 pub(super) fn faster(result: &RunResult) -> Option<Found> {
     let rate = result.summary.decode_tokens_per_s?.median;
-    let estimates = WeightFormat::PROPOSED.into_iter().filter_map(|format| estimate(result, rate, format));
+    let estimates = proposed(result).into_iter().filter_map(|format| estimate(result, rate, format));
     let worth: Vec<Estimated> = estimates.filter(|estimated| estimated.low >= WORTH * rate).collect();
     let (first, others) = worth.split_first()?;
     let range =
         |of: &Estimated| format!("{} to {}", display::significant(of.low), display::significant(of.high));
     let also = others.iter().map(|other| format!(", in {} {}", other.format, range(other)));
-    let formats: Vec<&str> = worth.iter().map(|estimated| estimated.format.name()).collect();
-    let how = match result.model.source {
-        ModelSource::Gguf => {
-            let more = formats.get(1..).unwrap_or_default();
-            let or =
-                if more.is_empty() { String::new() } else { format!(", or one in {}", more.join(" or ")) };
-            format!("a {} file of this model{or}", first.format)
-        }
-        ModelSource::Synthetic | ModelSource::Hf => format!("--format {}", formats.join(" or ")),
-    };
+    let how = how(result.model.source, &worth);
     let mut found = Found::new(FindingCode::FasterFormat, Use::Gain, 1.0 - rate / first.low)
         .reason(format!(
             "in {} decode would make about {} tokens/s instead of {}{} (modelled)",

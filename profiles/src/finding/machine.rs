@@ -3,6 +3,7 @@
 use super::threads::waits;
 use super::{FindingCode, Found, Use};
 use crate::display;
+use crate::drift::{Change, Since};
 use crate::hygiene::{Grade, IssueCode};
 use crate::result::RunResult;
 
@@ -14,9 +15,15 @@ pub const OTHER_LOAD: f64 = 0.05;
 pub(super) fn changed(result: &RunResult) -> Option<Found> {
     let changes = &result.hygiene.changes;
     let largest = changes.first()?;
-    let reasons: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let since = |since: Since| {
+        let told: Vec<String> =
+            changes.iter().filter(|change| change.since == since).map(Change::from_to).collect();
+        (!told.is_empty()).then(|| format!("{}: {}", since.words(), told.join(", ")))
+    };
+    let reasons: Vec<String> =
+        [Since::BeginOfRun, Since::EarlierRuns].into_iter().filter_map(since).collect();
     let mut found = Found::new(FindingCode::MachineChanged, Use::Doubt, largest.size())
-        .reason(format!("the machine changed: {}", reasons.join("; ")));
+        .reason(format!("the machine changed {}", reasons.join("; ")));
     for change in changes {
         let name = format!("{}{}", change.figure.name(), change.figure.basis());
         found = found.figure(&format!("{name}, before"), change.from, change.figure.unit()).figure(

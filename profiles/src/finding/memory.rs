@@ -1,6 +1,7 @@
 //! Memory: what is held twice, read from storage, short, or not explained; keys and values.
 
-use super::format::{smaller, smallest_common};
+use super::bandwidth::BOUND_SHARE;
+use super::format::{proposed, smaller};
 use super::{FindingCode, Found, Use};
 use crate::display;
 use crate::format::KvFormat;
@@ -8,6 +9,7 @@ use crate::lane::HOST_LANE;
 use crate::model::ModelSource;
 use crate::phase::Phase;
 use crate::plan::site::OpKind;
+use crate::profile::OpRow;
 use crate::result::RunResult;
 use crate::totals::saturating_sum;
 
@@ -50,7 +52,7 @@ pub(super) fn nearly_full(result: &RunResult) -> Option<Found> {
     let advice = match saved {
         Some(saved) => format!(
             "In {} the weights take about {} less; a shorter context and --kv q8_0 take less too.",
-            smallest_common(),
+            proposed(result)[0],
             display::bytes(saved as u64)
         ),
         None => "End other programs, or take a shorter context, --kv q8_0 or a smaller model.".to_owned(),
@@ -120,7 +122,8 @@ pub(super) fn tied_copy(result: &RunResult) -> Option<Found> {
 }
 
 /// KV share and format by depth: attention takes a fifth of decode or more. Says which part of a step's bytes keys and
-/// values are at the context of this run, and what a smaller format of the cache would leave of them.
+/// values are at the context of this run. A smaller format of the cache is proposed where reading them explains at least
+/// half of attention's time, also at the fastest sample of the read roof.
 pub(super) fn kv_share(result: &RunResult) -> Option<Found> {
     let decode = || result.ops.iter().filter(|op| op.phase == Phase::Decode && op.lane == HOST_LANE);
     let attention = || decode().filter(|op| op.kind == OpKind::Attention);
@@ -131,18 +134,31 @@ pub(super) fn kv_share(result: &RunResult) -> Option<Found> {
         return None;
     }
     let share = kv as f64 / all as f64;
+    let format = result.workload.kv?;
+    let left = KvFormat::Q8_0.bytes(32) as f64 / format.bytes(32) as f64;
+    let read = explained_by_reading(attention());
+    let gain = read.filter(|&read| format != KvFormat::Q8_0 && read >= BOUND_SHARE);
+    let (good_for, stake) =
+        gain.map_or((Use::Explanation, time), |read| (Use::Gain, time * read * (1.0 - left)));
+    let advice = match (format, gain, read) {
+        (KvFormat::Q8_0, ..) => {
+            "A shorter context makes it faster; the cache has its smallest format.".to_owned()
+        }
+        (_, Some(_), _) => format!(
+            "--kv q8_0 leaves {} of these bytes; the share grows with the context.",
+            display::rough_share(left)
+        ),
+        (_, None, Some(_)) => {
+            "A shorter context makes it faster; reading the cache explains less than half of \
+                               that time, so a smaller format of it gains little."
+                .to_owned()
+        }
+        (_, None, None) => "A shorter context makes it faster; compare with --kv q8_0.".to_owned(),
+    };
     let workload = &result.workload;
     let context = u64::from(workload.depth) + result.prompt_tokens() + u64::from(workload.generate) / 2;
-    let format = workload.kv?;
-    let advice = match format {
-        KvFormat::F32 | KvFormat::F16 => format!(
-            "--kv q8_0 leaves {} of these bytes; the share grows with the context.",
-            display::rough_share(KvFormat::Q8_0.bytes(32) as f64 / format.bytes(32) as f64)
-        ),
-        KvFormat::Q8_0 => "A shorter context makes it faster; the cache has its smallest format.".to_owned(),
-    };
     Some(
-        Found::new(FindingCode::KvShare, Use::Gain, time * share)
+        Found::new(FindingCode::KvShare, good_for, stake)
             .reason(format!(
                 "attention takes {} of decode at about {context} tokens of context; keys and values are {} of the bytes",
                 display::rough_share(time),
@@ -150,7 +166,21 @@ pub(super) fn kv_share(result: &RunResult) -> Option<Found> {
             ))
             .figure("attention, share of decode", time, "ratio")
             .figure("keys and values, share of the bytes of a step", share, "ratio")
+            .known("least time to read them divided by that of attention", read, "ratio")
             .figure("context", context as f64, "tokens")
             .advice(advice),
     )
+}
+
+/// Which part of the time of `ops` reading their bytes takes at least, at the fastest sample of the read roof; `None` where
+/// the roof of one is not known.
+fn explained_by_reading<'a>(ops: impl Iterator<Item = &'a OpRow>) -> Option<f64> {
+    let (mut read, mut all) = (0.0, 0.0);
+    for op in ops {
+        let (roof, time) = (op.roof?, op.time_ns as f64);
+        let is_bound = roof.memory_ns >= roof.compute_ns;
+        read += if is_bound { roof.low.min(1.0) * time } else { 0.0 };
+        all += time;
+    }
+    (all > 0.0).then(|| read / all)
 }

@@ -1,5 +1,6 @@
 //! Stability: repetitions that differ, steps that take far longer than others, time and tokens that are not explained.
 
+use super::machine::disturbance;
 use super::{FindingCode, Found, Use};
 use crate::display;
 use crate::op::Granularity;
@@ -23,6 +24,9 @@ const TAIL_FACTOR: f64 = 2.0;
 /// Decode steps below which p99 is one of the last two steps and no figure.
 const TAIL_STEPS: u64 = 200;
 
+/// What to do about repetitions that differ while something disturbs the run.
+const DISTURBED: &str = "That may come from what disturbed the run: measure again without it.";
+
 fn rate(result: &RunResult, phase: Phase) -> Option<Estimate> {
     match phase {
         Phase::Prefill => result.summary.prefill_tokens_per_s,
@@ -44,7 +48,10 @@ pub(super) fn noisy(result: &RunResult) -> Option<Found> {
         .iter()
         .map(|(phase, _, width)| format!("{phase} varies by ± {}", display::rough_share(*width)))
         .collect();
-    let mut found = Found::new(FindingCode::Noisy, Use::Doubt, widest)
+    let is_disturbed = disturbance(result).is_some();
+    // What disturbed the run comes before what followed from that.
+    let stake = if is_disturbed { 0.0 } else { widest };
+    let mut found = Found::new(FindingCode::Noisy, Use::Doubt, stake)
         .reason(format!("{} between repetitions", told.join(", ")));
     for (phase, rate, _) in &phases {
         found = found
@@ -53,7 +60,9 @@ pub(super) fn noisy(result: &RunResult) -> Option<Found> {
             .figure(&format!("{phase}, upper end of the interval"), rate.high, "tokens/s")
             .figure(&format!("{phase}, repetitions"), rate.count as f64, "");
     }
-    let advice = if phases.iter().all(|(_, rate, _)| rate.count >= MANY) {
+    let advice = if is_disturbed {
+        DISTURBED
+    } else if phases.iter().all(|(_, rate, _)| rate.count >= MANY) {
         "More repetitions will hardly help: find what else runs, or what changes the clock."
     } else {
         "Ask for more repetitions, or find what else runs."
@@ -71,8 +80,15 @@ pub(super) fn spread(result: &RunResult) -> Option<Found> {
     };
     let both = [Phase::Prefill, Phase::Decode].into_iter().filter_map(wide);
     let (phase, rate, ratio) = both.max_by(|(_, _, a), (_, _, b)| a.total_cmp(b))?;
+    let (stake, advice) = if disturbance(result).is_some() {
+        (0.0, DISTURBED.to_owned())
+    } else {
+        let advice =
+            format!("From {MIN_VALUES} repetitions on there is an interval: --repetitions {MIN_VALUES}.");
+        ((ratio - 1.0) / 2.0, advice)
+    };
     Some(
-        Found::new(FindingCode::Noisy, Use::Doubt, (ratio - 1.0) / 2.0)
+        Found::new(FindingCode::Noisy, Use::Doubt, stake)
             .reason(format!(
                 "{} varies from {} to {} tokens/s between {} repetitions",
                 phase.as_str(),
@@ -82,9 +98,7 @@ pub(super) fn spread(result: &RunResult) -> Option<Found> {
             ))
             .figure("slowest repetition", rate.low, "tokens/s")
             .figure("fastest repetition", rate.high, "tokens/s")
-            .advice(format!(
-                "From {MIN_VALUES} repetitions on there is an interval: --repetitions {MIN_VALUES}."
-            )),
+            .advice(advice),
     )
 }
 

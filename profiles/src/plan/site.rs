@@ -166,6 +166,14 @@ pub struct OpSite {
     pub cost: Cost,
 }
 
+/// Whether the rows of all matrices that `sites` multiply with are whole blocks of `format`; `None` if there are none.
+pub fn divides_all(sites: &[OpSite], format: WeightFormat) -> Option<bool> {
+    let products = sites.iter().filter(|site| site.kind == OpKind::Matmul);
+    // A vector of weights is a bias.
+    let matrices = products.flat_map(|site| &site.weights).filter(|weight| weight.shape[0] > 1);
+    matrices.map(|weight| format.divides(weight.shape[1].into())).reduce(|all, one| all && one)
+}
+
 /// Bytes and FLOPs of a step as a rule of chunk length and context. A multiplication with an addition is 2
 /// FLOPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +235,9 @@ pub fn attended(rows: u64, context: u64, window: Option<u32>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue;
+    use crate::format::KvFormat;
+    use crate::plan::Plan;
 
     #[test]
     fn attended_counts_what_a_loop_counts() {
@@ -240,5 +251,16 @@ mod tests {
                 }
             }
         }
+    }
+    #[test]
+    fn the_plan_says_whether_k_quants_hold_its_matrices() {
+        for row in catalogue::rows() {
+            let spec = row.spec();
+            let plan = Plan::compile(&spec, KvFormat::F16, |tensor| tensor.format_in(WeightFormat::Q4_0));
+            let holds = divides_all(&plan.sites, WeightFormat::Q4K);
+            assert_eq!(holds, Some(spec.f16_bytes(WeightFormat::Q4K) == 0), "{}", row.id);
+            assert_eq!(divides_all(&plan.sites, WeightFormat::F16), Some(true), "{}", row.id);
+        }
+        assert_eq!(divides_all(&[], WeightFormat::Q4K), None);
     }
 }

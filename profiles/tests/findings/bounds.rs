@@ -154,6 +154,9 @@ fn an_op_far_below_its_roof_is_named_with_its_share() {
     // At the slowest sample of the roof it may be near enough.
     result.ops = vec![named("ffn.down_proj", 0.2, [0.2, 0.18, 0.3])];
     assert!(codes(&result).is_empty());
+    let attention = OpRow { kind: OpKind::Attention, ..named("attn.attention", 0.19, [0.1, 0.1, 0.1]) };
+    result.ops = vec![attention];
+    assert!(only(&result).advice.contains("compare other formats of the cache (--kv), and fewer"));
     result.ops = vec![OpRow { kind: OpKind::Norm, ..named("norm", 0.2, [0.1, 0.1, 0.1]) }];
     assert!(codes(&result).is_empty());
 }
@@ -228,6 +231,19 @@ fn a_faster_format_is_named_with_a_band_and_how_to_get_it() {
     assert!(plain.advice.contains("--format q4_0 or q5_0 or q8_0"), "{plain:?}");
     let close = only(&in_format(WeightFormat::Q5_1, [0.8, 0.7, 0.9]));
     assert!(close.advice.contains("--format q4_0;"), "q5_0 is not a tenth faster: {close:?}");
+}
+
+#[test]
+fn a_model_whose_rows_are_whole_blocks_of_256_is_proposed_in_k_quants() {
+    let mut result = in_format(WeightFormat::F16, [0.8, 0.7, 0.9]);
+    result.model.holds_k_quants = Some(true);
+    let found = only(&result);
+    assert!(found.reason.starts_with("in q4_k decode would make about 36.6"), "{found:?}");
+    assert!(found.advice.contains("--format q4_k or q6_k or q8_0;"), "{found:?}");
+    result.model.source = ModelSource::Gguf;
+    assert!(only(&result).advice.contains("a Q4_K_S file of this model, or one in Q6_K or q8_0;"));
+    result.model.format = Some(WeightFormat::Q4K);
+    assert!(codes(&result).is_empty(), "there is none that is smaller");
 }
 
 #[test]

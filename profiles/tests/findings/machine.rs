@@ -136,8 +136,8 @@ fn a_changed_machine_is_named_from_what_to_what() {
     assert_eq!(found.code, FindingCode::MachineChanged);
     assert_eq!(
         found.reason,
-        "the machine changed: reading memory fell from 37.1 GB/s to 25.0 GB/s during the run; \
-         int8 arithmetic rose from 469 GOP/s to 911 GOP/s since earlier runs"
+        "the machine changed during the run: reading memory fell from 37.1 GB/s to 25.0 GB/s; \
+         since earlier runs: int8 arithmetic rose from 469 GOP/s to 911 GOP/s"
     );
     assert!((figure(&found, "reading memory, now") - 25e9).abs() < 1.0);
 }

@@ -5,9 +5,10 @@ use slmscope_profiles::format::{KvFormat, WeightFormat};
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::plan::site::{Module, OpKind};
 use slmscope_profiles::profile::OpRow;
+use slmscope_profiles::roofline::Bound;
 use slmscope_profiles::spec::tensors::ParamCounts;
 
-use super::{codes, figure, host, only, op, result};
+use super::{codes, figure, host, only, op, result, roof};
 
 #[test]
 fn memory_that_nothing_explains_is_reported_where_it_is_large() {
@@ -76,7 +77,8 @@ fn a_tied_matrix_that_is_stored_twice_is_found() {
 #[test]
 fn keys_and_values_have_a_share_at_the_context_of_the_run() {
     let mut result = result();
-    let attention = OpRow { bytes: 300, ..op(Module::Attention, OpKind::Attention, 0.3) };
+    let read = roof(Bound::Memory, [0.7, 0.6, 0.8]);
+    let attention = OpRow { bytes: 300, roof: Some(read), ..op(Module::Attention, OpKind::Attention, 0.3) };
     result.ops = vec![attention, OpRow { bytes: 700, ..op(Module::Ffn, OpKind::Matmul, 0.7) }];
     (result.workload.depth, result.workload.prompt, result.workload.generate) = (1500, 512, 128);
     result.workload.kv = Some(KvFormat::F16);
@@ -91,4 +93,20 @@ fn keys_and_values_have_a_share_at_the_context_of_the_run() {
     assert!(!only(&result).advice.contains("--kv"), "it is used already");
     result.ops[0].share = 0.1;
     assert!(codes(&result).is_empty());
+}
+
+/// `--kv q8_0` was the first advice for attention at a third of its roof, which fewer bytes do not make faster.
+#[test]
+fn a_smaller_cache_is_proposed_only_where_reading_it_takes_the_time() {
+    let mut result = result();
+    let attention = OpRow { bytes: 300, ..op(Module::Attention, OpKind::Attention, 0.3) };
+    result.ops = vec![attention, OpRow { bytes: 700, ..op(Module::Ffn, OpKind::Matmul, 0.7) }];
+    result.workload.kv = Some(KvFormat::F16);
+    assert!(only(&result).advice.ends_with("compare with --kv q8_0."), "without roofs nothing is known");
+    result.ops[0].roof = Some(roof(Bound::Memory, [0.55, 0.45, 0.6]));
+    let found = only(&result);
+    assert!(!found.advice.contains("--kv") && found.advice.contains("gains little"), "{found:?}");
+    assert!((figure(&found, "least time to read them divided by that of attention") - 0.45).abs() < 1e-9);
+    result.ops[0].roof = Some(roof(Bound::Memory, [0.6, 0.5, 0.7]));
+    assert!(only(&result).advice.starts_with("--kv q8_0"));
 }

@@ -6,7 +6,7 @@ use slmscope_profiles::op::{Granularity, Phase};
 use slmscope_profiles::profile::Percentiles;
 use slmscope_profiles::stats::Estimate;
 
-use super::{books, codes, only, result};
+use super::{books, codes, host, only, result};
 
 #[test]
 fn a_budget_is_the_limit_of_the_cost_and_leaves_tokens_out_on_purpose() {
@@ -68,6 +68,19 @@ fn repetitions_that_differ_are_noisy_and_more_of_them_are_advised_only_where_the
     assert!(!only(&result).advice.contains("Ask for more"), "there were 22");
     result.summary.decode_tokens_per_s = Estimate::of(&[100.0, 101.0, 99.0, 100.0, 100.5, 99.5]);
     assert!(codes(&result).is_empty());
+}
+
+/// "Ask for more repetitions" stood above the program that kept the run back.
+#[test]
+fn what_disturbed_a_run_comes_before_repetitions_that_differ() {
+    let mut result = result();
+    result.host = Some(host());
+    result.hygiene.other_load = Some(0.3);
+    for rates in [&[80.0, 120.0, 80.0, 120.0, 80.0, 120.0][..], &[80.0, 120.0]] {
+        result.summary.decode_tokens_per_s = Estimate::of(rates);
+        assert_eq!(codes(&result), [FindingCode::ForeignLoad, FindingCode::Noisy]);
+        assert!(findings(&result)[1].advice.contains("measure again without it"));
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use slmscope_profiles::job::{Job, JobId, JobState};
+use slmscope_profiles::kept::KeptResult;
 use slmscope_profiles::wire::{Frame, Method, Subscribe, Talk};
 
-use super::jobs::{Now, describe, listed, short_model};
+use super::jobs::{Listed, Now, describe, listed, short_model};
 use super::number;
 use super::status::daemon;
 use crate::client::Connection;
@@ -48,7 +49,14 @@ const ENDS_WITHIN: Duration = Duration::from_secs(30);
 pub fn run(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut connection = daemon(target)?;
     let (job, style) = (args.job, Style::of_stdout());
-    let before = listed(&mut connection)?.jobs.into_iter().find(|known| known.job == job);
+    let Listed { jobs, results } = listed(&mut connection)?;
+    let before = jobs.into_iter().find(|known| known.job == job);
+    if let Some(said) =
+        results.iter().find(|kept| kept.job == job).filter(|_| before.is_none()).map(had_ended)
+    {
+        print(&(style.wrap_words(&said, 0) + "\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let uid = rustix::process::geteuid().as_raw();
     if let Some(before) = before.as_ref().filter(|before| args.asks(before, uid)) {
         confirm(&describe(before, Now::read()))?;
@@ -113,6 +121,11 @@ fn ended(job: JobId, mut next: impl FnMut() -> Result<Event, RecvTimeoutError>) 
             }
         }
     }
+}
+
+/// What is said of a job of an earlier daemon, of which the result is kept.
+fn had_ended(KeptResult { job, model, state, .. }: &KeptResult) -> String {
+    format!("job {job} ({}) had ended already: {}", short_model(model), state.as_str())
 }
 
 /// What became of a job that `was` so and has `ended`.
@@ -188,12 +201,12 @@ pub(super) mod tests {
         );
         assert_eq!(
             outcome(&was, &cancelled, NOW, Style::plain()),
-            "cancelled job 3 (smollm2-135m, measuring, started by 4294967294 12 s ago); `slmscope result 3` prints \
+            "cancelled job 3 (smollm2-135m, measuring, submitted by 4294967294 12 s ago); `slmscope result 3` prints \
              what it had measured\n"
         );
         assert_eq!(
             outcome(&job(3, JobState::Queued), &cancelled, NOW, Style::plain()),
-            "cancelled job 3 (smollm2-135m, queued by 4294967294 12 s ago)\n"
+            "cancelled job 3 (smollm2-135m, queued, submitted by 4294967294 12 s ago)\n"
         );
         let done = job(3, JobState::Done);
         let began = [was.clone(), job(3, JobState::Queued), was.clone(), done.clone()];
@@ -209,6 +222,21 @@ pub(super) mod tests {
             outcome(&done, &done, NOW, Style::plain()),
             "job 3 (smollm2-135m) had ended already: done\n"
         );
+    }
+
+    /// It said that there is no such job, beside `slmscope jobs`, which lists it.
+    #[test]
+    fn a_job_of_an_earlier_daemon_had_ended() {
+        let kept = KeptResult {
+            job: 2,
+            run_id: "18f-2".to_owned(),
+            model: "/models/a\u{1b}.gguf".to_owned(),
+            uid: 0,
+            state: JobState::Done,
+            unix_s: 0,
+            bytes: 1,
+        };
+        assert_eq!(had_ended(&kept), "job 2 (a.gguf) had ended already: done");
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod floors;
 mod page;
 mod recording;
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::path::PathBuf;

@@ -138,6 +138,7 @@ mod tests {
                     "TTFT",
                     "turn",
                     "stolen",
+                    "steal",
                     "lane",
                     "kv-cache",
                     "KV cache",
@@ -161,7 +162,7 @@ mod tests {
                 assert!(topic_of(term).is_some(), "{topic}: {term}");
             }
         }
-        assert_eq!(terms(TOPICS[0].1).count(), 22, "{:?}", terms(TOPICS[0].1).collect::<Vec<_>>());
+        assert_eq!(terms(TOPICS[0].1).count(), 23, "{:?}", terms(TOPICS[0].1).collect::<Vec<_>>());
     }
 
     #[test]

@@ -70,14 +70,12 @@ pub fn jobs(args: &StatusArgs, target: &Target) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A job in a few words: `job 3 (smollm2-135m, measuring, started by anna 12 s ago)`.
+/// A job in a few words: `job 3 (smollm2-135m, measuring, submitted by anna 12 s ago)`.
 pub fn describe(job: &Job, now: Now) -> String {
-    let state = match job.state {
-        JobState::Queued => "queued".to_owned(),
-        state => format!("{}, started", state.as_str()),
-    };
+    let state = job.state.as_str();
     let age = job.submitted_ns.map(|ns| format!(" {} ago", now.since(ns))).unwrap_or_default();
-    format!("job {} ({}, {state} by {}{age})", job.job, short_model(&job.model), user::name(job.uid))
+    let (model, user) = (short_model(&job.model), user::name(job.uid));
+    format!("job {} ({model}, {state}, submitted by {user}{age})", job.job)
 }
 
 /// The time by the clocks that jobs and files carry.
@@ -301,11 +299,11 @@ pub(super) mod tests {
     fn a_cancelled_job_is_described_by_model_state_user_and_age() {
         assert_eq!(
             describe(&job(3, JobState::Measuring), NOW),
-            "job 3 (smollm2-135m, measuring, started by 4294967294 12 s ago)"
+            "job 3 (smollm2-135m, measuring, submitted by 4294967294 12 s ago)"
         );
         assert_eq!(
             describe(&Job { submitted_ns: None, ..job(3, JobState::Queued) }, NOW),
-            "job 3 (smollm2-135m, queued by 4294967294)"
+            "job 3 (smollm2-135m, queued, submitted by 4294967294)"
         );
     }
 

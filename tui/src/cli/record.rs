@@ -1,7 +1,7 @@
 //! `slmscope record`: what the daemon observes, into a file.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::client::Connection;
 use crate::connect::Target;
 use crate::failure::{Failure, print};
 use crate::listen::{self, Event};
-use crate::recording_file::{RecordingFile, UnnamedFile};
+use crate::recording_file::{self, RecordingFile, UnnamedFile};
 
 /// How long the daemon may take to send what it had before the recording was ended. It answers within milliseconds,
 /// unless it is starved of processor time.
@@ -29,6 +29,9 @@ const LAST_FRAMES: Duration = Duration::from_secs(1);
 /// The request whose answer ends the recording: the daemon sends it behind all that it had to send before. Any number
 /// that no earlier request had.
 const END: u64 = u64::MAX;
+
+/// What is said when the file is there.
+const BEGUN: &str = "slmscope: recording; Ctrl-C ends it";
 
 /// Options of `record`.
 #[derive(Debug, Args)]
@@ -66,7 +69,7 @@ pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
     let mut file = RecordingFile::create(&args.output, args.force)?;
     connection.call(Method::Subscribe(RecordingFile::subscription()), &[])??;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
-    note_line!("slmscope: recording; Ctrl-C ends it");
+    note_line!("{BEGUN}");
     let sender = connection.sender().context("cannot write to the daemon")?;
     let events = listen::listen(connection, signals)?;
     let mut until = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
@@ -98,12 +101,27 @@ fn save_last(connection: &mut Connection, args: &RecordArgs, seconds: u64) -> Re
     let saved: RecentSaved = serde_json::from_value(answer)
         .map_err(|error| Failure::error(format!("the daemon's answer cannot be read: {error}")))?;
     let bytes = file.name_it()?;
-    print(&format!(
-        "{}: the last {}, {} messages in {}\n",
-        args.output.display(),
-        display::duration(saved.time_ns),
-        saved.messages,
-        display::bytes(bytes)
-    ))?;
+    print(&saved_last(&args.output, &saved, bytes))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said of a file that holds the last part of a loop.
+fn saved_last(path: &Path, saved: &RecentSaved, bytes: u64) -> String {
+    let holds = recording_file::written(path, saved.messages, bytes);
+    format!("{holds}, the last {}\n", display::duration(saved.time_ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinned;
+
+    #[test]
+    fn outputs_of_record_are_pinned_at_80_columns() {
+        let path = Path::new("/home/anna/hic\u{1b}cup.mcap");
+        let ended = recording_file::written(path, 48_211, 4_811_776);
+        let saved = RecentSaved { messages: 1, time_ns: 59_300_000_000 };
+        let last = saved_last(path, &saved, 58_112);
+        pinned::check("record.txt", &format!("{BEGUN}\n{ended}\n{last}"));
+    }
 }

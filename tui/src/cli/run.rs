@@ -18,7 +18,7 @@ use clap::Args;
 use serde::Serialize;
 use slmscope_profiles::admission::ModelFacts;
 use slmscope_profiles::catalogue;
-use slmscope_profiles::display::printable;
+use slmscope_profiles::display::{self, printable};
 use slmscope_profiles::job::{JobId, ModelRef};
 use slmscope_profiles::result::{self, RunStatus};
 use slmscope_profiles::wire::{Method, Submit};
@@ -28,7 +28,7 @@ use self::files::FileOptions;
 use self::options::JobOptions;
 use crate::connect::{self, Target};
 use crate::embedded;
-use crate::failure::{Failure, flag, print, print_json};
+use crate::failure::{Failure, print, print_json};
 use crate::model_source::{self, ChosenModel};
 use crate::report::{self, Form};
 use crate::session::{WatchedJob, in_a_loop};
@@ -127,19 +127,19 @@ fn choose(options: &JobOptions, workload: &Workload) -> Result<ChosenModel, Fail
     }
     let chosen = model_source::choose(name)?;
     options.check_source(workload, chosen.model.source())?;
-    check_model(&chosen, workload)?;
+    check_model(&chosen, workload, options)?;
     Ok(chosen)
 }
 
 /// Checks that the model can run the workload, so that a job which cannot run is never queued.
-fn check_model(chosen: &ChosenModel, workload: &Workload) -> Result<(), Failure> {
+fn check_model(chosen: &ChosenModel, workload: &Workload, options: &JobOptions) -> Result<(), Failure> {
     let facts = match &chosen.model {
         ModelRef::Catalogue(id) => catalogue::find(id).ok().map(ModelFacts::of_catalogue),
         _ => embedded::facts(chosen, workload.format),
     };
     let Some(facts) = facts else { return Ok(()) };
     let refused = facts.check(workload);
-    refused.map_err(|refused| Failure::usage(format!("{}: {}", flag(refused.field), refused.problem)))
+    refused.map_err(|refused| Failure::usage(format!("{}: {}", options.flag(refused.field), refused.problem)))
 }
 
 /// Runs one workload and prints its report.
@@ -152,7 +152,6 @@ pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     if asked.detach {
         return queue(asked, chosen, target);
     }
-    warn_of_threads(&asked.workload);
     let files = args.files.create()?;
     let attached = connect::attach(target, asked.private, Stdio::inherit)?;
     let progress = progress::Progress::new(asked.json);
@@ -232,12 +231,12 @@ impl SubmitArgs {
     }
 }
 
-/// More threads than CPUs are allowed but seldom wanted.
-fn warn_of_threads(workload: &Workload) {
+/// What is said of a run with more threads than CPUs, which is allowed but seldom wanted.
+fn crowd(threads: Option<u32>) -> Option<String> {
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if let Some(threads) = workload.threads.filter(|&threads| threads as usize > cpus) {
-        note_line!("slmscope: {threads} engine threads share {cpus} CPUs and will wait for each other");
-    }
+    let threads = threads.filter(|&threads| threads as usize > cpus)?;
+    let cpus = display::plural(cpus as u64, "CPU");
+    Some(format!("{threads} engine threads share {cpus} and will wait for each other"))
 }
 
 /// Queues a workload on the running daemon and prints the job's number.
@@ -332,6 +331,13 @@ pub(super) mod tests {
             sample_ns: 0,
             token_ends_ns: Vec::new(),
         }
+    }
+
+    #[test]
+    fn more_threads_than_cpus_are_warned_of() {
+        assert_eq!((crowd(None), crowd(Some(1))), (None, None));
+        let said = crowd(Some(u32::MAX)).unwrap();
+        assert!(said.starts_with("4294967295 engine threads share "), "{said}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use slmscope_profiles::channel::{Class, Scope};
 use slmscope_profiles::display::ABSENT;
+use slmscope_profiles::finding::rules::findings;
+use slmscope_profiles::finding::{Finding, FindingCode};
 use slmscope_profiles::hygiene::{Issue, IssueCode};
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{EngineInfo, Grade, Hygiene, ModelSource, RunResult, RunStatus};
@@ -75,15 +77,27 @@ fn without_a_terminal_lines_have_80_columns_and_a_wide_one_shows_every_column() 
     assert!(wide.contains("kv_append") && wide.lines().any(|line| line.contains("kind     ")), "{wide}");
 }
 
+/// The stored run with four findings of one line.
+fn four_findings() -> RunResult {
+    let finding = |number| Finding {
+        code: FindingCode::Noisy,
+        reason: format!("reason {number}"),
+        evidence: Vec::new(),
+        advice: "Do something.".to_owned(),
+    };
+    RunResult { findings: (1..=4).map(finding).collect(), ..pinned::run() }
+}
+
 #[test]
 fn the_first_findings_stand_right_after_the_sentence_and_the_rest_is_counted() {
-    let text = short(&pinned::run());
+    let result = four_findings();
+    let text = short(&result);
     let bullet = text.lines().position(|line| line.starts_with('•')).expect("a finding");
     assert!(bullet <= 3, "{text}");
     let shown = text.lines().filter(|line| line.starts_with('•')).count();
     assert_eq!(shown, 3);
     assert!(text.contains("1 more with --full"), "{text}");
-    assert!(!full(&pinned::run()).contains("more with --full"));
+    assert!(!full(&result).contains("more with --full"));
 }
 
 #[test]
@@ -92,7 +106,7 @@ fn a_finding_that_is_shown_has_its_advice() {
     for finding in &mut many.findings {
         finding.advice = format!("{} Begin. {}", finding.advice, "word ".repeat(30));
     }
-    for result in [pinned::run(), warm(), many] {
+    for result in [pinned::run(), warm(), four_findings(), many] {
         let text = short(&result);
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let shown: Vec<_> = result.findings.iter().filter(|found| words.contains(&found.reason)).collect();
@@ -273,4 +287,12 @@ fn each_dash_of_a_rate_and_of_a_cost_that_was_not_measured_has_its_reason_beside
     let text = short(&result);
     let dashes = "— in GB/s: the op reads no weights and no cache; of roof: its process was killed";
     assert!(text.replace("\n  ", " ").contains(dashes), "{text}");
+}
+
+/// They told of an LM head that takes 26 % beside a table in which it takes 19 %.
+#[test]
+fn the_findings_of_the_stored_run_follow_from_its_figures() {
+    let stored = pinned::run();
+    let now = findings(&stored);
+    assert_eq!(stored.findings, now, "{}", serde_json::to_string(&now).unwrap());
 }

@@ -44,7 +44,7 @@ pub fn follow(
     let model = submit.model.name().to_owned();
     let workload = submit.workload.clone();
     let failed = move |reason: &str| RunResult::failed(&model, source, &workload, reason);
-    let looped = submit.workload.looped;
+    let (looped, crowd) = (submit.workload.looped, super::crowd(submit.workload.threads));
     // From here on a signal cancels the job instead of ending this process.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
     let answer = connection.call(Method::Submit(submit), &files)??;
@@ -62,6 +62,10 @@ pub fn follow(
         failed,
         show,
     };
+    // The daemon has taken the job; one that it refuses needs no warning.
+    if let Some(warning) = crowd {
+        followed.progress.note(&warning);
+    }
     let events = listen(attached.connection, signals)?;
     while let Some(event) = followed.next(&events) {
         match event {

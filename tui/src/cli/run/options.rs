@@ -11,7 +11,7 @@ use slmscope_profiles::workload::{ExecutorKind, OverheadMode, Workload};
 
 use super::prompt_file;
 use crate::cli::number;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 /// A model and what to do with it.
 #[derive(Debug, Clone, Default, Args)]
@@ -132,6 +132,12 @@ impl JobOptions {
     /// The model as it was named; `None` for the default.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref().or(self.model_flag.as_deref())
+    }
+
+    /// The flag that sets a field of the workload.
+    pub fn flag(&self, field: &str) -> String {
+        let is_file = field == "prompt_text" && self.sizes.prompt_file.is_some();
+        failure::flag(if is_file { "prompt_file" } else { field })
     }
 
     /// The workload that the flags describe, its prompt read from a file where one is named.

@@ -1,5 +1,6 @@
 //! The findings of the last result on the Live screen.
 
+use crossterm::event::KeyCode;
 use slmscope_profiles::channel::{Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::finding::{Finding, FindingCode};
 use slmscope_profiles::job::JobState;
@@ -10,7 +11,7 @@ use slmscope_profiles::wire::Talk;
 use slmscope_profiles::workload::Workload;
 
 use super::super::state::State;
-use super::fixture::{busy, catalogue, channel, frame, job};
+use super::fixture::{busy, catalogue, channel, frame, job, press};
 use super::screens::{draw_every_size, picture};
 
 fn finding(code: FindingCode, reason: &str) -> Finding {
@@ -88,4 +89,20 @@ fn what_disturbs_a_run_is_said_while_it_runs() {
     assert!(read(11, 0.2, 1.0).contains("something throttles: throttle.power"));
     frame(&mut state, Talk::Job(job(JobState::Done)));
     assert!(!picture(&state, 80, 24).contains("something throttles:"), "the run is over");
+}
+
+#[test]
+fn hardware_and_live_show_other_programs_on_the_same_basis() {
+    let mut state = busy();
+    let mut channels = catalogue();
+    channels.push(channel(7, "cpu.foreign", Quantity::Cpu, Unit::Ratio, Scope::Machine));
+    frame(&mut state, Record::Catalogue { channels });
+    let values = vec![(7, Value::Present(0.39))];
+    frame(&mut state, Record::Sample(Sample { t_ns: 9_000_000_000, values, ..Sample::default() }));
+    let live = picture(&state, 80, 24);
+    assert!(live.contains("78.0 % of one core"), "{live}");
+    press(&mut state, KeyCode::Char('6'));
+    let hardware = picture(&state, 80, 24);
+    let row = hardware.lines().find(|line| line.contains("other programs")).expect("a row");
+    assert!(row.contains(" 78 % ") && row.contains("78 % to 78 % of one core"), "{row}");
 }
