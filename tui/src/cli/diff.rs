@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use page::PageFile;
 pub(super) use floors::known as known_floor;
+use page::PageFile;
 use recording::{Recording, Side};
 use serde::Serialize;
 use slmscope_profiles::compare::{

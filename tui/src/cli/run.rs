@@ -127,19 +127,24 @@ fn choose(options: &JobOptions, workload: &Workload) -> Result<ChosenModel, Fail
     }
     let chosen = model_source::choose(name)?;
     options.check_source(workload, chosen.model.source())?;
-    check_model(&chosen, workload, options)?;
+    check_model(&chosen, workload, |field| options.flag(field))?;
     Ok(chosen)
 }
 
-/// Checks that the model can run the workload, so that a job which cannot run is never queued.
-fn check_model(chosen: &ChosenModel, workload: &Workload, options: &JobOptions) -> Result<(), Failure> {
+/// Checks that the model can run the workload, so that a job which cannot run is never queued. `flag` names the flag of a
+/// field.
+fn check_model(
+    chosen: &ChosenModel,
+    workload: &Workload,
+    flag: impl Fn(&str) -> String,
+) -> Result<(), Failure> {
     let facts = match &chosen.model {
         ModelRef::Catalogue(id) => catalogue::find(id).ok().map(ModelFacts::of_catalogue),
         _ => embedded::facts(chosen, workload.format),
     };
     let Some(facts) = facts else { return Ok(()) };
     let refused = facts.check(workload);
-    refused.map_err(|refused| Failure::usage(format!("{}: {}", options.flag(refused.field), refused.problem)))
+    refused.map_err(|refused| Failure::usage(format!("{}: {}", flag(refused.field), refused.problem)))
 }
 
 /// Runs one workload and prints its report.

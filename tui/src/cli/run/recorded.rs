@@ -13,7 +13,7 @@ use super::follow::follow;
 use super::progress::Progress;
 use super::stream::TextStream;
 use crate::connect::Attached;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::model_source::{self, ChosenModel};
 
 /// What came of a run.
@@ -31,7 +31,7 @@ pub struct Recorded {
 pub fn choose(name: &str, workload: &Workload) -> Result<ChosenModel, Failure> {
     let chosen = model_source::choose(Some(name))?;
     workload.validate_for(chosen.model.source()).map_err(Failure::option)?;
-    super::check_model(&chosen, workload)?;
+    super::check_model(&chosen, workload, failure::flag)?;
     Ok(chosen)
 }
 
