@@ -16,6 +16,7 @@ use crate::source::{Lane, Pace};
 mod asleep;
 mod moving;
 pub(crate) mod noise;
+mod power;
 mod stuck;
 mod totals;
 

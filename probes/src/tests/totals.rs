@@ -2,7 +2,7 @@
 
 use slmscope_profiles::channel::{Class, Kind, ReasonCode, Scope, Value};
 
-use super::moving::zone;
+use super::power::zone;
 use super::{Board, Machine};
 
 const RANGE: Option<u64> = Some(262_143_328_850);

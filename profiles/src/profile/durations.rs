@@ -69,8 +69,8 @@ impl Durations {
 
     /// Counts what is noted.
     fn count_notes(&mut self, room: &mut Room) {
-        let notes = self.notes;
-        for &ns in notes.iter().take(usize::from(std::mem::take(&mut self.noted))) {
+        let (notes, noted) = (std::mem::take(&mut self.notes), std::mem::take(&mut self.noted));
+        for &ns in notes.iter().take(usize::from(noted)) {
             self.count(u64::from(ns), room);
         }
     }
