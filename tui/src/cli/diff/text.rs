@@ -47,6 +47,11 @@ fn unit_word(unit: Unit) -> &'static str {
     }
 }
 
+/// Whether by how much runs of the same thing differ is counted in.
+fn counts_runs(comparison: &Comparison) -> bool {
+    comparison.unit == Unit::Run || comparison.floor.is_some()
+}
+
 /// What stands below the verdict: what it would take to tell, all tokens beside the typical ones, the floor, outliers.
 pub(super) fn remarks(phase: &PhaseDiff) -> Vec<String> {
     let Comparison { all_tokens, outliers, .. } = &phase.comparison;
@@ -66,15 +71,16 @@ pub(super) fn remarks(phase: &PhaseDiff) -> Vec<String> {
     }
     match &phase.floor {
         Some(floor) => remarks.push(format!("floor: {}", super::floors::describe(floor))),
-        None if phase.comparison.unit == Unit::Repetition => remarks.push(ONE_RUN_EACH.to_owned()),
+        None if !counts_runs(&phase.comparison) => remarks.push(ONE_RUN_EACH.to_owned()),
         None => {}
     }
     for (side, places) in ["A", "B"].into_iter().zip(outliers) {
         if !places.is_empty() {
             let numbers: Vec<String> = places.iter().map(|at| (at + 1).to_string()).collect();
+            let units = unit_word(phase.comparison.unit);
+            let unit = if numbers.len() == 1 { units.trim_end_matches('s') } else { units };
             remarks.push(format!(
-                "far from the others, and counted: {side} {} {} (beyond {FENCE} interquartile ranges)",
-                unit_word(phase.comparison.unit),
+                "far from the others, and counted: {side} {unit} {} (beyond {FENCE} interquartile ranges)",
                 numbers.join(", ")
             ));
         }
@@ -138,6 +144,9 @@ const SAME_RUN: &str = "a run is on both sides: it is compared with itself";
 
 const NAMED: &str = "* changed for certain: at most 1 of 100 comparisons of equal runs names any part";
 
+const NAMED_OF_TWO: &str =
+    "* differs between these two runs beyond doubt; runs of the same thing may differ as much";
+
 const TYPICAL: &str =
     "decode is compared by its typical token: the mean of the faster half of every 32 in a row";
 
@@ -184,12 +193,17 @@ pub(super) fn render(diff: &Diff, style: Style) -> String {
 }
 
 fn notes(diff: &Diff) -> Vec<&'static str> {
-    let is_named = diff.phases.iter().any(|phase| phase.comparison.parts.iter().any(|part| part.is_named));
+    let is_named = |phase: &&PhaseDiff| phase.comparison.parts.iter().any(|part| part.is_named);
+    let named = || diff.phases.iter().filter(is_named);
     let has_decode = diff.phases.iter().any(|phase| phase.phase == Phase::Decode);
-    [(is_named, NAMED), (has_decode, TYPICAL)]
-        .into_iter()
-        .filter_map(|(holds, note)| holds.then_some(note))
-        .collect()
+    [
+        (named().any(|phase| counts_runs(&phase.comparison)), NAMED),
+        (named().any(|phase| !counts_runs(&phase.comparison)), NAMED_OF_TWO),
+        (has_decode, TYPICAL),
+    ]
+    .into_iter()
+    .filter_map(|(holds, note)| holds.then_some(note))
+    .collect()
 }
 
 /// Why figures of a side are doubtful; `None` if its machine was fit to measure on.
