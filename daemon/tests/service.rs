@@ -102,13 +102,13 @@ fn a_socket_that_systemd_passes_is_served() {
 }
 
 /// The answer to a request for metrics, with this header.
-fn scrape(address: std::net::SocketAddr, header: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(format!("GET /metrics HTTP/1.1\r\n{header}\r\n").as_bytes()).unwrap();
+fn scrape(address: std::net::SocketAddr, header: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("GET /metrics HTTP/1.1\r\n{header}\r\n").as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Two sockets: that of clients, and one of TCP for metrics, whose readers need a token.
@@ -135,8 +135,8 @@ fn metrics_are_served_on_a_tcp_socket_that_systemd_passes() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    assert!(scrape(address, "").starts_with("HTTP/1.1 401 "), "no token was sent");
-    let answer = scrape(address, "Authorization: Bearer secret\r\n");
+    assert!(scrape(address, "").unwrap().starts_with("HTTP/1.1 401 "), "no token was sent");
+    let answer = scrape(address, "Authorization: Bearer secret\r\n").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\nslmscope_build_info{"), "{answer}");
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"{\"id\":1,\"status\":{}}\r\n\r\n").unwrap();

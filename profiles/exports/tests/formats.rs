@@ -281,7 +281,7 @@ fn weights_of_damaged_records_have_a_sum() {
     let (out, _) = export(&entries, measure, Filter::default());
     let weights = String::from_utf8(out).unwrap();
     let weights = weights.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
-    let whole = weights.fold(Some(0_u64), |sum, weight| sum?.checked_add(weight));
+    let whole = weights.clone().try_fold(0_u64, u64::checked_add);
     assert!(whole.is_some_and(|whole| whole > u64::MAX / 4), "{whole:?}");
     let (graph, _) = export(&entries, Format::Flamegraph(Measure::Time), Filter::default());
     assert!(graph.ends_with(b"</svg>"));

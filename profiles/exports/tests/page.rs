@@ -52,7 +52,7 @@ fn session(repetitions: u32, steps: u32, slow: u32) -> Vec<Entry> {
         match &entry {
             Entry::Record(shared) => match &**shared {
                 Record::Catalogue { .. } => {
-                    entries.push(record(Record::Catalogue { channels: channels(24) }))
+                    entries.push(record(Record::Catalogue { channels: channels(24) }));
                 }
                 Record::Span(_) => entries.extend(run(repetitions, steps, slow)),
                 _ => entries.push(entry),
@@ -100,7 +100,9 @@ fn run(repetitions: u32, steps: u32, slow: u32) -> Vec<Entry> {
 
 fn collected(entries: &[Entry]) -> Collector {
     let mut collector = Collector::default();
-    entries.iter().for_each(|entry| collector.take(entry));
+    for entry in entries {
+        collector.take(entry);
+    }
     collector
 }
 
@@ -115,7 +117,8 @@ fn a_page_of_ten_minutes_is_below_three_megabytes_and_shows_the_one_slow_token()
     let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
     let data: serde_json::Value = serde_json::from_str(data).unwrap();
     let latency = data["charts"].as_array().unwrap().iter().find(|chart| chart["id"] == "latency").unwrap();
-    let steps: Vec<f64> = latency["y"][0].as_array().unwrap().iter().filter_map(|ms| ms.as_f64()).collect();
+    let steps: Vec<f64> =
+        latency["y"][0].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64).collect();
     assert!(steps.contains(&40.0), "the slow token is in the chart");
     assert!((1_000..=2_000).contains(&steps.len()), "{}", steps.len());
     assert!(page.contains("240 more are in the chart alone"), "repetitions without a row are said");

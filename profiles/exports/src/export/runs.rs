@@ -2,6 +2,7 @@
 
 use std::io;
 
+use slmscope_profiles::hygiene::Grade;
 use slmscope_profiles::job::JobId;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::result::{PhaseEnergy, RunResult, RunStatus};
@@ -114,7 +115,7 @@ pub(super) fn row(rows: &mut impl Rows, job: JobId, result: &RunResult) -> io::R
         temperatures().next().into(),
         temperatures().reduce(f64::max).into(),
         clock.into(),
-        result.hygiene.grade.map(|grade| grade.as_str()).into(),
+        result.hygiene.grade.map(Grade::as_str).into(),
         result.memory.rss_peak.into(),
         model.weight_bytes.into(),
         first_finding.as_deref().into(),

@@ -86,7 +86,9 @@ impl Samples {
         self.last = (t_ns, weight_ns);
         self.length += 1;
         self.rows.add(|row| {
-            [stack, zigzag(gap_ns), weight_ns].into_iter().for_each(|number| varint(row, number));
+            for number in [stack, zigzag(gap_ns), weight_ns] {
+                varint(row, number);
+            }
             Ok(())
         })
     }
