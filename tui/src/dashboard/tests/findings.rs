@@ -104,5 +104,5 @@ fn hardware_and_live_show_other_programs_on_the_same_basis() {
     press(&mut state, KeyCode::Char('6'));
     let hardware = picture(&state, 80, 24);
     let row = hardware.lines().find(|line| line.contains("other programs")).expect("a row");
-    assert!(row.contains(" 78 % ") && row.contains("78 % to 78 % of one core"), "{row}");
+    assert!(row.contains(" 78.0 % ") && row.contains("78.0 % to 78.0 % of one core"), "{row}");
 }
