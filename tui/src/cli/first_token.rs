@@ -160,6 +160,7 @@ fn render(document: &Document, style: Style) -> String {
     for time in &found.stages {
         let whose = match time.stage {
             Stage::Unattributed => "",
+            Stage::Queue => "others",
             stage if stage.is_of_the_model() => "model",
             _ => "slmscope",
         };
