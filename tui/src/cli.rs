@@ -13,6 +13,7 @@ pub mod help;
 pub mod jobs;
 pub mod models;
 pub mod number;
+pub mod proxy;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -32,6 +33,7 @@ pub mod weights;
 use clap::{Parser, Subcommand};
 
 use crate::connect::Target;
+use crate::dashboard::Theme;
 #[cfg(feature = "embedded-daemon")]
 use crate::embedded::{ServeArgs, WorkerArgs};
 use crate::failure::Failure;
@@ -51,6 +53,10 @@ Exit codes: 0 done, 1 error, 2 wrong flags or not in this build,
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,
+    /// Colours of the dashboard: dark, light, colour-blind or mono [default: by dashboard.toml, then by the terminal; see
+    /// `slmscope help keys`]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub theme: Option<Theme>,
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -102,6 +108,8 @@ pub enum Command {
     Export(export::ExportArgs),
     /// Cancel a job of the daemon
     Cancel(cancel::CancelArgs),
+    /// Carry the connection of `slmscope --host`, which runs this on the host
+    Proxy(proxy::ProxyArgs),
     /// Explain a command, or a topic: terms, roofs, energy, overhead, formats, environment
     Help(help::HelpArgs),
     /// Print completions for bash, zsh or fish
@@ -125,13 +133,40 @@ impl Cli {
     /// # Errors
     /// If one has no effect on this command.
     pub fn check(&self) -> Result<(), Failure> {
-        if self.target.socket.is_some()
-            && self.command.as_ref().is_some_and(|command| !command.asks_a_daemon())
-        {
-            let problem = "this command asks no daemon, so it has no effect; leave it out";
-            return Err(Failure::usage(format!("--socket: {problem}")));
+        let draws = matches!(self.command, None | Some(Command::Replay(_)));
+        if self.theme.is_some() && !draws {
+            let problem = "this command draws no dashboard, so it has no effect; leave it out";
+            return Err(Failure::usage(format!("--theme: {problem}")));
         }
-        Ok(())
+        self.check_target()
+    }
+
+    /// Checks which daemon is asked.
+    ///
+    /// # Errors
+    /// If the command asks none, or not that one.
+    pub fn check_target(&self) -> Result<(), Failure> {
+        let Target { socket, host } = &self.target;
+        let asks = self.command.as_ref().is_none_or(Command::asks_a_daemon);
+        let given = [(socket.is_some(), "--socket"), (!host.is_empty(), "--host")];
+        if let Some((_, flag)) = given.iter().find(|(is_given, _)| *is_given && !asks) {
+            let problem = "this command asks no daemon, so it has no effect; leave it out";
+            return Err(Failure::usage(format!("{flag}: {problem}")));
+        }
+        match host.as_slice() {
+            [] => Ok(()),
+            _ if self.target.is_none() => {
+                let problem = "no daemon is started on another machine; leave `--socket none` out";
+                Err(Failure::usage(format!("--host: {problem}")))
+            }
+            _ if self.command.as_ref().is_some_and(Command::is_of_this_machine) => {
+                Err(Failure::usage("--host: this command serves this machine; run it on the other one"))
+            }
+            [_, _, ..] if self.command.is_some() => {
+                Err(Failure::usage("--host: a command asks one machine; only the dashboard takes several"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -155,9 +190,20 @@ impl Command {
             | Self::Replay(_)
             | Self::Report(_)
             | Self::Export(_)
-            | Self::Cancel(_) => true,
+            | Self::Cancel(_)
+            | Self::Proxy(_) => true,
             Self::Doctor(args) => args.asks_a_daemon(),
             // It has a flag of the same name for where it listens.
+            #[cfg(feature = "embedded-daemon")]
+            Self::Daemon(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the command is a daemon's, or a part of one.
+    fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Proxy(_) => true,
             #[cfg(feature = "embedded-daemon")]
             Self::Daemon(_) => true,
             _ => false,

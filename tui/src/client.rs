@@ -1,7 +1,8 @@
 //! A connection to the daemon: MessagePack requests out, replies and frames in. Blocking.
 
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,10 @@ use slmscope_profiles::model_files::MAX_FILES;
 use slmscope_profiles::wire::codec::{Codec, Envelope, Incoming};
 use slmscope_profiles::wire::{Frame, Hello, MAGIC, Method, Outcome, PROTOCOL, Request, Talk, WireError};
 
+use crate::clock;
+use crate::connect::remote::{Remote, RemoteError};
+use crate::scratch;
+
 /// The reading end.
 pub struct Connection {
     stream: UnixStream,
@@ -26,6 +31,10 @@ pub struct Connection {
     early: VecDeque<Incoming>,
     sender: Sender,
     next_id: u64,
+    /// What carries the stream, if the daemon is on another machine.
+    remote: Option<Remote>,
+    /// How far the clock of its machine is ahead of this one's, ns; 0 on this machine.
+    pub ahead_ns: i64,
     /// The daemon's greeting.
     pub hello: Hello,
 }
@@ -53,6 +62,18 @@ pub enum OtherProtocol {
     },
 }
 
+/// What is said where something else came than a greeting.
+fn no_greeting(remote: Option<&Remote>) -> String {
+    match remote {
+        None => "the daemon's greeting cannot be read; if it is of another version, update or restart it"
+            .to_owned(),
+        Some(remote) => format!(
+            "{}: what answers is not the proxy; the shell there must print nothing by itself when it has no terminal",
+            remote.host()
+        ),
+    }
+}
+
 fn remedy(high: u32) -> &'static str {
     if high < PROTOCOL { "update the daemon, or restart it if it was updated" } else { "update the client" }
 }
@@ -68,9 +89,30 @@ impl Connection {
     /// # Errors
     /// If no daemon answers, or its protocol is another.
     pub fn greet(stream: UnixStream) -> anyhow::Result<Self> {
+        Self::greet_through(stream, None)
+    }
+
+    /// The same, where `remote` carries the stream to another machine.
+    ///
+    /// # Errors
+    /// The same, and why that machine is not reached.
+    pub fn greet_through(stream: UnixStream, mut remote: Option<Remote>) -> anyhow::Result<Self> {
         let sender = Sender { stream: stream.try_clone()? };
-        sender.write(&MAGIC, &[]).context("the daemon does not accept data")?;
-        let hello = Hello { protocol: [0, 0], version: String::new(), uid: 0, capabilities: Vec::new() };
+        if let Err(error) = sender.write(&MAGIC, &[]) {
+            return Err(match &mut remote {
+                // It may have ended before anything was said.
+                Some(remote) => remote.ended().into(),
+                None => anyhow::Error::from(error).context("the daemon does not accept data"),
+            });
+        }
+        let hello = Hello {
+            protocol: [0, 0],
+            version: String::new(),
+            uid: 0,
+            capabilities: Vec::new(),
+            client_uid: None,
+            now_ns: None,
+        };
         let mut connection = Self {
             stream,
             buffer: Vec::new(),
@@ -78,13 +120,18 @@ impl Connection {
             early: VecDeque::new(),
             sender,
             next_id: 1,
+            remote,
+            ahead_ns: 0,
             hello,
         };
-        // Another program may listen there and never send anything.
-        connection.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let greeting = connection.next().context(
-            "the daemon's greeting cannot be read; if it is of another version, update or restart it",
-        )?;
+        // Another program may listen there and never send anything. ssh has limits of its own, and may wait for a person.
+        let patience = connection.remote.is_none().then_some(Duration::from_secs(5));
+        connection.stream.set_read_timeout(patience)?;
+        let greeting = match connection.next() {
+            Err(error) if error.is::<RemoteError>() => return Err(error),
+            Err(error) => return Err(error.context(no_greeting(connection.remote.as_ref()))),
+            Ok(greeting) => greeting,
+        };
         connection.stream.set_read_timeout(None)?;
         match greeting {
             Some(Incoming::Frame(frame)) => match *frame {
@@ -97,6 +144,10 @@ impl Connection {
         let [low, high] = connection.hello.protocol;
         if !(low..=high).contains(&PROTOCOL) {
             return Err(OtherProtocol::Known { low, high }.into());
+        }
+        if connection.remote.is_some() {
+            connection.ahead_ns = connection.hello.now_ns.map_or(0, clock::ahead_ns);
+            clock::set_elsewhere(connection.ahead_ns);
         }
         Ok(connection)
     }
@@ -118,13 +169,18 @@ impl Connection {
                 return Ok(Some(Codec::MessagePack.incoming(&message)?));
             }
             match self.read() {
-                Ok(0) => return Ok(None),
+                Ok(0) => return self.ended(),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return self.ended(),
                 Err(error) => return Err(error).context("cannot read from the daemon"),
             }
         }
+    }
+
+    /// The end of the messages, or why another machine is no longer reached.
+    fn ended(&mut self) -> anyhow::Result<Option<Incoming>> {
+        self.remote.as_mut().map_or(Ok(None), |remote| Err(remote.ended().into()))
     }
 
     /// Reads bytes, and the files that travel with them; 0 at the end.
@@ -145,7 +201,8 @@ impl Connection {
         Ok(received)
     }
 
-    /// Sends a request whose answer is an open file, and waits for it.
+    /// Sends a request whose answer is an open file, and waits for it. From another machine the file's content as it is
+    /// now is fetched.
     ///
     /// # Errors
     /// As [`call`](Self::call), and if no file came with the answer.
@@ -153,6 +210,12 @@ impl Connection {
         &mut self,
         method: Method,
     ) -> anyhow::Result<Result<(serde_json::Value, OwnedFd), WireError>> {
+        if let Some(remote) = &self.remote {
+            let mut file = scratch::file().context("cannot make a temporary file")?;
+            let answer = remote.fetch(&method, &mut file)?;
+            file.rewind().context("cannot read the temporary file")?;
+            return Ok(answer.map(|value| (value, file.into())));
+        }
         self.files.clear();
         Ok(match self.call(method, &[])? {
             Ok(value) => {
@@ -161,6 +224,22 @@ impl Connection {
             }
             Err(error) => Err(error),
         })
+    }
+
+    /// Sends a request that lets the daemon write into `file`, and waits for the answer. From another machine what it
+    /// wrote there is fetched.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn call_into_file(
+        &mut self,
+        method: Method,
+        file: &mut File,
+    ) -> anyhow::Result<Result<serde_json::Value, WireError>> {
+        match &self.remote {
+            Some(remote) => remote.fetch(&method, file),
+            None => self.call(method, &[file.as_fd()]),
+        }
     }
 
     /// Sends a request with open files and waits for the answer. Frames that arrive before it are kept for `next`.
@@ -205,6 +284,11 @@ impl Connection {
 }
 
 impl Sender {
+    /// The writing end of `stream`.
+    pub fn over(stream: UnixStream) -> Self {
+        Self { stream }
+    }
+
     /// Sends a request; `files` travel with it.
     ///
     /// # Errors
@@ -241,7 +325,14 @@ mod tests {
 
     fn greeted_with(protocol: [u32; 2]) -> anyhow::Result<Connection> {
         let (client, mut daemon) = UnixStream::pair().unwrap();
-        let hello = Hello { protocol, version: "1.2.3".to_owned(), uid: 0, capabilities: Vec::new() };
+        let hello = Hello {
+            protocol,
+            version: "1.2.3".to_owned(),
+            uid: 0,
+            capabilities: Vec::new(),
+            client_uid: None,
+            now_ns: None,
+        };
         let bytes = Codec::MessagePack.encode(Envelope::Frame, &Frame::Talk(Talk::Hello(hello)));
         daemon.write_all(&bytes).unwrap();
         Connection::greet(client)

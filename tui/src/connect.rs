@@ -1,4 +1,6 @@
-//! Connecting to the running daemon, or starting a private one.
+//! Connecting to the running daemon, here or on another machine, or starting a private one.
+
+pub mod remote;
 
 use std::net::Shutdown;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +14,7 @@ use clap::Args;
 use slmscope_profiles::display::printable;
 use slmscope_profiles::socket::{self, FolderProblem, FolderState};
 
+use self::remote::{Host, Place, Remote};
 use crate::client::{Connection, OtherProtocol};
 use crate::embedded;
 use crate::failure::Failure;
@@ -23,12 +26,29 @@ pub struct Target {
     /// $XDG_RUNTIME_DIR/slmscope.sock, /tmp/slmscope-UID/slmscope.sock, /run/slmscope.sock]
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
+    /// Machine whose daemon is asked, as ssh names it: `ssh HOST slmscope proxy` carries the connection. The dashboard
+    /// takes several and shows a line for each
+    #[arg(long, value_name = "HOST", global = true)]
+    pub host: Vec<Host>,
 }
 
 impl Target {
-    /// Whether the command line names a daemon's socket.
-    pub fn names_a_socket(&self) -> bool {
-        self.socket.is_some() && !self.is_none()
+    /// The flag that names a daemon on the command line, if one does.
+    pub fn names_a_daemon(&self) -> Option<&'static str> {
+        if self.is_remote() {
+            return Some("--host");
+        }
+        (self.socket.is_some() && !self.is_none()).then_some("--socket")
+    }
+
+    /// Whether the daemon is on another machine.
+    pub fn is_remote(&self) -> bool {
+        !self.host.is_empty()
+    }
+
+    /// The target on one of its hosts.
+    pub fn of_host(&self, host: &Host) -> Self {
+        Self { host: vec![host.clone()], ..self.clone() }
     }
 
     /// Whether the command line says to ignore running daemons.
@@ -69,6 +89,19 @@ pub fn attach(
     always_private: bool,
     log: impl FnOnce() -> Stdio,
 ) -> Result<Attached, Failure> {
+    if target.is_remote() {
+        let connection = on_host(target)?;
+        let theirs = &connection.hello.version;
+        if theirs != env!("CARGO_PKG_VERSION") {
+            note_line!(
+                "slmscope: the daemon on {} is version {}, this is {}: what only one of them knows is left out",
+                target.host[0],
+                printable(theirs),
+                env!("CARGO_PKG_VERSION")
+            );
+        }
+        return Ok(Attached { connection, private: None });
+    }
     if !always_private && let Some(connection) = usable(find(target))? {
         return Ok(Attached { connection, private: None });
     }
@@ -93,15 +126,40 @@ fn usable(found: anyhow::Result<Option<Connection>>) -> Result<Option<Connection
     Ok(None)
 }
 
-/// A connection to the running daemon; `None` if none is running.
+/// A connection to the running daemon; `None` if none is running on this machine.
 ///
 /// # Errors
-/// If a socket was named and no daemon answers there, or what answers is no daemon of this protocol.
+/// If a socket or a host was named and no daemon answers there, or what answers is no daemon of this protocol.
 pub fn running(target: &Target) -> Result<Option<Connection>, Failure> {
     Ok(find(target)?)
 }
 
 fn find(target: &Target) -> anyhow::Result<Option<Connection>> {
+    if target.is_remote() {
+        return on_host(target).map(Some);
+    }
+    let Some((stream, place)) = open(target)? else { return Ok(None) };
+    Ok(Some(Connection::greet(stream).with_context(|| format!("at {}", place.display()))?))
+}
+
+/// A connection to the daemon on the first host.
+fn on_host(target: &Target) -> anyhow::Result<Connection> {
+    let host = target.host.first().context("no host is named")?.clone();
+    let place = Place { host, socket: target.socket.clone() };
+    let (stream, remote) = Remote::open(&place)?;
+    Connection::greet_through(stream, Some(remote))
+}
+
+/// A connection on which nothing was said yet, to the daemon of this machine; `None` if none is running.
+///
+/// # Errors
+/// If a socket was named and nobody listens there.
+pub fn local_stream(target: &Target) -> anyhow::Result<Option<UnixStream>> {
+    Ok(open(target)?.map(|(stream, _)| stream))
+}
+
+/// The same, and the path of its socket.
+fn open(target: &Target) -> anyhow::Result<Option<(UnixStream, PathBuf)>> {
     if let Some(path) = named(target) {
         if path.as_os_str() == "none" {
             return Ok(None);
@@ -109,14 +167,10 @@ fn find(target: &Target) -> anyhow::Result<Option<Connection>> {
         let stream = UnixStream::connect(&path).with_context(|| {
             format!("no daemon answers at {}; start one with `slmscoped --socket PATH`", path.display())
         })?;
-        return Ok(Some(Connection::greet(stream)?));
+        return Ok(Some((stream, path)));
     }
-    for path in usual_sockets() {
-        if let Ok(stream) = UnixStream::connect(&path) {
-            return Ok(Some(Connection::greet(stream).with_context(|| format!("at {}", path.display()))?));
-        }
-    }
-    Ok(None)
+    let connect = |path: PathBuf| UnixStream::connect(&path).ok().map(|stream| (stream, path));
+    Ok(usual_sockets().into_iter().find_map(connect))
 }
 
 /// Starts a private daemon.

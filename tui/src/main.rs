@@ -5,6 +5,7 @@ mod stderr;
 
 mod cli;
 mod client;
+mod clock;
 mod connect;
 mod dashboard;
 mod embedded;
@@ -16,8 +17,10 @@ mod page_file;
 #[cfg(test)]
 mod pinned;
 mod progress;
+mod proxy;
 mod recording_file;
 mod report;
+mod scratch;
 mod session;
 mod session_source;
 mod style;
@@ -32,6 +35,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use dashboard::Settings;
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -56,11 +60,13 @@ fn main() -> ExitCode {
 
 /// Opens the dashboard on the model of a command line of `run`; without a terminal runs it.
 fn watch(cli: &Cli) -> Result<ExitCode, Failure> {
+    cli.check_target()?;
     let Some(Command::Run(args)) = &cli.command else {
         return Err(Failure::error("name one model; its options come after it"));
     };
     if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
-        return session::run(&cli.target, Some(cli::run::watched(args, &cli.target)?));
+        let job = cli::run::watched(args, &cli.target)?;
+        return session::run(&cli.target, Some(job), Settings::read(cli.theme));
     }
     note_line!("slmscope: there is no terminal for the dashboard; running once, as `slmscope run` does");
     cli::run::run(args, &cli.target)
@@ -71,7 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let target = cli.target;
     match cli.command {
         None if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => {
-            session::run(&target, None)
+            session::run(&target, None, Settings::read(cli.theme))
         }
         None => {
             note_line!(
@@ -91,7 +97,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Jobs(args)) => cli::jobs::jobs(&args, &target),
         Some(Command::Result(args)) => cli::result::run(&args, &target),
         Some(Command::Record(args)) => cli::record::run(&args, &target),
-        Some(Command::Replay(args)) => cli::replay::run(&args, &target),
+        Some(Command::Replay(args)) => cli::replay::run(&args, &target, Settings::read(cli.theme)),
         Some(Command::Sessions(args)) => cli::sessions::run(&args, &target),
         Some(Command::Diff(args)) => cli::diff::run(&args, &target),
         Some(Command::Compare(args)) => cli::compare::run(&args, &target),
@@ -102,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Report(args)) => cli::report::run(&args, &target),
         Some(Command::Export(args)) => cli::export::run(&args, &target),
         Some(Command::Cancel(args)) => cli::cancel::run(&args, &target),
+        Some(Command::Proxy(args)) => cli::proxy::run(&args, &target),
         Some(Command::Help(args)) => cli::help::run(&args),
         Some(Command::Completions(args)) => cli::shell::completions(&args),
         Some(Command::PackageFiles(args)) => cli::shell::package_files(&args),

@@ -15,6 +15,7 @@ use slmscope_profiles::job::ModelRef;
 use slmscope_profiles::model::ModelSource;
 use slmscope_profiles::model_files::ModelFiles;
 
+use crate::connect::Target;
 use crate::failure::Failure;
 
 /// A model as it was named, and its open files.
@@ -46,6 +47,35 @@ pub fn choose(name: Option<&str>) -> Result<ChosenModel, Failure> {
         return Err(unknown(name, &near, ", and no such file or directory"));
     }
     if path.is_dir() { directory::choose(path) } else { file(name, path) }
+}
+
+/// The same for the daemon of `target`. Files cross no ssh: on another machine a path is one there, which the proxy opens.
+///
+/// # Errors
+/// The same; of files on another machine the daemon's answer says so.
+pub fn choose_on(target: &Target, name: Option<&str>) -> Result<ChosenModel, Failure> {
+    if !target.is_remote() {
+        return choose(name);
+    }
+    let name = name.unwrap_or(DEFAULT_MODEL);
+    if name.starts_with("hf:") {
+        return Err(Failure::usage(format!(
+            "{name}: the client downloads it to this machine, and files do not go through ssh; download it there with \
+             `slmscope model {name}` and name its file"
+        )));
+    }
+    let model = match catalogue::find(name) {
+        Ok(row) => ModelRef::Catalogue(row.id.clone()),
+        Err(_) if is_gguf(name) || name.contains('/') => ModelRef::Path(name.to_owned()),
+        Err(near) => {
+            return Err(unknown(
+                name,
+                &near,
+                ", and a file on the host is written as a path, such as ./NAME",
+            ));
+        }
+    };
+    Ok(ChosenModel { model, files: Vec::new() })
 }
 
 /// Where the model called `name` comes from, as far as the name says so: it saves a download or a search.

@@ -1,7 +1,6 @@
 //! A recording that this client writes of what the daemon sends.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,6 +39,11 @@ impl UnnamedFile {
         Ok(Self { path: path.to_owned(), part, file })
     }
 
+    /// The file, to be written.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
     /// Gives it its name, and returns how long it is, bytes.
     ///
     /// # Errors
@@ -49,12 +53,6 @@ impl UnnamedFile {
         let named = self.file.sync_data().and_then(|()| std::fs::rename(&self.part, &self.path));
         named.map_err(|error| trace_file::cannot_write(&self.path, &error))?;
         Ok(length)
-    }
-}
-
-impl AsFd for UnnamedFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 

@@ -1,7 +1,8 @@
 //! `slmscope` without a command: the dashboard, on the running daemon or on a private one.
 //!
 //! A thread of its own holds the connection. It connects, forwards messages to the dashboard, and connects again when
-//! the daemon has gone. A private daemon that died is started again, and so is its workload.
+//! the daemon has gone. A private daemon that died is started again, and so is its workload. Of several hosts each has
+//! such a thread.
 
 mod tasks;
 
@@ -24,14 +25,17 @@ use slmscope_profiles::workload::Workload;
 
 use crate::client::Sender;
 use crate::connect::{self, Attached, Private, Target};
-use crate::dashboard::{self, Choice, FIRST_JOB, Idle, Msg, Need, Options, Order, Recording};
+use crate::dashboard::{
+    self, Choice, FIRST_JOB, Idle, Msg, Need, Options, Order, Recording, Settings, Source, Task,
+};
 use crate::failure::Failure;
 use crate::model_source::{self, ChosenModel};
-use crate::style::wants_colours;
 use tasks::{FIRST_OF_TASKS, Tasks};
 
-/// Time between two attempts to reach a daemon that has gone.
+/// Time before the first attempt to reach a daemon that has gone.
 const RETRY: Duration = Duration::from_millis(500);
+/// Longest time between two attempts: on this machine an attempt costs nothing, to another one it starts ssh.
+const MAX_RETRY: [Duration; 2] = [RETRY, Duration::from_secs(16)];
 
 /// Most files that are offered.
 const MAX_FILES: usize = 200;
@@ -101,13 +105,22 @@ impl SharedLink {
 ///
 /// # Errors
 /// If no daemon can be reached or started, or there is no terminal to draw on.
-pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure> {
+pub fn run(target: &Target, job: Option<WatchedJob>, settings: Settings) -> Result<ExitCode, Failure> {
+    let settings = said(settings);
+    if target.host.len() > 1 {
+        return watch_hosts(target, &settings);
+    }
     let always_private = job.as_ref().is_some_and(|job| job.private);
     let attached = connect::attach(target, always_private, log)?;
     let private = attached.private.is_some();
     let is_asked_for = job.is_some();
     let job = job.unwrap_or_else(WatchedJob::default_job);
-    let mut options = options(private, if private { "private daemon" } else { "daemon" }.to_owned());
+    let name = match target.host.first() {
+        Some(host) => host.to_string(),
+        None => if private { "private daemon" } else { "daemon" }.to_owned(),
+    };
+    let mut options = options(private, name, settings);
+    (options.models, options.remote) = (models(target), target.is_remote());
     options.model.clone_from(&job.name);
     if is_asked_for {
         options.idle = Idle::Wait;
@@ -115,49 +128,14 @@ pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure
     let shared = SharedLink::default();
     shared.link().job = Some(Arc::new(job));
     let (messages, received) = mpsc::channel();
-    let (replies, task_replies) = mpsc::channel();
-    let tasks = Tasks {
-        target: target_of_sessions(target, private),
-        shared: shared.clone(),
-        replies: task_replies,
-        messages: messages.clone(),
-    };
-    let tasks = tasks.start();
-    let connector = Connector {
-        target: target.clone(),
-        shared: shared.clone(),
-        messages: messages.clone(),
-        replies,
-        private,
-    };
+    let board = Board::new(0, target.clone(), shared, messages.clone(), private);
     let is_first_job_queued = private || is_asked_for;
-    std::thread::Builder::new()
-        .name("connection".to_owned())
-        .spawn(move || connector.run(attached, is_first_job_queued))
-        .context("cannot start a thread")?;
-    let to_daemon = shared.clone();
-    let notices = messages.clone();
-    let send = move |order: Order| match order {
-        Order::Send(request) => {
-            // The connector reports a daemon that has gone.
-            if let Some(sender) = &to_daemon.link().sender {
-                let _ = sender.send(&request, &[]);
-            }
-        }
-        Order::Task(task) => drop(tasks.send(task)),
-        Order::Run { id, model, workload } => {
-            let (to_daemon, notices) = (to_daemon.clone(), notices.clone());
-            // A model of the hub is downloaded first.
-            std::thread::spawn(move || {
-                if let Err(problem) = to_daemon.run(id, model, *workload) {
-                    let _ = notices.send(Msg::Notice(format!("{problem:#}")));
-                }
-            });
-        }
-    };
-    let ended = dashboard::run(received, messages, send, options)?;
+    board.clone().connect_and_forward(Some(attached), is_first_job_queued)?;
+    let send = |_, order| board.take(order);
+    connect::remote::ask_nothing();
+    let ended = dashboard::run(received, messages, send, vec![options])?;
     // A private daemon ends here, before this process does.
-    let private = shared.link().private.take();
+    let private = board.shared.link().private.take();
     drop(private);
     exit_code(ended)
 }
@@ -167,42 +145,59 @@ pub fn run(target: &Target, job: Option<WatchedJob>) -> Result<ExitCode, Failure
 ///
 /// # Errors
 /// If the recording cannot be read, or there is no terminal to draw on.
-pub fn replay(recording: Recording, target: &Target) -> Result<ExitCode, Failure> {
+pub fn replay(recording: Recording, target: &Target, settings: Settings) -> Result<ExitCode, Failure> {
     let (messages, received) = mpsc::channel();
-    let (_, replies) = mpsc::channel();
-    let (target, shared) = (target.clone(), SharedLink::default());
-    let tasks = Tasks { target, shared, replies, messages: messages.clone() }.start();
-    let send = move |order| {
-        if let Order::Task(task) = order {
-            drop(tasks.send(task));
+    let board = Board::new(0, target.clone(), SharedLink::default(), messages.clone(), false);
+    let send = |_, order| {
+        if matches!(order, Order::Task(_)) {
+            board.take(order);
         }
     };
-    let options = options(false, "recording".to_owned());
+    let mut options = options(false, "recording".to_owned(), said(settings));
+    options.models = models(target);
+    connect::remote::ask_nothing();
     exit_code(dashboard::replay(received, messages, send, recording, options)?)
 }
 
 /// The daemon whose sessions are shown: a private one keeps its sessions in this user's own folder.
 fn target_of_sessions(target: &Target, private: bool) -> Target {
-    if private { Target { socket: Some("none".into()) } } else { target.clone() }
+    if private { Target { socket: Some("none".into()), host: Vec::new() } } else { target.clone() }
 }
 
-impl SharedLink {
-    /// Opens a model and queues a job with it.
-    fn run(&self, id: u64, name: String, workload: Workload) -> anyhow::Result<()> {
-        let chosen = model_source::choose(Some(&name))
-            .map_err(|failure| anyhow::anyhow!(failure.message.unwrap_or_default()))?;
-        let job = WatchedJob { name, chosen, workload, record: true, private: false };
-        let mut link = self.link();
-        let Some(sender) = &link.sender else { anyhow::bail!("not connected") };
-        job.submit(sender, id)?;
-        link.job = Some(Arc::new(job));
-        Ok(())
+/// Opens the overview of several hosts. Each is connected to while it is shown, so ssh can ask nothing.
+fn watch_hosts(target: &Target, settings: &Arc<Settings>) -> Result<ExitCode, Failure> {
+    connect::remote::ask_nothing();
+    let (messages, received) = mpsc::channel();
+    let (mut boards, mut shown) = (Vec::new(), Vec::new());
+    for (number, host) in target.host.iter().enumerate() {
+        let target = target.of_host(host);
+        let mut options = options(false, host.to_string(), settings.clone());
+        (options.models, options.idle, options.remote) = (models(&target), Idle::Wait, true);
+        shown.push(options);
+        let board = Board::new(number, target, SharedLink::default(), messages.clone(), false);
+        board.clone().connect_and_forward(None, false)?;
+        boards.push(board);
     }
+    let send = |number: usize, order| {
+        if let Some(board) = boards.get(number) {
+            board.take(order);
+        }
+    };
+    exit_code(dashboard::run(received, messages, send, shown)?)
 }
 
-/// The models that can be run: files of the current folder, then those of the catalogue.
-fn models() -> Vec<Choice> {
-    let files = std::fs::read_dir(".").into_iter().flatten().flatten().filter_map(|entry| {
+/// Says what of the settings is left out, before the dashboard covers the terminal.
+pub fn said(settings: Settings) -> Arc<Settings> {
+    for problem in &settings.problems {
+        note_line!("slmscope: {problem}");
+    }
+    Arc::new(settings)
+}
+
+/// The models that can be run on the target: files of the current folder, if that is there, then those of the catalogue.
+fn models(target: &Target) -> Vec<Choice> {
+    let folder = if target.is_remote() { None } else { std::fs::read_dir(".").ok() };
+    let files = folder.into_iter().flatten().flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let is_model = Path::new(&name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
         let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
@@ -219,16 +214,16 @@ fn models() -> Vec<Choice> {
     models
 }
 
-/// What the dashboard on `target` is started with, for this terminal.
-pub fn options(private: bool, target: String) -> Options {
+/// What the dashboard on the daemon called `target` is started with.
+pub fn options(private: bool, target: String, settings: Arc<Settings>) -> Options {
     Options {
         private,
         target,
-        colours: wants_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM")),
-        plain: std::env::var("TERM").is_ok_and(|term| term == "linux" || term == "dumb"),
+        remote: false,
+        settings,
         model: DEFAULT_MODEL.to_owned(),
         idle: if private { Idle::Wait } else { Idle::Offer },
-        models: models(),
+        models: Vec::new(),
     }
 }
 
@@ -243,47 +238,123 @@ pub fn exit_code(ended: Option<i32>) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Holds the connection, on a thread of its own.
-struct Connector {
+/// A board, with the connection to it.
+#[derive(Clone)]
+struct Board {
+    /// Its number on the dashboard.
+    number: usize,
     target: Target,
     shared: SharedLink,
-    messages: Queue<Msg>,
+    messages: Queue<(Source, Msg)>,
     /// Answers to requests of tasks.
     replies: Queue<Reply>,
+    /// What waits for files.
+    tasks: Queue<Task>,
     private: bool,
 }
 
-impl Connector {
-    /// Connects and forwards until the dashboard ends.
-    fn run(self, first: Attached, mut queues: bool) {
-        let mut attached = Some(first);
+impl Board {
+    fn new(
+        number: usize,
+        target: Target,
+        shared: SharedLink,
+        messages: Queue<(Source, Msg)>,
+        private: bool,
+    ) -> Self {
+        let (replies, task_replies) = mpsc::channel();
+        let tasks = Tasks {
+            board: number,
+            target: target_of_sessions(&target, private),
+            shared: shared.clone(),
+            replies: task_replies,
+            messages: messages.clone(),
+        };
+        Self { number, target, shared, messages, replies, tasks: tasks.start(), private }
+    }
+
+    /// Carries out an order of the dashboard, without waiting.
+    fn take(&self, order: Order) {
+        match order {
+            Order::Send(request) => {
+                // The connecting thread reports a daemon that has gone.
+                if let Some(sender) = &self.shared.link().sender {
+                    let _ = sender.send(&request, &[]);
+                }
+            }
+            Order::Task(task) => drop(self.tasks.send(task)),
+            Order::Run { id, model, workload } => {
+                let board = self.clone();
+                // A model of the hub is downloaded first.
+                std::thread::spawn(move || {
+                    if let Err(problem) = board.queue(id, model, *workload) {
+                        board.tell(Msg::Notice(format!("{problem:#}")));
+                    }
+                });
+            }
+        }
+    }
+
+    /// Tells the dashboard; whether it is still there.
+    fn tell(&self, msg: Msg) -> bool {
+        self.messages.send((Source::Board(self.number), msg)).is_ok()
+    }
+
+    /// Opens a model and queues a job with it.
+    fn queue(&self, id: u64, name: String, workload: Workload) -> anyhow::Result<()> {
+        let chosen = model_source::choose_on(&self.target, Some(&name))
+            .map_err(|failure| anyhow::anyhow!(failure.message.unwrap_or_default()))?;
+        let job = WatchedJob { name, chosen, workload, record: true, private: false };
+        let mut link = self.shared.link();
+        let Some(sender) = &link.sender else { anyhow::bail!("not connected") };
+        job.submit(sender, id)?;
+        link.job = Some(Arc::new(job));
+        Ok(())
+    }
+
+    /// Connects and forwards until the dashboard ends, on a thread of its own; `first` is a connection that there is
+    /// already, and `queues` whether the job is queued on it.
+    fn connect_and_forward(self, first: Option<Attached>, queues: bool) -> anyhow::Result<()> {
+        let work = move || self.forward_always(first, queues);
+        std::thread::Builder::new()
+            .name("connection".to_owned())
+            .spawn(work)
+            .context("cannot start a thread")?;
+        Ok(())
+    }
+
+    fn forward_always(self, first: Option<Attached>, mut queues: bool) {
+        let mut attached = first.map_or_else(|| self.connect(), Ok);
+        let mut retry = RETRY;
         loop {
-            let reason = match attached.take() {
-                Some(attached) => match self.forward(attached, queues) {
-                    Ok(reason) => reason,
-                    Err(error) => format!("{error:#}"),
-                },
-                None => "the daemon is gone".to_owned(),
+            let reason = match attached {
+                Ok(attached) => {
+                    retry = RETRY;
+                    self.forward(attached, queues).unwrap_or_else(|error| format!("{error:#}"))
+                }
+                Err(error) => format!("{error:#}"),
             };
             self.shared.link().sender = None;
             // Another daemon is not given the job unasked.
             queues = self.private;
-            if self.messages.send(Msg::Disconnected { reason }).is_err() {
+            if !self.tell(Msg::Disconnected { reason, retry }) {
                 return;
             }
-            std::thread::sleep(RETRY);
+            std::thread::sleep(retry);
+            retry = (retry * 2).min(MAX_RETRY[usize::from(self.target.is_remote())]);
             attached = self.connect();
         }
     }
 
-    fn connect(&self) -> Option<Attached> {
+    fn connect(&self) -> anyhow::Result<Attached> {
         if self.private {
             let dead = self.shared.link().private.take();
             drop(dead);
-            return connect::start_private(log()).ok();
+            let started = connect::start_private(log());
+            return started.map_err(|failure| anyhow::anyhow!(failure.message.unwrap_or_default()));
         }
-        let connection = connect::running(&self.target).ok()??;
-        Some(Attached { connection, private: None })
+        let problem = |failure: Failure| anyhow::anyhow!(failure.message.unwrap_or_default());
+        let connection = connect::running(&self.target).map_err(problem)?.context("no daemon is running")?;
+        Ok(Attached { connection, private: None })
     }
 
     /// Forwards messages until the connection ends, and returns why it ended.
@@ -295,7 +366,8 @@ impl Connector {
             link.sender = Some(connection.sender()?);
             link.private = private;
         }
-        if self.messages.send(Msg::Connected { hello: connection.hello.clone() }).is_err() {
+        let (hello, ahead_ns) = (connection.hello.clone(), connection.ahead_ns);
+        if !(self.tell(Msg::Clock { ahead_ns }) && self.tell(Msg::Connected { hello })) {
             return Ok(String::new());
         }
         let job = self.shared.link().job.clone();
@@ -310,11 +382,16 @@ impl Connector {
                     let _ = self.replies.send(reply);
                     continue;
                 }
+                Some(Incoming::Reply(reply)) if reply.re.is_some_and(|re| re >= FIRST_OF_TASKS) => {
+                    // The task may have given up.
+                    let _ = self.replies.send(reply);
+                    continue;
+                }
                 Some(Incoming::Reply(reply)) => Msg::Reply(reply),
                 Some(Incoming::Unknown) => continue,
                 None => return Ok("the daemon is gone".to_owned()),
             };
-            if self.messages.send(message).is_err() {
+            if !self.tell(message) {
                 return Ok(String::new());
             }
         }

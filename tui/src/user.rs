@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::clock;
+
 /// Most of the list of users that is read, bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -15,8 +17,12 @@ const MAX_BYTES: u64 = 1 << 20;
 const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// The name of user `uid` by `/etc/passwd`, else by what else the system takes users from (`getent`: a directory service,
-/// systemd); the number where neither has one. Each user is looked up once.
+/// systemd); the number where neither has one. Each user is looked up once. Users
+/// of another machine have their numbers.
 pub fn name(uid: u32) -> String {
+    if clock::is_elsewhere() {
+        return uid.to_string();
+    }
     static KNOWN: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let look_up = || {

@@ -15,6 +15,7 @@ use slmscope_profiles::wire::{
 
 use super::Daemon;
 use super::rights::Rights;
+use crate::clock;
 use crate::error::with_sources;
 use crate::hub::ClientId;
 use crate::recorder::Recordings;
@@ -51,6 +52,8 @@ impl ClientSession {
             version: crate::VERSION.to_owned(),
             uid: rustix::process::geteuid().as_raw(),
             capabilities,
+            client_uid: Some(self.rights.uid),
+            now_ns: Some(clock::now_ns()),
         })
     }
 

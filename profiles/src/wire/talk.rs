@@ -9,10 +9,6 @@ use crate::words::open_words;
 /// What a daemon tells one client, beside records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message is made, sent and dropped, and most talk is of jobs"
-)]
 pub enum Talk {
     /// First message of every connection.
     Hello(Hello),
@@ -70,6 +66,13 @@ pub struct Hello {
     pub uid: u32,
     /// What this connection may do.
     pub capabilities: Vec<Capability>,
+    /// As which user the client is known; null from daemons that do not say.
+    #[serde(default)]
+    pub client_uid: Option<u32>,
+    /// CLOCK_MONOTONIC of the daemon's machine when it said this, ns: a client on another machine has another clock. Null
+    /// from daemons that do not say.
+    #[serde(default)]
+    pub now_ns: Option<u64>,
 }
 
 open_words! {

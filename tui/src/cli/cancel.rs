@@ -57,7 +57,7 @@ pub fn run(args: &CancelArgs, target: &Target) -> Result<ExitCode, Failure> {
         print(&(style.wrap_words(&said, 0) + "\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = connection.hello.client_uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
     if let Some(before) = before.as_ref().filter(|before| args.asks(before, uid)) {
         confirm(&describe(before, Now::read()))?;
     }

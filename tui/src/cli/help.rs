@@ -8,6 +8,7 @@ use slmscope_profiles::format::WeightFormat;
 use slmscope_profiles::words::nearest;
 
 use super::Cli;
+use crate::dashboard;
 use crate::failure::{Failure, print};
 
 /// Topics and their texts, at most 24 lines of 80 columns.
@@ -23,8 +24,8 @@ pub const TOPICS: [(&str, &str); 6] = [
 /// Options of `help`.
 #[derive(Debug, Args)]
 pub struct HelpArgs {
-    /// A command, a topic (terms, roofs, energy, overhead, formats, environment), or a word that a topic explains, such as
-    /// gap
+    /// A command, a topic (terms, roofs, energy, overhead, formats, environment, keys), or a word that a topic explains,
+    /// such as gap
     #[arg(value_name = "COMMAND|TOPIC|WORD")]
     about: Vec<String>,
 }
@@ -46,6 +47,9 @@ fn text(about: &[String]) -> Result<String, Failure> {
         return Ok(program.render_long_help().to_string());
     }
     let word = about.join(" ");
+    if word.eq_ignore_ascii_case("keys") {
+        return Ok(dashboard::keys());
+    }
     if let Some((_, text)) = TOPICS.iter().find(|(topic, _)| topic.eq_ignore_ascii_case(&word)) {
         return Ok((*text).to_owned());
     }
@@ -55,9 +59,9 @@ fn text(about: &[String]) -> Result<String, Failure> {
     if let Some(text) = topic_of(&word) {
         return Ok(text.to_owned());
     }
-    let topics = TOPICS.map(|(topic, _)| topic).join(", ");
+    let topics = TOPICS.map(|(topic, _)| topic).join(", ") + ", keys";
     let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
-    let known = commands.map(Command::get_name).chain(TOPICS.map(|(topic, _)| topic));
+    let known = commands.map(Command::get_name).chain(TOPICS.map(|(topic, _)| topic)).chain(["keys"]);
     let terms = TOPICS.into_iter().flat_map(|(_, text)| terms(text));
     let hint = nearest(&word, known.chain(terms))
         .map_or_else(String::new, |near| format!(" (did you mean {near}?)"));

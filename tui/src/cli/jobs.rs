@@ -10,6 +10,7 @@ use slmscope_profiles::wire::Method;
 
 use super::status::StatusArgs;
 use crate::client::Connection;
+use crate::clock;
 use crate::connect::{self, Target};
 use crate::failure::{Failure, print, print_json};
 use crate::style::Style;
@@ -86,14 +87,10 @@ pub struct Now {
 }
 
 impl Now {
-    /// The time now.
+    /// The time now, where the daemon is.
     pub fn read() -> Self {
-        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        Self {
-            monotonic_ns: monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64,
-            unix_s: wall.tv_sec as u64,
-        }
+        Self { monotonic_ns: clock::daemon_ns(), unix_s: wall.tv_sec as u64 }
     }
 
     /// Time since a moment of CLOCK_MONOTONIC, in whole seconds.

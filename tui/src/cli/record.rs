@@ -1,6 +1,5 @@
 //! `slmscope record`: what the daemon observes, into a file.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
@@ -96,8 +95,8 @@ pub fn run(args: &RecordArgs, target: &Target) -> Result<ExitCode, Failure> {
 
 /// Lets the daemon write what it keeps in memory of the loop that runs into the file.
 fn save_last(connection: &mut Connection, args: &RecordArgs, seconds: u64) -> Result<ExitCode, Failure> {
-    let file = UnnamedFile::create(&args.output, args.force)?;
-    let answer = connection.call(Method::SaveRecent { seconds }, &[file.as_fd()])??;
+    let mut file = UnnamedFile::create(&args.output, args.force)?;
+    let answer = connection.call_into_file(Method::SaveRecent { seconds }, file.file())??;
     let saved: RecentSaved = serde_json::from_value(answer)
         .map_err(|error| Failure::error(format!("the daemon's answer cannot be read: {error}")))?;
     let bytes = file.name_it()?;

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use slmscope_exports::recording::Reader;
 
 use crate::connect::Target;
-use crate::dashboard::{Recording, SPEEDS};
+use crate::dashboard::{Recording, SPEEDS, Settings};
 use crate::failure::Failure;
 use crate::session;
 use crate::session_source::{self, SessionSource};
@@ -48,7 +48,7 @@ impl ReplayArgs {
 ///
 /// # Errors
 /// If the file is no recording, or there is no terminal to draw on.
-pub fn run(args: &ReplayArgs, target: &Target) -> Result<ExitCode, Failure> {
+pub fn run(args: &ReplayArgs, target: &Target, settings: Settings) -> Result<ExitCode, Failure> {
     let file = args.session.open(target)?;
     let writer = file.try_clone().context("cannot watch the recording")?;
     let reader = Reader::new(file).map_err(|error| args.session.failed(&error))?;
@@ -61,7 +61,8 @@ pub fn run(args: &ReplayArgs, target: &Target) -> Result<ExitCode, Failure> {
     let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
     let is_written = Box::new(move || session_source::is_written(&writer));
     let source = args.session.word();
-    session::replay(Recording { reader, is_written, name, source, speed: args.speed() }, target)
+    let recording = Recording { reader, is_written, name, source, speed: args.speed() };
+    session::replay(recording, target, settings)
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
         let refused = |file: &str| {
             let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
             let args = ReplayArgs { session: file.parse().unwrap(), speed: None };
-            run(&args, &Target::default()).unwrap_err().message.unwrap()
+            run(&args, &Target::default(), Settings::read(None)).unwrap_err().message.unwrap()
         };
         assert!(refused("Cargo.toml").contains("Cargo.toml: not a recording"));
         assert!(refused("no.mcap").contains("no.mcap"));

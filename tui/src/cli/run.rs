@@ -119,13 +119,17 @@ impl Record {
 }
 
 /// The model that `options` name, on which each of their flags has an effect.
-fn choose(options: &JobOptions, workload: &Workload) -> Result<ChosenModel, Failure> {
+fn choose(options: &JobOptions, workload: &Workload, target: &Target) -> Result<ChosenModel, Failure> {
     let name = options.model();
     // Before it is downloaded.
     if let Some(source) = name.and_then(model_source::source_by_name) {
         options.check_source(workload, source)?;
     }
-    let chosen = model_source::choose(name)?;
+    let chosen = model_source::choose_on(target, name)?;
+    if matches!(chosen.model, ModelRef::Path(_)) {
+        // What is there only the host knows.
+        return Ok(chosen);
+    }
     options.check_source(workload, chosen.model.source())?;
     check_model(&chosen, workload, |field| options.flag(field))?;
     Ok(chosen)
@@ -153,7 +157,7 @@ fn check_model(
 /// If the job cannot run or does not complete.
 pub fn run(args: &RunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let asked = args.asked(target)?;
-    let chosen = choose(&args.job, &asked.workload)?;
+    let chosen = choose(&args.job, &asked.workload, target)?;
     if asked.detach {
         return queue(asked, chosen, target);
     }
@@ -193,10 +197,9 @@ fn note_recorded(recorded: &result::Recorded) {
 
 impl RunArgs {
     fn asked(&self, target: &Target) -> Result<Asked, Failure> {
-        if self.private && target.names_a_socket() {
-            let problem =
-                "starts a daemon of its own, so it cannot be that of --socket; leave one of them out";
-            return Err(Failure::usage(format!("--private: {problem}")));
+        if let Some(flag) = target.names_a_daemon().filter(|_| self.private) {
+            let problem = format!("starts a daemon of its own, so it cannot be that of {flag}");
+            return Err(Failure::usage(format!("--private: {problem}; leave one of them out")));
         }
         if self.detach && target.is_none() {
             let problem = "needs a running daemon, and --socket none ignores it; leave one of them out";
@@ -222,7 +225,7 @@ pub fn watched(args: &RunArgs, target: &Target) -> Result<WatchedJob, Failure> {
         )));
     }
     let asked = args.asked(target)?;
-    let chosen = choose(&args.job, &asked.workload)?;
+    let chosen = choose(&args.job, &asked.workload, target)?;
     let name = args.job.model().unwrap_or(catalogue::DEFAULT_MODEL).to_owned();
     let record = asked.record == Record::Session;
     Ok(WatchedJob { name, chosen, workload: in_a_loop(asked.workload), record, private: asked.private })
@@ -250,7 +253,7 @@ fn crowd(threads: Option<u32>) -> Option<String> {
 /// If there is no daemon, or it refuses.
 pub fn submit(args: &SubmitArgs, target: &Target) -> Result<ExitCode, Failure> {
     let asked = args.asked()?;
-    let chosen = choose(&args.job, &asked.workload)?;
+    let chosen = choose(&args.job, &asked.workload, target)?;
     queue(asked, chosen, target)
 }
 

@@ -63,6 +63,7 @@ const ROWS: &[(&str, &[(&str, Proof)])] = &[
     // Whether it is asked depends on who asks and whose the job is.
     ("cancel", &[("yes", Prints(&["cancel", "3"], &["cancel", "3", "--yes"]))]),
     // Without a terminal, which a test has not, nothing else shows it.
+    ("", &[("theme", Prints(&["replay", "a.mcap"], &["replay", "a.mcap", "--theme", "light"]))]),
     ("replay", &[("speed", Prints(&["replay", "a.mcap"], &["replay", "a.mcap", "--speed", "4"]))]),
 ];
 
@@ -117,7 +118,7 @@ fn effect(words: &[&str], source: ModelSource) -> Result<String, String> {
         Some(Command::Submit(args)) => run::tests::asked_by_submit(args, source).map_err(said),
         Some(Command::Models(args)) => models::answer(args, style).map_err(said),
         Some(Command::Model(args)) => models::answer_one(args, style).map_err(said),
-        Some(Command::Replay(args)) => Ok(format!("{:?}", args.speed())),
+        Some(Command::Replay(args)) => Ok(format!("{:?} {:?}", args.speed(), cli.theme)),
         Some(Command::Cancel(args)) => Ok(cancel::tests::asked(args)),
         _ => panic!("{words:?} has its proof elsewhere"),
     }
@@ -257,6 +258,36 @@ fn a_socket_is_named_only_where_a_daemon_is_asked() {
     for words in [&["run"][..], &["submit"], &["doctor"], &["status"], &["jobs"], &["cancel", "1"], &[]] {
         assert_eq!(refused(words), None, "{words:?}");
     }
+}
+
+#[test]
+fn a_host_is_named_only_where_its_daemon_can_be_asked_and_by_a_command_only_one() {
+    let refused = |words: &[&str]| {
+        let line = [&["slmscope"], words].concat();
+        Cli::try_parse_from(line).unwrap().check().err().and_then(|failure| failure.message)
+    };
+    for (words, told) in [
+        (&["--host", "a", "models"][..], "asks no daemon"),
+        (&["--host", "a", "doctor", "--root", "x"], "asks no daemon"),
+        (&["--host", "a", "proxy"], "run it on the other one"),
+        (&["--host", "a", "--host", "b", "status"], "a command asks one machine"),
+        (&["--host", "a", "--socket", "none", "status"], "no daemon is started on another machine"),
+    ] {
+        let refused = refused(words).unwrap_or_default();
+        assert!(refused.starts_with("--host: ") && refused.contains(told), "{words:?}: {refused}");
+    }
+    for words in [
+        &["--host", "a"][..],
+        &["--host", "a", "--host", "b"],
+        &["--host", "a", "--socket", "/x", "status"],
+        &["run", "--host", "a"],
+        &["doctor", "--host", "a"],
+        &["diff", "1", "2", "--host", "a"],
+    ] {
+        assert_eq!(refused(words), None, "{words:?}");
+    }
+    assert!(refused(&["--theme", "light", "status"]).is_some_and(|told| told.starts_with("--theme: ")));
+    assert_eq!(refused(&["--theme", "light"]), None);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
 
 /// The keys that work on `tab`: first its own, then those that work everywhere, some only while a recording is replayed
 /// or while a daemon is watched.
-pub fn bindings(tab: Tab, replays: bool) -> impl Iterator<Item = &'static Binding> {
+pub fn bindings(tab: Tab, replays: bool) -> impl Iterator<Item = &'static Binding> + Clone {
     let own: &[&[Binding]] = match tab {
         Tab::Live => &[live::keys::KEYS],
         Tab::Ops => &[list::KEYS, list::HOME, list::FILTER_KEYS, ops::keys::KEYS, list::MARK],
@@ -75,8 +75,7 @@ pub fn action(key: KeyEvent, state: &State) -> Option<Action> {
     if key.modifiers.contains(KeyModifiers::ALT) {
         return None;
     }
-    let mut bindings = bindings(state.tab, state.replay.is_some());
-    bindings.find(|binding| binding.keys.contains(&key.code)).map(|binding| binding.action)
+    state.options.settings.keymap.action(key.code, bindings(state.tab, state.replay.is_some()))
 }
 
 /// Keys of the rows of the open screen's list, in order.

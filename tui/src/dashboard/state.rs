@@ -35,6 +35,8 @@ pub(super) enum Link {
     Down {
         /// Why.
         reason: String,
+        /// Time between two tries to connect again, ns.
+        retry_ns: u64,
     },
 }
 
@@ -111,6 +113,8 @@ pub(super) struct State {
     pub(super) scroll: usize,
     /// Whose the mouse is.
     pub(super) mouse: Mouse,
+    /// Column from which on a part of the token on the Timeline screen is being marked with the mouse.
+    pub(super) marked_from: Option<u16>,
     /// Keys are typed into the filter.
     pub(super) typing: bool,
     /// The Ops screen.
@@ -140,9 +144,12 @@ pub(super) struct State {
     pub(super) own_jobs: Vec<JobId>,
     /// One line for the user, such as the refusal of a request.
     pub(super) notice: Option<String>,
-    /// The moment of what is shown, CLOCK_MONOTONIC ns: that of the last tick, where the screen follows the daemon.
+    /// The moment of what is shown, CLOCK_MONOTONIC of the daemon's machine, ns: that of the last tick, where the screen
+    /// follows the daemon.
     pub(super) now_ns: u64,
-    /// CLOCK_MONOTONIC at the last tick, ns.
+    /// How far that clock is ahead of this machine's, ns; 0 on this machine.
+    pub(super) ahead_ns: i64,
+    /// CLOCK_MONOTONIC of this machine at the last tick, ns.
     pub(super) clock_ns: u64,
     /// When the daemon sent something.
     pub(super) hearing: Hearing,
@@ -171,6 +178,8 @@ impl State {
     /// The state before anything was received.
     pub(super) fn new(options: Options) -> Self {
         Self {
+            mouse: if options.settings.mouse { Mouse::Ours } else { Mouse::Terminals },
+            notice: options.settings.problems.first().cloned(),
             options,
             link: Link::Waiting,
             replay: None,
@@ -179,7 +188,7 @@ impl State {
             tab: Tab::Live,
             overlay: None,
             scroll: 0,
-            mouse: Mouse::Ours,
+            marked_from: None,
             typing: false,
             ops: OpsTable::default(),
             picker: Picker::default(),
@@ -194,8 +203,8 @@ impl State {
             confirm: None,
             submitted: Vec::new(),
             own_jobs: Vec::new(),
-            notice: None,
             now_ns: 0,
+            ahead_ns: 0,
             clock_ns: 0,
             hearing: Hearing::default(),
             result_asked: None,
@@ -235,6 +244,11 @@ impl State {
         self.replay.is_none() && self.frozen.is_none()
     }
 
+    /// CLOCK_MONOTONIC of the daemon's machine at the last tick, ns.
+    pub(super) fn daemon_now_ns(&self) -> u64 {
+        self.clock_ns.saturating_add_signed(self.ahead_ns)
+    }
+
     /// For how long a connected daemon has sent nothing, ns; `None` while that is no longer than usual.
     pub(super) fn silent_ns(&self) -> Option<u64> {
         let silent_ns = self.clock_ns.saturating_sub(self.hearing.last_ns?);
@@ -243,7 +257,8 @@ impl State {
 
     /// The state before anything of a recording was read.
     pub(super) fn replaying(options: Options, replay: Replay) -> Self {
-        Self { notice: replay.problem(), replay: Some(replay), ..Self::new(options) }
+        let state = Self::new(options);
+        Self { notice: replay.problem().or(state.notice), replay: Some(replay), ..state }
     }
 
     /// Whether a moment of the daemon's stream stays on screen.

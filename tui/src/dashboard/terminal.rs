@@ -15,9 +15,7 @@ use ratatui::layout::Rect;
 use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
-use super::palette::Palette;
-use super::state::State;
-use super::{Msg, view};
+use super::{Msg, Source};
 
 /// Whether the terminal is set up for drawing.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -31,7 +29,7 @@ pub(super) struct Guard(());
 
 impl Guard {
     /// Sets the terminal up, and installs a hook that restores it before a panic is reported.
-    pub(super) fn enter() -> io::Result<Self> {
+    pub(super) fn enter(mouse: bool) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let report = std::panic::take_hook();
@@ -43,7 +41,8 @@ impl Guard {
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         let guard = Self(());
-        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, cursor::Hide)?;
+        execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
+        take_mouse(mouse)?;
         Ok(guard)
     }
 }
@@ -99,14 +98,8 @@ pub(super) fn size() -> (u16, u16) {
     crossterm::terminal::size().unwrap_or((80, 24))
 }
 
-/// CLOCK_MONOTONIC, ns, which is the clock of all data from the daemon.
-pub(super) fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-}
-
 /// Sends signals that ask the process to end or to stop, and that it goes on, from a thread of its own.
-pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
+pub(super) fn watch_signals(sender: Sender<(Source, Msg)>) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGTSTP, SIGCONT])?;
     thread::spawn(move || {
         for signal in signals.forever() {
@@ -115,7 +108,7 @@ pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
                 SIGCONT => Msg::Continued,
                 signal => Msg::Quit { signal },
             };
-            if sender.send(msg).is_err() {
+            if sender.send((Source::Terminal, msg)).is_err() {
                 return;
             }
         }
@@ -124,14 +117,14 @@ pub(super) fn watch_signals(sender: Sender<Msg>) -> io::Result<()> {
 }
 
 /// Sends keys, mouse events and sizes, from a thread that ends with the process.
-pub(super) fn watch_input(sender: Sender<Msg>) {
+pub(super) fn watch_input(sender: Sender<(Source, Msg)>) {
     thread::spawn(move || {
         loop {
             let (msg, is_last) = match crossterm::event::read() {
                 Ok(event) => (Msg::Input(event), false),
                 Err(_) => (Msg::TerminalLost, true),
             };
-            if sender.send(msg).is_err() || is_last {
+            if sender.send((Source::Terminal, msg)).is_err() || is_last {
                 return;
             }
         }
@@ -169,13 +162,13 @@ impl<W: Write> Screen<W> {
         self.stale = true;
     }
 
-    /// Draws a frame.
+    /// Draws a frame, which `view` puts into the cells of an area.
     ///
     /// # Errors
     /// If the terminal is gone.
-    pub(super) fn draw(&mut self, state: &State, palette: Palette) -> io::Result<()> {
+    pub(super) fn draw(&mut self, view: impl FnOnce(Rect, &mut Buffer)) -> io::Result<()> {
         self.next.reset();
-        view::view(state, palette, self.next.area, &mut self.next);
+        view(self.next.area, &mut self.next);
         if self.stale {
             self.backend.clear_region(ClearType::All)?;
             self.shown.reset();

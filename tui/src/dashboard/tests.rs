@@ -9,6 +9,7 @@ mod hostile;
 mod jobs;
 mod keys;
 mod lanes;
+mod mouse;
 mod ops;
 mod pictures;
 mod replay;

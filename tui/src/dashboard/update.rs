@@ -42,9 +42,13 @@ pub(super) fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             take_reply(state, reply);
             Vec::new()
         }
-        Msg::Disconnected { reason } => {
+        Msg::Clock { ahead_ns } => {
+            state.ahead_ns = ahead_ns;
+            Vec::new()
+        }
+        Msg::Disconnected { reason, retry } => {
             part(state);
-            state.link = Link::Down { reason };
+            state.link = Link::Down { reason, retry_ns: retry.as_nanos() as u64 };
             (state.status_asked, state.hearing) = (None, Hearing::default());
             state.dirty = true;
             Vec::new()
@@ -119,8 +123,12 @@ fn part(state: &mut State) {
 fn connected(state: &mut State, hello: Hello) -> Vec<Effect> {
     let may_submit = hello.capabilities.contains(&Capability::Submit);
     part(state);
+    // What was said before the first connection is of the settings.
+    if state.link != Link::Waiting {
+        state.notice = None;
+    }
     state.link = Link::Up { version: hello.version, may_submit };
-    (state.notice, state.result_asked) = (None, None);
+    state.result_asked = None;
     state.hearing.now = true;
     // The next daemon has other jobs.
     (state.confirm, state.submitted, state.own_jobs) = (None, vec![FIRST_JOB], Vec::new());
@@ -166,8 +174,9 @@ fn tick(state: &mut State, now_ns: u64) -> Vec<Effect> {
     // A daemon that reads nothing is asked nothing: writing to it would block in the end.
     let up = matches!(state.link, Link::Up { .. }) && !is_silent;
     if state.follows() {
-        state.dirty |= now_ns / CLOCK_STEP_NS != state.now_ns / CLOCK_STEP_NS;
-        state.now_ns = now_ns;
+        let there_ns = state.daemon_now_ns();
+        state.dirty |= there_ns / CLOCK_STEP_NS != state.now_ns / CLOCK_STEP_NS;
+        state.now_ns = there_ns;
     }
     let mut effects: Vec<_> = sessions::tick(state, now_ns).into_iter().collect();
     if !up || state.is_paused() {

@@ -5,6 +5,7 @@ pub(super) mod chart;
 mod export;
 mod form;
 mod overlay;
+pub(super) mod overview;
 mod picker;
 pub(super) mod table;
 pub(super) mod text;
@@ -24,7 +25,10 @@ use super::replay::Replay;
 use super::screens;
 use super::state::{Frozen, Link, State};
 use super::tab::Tab;
-use crate::width::columns;
+use crate::width::{columns, cut};
+
+/// Most columns of a host's name.
+const HOST: usize = 20;
 
 /// Draws everything.
 pub(super) fn view(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
@@ -108,6 +112,10 @@ fn connection(state: &State, palette: Palette) -> Vec<text::Piece> {
             Span::styled(format!("○ silent for {}", display::duration(ns)), palette.bad())
         }
         (Link::Waiting, _) => Span::styled("connecting", palette.warning()),
+        (Link::Up { .. }, None) if state.options.remote => {
+            let host = cut(&printable(&state.options.target), HOST).to_owned();
+            Span::styled(format!("● {host}"), palette.good())
+        }
         (Link::Up { .. }, None) => Span::styled("● connected", palette.good()),
         (Link::Down { .. }, _) => Span::styled("○ disconnected", palette.bad()),
     }]);
@@ -168,10 +176,13 @@ fn footer(state: &State, palette: Palette, width: usize) -> Line<'static> {
         let filter = screens::list(state).map_or("", |list| &list.filter);
         return Line::from(format!(" /{filter}▏  enter keeps it, esc clears it"));
     }
-    if let Link::Down { reason } = &state.link
+    if let Link::Down { reason, retry_ns } = &state.link
         && state.replay.is_none()
     {
-        return Line::styled(format!(" disconnected: {reason}; trying to reconnect"), palette.bad());
+        let again = format!("; trying again every {}", display::duration(*retry_ns));
+        let room = width.saturating_sub(columns(&again) + 16).max(20);
+        let reason = text::wrap(reason, room, 1).pop().unwrap_or_default();
+        return Line::styled(format!(" disconnected: {reason}{again}"), palette.bad());
     }
     if let Some(ns) = state.silent_ns() {
         let text =
@@ -190,9 +201,13 @@ fn footer(state: &State, palette: Palette, width: usize) -> Line<'static> {
         (None, Some(frozen)) => paused(frozen, palette),
         (None, None) => Vec::new(),
     };
+    let keymap = &state.options.settings.keymap;
     for binding in screens::bindings(state.tab, state.replay.is_some()).filter(|binding| binding.is_in_footer)
     {
-        parts.push(key(binding.spelling, binding.help, palette));
+        let spelling = keymap.spelling(binding);
+        if !spelling.is_empty() {
+            parts.push(key(&spelling, binding.help, palette));
+        }
     }
     text::pieces(parts, " ", width)
 }

@@ -18,8 +18,8 @@ use slmscope_profiles::workload::Workload;
 
 use super::SharedLink;
 use crate::cli::diff;
-use crate::connect::Target;
-use crate::dashboard::{Done, ExportFrom, Figures, Msg, Opened, Player, Playing, Task};
+use crate::connect::{self, Target};
+use crate::dashboard::{Done, ExportFrom, Figures, Msg, Opened, Player, Playing, Source, Task};
 use crate::failure::Failure;
 use crate::kept_sessions::KeptSessions;
 use crate::page_file::PageFile;
@@ -37,6 +37,8 @@ const SAVING: Duration = Duration::from_secs(30);
 
 /// Does tasks one after the other.
 pub(super) struct Tasks {
+    /// The board that they are of.
+    pub(super) board: usize,
     /// Whose sessions are meant.
     pub(super) target: Target,
     /// The dashboard's connection.
@@ -44,7 +46,7 @@ pub(super) struct Tasks {
     /// Answers to requests that a task sent there.
     pub(super) replies: Receiver<Reply>,
     /// To the dashboard.
-    pub(super) messages: Sender<Msg>,
+    pub(super) messages: Sender<(Source, Msg)>,
 }
 
 impl Tasks {
@@ -62,7 +64,7 @@ impl Tasks {
                 let problem = failure.message.unwrap_or_default();
                 Msg::Done(if lists { Done::NotListed(problem) } else { Done::Said(problem) })
             });
-            if self.messages.send(msg).is_err() {
+            if self.messages.send((Source::Board(self.board), msg)).is_err() {
                 return;
             }
         }
@@ -153,7 +155,16 @@ impl Tasks {
     fn recent(&self) -> Result<Reader<File>, Failure> {
         let file = rustix::fs::memfd_create("slmscope-recent", rustix::fs::MemfdFlags::CLOEXEC);
         let mut file: File = file.map_err(|error| anyhow::anyhow!("no memory to save into: {error}"))?.into();
-        let request = Request::new(Some(FIRST_OF_TASKS), Method::SaveRecent { seconds: RECENT_S });
+        let method = Method::SaveRecent { seconds: RECENT_S };
+        if self.target.is_remote() {
+            // An open file does not go through the connection that there is.
+            let connection = connect::running(&self.target)?;
+            let mut connection = connection.ok_or_else(|| Failure::error("not connected"))?;
+            connection.call_into_file(method, &mut file)??;
+            file.seek(SeekFrom::Start(0)).map_err(anyhow::Error::from)?;
+            return Ok(Reader::new(file).map_err(anyhow::Error::from)?);
+        }
+        let request = Request::new(Some(FIRST_OF_TASKS), method);
         // An answer that came too late for the task before is not this one's.
         while self.replies.try_recv().is_ok() {}
         let sent = self.shared.link().sender.as_ref().map(|sender| sender.send(&request, &[file.as_fd()]));

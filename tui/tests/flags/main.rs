@@ -43,6 +43,7 @@ impl Prepared {
         let whole = fs::read(at("a.mcap")).expect("it was written");
         fs::write(at("cut.mcap"), &whole[..whole.len() - 40]).expect("room for it");
         make_tree(&at("tree"));
+        support::stand_in_for_ssh(&at("ssh"), &daemon.socket());
         let path = |path: PathBuf| path.display().to_string();
         let words = BTreeMap::from([
             ("tiny", tiny_model()),
@@ -95,9 +96,10 @@ impl Prepared {
         let words: Vec<String> = row.command.split_whitespace().map(str::to_owned).collect();
         let words = words.into_iter().chain(more.iter().map(|word| self.word(word))).collect::<Vec<_>>();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let asks = ["status", "jobs", "result", "record", "cancel"].contains(&row.command);
+        let asks = ["status", "jobs", "result", "record", "cancel", "proxy"].contains(&row.command);
         let mut command = if asks { self.daemon.client(&words) } else { slmscope(&words) };
-        let ended = command.output().expect("the program starts");
+        let ended = command.env("SLMSCOPE_SSH", self.folder.path().join("ssh")).output();
+        let ended = ended.expect("the program starts");
         let code = ended.status.code().expect("it ends by itself");
         let said = format!("{}{}exit code {code}\n", text(&ended.stdout), text(&ended.stderr));
         (said, self.word(row.shows))

@@ -40,6 +40,14 @@ pub const ROWS: &[Row] = &[
         "\"socket\":\"{socket}\"",
     ),
     row(
+        "",
+        "host",
+        &["status", "--json"],
+        &["--host", "board", "status", "--json"],
+        "\"socket\":\"{socket}\"",
+    ),
+    row("proxy", "file", &[], &["--file", "{\"open_session\":{\"latest\":{}}}"], "\"bytes\":"),
+    row(
         "run",
         "record",
         SHORT,

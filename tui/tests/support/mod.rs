@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod pty;
+
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -96,6 +99,27 @@ impl Daemon {
             .find(|job| !matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled")))
             .expect("a job runs")
     }
+}
+
+/// Writes a program that takes the place of ssh: it knows the host `board`, which is this machine with a daemon on
+/// `socket`.
+pub fn stand_in_for_ssh(path: &Path, socket: &Path) {
+    let folder = Path::new(env!("CARGO_BIN_EXE_slmscope")).parent().expect("it is in a folder");
+    let script = format!(
+        "#!/bin/sh\n\
+         [ \"$1\" = board ] || {{ echo \"ssh: Could not resolve hostname $1\" >&2; exit 255; }}\n\
+         export PATH='{}':\"$PATH\" SLMSCOPE_SOCKET='{}'\n\
+         exec sh -c \"$2\"\n",
+        folder.display(),
+        socket.display()
+    );
+    write_program(path, &script);
+}
+
+/// Writes a script that can be run.
+pub fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, script).expect("room for it");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
 /// Starts a daemon whose socket and state are in `folder`, and waits until it listens.

@@ -1,5 +1,7 @@
 //! The stream of a constructed daemon: a plan of two layers, a few channels, and summaries.
 
+use std::sync::Arc;
+
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use slmscope_profiles::books::Books;
 use slmscope_profiles::channel::{
@@ -20,16 +22,23 @@ use slmscope_profiles::totals::{EventPlace, OpTotals, SiteTotals};
 use slmscope_profiles::wire::{Capability, Frame, Hello, Method, Talk};
 use slmscope_profiles::workload::Workload;
 
+use super::super::settings::{Environment, Settings};
 use super::super::state::State;
 use super::super::update::update;
 use super::super::{Choice, Effect, Idle, Msg, Options};
+
+/// Settings of a usual terminal.
+pub(super) fn settings() -> Arc<Settings> {
+    let environment = Environment { term: "xterm".to_owned(), ..Environment::default() };
+    Arc::new(Settings::of("", "", None, &environment))
+}
 
 pub(super) fn options() -> Options {
     Options {
         private: false,
         target: "slmscope.sock".to_owned(),
-        colours: true,
-        plain: false,
+        remote: false,
+        settings: settings(),
         model: "smollm2-135m".to_owned(),
         idle: Idle::Offer,
         models: ["my-model.gguf", "smollm2-135m", "smollm2-360m", "gemma3-270m"]
@@ -49,6 +58,8 @@ pub(super) fn hello() -> Hello {
         version: "1.2.3".to_owned(),
         uid: 1000,
         capabilities: vec![Capability::Read, Capability::Submit],
+        client_uid: Some(1000),
+        now_ns: None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! They lie in `snapshots/`; `SLMSCOPE_UPDATE_SNAPSHOTS=1` writes them anew. One picture a file shows a screen while a job
 //! runs; in what is called after another state, all screens stand one below the other.
 
+use std::time::Duration;
+
 use slmscope_profiles::channel::{Kind, Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::job::JobState;
 use slmscope_profiles::op::Phase;
@@ -66,7 +68,10 @@ fn stored_pictures_of_a_daemon_that_ran_nothing() {
 #[test]
 fn stored_pictures_of_a_lost_connection() {
     let mut state = busy_with_events();
-    update(&mut state, Msg::Disconnected { reason: "the daemon is gone".to_owned() });
+    update(
+        &mut state,
+        Msg::Disconnected { reason: "the daemon is gone".to_owned(), retry: Duration::from_millis(500) },
+    );
     all(&mut state, "disconnected");
 }
 

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crossterm::event::KeyCode;
 use ratatui::buffer::Buffer;
@@ -220,7 +221,7 @@ fn losses_and_broken_books_are_red() {
 #[test]
 fn without_colours_there_is_none() {
     let mut state = busy();
-    update(&mut state, Msg::Disconnected { reason: "gone".to_owned() });
+    update(&mut state, Msg::Disconnected { reason: "gone".to_owned(), retry: Duration::ZERO });
     for tab in Tab::ALL {
         state.tab = tab;
         let buf = buffer(&state, (false, false), 120, 40);
@@ -266,18 +267,18 @@ fn a_frame_without_change_writes_nothing() {
     let mut screen = Screen::new(meter.clone(), (80, 24));
     let mut state = busy();
     let palette = Palette::new(true, false);
-    screen.draw(&state, palette).unwrap();
+    screen.draw(|area, buf| view(&state, palette, area, buf)).unwrap();
     let first = meter.0.take();
     assert!(first > 500, "{first}");
     update(&mut state, Msg::Tick { now_ns: 8_600_000_000 });
     frame(&mut state, Record::Sample(sample(9)));
-    screen.draw(&state, palette).unwrap();
+    screen.draw(|area, buf| view(&state, palette, area, buf)).unwrap();
     assert_eq!(meter.0.take(), 0);
     letters(&mut state, "2");
-    screen.draw(&state, palette).unwrap();
+    screen.draw(|area, buf| view(&state, palette, area, buf)).unwrap();
     assert!(meter.0.take() > 0);
     screen.resize(80, 24);
-    screen.draw(&state, palette).unwrap();
+    screen.draw(|area, buf| view(&state, palette, area, buf)).unwrap();
     assert!(meter.0.take() > 500);
 }
 

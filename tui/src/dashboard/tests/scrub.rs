@@ -1,5 +1,7 @@
 //! Pausing what a daemon sends, and going back in it.
 
+use std::time::Duration;
+
 use crossterm::event::KeyCode;
 use slmscope_profiles::op::Phase;
 use slmscope_profiles::record::Record;
@@ -91,7 +93,7 @@ fn nothing_is_kept_of_a_daemon_that_sent_nothing() {
     press(&mut state, KeyCode::Left);
     assert!(!state.is_paused() && state.notice.as_deref() == Some("nothing is kept yet to go back to"));
     let mut state = after(3);
-    update(&mut state, Msg::Disconnected { reason: "gone".to_owned() });
+    update(&mut state, Msg::Disconnected { reason: "gone".to_owned(), retry: Duration::ZERO });
     letters(&mut state, " ");
     assert_eq!(steps(&state), 30, "what was there stays");
 }

@@ -1,5 +1,7 @@
 //! What `update` makes of messages.
 
+use std::time::Duration;
+
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use slmscope_profiles::channel::{Kind, Sample, Value};
 use slmscope_profiles::op::Phase;
@@ -117,9 +119,9 @@ fn pause_freezes_what_is_shown_while_data_goes_on() {
 #[test]
 fn a_lost_connection_leaves_a_gap_and_history_stays() {
     let mut state = busy();
-    update(&mut state, Msg::Disconnected { reason: "daemon ended".to_owned() });
-    update(&mut state, Msg::Disconnected { reason: "no such file".to_owned() });
-    assert!(matches!(&state.link, Link::Down { reason } if reason == "no such file"));
+    update(&mut state, Msg::Disconnected { reason: "daemon ended".to_owned(), retry: Duration::ZERO });
+    update(&mut state, Msg::Disconnected { reason: "no such file".to_owned(), retry: Duration::ZERO });
+    assert!(matches!(&state.link, Link::Down { reason, .. } if reason == "no such file"));
     update(&mut state, Msg::Connected { hello: hello() });
     // The next daemon numbers its channels in another way.
     let mut channels = catalogue();

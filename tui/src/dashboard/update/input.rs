@@ -6,8 +6,9 @@ use slmscope_profiles::display::printable;
 use super::super::keys::Action;
 use super::super::list::Typed;
 use super::super::overlay::Overlay;
+use super::super::pointer::{self, Hit};
 use super::super::replay;
-use super::super::screens::{self, timeline};
+use super::super::screens::{self, ops, timeline};
 use super::super::state::{Link, Mouse, State};
 use super::super::tab::Tab;
 use super::super::{Effect, view};
@@ -60,6 +61,13 @@ pub(super) fn input(state: &mut State, event: Event) -> Vec<Effect> {
             MouseEventKind::Down(MouseButton::Left) if mouse.row == 0 => {
                 view::tab_at(state, mouse.column).map_or_else(Vec::new, |tab| open_tab(state, tab))
             }
+            MouseEventKind::Down(MouseButton::Left) if state.overlay.is_none() && !state.typing => {
+                press(state, mouse.column, mouse.row)
+            }
+            MouseEventKind::Up(MouseButton::Left) => {
+                release(state, mouse.column);
+                Vec::new()
+            }
             _ => Vec::new(),
         },
         Event::Resize(width, height) => {
@@ -68,6 +76,35 @@ pub(super) fn input(state: &mut State, event: Event) -> Vec<Effect> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The left button goes down: selects the row there, opens it if it is selected already, sorts by the column whose heading
+/// it is, or begins to mark a part of a token.
+fn press(state: &mut State, column: u16, row: u16) -> Vec<Effect> {
+    if state.tab == Tab::Timeline {
+        state.marked_from = timeline::view::is_waterfall(column, row, state.size).then_some(column);
+        return Vec::new();
+    }
+    match pointer::hit(state, column, row) {
+        Some(Hit::Heading(order)) => state.ops.sort_by(order),
+        Some(Hit::Row(key)) => {
+            let Some(list) = screens::list_mut(state) else { return Vec::new() };
+            let is_selected = list.selected.as_ref() == Some(&key);
+            list.selected = Some(key);
+            if is_selected && state.tab == Tab::Ops {
+                return act(state, Action::Ops(ops::state::Action::Open));
+            }
+        }
+        None => {}
+    }
+    Vec::new()
+}
+
+/// The left button goes up: the part of a token that was marked fills the screen.
+fn release(state: &mut State, column: u16) {
+    let Some(from) = state.marked_from.take().filter(|&from| from.abs_diff(column) > 1) else { return };
+    let [from, to] = [from, column].map(|column| timeline::view::share_at(column, state.size.0));
+    state.timeline.zoom_to_part(from, to);
 }
 
 fn act(state: &mut State, action: Action) -> Vec<Effect> {

@@ -25,7 +25,7 @@ fn freeze(state: &mut State) {
 
 fn follow(state: &mut State) {
     state.frozen = None;
-    state.now_ns = state.clock_ns;
+    state.now_ns = state.daemon_now_ns();
 }
 
 /// Moves within what is kept of the stream. Whatever moves there pauses it first.

@@ -158,7 +158,7 @@ pub(super) fn close_replay(state: &mut State) -> bool {
     let closes = state.replay.is_some() && state.replay_is_over_live;
     if closes {
         (state.replay, state.replay_is_over_live) = (None, false);
-        (state.replayed, state.now_ns) = (Data::default(), state.clock_ns);
+        (state.replayed, state.now_ns) = (Data::default(), state.daemon_now_ns());
         state.replay_source.clear();
         state.timeline.selected = None;
     }

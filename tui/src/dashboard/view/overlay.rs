@@ -63,7 +63,7 @@ pub(super) fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer
 pub fn last_scroll(state: &State) -> usize {
     let Some(overlay) = state.overlay else { return 0 };
     let (width, height) = state.size;
-    let lines = lines(state, overlay, Palette::new(false, true), width.min(WIDTH));
+    let lines = lines(state, overlay, Palette::any(), width.min(WIDTH));
     lines.len().saturating_sub(usize::from(height.saturating_sub(4)))
 }
 
@@ -78,15 +78,19 @@ fn lines(state: &State, overlay: Overlay, palette: Palette, width: u16) -> Vec<L
 }
 
 fn help(state: &State, palette: Palette, width: usize) -> Vec<Line<'static>> {
-    let bindings: Vec<_> = screens::bindings(state.tab, state.replay.is_some()).collect();
+    let keymap = &state.options.settings.keymap;
+    let bindings: Vec<_> = screens::bindings(state.tab, state.replay.is_some())
+        .map(|binding| (keymap.spelling(binding), binding.help))
+        .filter(|(spelling, _)| !spelling.is_empty())
+        .collect();
     let columns = (width / KEYS).max(1);
     let rows = bindings.len().div_ceil(columns);
     let mut lines = Vec::new();
     for row in 0..rows {
         let mut spans = Vec::new();
-        for binding in bindings.iter().skip(row).step_by(rows) {
-            spans.push(Span::styled(fit(&format!(" {}", binding.spelling), 10, false), Palette::strong()));
-            spans.push(Span::raw(fit(binding.help, KEYS - 10, false)));
+        for (spelling, help) in bindings.iter().skip(row).step_by(rows) {
+            spans.push(Span::styled(fit(&format!(" {spelling}"), 10, false), Palette::strong()));
+            spans.push(Span::raw(fit(help, KEYS - 10, false)));
         }
         lines.push(Line::from(spans));
     }
@@ -97,7 +101,11 @@ fn help(state: &State, palette: Palette, width: usize) -> Vec<Line<'static>> {
              where single events are sent (Ops, Timeline), else by tenths of a second; , . go over a 20th of what is \
              kept, $ follows the daemon again. A recording has the same keys",
         ),
-        ("mouse", "click a tab to open it; the wheel moves in lists; M gives the mouse back to the terminal"),
+        (
+            "mouse",
+            "M gives the mouse back to the terminal. A click opens a tab, selects a row, opens a selected one, sorts by \
+             a heading; the wheel moves in lists; dragging over the waterfall of a token shows that part of it",
+        ),
     ];
     for &(term, meaning) in screens::terms(state.tab).iter().chain(&common) {
         lines.push(Line::default());

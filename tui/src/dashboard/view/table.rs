@@ -43,6 +43,11 @@ pub fn titles(columns: &[Column], style: Style) -> Line<'static> {
     Line::from(cells(columns, &texts, style))
 }
 
+/// The first of `count` rows that [`scroll`] draws.
+pub fn first(selected: usize, count: usize, height: usize) -> usize {
+    selected.saturating_sub(height / 2).min(count.saturating_sub(height))
+}
+
 /// Draws as many of `rows` around `selected` as fit; `line` turns one into text.
 pub fn scroll<T>(
     rows: &[T],
@@ -52,7 +57,7 @@ pub fn scroll<T>(
     mut line: impl FnMut(&T) -> Line<'static>,
 ) {
     let height = usize::from(area.height);
-    let first = selected.saturating_sub(height / 2).min(rows.len().saturating_sub(height));
+    let first = first(selected, rows.len(), height);
     for (at, row) in rows.iter().skip(first).take(height).enumerate() {
         put(line(row), at, area, buf);
     }

@@ -117,6 +117,12 @@ impl Default for OpsTable {
 }
 
 impl OpsTable {
+    /// Sorts by a column, the other way round if it is sorted by that already.
+    pub fn sort_by(&mut self, order: Column) {
+        self.reversed = self.sort == order && !self.reversed;
+        self.sort = order;
+    }
+
     /// Applies an action; `selected` is the key of the selected row, and `data` what is shown.
     pub fn act(&mut self, action: Action, selected: Option<String>, data: &Data) {
         match action {

@@ -89,6 +89,17 @@ impl Timeline {
         self.begin = (f64::midpoint(begin, end) - length / 2.0).clamp(0.0, 1.0 - length);
     }
 
+    /// Shows what lies between two places, as shares of the part that is shown: all of it, and no more than twice as much.
+    pub fn zoom_to_part(&mut self, from: f64, to: f64) {
+        let (begin, end) = self.part();
+        let place = |share: f64| begin + share.clamp(0.0, 1.0) * (end - begin);
+        let (from, to) = (place(from.min(to)), place(from.max(to)));
+        let length = (to - from).max(0.5_f64.powi(MAX_ZOOM as i32));
+        self.zoom = (-length.log2()).floor().clamp(0.0, f64::from(MAX_ZOOM)) as u32;
+        let length = 0.5_f64.powi(self.zoom as i32);
+        self.begin = (f64::midpoint(from, to) - length / 2.0).clamp(0.0, 1.0 - length);
+    }
+
     /// Goes to the next token, or to the one before; whether there is one.
     pub fn step(&mut self, is_forward: bool, tokens: &Tokens) -> bool {
         let Some(at) = self.shown(tokens) else { return false };
@@ -119,6 +130,19 @@ pub fn wall_ns(token: &OpBatch) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marked_part_is_shown_whole_and_not_much_more() {
+        let mut timeline = Timeline::default();
+        timeline.zoom_to_part(0.7, 0.6);
+        let (begin, end) = timeline.part();
+        assert!(begin <= 0.6 && end >= 0.7 && end - begin <= 0.2 + 1e-9, "{begin} {end}");
+        for (from, to) in [(0.0, 0.001), (0.5, 0.5), (f64::NAN, 2.0), (-1.0, 9.0)] {
+            timeline.zoom_to_part(from, to);
+            let (begin, end) = timeline.part();
+            assert!(begin >= 0.0 && end <= 1.0 && begin < end, "{from} {to}");
+        }
+    }
 
     #[test]
     fn zooming_keeps_the_middle_and_stays_within_the_token() {

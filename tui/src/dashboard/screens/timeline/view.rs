@@ -25,6 +25,20 @@ const NAME: usize = 19;
 /// Longest ops that are listed.
 const LONGEST: usize = 4;
 
+/// Rows of the terminal above the waterfall: the tabs, the title, the strip and the scale.
+const ABOVE: u16 = 5;
+
+/// Whether a token is drawn at a place of a terminal of this size.
+pub fn is_waterfall(column: u16, row: u16, (width, height): (u16, u16)) -> bool {
+    usize::from(column) >= NAME && column + 1 < width && row >= ABOVE && row + 1 < height
+}
+
+/// The share of the shown part that a column of the waterfall begins at.
+pub fn share_at(column: u16, width: u16) -> f64 {
+    let room = usize::from(width).saturating_sub(NAME + 1).max(1);
+    usize::from(column).saturating_sub(NAME) as f64 / room as f64
+}
+
 /// Draws the screen.
 pub fn draw(state: &State, palette: Palette, area: Rect, buf: &mut Buffer) {
     let data = state.shown();
