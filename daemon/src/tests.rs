@@ -10,6 +10,7 @@ mod manners;
 mod metrics;
 mod owners;
 mod results;
+mod schedule;
 mod sessions;
 mod tables;
 

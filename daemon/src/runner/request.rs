@@ -52,7 +52,9 @@ impl JobRequest {
     /// Names what is at fault and the remedy.
     pub fn check(mut self, config: &Config, backend: &dyn Backend) -> Result<Self, RequestError> {
         let workload = &mut self.submit.workload;
-        workload.threads = workload.threads.or(Some(config.threads).filter(|&threads| threads > 0));
+        // Named cores have a thread each.
+        let usual = Some(config.threads).filter(|&threads| threads > 0 && workload.cores.is_none());
+        workload.threads = workload.threads.or(usual);
         let budget = Some(config.overhead_budget).filter(|&budget| budget < 1.0);
         workload.overhead_budget = workload.overhead_budget.or(budget);
         check_workload(&self.submit.workload, backend)?;

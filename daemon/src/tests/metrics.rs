@@ -10,7 +10,7 @@ use super::TestDaemon;
 
 impl TestDaemon {
     /// What an HTTP client that sends `request` gets, head and body.
-    fn http(&self, request: &str) -> String {
+    pub(super) fn http(&self, request: &str) -> String {
         let mut stream = UnixStream::connect(self.folder.path().join("socket")).unwrap();
         // Whoever is refused early may find the socket closed.
         let _ = stream.write_all(request.as_bytes());
