@@ -130,7 +130,7 @@ impl Hub {
         state.sinks.retain(|attached| attached.id != id);
         state.attach(id, queue.clone(), wants);
         for job in jobs {
-            queue.take(&Published::new(Content::Talk(&Talk::Job(job.clone()))));
+            queue.take(&Published::new(Content::Talk(&Talk::Job(Box::new(job.clone())))));
         }
     }
 

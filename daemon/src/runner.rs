@@ -284,7 +284,7 @@ impl Shared {
                     self.metrics.job_ended(change.job.state);
                 }
             }
-            self.hub.broadcast(&Talk::Job(change.job));
+            self.hub.broadcast(&Talk::Job(Box::new(change.job)));
         }
         self.pace.set_busy(table.is_busy());
         result

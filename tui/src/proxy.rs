@@ -20,7 +20,7 @@ use crate::client::Sender;
 use crate::model_source::{self, ChosenModel};
 
 /// Bytes that are read at once.
-const PART: usize = 64 << 10;
+const PART: usize = 16 << 10;
 /// Longest line of an answer before a file, bytes.
 pub const MAX_ANSWER: u64 = 1 << 20;
 

@@ -168,8 +168,8 @@ fn packed(json: &str) -> String {
     use slmscope_profiles::wire::codec::{Codec, Envelope};
     let frame: Value = serde_json::from_str(json.trim_matches('\'')).expect("JSON");
     let bytes = Codec::MessagePack.encode(Envelope::Frame, &frame);
-    let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
-    format!("printf '{octal}'")
+    let octal: Vec<String> = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("printf '{}'", octal.concat())
 }
 
 #[test]

@@ -15,7 +15,7 @@ use support::pty::Pty;
 use support::{Daemon, signal, stand_in_for_ssh, tiny_model};
 
 /// Longest time that a test waits for something that comes within seconds, on any machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Rows and columns.
 const SIZE: (u16, u16) = (24, 80);
 

@@ -13,7 +13,7 @@ pub enum Talk {
     /// First message of every connection.
     Hello(Hello),
     /// A job's new state.
-    Job(Job),
+    Job(Box<Job>),
     /// How far loading or a phase is.
     Progress(Progress),
     /// Text that the first warm-up generates, from time to time, and that of the first measured repetition, once that

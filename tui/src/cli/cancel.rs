@@ -104,7 +104,7 @@ fn ended(job: JobId, mut next: impl FnMut() -> Result<Event, RecvTimeoutError>) 
                     && changed.job == job
                     && changed.state.is_final()
                 {
-                    return Ok(changed);
+                    return Ok(*changed);
                 }
             }
             Ok(Event::Gone(reason)) => {
@@ -176,7 +176,7 @@ pub(super) mod tests {
     /// It said "cancelled" while the job was still measuring.
     #[test]
     fn cancel_waits_for_the_jobs_end_and_says_what_it_did() {
-        let frame = |job: Job| Ok(Event::Frame(Box::new(Talk::Job(job).into())));
+        let frame = |job: Job| Ok(Event::Frame(Box::new(Talk::Job(Box::new(job)).into())));
         let wait = |events: Vec<Result<Event, RecvTimeoutError>>| {
             let mut events = events.into_iter();
             ended(3, || events.next().unwrap_or(Err(RecvTimeoutError::Timeout)))

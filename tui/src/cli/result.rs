@@ -4,7 +4,7 @@ use std::process::{ExitCode, Stdio};
 use std::str::FromStr;
 
 use clap::Args;
-use slmscope_profiles::job::{Job, JobId};
+use slmscope_profiles::job::JobId;
 use slmscope_profiles::kept::{KeptRun, Wanted};
 use slmscope_profiles::result::{RunResult, RunStatus};
 use slmscope_profiles::wire::codec::Incoming;
@@ -137,7 +137,7 @@ fn wait(connection: &mut Connection, job: JobId) -> Result<(), Failure> {
     loop {
         let ended = match connection.next()? {
             Some(Incoming::Frame(frame)) => match *frame {
-                Frame::Talk(Talk::Job(Job { job: changed, state, .. })) => changed == job && state.is_final(),
+                Frame::Talk(Talk::Job(changed)) => changed.job == job && changed.state.is_final(),
                 Frame::Talk(Talk::Bye { reason }) => {
                     return Err(Failure::error(format!("the daemon ended the connection: {reason}")));
                 }

@@ -281,8 +281,8 @@ fn ssh(place: &Place, flags: &[&str]) -> Command {
 /// What the host's shell is told to run.
 fn proxy_command(socket: Option<&Path>, flags: &[&str]) -> String {
     let socket = socket.map(|socket| format!(" --socket {}", quoted(&socket.to_string_lossy())));
-    let flags: String = flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
-    format!("slmscope{} proxy{flags}", socket.unwrap_or_default())
+    let flags: Vec<String> = flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
+    format!("slmscope{} proxy{}", socket.unwrap_or_default(), flags.concat())
 }
 
 /// `word` as one word of a shell.

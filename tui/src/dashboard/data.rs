@@ -62,7 +62,7 @@ impl Data {
             self.job = None;
         }
         for job in &status.jobs {
-            self.enter_job(job.clone());
+            self.enter_job(Job::clone(job));
         }
         self.status = Some(status);
     }
@@ -147,7 +147,7 @@ impl Data {
 
     fn take_talk(&mut self, talk: &Talk) {
         match talk {
-            Talk::Job(job) => self.enter_job(job.clone()),
+            Talk::Job(job) => self.enter_job(Job::clone(job)),
             Talk::Progress(progress) => self.progress = Some(progress.clone()),
             Talk::Gap { batches, .. } => {
                 self.dropped = self.dropped.saturating_add(*batches);

@@ -217,15 +217,13 @@ impl Reading<'_> {
         };
         let mut codes = Vec::new();
         for word in words {
-            match word.as_str().and_then(keymap::key) {
-                Some(code) => codes.push(code),
-                None => {
-                    let word =
-                        word.as_str().map_or_else(|| word.type_str().to_owned(), |word| format!("`{word}`"));
-                    let word = excerpt(&word, MAX_ECHO);
-                    return self.problem(&format!("keys: {action}: there is no key {word}"));
-                }
-            }
+            let Some(code) = word.as_str().and_then(keymap::key) else {
+                let word =
+                    word.as_str().map_or_else(|| word.type_str().to_owned(), |word| format!("`{word}`"));
+                let word = excerpt(&word, MAX_ECHO);
+                return self.problem(&format!("keys: {action}: there is no key {word}"));
+            };
+            codes.push(code);
         }
         keymap.set(bindings[at].action, codes);
     }

@@ -46,7 +46,7 @@ impl Pty {
         let mut output = File::from(pty.master.try_clone().expect("a descriptor"));
         let (sender, parts) = mpsc::channel();
         std::thread::spawn(move || {
-            let mut part = [0; 65536];
+            let mut part = [0; 8 << 10];
             // The end of the program shows as an error.
             while let Ok(count @ 1..) = output.read(&mut part) {
                 if sender.send(part[..count].to_vec()).is_err() {

@@ -118,7 +118,7 @@ impl Entry {
     pub fn into_frame(self) -> Frame {
         match self {
             Self::Record(record) => Frame::Record(Arc::unwrap_or_clone(record)),
-            Self::Job(job) => Frame::Talk(Talk::Job(*job)),
+            Self::Job(job) => Frame::Talk(Talk::Job(job)),
             Self::Result { job, result } => Frame::Talk(Talk::Result { job, result }),
         }
     }
@@ -127,7 +127,7 @@ impl Entry {
     pub fn from_frame(frame: Frame) -> Option<Self> {
         match frame {
             Frame::Record(record) => Some(Self::Record(Arc::new(record))),
-            Frame::Talk(Talk::Job(job)) => Some(Self::Job(Box::new(job))),
+            Frame::Talk(Talk::Job(job)) => Some(Self::Job(job)),
             Frame::Talk(Talk::Result { job, result }) => Some(Self::Result { job, result }),
             Frame::Summary(_) | Frame::Talk(_) => None,
         }

@@ -137,7 +137,7 @@ where
                     self.end_text()?;
                 }
                 self.progress.job(&job, self.job);
-                return Ok(Some(job).filter(|job| job.job == self.job && job.state.is_final()));
+                return Ok(Some(*job).filter(|job| job.job == self.job && job.state.is_final()));
             }
             Frame::Talk(Talk::Progress(step)) if step.job == self.job => self.progress.step(&step),
             Frame::Record(Record::Span(span)) if span.job == self.job => self.progress.span(&span),
@@ -268,8 +268,10 @@ mod tests {
 
     #[test]
     fn an_interruption_says_whether_anything_was_measured() {
-        let warm =
-            vec![Talk::Job(job(JobState::Warmup)).into(), Record::Span(span(Phase::Warmup, 0, 1)).into()];
+        let warm = vec![
+            Talk::Job(Box::new(job(JobState::Warmup))).into(),
+            Record::Span(span(Phase::Warmup, 0, 1)).into(),
+        ];
         let nothing = "interrupted: nothing was measured yet";
         assert_eq!(followed(Vec::new()).2, nothing);
         assert_eq!(followed(warm.clone()).2, nothing);
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn text_is_shown_while_it_comes_and_not_again_with_the_result() {
-        let end = |state| -> Frame { Talk::Job(job(state)).into() };
+        let end = |state| -> Frame { Talk::Job(Box::new(job(state))).into() };
         let result: Frame = Talk::Result { job: 7, result: Box::new(failed("")) }.into();
         let frames = vec![
             end(JobState::Warmup),
@@ -298,7 +300,10 @@ mod tests {
     #[test]
     fn other_jobs_end_without_ending_this_one() {
         let other = Job { job: 6, ..job(JobState::Done) };
-        let (_, shown, _) = followed(vec![Talk::Job(other).into(), Talk::Job(job(JobState::Loading)).into()]);
+        let (_, shown, _) = followed(vec![
+            Talk::Job(Box::new(other)).into(),
+            Talk::Job(Box::new(job(JobState::Loading))).into(),
+        ]);
         assert!(shown.is_empty());
     }
 }

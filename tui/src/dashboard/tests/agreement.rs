@@ -113,7 +113,7 @@ fn dashboard() -> State {
     let mut state = connected();
     let sites = sites();
     frame(&mut state, Record::Catalogue { channels: channels() });
-    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
     frame(&mut state, Record::Plan(PlanRecord { sites: sites.clone(), ..plan() }));
     for sample in samples() {
         frame(&mut state, Record::Sample(sample));

@@ -62,7 +62,7 @@ fn another_job_has_no_findings_yet() {
     let mut state = with_findings();
     let mut next = job(JobState::Loading);
     next.job = 8;
-    frame(&mut state, Talk::Job(next));
+    frame(&mut state, Talk::Job(Box::new(next)));
     assert!(picture(&state, 80, 24).contains("nothing stands out so far"));
     assert!(picture(&busy(), 80, 24).contains("nothing stands out so far"), "nothing was measured");
 }
@@ -87,7 +87,7 @@ fn what_disturbs_a_run_is_said_while_it_runs() {
     assert!(loaded.contains(" ! other programs use 40.0 % of one core now"), "{loaded}");
     assert!(loaded.contains(" > End them or wait"), "{loaded}");
     assert!(read(11, 0.2, 1.0).contains("something throttles: throttle.power"));
-    frame(&mut state, Talk::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Done))));
     assert!(!picture(&state, 80, 24).contains("something throttles:"), "the run is over");
 }
 

@@ -258,7 +258,7 @@ pub(super) fn connected() -> State {
 pub(super) fn busy() -> State {
     let mut state = connected();
     frame(&mut state, Record::Catalogue { channels: catalogue() });
-    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
     frame(&mut state, Record::Plan(plan()));
     for t in 1..=8 {
         frame(&mut state, Record::Sample(sample(t)));

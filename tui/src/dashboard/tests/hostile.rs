@@ -82,7 +82,7 @@ fn the_names_on_the_dashboard_command_no_terminal() {
     frame(&mut state, Record::Plan(PlanRecord { sites, model: COMMANDS.to_owned(), ..plan() }));
     let mut odd = job(JobState::Measuring);
     odd.model = COMMANDS.to_owned();
-    frame(&mut state, Talk::Job(odd));
+    frame(&mut state, Talk::Job(Box::new(odd)));
     for screen in ["1", "6"] {
         letters(&mut state, screen);
         check(&picture(&state, 200, 60));

@@ -16,16 +16,16 @@ fn figures_belong_to_the_job_that_runs() {
     let mut state = busy();
     let mut other = job(JobState::Queued);
     other.job = 8;
-    frame(&mut state, Talk::Job(other.clone()));
+    frame(&mut state, Talk::Job(Box::new(other.clone())));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
-    frame(&mut state, Talk::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Done))));
     assert_eq!(state.shown().totals.decode.rows, 200, "an ended job keeps its figures");
     let mut old = job(JobState::Done);
     old.job = 2;
-    frame(&mut state, Talk::Job(old));
+    frame(&mut state, Talk::Job(Box::new(old)));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(7));
     other.state = JobState::Loading;
-    frame(&mut state, Talk::Job(other));
+    frame(&mut state, Talk::Job(Box::new(other)));
     assert_eq!(state.shown().job.as_ref().map(|job| job.job), Some(8));
     assert_eq!(state.shown().totals.decode.rows, 0);
 }
@@ -43,7 +43,7 @@ fn the_same_job_number_of_another_daemon_is_another_job() {
             host: Host::default(),
         };
         frame(&mut state, Record::Header(header));
-        frame(&mut state, Talk::Job(job(JobState::Measuring)));
+        frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
         assert_eq!(state.shown().totals.decode.rows, rows);
         frame(&mut state, summary(Phase::Decode));
     }
@@ -84,7 +84,7 @@ fn only_a_job_of_this_client_is_cancelled_without_a_question() {
     assert_eq!(model, "smollm2-135m", "the last one is selected");
     let ok = Outcome::Ok(serde_json::json!({"job": 7}));
     update(&mut state, Msg::Reply(Reply { re: Some(*id), outcome: ok }));
-    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
     assert_eq!(sent(&press(&mut state, KeyCode::Char('c'))), [&Method::Cancel { job: 7 }], "its own");
 
     let mut state = busy();

@@ -108,7 +108,7 @@ fn stored_pictures_of_a_machine_without_a_power_sensor() {
         ..channel(3, "power.package-0", Quantity::Power, Unit::Watts, Scope::Package)
     });
     frame(&mut state, Record::Catalogue { channels });
-    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
     frame(&mut state, Record::Plan(super::fixture::plan()));
     frame(&mut state, summary(Phase::Prefill));
     frame(&mut state, summary(Phase::Decode));

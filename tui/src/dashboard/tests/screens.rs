@@ -185,7 +185,7 @@ fn ops_and_hardware_show_their_columns() {
 fn an_idle_daemon_says_how_to_start() {
     let mut state = connected();
     assert!(picture(&state, 80, 24).contains("nothing runs: press r"));
-    frame(&mut state, Talk::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Done))));
     assert!(picture(&state, 80, 24).contains("done · turn 2 of a loop · nothing runs: press r"));
 }
 
@@ -193,7 +193,7 @@ fn an_idle_daemon_says_how_to_start() {
 fn a_directory_that_is_called_like_a_catalogue_model_is_not_synthetic() {
     let mut state = busy();
     let real = Job { source: ModelSource::Hf, format: Some(WeightFormat::Bf16), ..job(JobState::Measuring) };
-    frame(&mut state, Talk::Job(real));
+    frame(&mut state, Talk::Job(Box::new(real)));
     let picture = picture(&state, 120, 40);
     assert!(picture.contains(" smollm2-135m · bf16 · 2 threads"), "{picture}");
     assert!(!picture.contains("synthetic"), "{picture}");
@@ -236,7 +236,7 @@ fn names_of_any_kind_are_drawn() {
     let mut odd = job(JobState::Failed);
     odd.model.clone_from(&long);
     odd.error = Some(long.clone());
-    frame(&mut state, Talk::Job(odd));
+    frame(&mut state, Talk::Job(Box::new(odd)));
     let mut channels =
         vec![channel(9, &long, Quantity::Temperature, Unit::Celsius, Scope::Rail(long.clone()))];
     channels[0].remedy = Some(long.clone());

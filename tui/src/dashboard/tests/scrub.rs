@@ -21,7 +21,7 @@ const SECOND: u64 = 1_000_000_000;
 /// A dashboard that has seen so many seconds of decode, ten steps in each.
 fn after(seconds: u64) -> State {
     let mut state = connected();
-    frame(&mut state, Talk::Job(job(JobState::Measuring)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Measuring))));
     frame(&mut state, Record::Plan(plan()));
     (1..=seconds).for_each(|second| see(&mut state, second));
     state

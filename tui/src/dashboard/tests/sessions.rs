@@ -276,7 +276,7 @@ fn what_is_shown_is_exported_into_the_file_that_is_typed() {
     letters(&mut state, "1e");
     assert!(picture(&state, 80, 24).contains("export what the loop did of late to"));
     assert_eq!(export(&mut state), (ExportFrom::Recent, "job-7.pftrace".to_owned()));
-    frame(&mut state, Talk::Job(job(JobState::Done)));
+    frame(&mut state, Talk::Job(Box::new(job(JobState::Done))));
     letters(&mut state, "e");
     (0..7).for_each(|_| drop(press(&mut state, KeyCode::Backspace)));
     letters(&mut state, "csv");

@@ -200,7 +200,7 @@ impl Scene {
         let workload = Workload { looped: true, repetitions: Some(1), ..Workload::default() };
         let format = Some(WeightFormat::Q4_0);
         let running = Job { workload, format, turns: 11, ..job(JobState::Measuring) };
-        frame(&mut state, Talk::Job(running));
+        frame(&mut state, Talk::Job(Box::new(running)));
         let look = RoofSample { at_ns: 1, read_bytes: 25e9, f32_flops: 90e9, int8_ops: 700e9 };
         let roofs = Roofs::of(&[look], self.threads, "avx2", 1);
         frame(&mut state, Record::Plan(PlanRecord { threads: self.threads, roofs, ..plan() }));
