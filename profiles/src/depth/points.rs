@@ -81,7 +81,8 @@ impl DepthPoints {
         let mut by_op_ns = vec![0; self.reach.len()];
         for event in &batch.events {
             if let Some(&op) = self.ops.get(usize::from(event.site)) {
-                by_op_ns[op] += u64::from(event.duration) * u64::from(head.tick_ns);
+                let ns = u64::from(event.duration) * u64::from(head.tick_ns);
+                by_op_ns[op] = u64::saturating_add(by_op_ns[op], ns);
             }
         }
         self.stretch.push(Step { context: head.context, wall_ns: Books::of(batch).wall_ns, by_op_ns });

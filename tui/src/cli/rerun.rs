@@ -67,7 +67,7 @@ pub fn run(args: &RerunArgs, target: &Target) -> Result<ExitCode, Failure> {
     let workload = again(&job, &before).map_err(|problem| args.session.failed(&problem))?;
     let name = args.model.clone().unwrap_or_else(|| job.to_submit().model.name().to_owned());
     let chosen =
-        recorded::choose(&name, &workload).map_err(|failure| named(failure, args.model.is_none()))?;
+        recorded::choose(target, &name, &workload).map_err(|failure| named(failure, args.model.is_none()))?;
     if let Some(path) = args.output.as_ref().filter(|path| !args.force && path.exists()) {
         return Err(trace_file::exists(path));
     }

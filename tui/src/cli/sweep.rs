@@ -110,7 +110,7 @@ pub fn run(args: &SweepArgs, target: &Target) -> Result<ExitCode, Failure> {
     if args.shown.dry_run {
         return dry_run(&plan, args.shown.json);
     }
-    check_models(&plan)?;
+    check_models(&plan, target)?;
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.sweep")));
     let mut folder = SweepFolder::open(&path, &plan, folder::RealDisk)?;
     let interrupted = interruption()?;
@@ -162,11 +162,11 @@ fn list(names: &[String]) -> Result<String, Failure> {
 }
 
 /// Looks at every model once before the first run, so that a typo is not found after hours.
-fn check_models(plan: &SweepPlan) -> Result<(), Failure> {
+fn check_models(plan: &SweepPlan, target: &Target) -> Result<(), Failure> {
     let mut seen: Vec<&str> = Vec::new();
     for point in &plan.points {
         if !seen.contains(&point.model.as_str()) {
-            model_source::choose(Some(&point.model))?;
+            model_source::choose_on(target, Some(&point.model))?;
             seen.push(&point.model);
         }
     }

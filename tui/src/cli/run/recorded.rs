@@ -12,7 +12,7 @@ use super::files::Files;
 use super::follow::follow;
 use super::progress::Progress;
 use super::stream::TextStream;
-use crate::connect::Attached;
+use crate::connect::{Attached, Target};
 use crate::failure::{self, Failure};
 use crate::model_source::{self, ChosenModel};
 
@@ -24,12 +24,12 @@ pub struct Recorded {
     pub ended: Result<ExitCode, Failure>,
 }
 
-/// Opens the model called `name`, which `workload` is to be run with.
+/// Opens the model called `name`, which `workload` is to be run with, for the daemon of `target`.
 ///
 /// # Errors
 /// If there is no such model, or it cannot run the workload.
-pub fn choose(name: &str, workload: &Workload) -> Result<ChosenModel, Failure> {
-    let chosen = model_source::choose(Some(name))?;
+pub fn choose(target: &Target, name: &str, workload: &Workload) -> Result<ChosenModel, Failure> {
+    let chosen = model_source::choose_on(target, Some(name))?;
     workload.validate_for(chosen.model.source()).map_err(Failure::option)?;
     super::check_model(&chosen, workload, failure::flag)?;
     Ok(chosen)

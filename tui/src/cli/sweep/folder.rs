@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use slmscope_exports::recording::Reader;
 use slmscope_exports::session::Session;
 use slmscope_profiles::campaign::{OUTCOME_SCHEMA, Outcome, PointRun, SWEEP_SCHEMA, SweepPlan};
+use slmscope_profiles::totals::saturating_sum;
 
 use crate::failure::Failure;
 
@@ -121,7 +122,7 @@ impl<D: Disk> SweepFolder<D> {
             run.result
         });
         let Some(result) = result else { return Ok(None) };
-        let took_ns = result.phases.iter().map(|books| books.wall_ns).sum();
+        let took_ns = saturating_sum(result.phases.iter().map(|books| books.wall_ns));
         let outcome = Outcome::new(run, Some(result), None, took_ns);
         self.note(&outcome)?;
         Ok(Some(outcome))

@@ -33,7 +33,7 @@ impl Runner<'_> {
         let Some(workload) = point.workload.clone() else {
             return Ok(Outcome::new(run, None, point.problem.clone(), 0));
         };
-        let chosen = match recorded::choose(&point.model, &workload) {
+        let chosen = match recorded::choose(self.target, &point.model, &workload) {
             Ok(chosen) => chosen,
             Err(failure) => return Ok(failed(failure)),
         };
