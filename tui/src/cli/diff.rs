@@ -31,9 +31,6 @@ use crate::style::Style;
 /// Phases that are compared.
 const PHASES: [Phase; 2] = [Phase::Prefill, Phase::Decode];
 
-/// Difference below which phases are called the same, unless another one is asked for.
-const MARGIN: f64 = 0.02;
-
 /// Options of `diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -253,8 +250,8 @@ pub fn text_of(
     target: &Target,
     style: Style,
 ) -> Result<String, Failure> {
-    let rules =
-        Rules { margin: MARGIN, grouping: Grouping::Kind, force: false, strict: false, counts_floor: true };
+    let (margin, grouping) = (DEFAULT_MARGIN, Grouping::Kind);
+    let rules = Rules { margin, grouping, force: false, strict: false, counts_floor: true };
     let sides = [std::slice::from_ref(a), std::slice::from_ref(b)];
     Ok(text::render(&compared(sides[0], sides[1], rules, target)?, style))
 }
