@@ -39,7 +39,7 @@ for kind in ("csv", "parquet"):
     check(f"DuckDB, events.{kind}", [int(one) for one in sums], list(should.values()))
     walls = duckdb.sql(f"select sum(wall_ns)::bigint from '{folder}/phases.{kind}'").fetchall()[0][0]
     check(f"DuckDB, phases.{kind}", walls, sum(phase["wall_ns"] for phase in result["phases"]))
-for table in ("events", "ops", "phases", "tokens", "channels", "memory"):
+for table in ("events", "ops", "phases", "tokens", "channels", "memory", "runs"):
     with_pandas = pandas.read_parquet(folder / f"{table}.parquet")
     with_polars = polars.read_parquet(folder / f"{table}.parquet")
     as_text = pandas.read_csv(folder / f"{table}.csv")

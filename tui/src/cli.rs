@@ -3,6 +3,7 @@
 mod breakdown;
 pub mod cancel;
 pub mod compare;
+mod comparison_page;
 pub mod depth;
 pub mod diff;
 pub mod doctor;

@@ -269,6 +269,11 @@ fn two_sessions_are_compared_on_one_page() {
     for part in ["A: ", "B: ", "matmul", "slmscope diff a1.mcap", verdict.split(',').next().unwrap()] {
         assert!(page.contains(part), "{part}");
     }
+    let several = folder.path().join("c.html").display().to_string();
+    let ended = output(&["compare", recording(), recording(), recording(), "--html", &several]);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let several = fs::read_to_string(&several).unwrap();
+    assert!(["A: ", "B: ", "C: ", "3 runs side by side"].iter().all(|part| several.contains(part)));
     let again = output(&words);
     assert_eq!(again.status.code(), Some(1), "it is not replaced");
     assert!(text(&again.stderr).contains("remove it"), "{}", text(&again.stderr));

@@ -37,7 +37,7 @@ use slmscope_profiles::result::RunResult;
 use crate::export::Readings;
 use crate::recording::Entry;
 use crate::session::{Run, Session};
-pub use comparison::{Compared, PhaseVerdict, compare};
+pub use comparison::{Compared, PhaseVerdict, Words, compare};
 use html::Html;
 use series::Series;
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use slmscope_exports::page::{Collector, Compared, PageError, PhaseVerdict, compare};
+use slmscope_exports::page::{Collector, Compared, PageError, PhaseVerdict, Words, compare};
 use slmscope_exports::recording::Entry;
 use slmscope_profiles::channel::{Channel, Class, Kind, Quantity, Sample, Scope, Unit, Value};
 use slmscope_profiles::compare::{Options, Repetition, Repetitions};
@@ -138,7 +138,7 @@ fn sessions_stand_beside_each_other_with_their_verdict() {
     let side =
         |name: &str, steps| Compared { name: name.to_owned(), collector: collected(&session(2, steps, 9)) };
     let (a, b) = (vec![repetitions(1)], vec![repetitions(2)]);
-    let verdicts = [PhaseVerdict {
+    let verdicts = vec![PhaseVerdict {
         phase: Phase::Decode,
         sentence: "decode: slower by <3 %>".to_owned(),
         remarks: vec!["a remark".to_owned()],
@@ -146,7 +146,13 @@ fn sessions_stand_beside_each_other_with_their_verdict() {
     }];
     let mut sessions = [side("a.mcap", 20), side("b <b>.mcap", 30)];
     let mut page = Vec::new();
-    compare(&mut sessions, "b is slower", &verdicts, "slmscope diff a b", &mut page).unwrap();
+    let words = Words {
+        headline: "b is slower".to_owned(),
+        remarks: vec!["the machine was not fit".to_owned()],
+        verdicts,
+        recipe: "slmscope diff a b".to_owned(),
+    };
+    compare(&mut sessions, &words, &mut page).unwrap();
     let page = String::from_utf8(page).unwrap();
     for part in [
         "<title>a.mcap, b &lt;b&gt;.mcap",
@@ -160,6 +166,6 @@ fn sessions_stand_beside_each_other_with_their_verdict() {
     }
     assert!(!page.contains("b <b>.mcap"), "a name is no HTML");
     let mut empty = [Compared { name: "c".to_owned(), collector: Collector::default() }];
-    let told = compare(&mut empty, "", &[], "", &mut Vec::new());
+    let told = compare(&mut empty, &words, &mut Vec::new());
     assert!(matches!(told, Err(PageError::NoResult)), "{told:?}");
 }

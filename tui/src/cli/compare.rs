@@ -4,6 +4,7 @@
 mod tests;
 mod text;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use slmscope_profiles::campaign::{Candidate, Choice, Limit, Measure, UnlikeWork, choose, unlike_work};
 use slmscope_profiles::result::RunResult;
 
+use super::comparison_page::PageFile;
 use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
 use crate::session_source::SessionSource;
@@ -22,6 +24,7 @@ use crate::style::Style;
   slmscope compare 7 8 9
   slmscope compare orangepi.mcap rpi5.mcap laptop.mcap --best tokens_per_joule
   slmscope compare 7 8 9 --best decode --limit memory=4GiB --limit ttft=2s
+  slmscope compare 7 8 9 --html c.html    one page to send on
 
 Measures: decode, prefill (tokens/s), ttft (time to the first token), token_p99
 (99 of 100 decode steps are faster), load, memory (the most that was resident),
@@ -53,6 +56,9 @@ pub struct CompareArgs {
     /// Print Markdown
     #[arg(long)]
     markdown: bool,
+    /// Write a page for browsers into this new file, and print the tables
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs beside each other: what `compare --json` prints.
@@ -103,15 +109,17 @@ fn label(at: usize) -> String {
 /// If one cannot be read: all of these are named; with exit code 3 if their work is not the same and the best is asked
 /// for, 4 if none keeps within the limits.
 pub fn run(args: &CompareArgs, target: &Target) -> Result<ExitCode, Failure> {
-    let runs = read_all(&args.sessions, target)?;
-    let compared = Compared::of(runs, args.best.map(|best| (best, args.limits.as_slice())));
-    if args.best.is_some() && !args.force && !compared.unlike_work.is_empty() {
-        let message = format!(
-            "not comparable: {}; --force names the best one all the same",
-            text::unlike(&compared.unlike_work)
-        );
-        return Err(Failure { message: Some(message), code: ExitCode::from(3) });
-    }
+    let compared = match &args.html {
+        None => compared(args, target)?.0,
+        Some(path) => {
+            let page = PageFile::create(path)?;
+            let made = compared(args, target);
+            let words = |(compared, commands): &(Compared, String)| text::words(compared, commands);
+            let ((compared, _), line) = page.fill(named(&args.sessions), target, made, words)?;
+            note_line!("{line}");
+            compared
+        }
+    };
     if args.json {
         print_json(&compared)?;
     } else if args.markdown {
@@ -123,6 +131,28 @@ pub fn run(args: &CompareArgs, target: &Target) -> Result<ExitCode, Failure> {
         Some(Choice { best: None, .. }) => Err(Failure::silent(4)),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Sessions with what they are called: `A: session 7`.
+fn named(sources: &[SessionSource]) -> Vec<(String, &SessionSource)> {
+    let with_label = sources.iter().enumerate();
+    with_label.map(|(at, source)| (format!("{}: {source}", label(at)), source)).collect()
+}
+
+/// The comparison, and the commands that repeat its runs.
+fn compared(args: &CompareArgs, target: &Target) -> Result<(Compared, String), Failure> {
+    let runs = read_all(&args.sessions, target)?;
+    let commands = runs.iter().filter_map(|(_, result)| result.command.clone());
+    let commands = commands.collect::<Vec<_>>().join("\n");
+    let compared = Compared::of(runs, args.best.map(|best| (best, args.limits.as_slice())));
+    if args.best.is_some() && !args.force && !compared.unlike_work.is_empty() {
+        let message = format!(
+            "not comparable: {}; --force names the best one all the same",
+            text::unlike(&compared.unlike_work)
+        );
+        return Err(Failure { message: Some(message), code: ExitCode::from(3) });
+    }
+    Ok((compared, commands))
 }
 
 /// The results of all sessions, each with its name; or all that cannot be read, a line each.

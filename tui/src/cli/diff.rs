@@ -1,7 +1,6 @@
 //! `slmscope diff`: recordings beside each other, with a verdict.
 
 mod floors;
-mod page;
 mod recording;
 mod refusal;
 #[cfg(test)]
@@ -13,7 +12,6 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 pub(super) use floors::known as known_floor;
-use page::PageFile;
 use recording::{Recording, Side};
 use serde::Serialize;
 use slmscope_profiles::compare::{
@@ -22,6 +20,7 @@ use slmscope_profiles::compare::{
 };
 use slmscope_profiles::phase::Phase;
 
+use super::comparison_page::PageFile;
 use super::number;
 use crate::connect::Target;
 use crate::failure::{Failure, print, print_json};
@@ -219,8 +218,9 @@ pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
     let diff = match &args.shown.html {
         None => compared(before, after, rules, target)?,
         Some(path) => {
-            let compare = || compared(before, after, rules, target);
-            let (diff, line) = PageFile::create(path)?.fill((before, after), target, compare)?;
+            let page = PageFile::create(path)?;
+            let made = compared(before, after, rules, target);
+            let (diff, line) = page.fill(named(before, after), target, made, text::words)?;
             note_line!("{line}");
             diff
         }
@@ -234,6 +234,18 @@ pub fn run(args: &DiffArgs, target: &Target) -> Result<ExitCode, Failure> {
     }
     let is_slower = diff.phases.iter().any(|phase| phase.comparison.verdict == Verdict::Slower);
     if is_slower { Err(Failure::silent(4)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// The sessions of both sides with what they are called: `A: session 7`, or of several `A1: a1.mcap`.
+fn named<'a>(before: &'a [SessionSource], after: &'a [SessionSource]) -> Vec<(String, &'a SessionSource)> {
+    let mut sessions = Vec::new();
+    for (side, sources) in [("A", before), ("B", after)] {
+        for (at, source) in sources.iter().enumerate() {
+            let number = if sources.len() > 1 { (at + 1).to_string() } else { String::new() };
+            sessions.push((format!("{side}{number}: {source}"), source));
+        }
+    }
+    sessions
 }
 
 fn read(sources: &[SessionSource], target: &Target) -> Result<Vec<Recording>, Failure> {

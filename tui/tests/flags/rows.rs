@@ -204,6 +204,7 @@ pub const ROWS: &[Row] = &[
         "Best by decode: ",
     ),
     row("compare", "json", &["{a}"], &["{a}", "--json"], JSON),
+    row("compare", "html", &["{a}"], &["{a}", "--html", "{new}"], "{new}: the comparison"),
     row("compare", "markdown", &["{a}"], &["{a}", "--markdown"], "|---|--:|"),
     row("sweep", "what", &["llama-bench", "--dry-run"], &["survey", "--dry-run"], "as the survey of small"),
     row(

@@ -40,18 +40,24 @@ pub struct PhaseVerdict {
     pub comparison: Comparison,
 }
 
-/// Writes a page about `sessions`, with `verdicts` where they are two sides, and `recipe`, the commands that measure them
-/// again.
+/// What a page says of its sessions.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// What it comes to.
+    pub headline: String,
+    /// What else is to be known, such as what makes it doubtful.
+    pub remarks: Vec<String>,
+    /// By phase, where the sessions are two sides.
+    pub verdicts: Vec<PhaseVerdict>,
+    /// The commands that measure them again.
+    pub recipe: String,
+}
+
+/// Writes a page about `sessions`.
 ///
 /// # Errors
 /// If a session has no result, or `out` takes no more.
-pub fn compare(
-    sessions: &mut [Compared],
-    headline: &str,
-    verdicts: &[PhaseVerdict],
-    recipe: &str,
-    out: &mut impl Write,
-) -> Result<(), PageError> {
+pub fn compare(sessions: &mut [Compared], words: &Words, out: &mut impl Write) -> Result<(), PageError> {
     for session in sessions.iter_mut() {
         session.collector.session.close();
     }
@@ -59,9 +65,12 @@ pub fn compare(
     let names: Vec<&str> = runs.iter().map(|side| side.name).collect();
     let mut html = Html::default();
     html.raw(format_args!("<h1>{}</h1>\n", escaped(&names.join(" and "))));
-    html.raw(format_args!("<p class=\"headline\">{}</p>\n", escaped(headline)));
+    html.raw(format_args!("<p class=\"headline\">{}</p>\n", escaped(&words.headline)));
     html.end_of_header();
-    for verdict in verdicts {
+    for remark in &words.remarks {
+        html.paragraph("note", remark);
+    }
+    for verdict in &words.verdicts {
         of_phase(&mut html, verdict);
     }
     figures(&mut html, &runs);
@@ -70,7 +79,7 @@ pub fn compare(
     findings(&mut html, &runs);
     identities(&mut html, &runs);
     html.section("method", "How to measure it again");
-    html.raw(format_args!("<pre><code>{}</code></pre>\n", escaped(recipe)));
+    html.raw(format_args!("<pre><code>{}</code></pre>\n", escaped(&words.recipe)));
     html::page(out, &names.join(", "), &html, &charts)?;
     Ok(())
 }

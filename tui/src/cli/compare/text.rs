@@ -1,5 +1,6 @@
 //! Runs side by side as text and as Markdown: the same tables.
 
+use slmscope_exports::page::Words;
 use slmscope_profiles::campaign::{Candidate, Choice, Measure, PhaseShares, UnlikeWork};
 use slmscope_profiles::display::{self, ABSENT, or_absent, printable};
 use slmscope_profiles::phase::Phase;
@@ -68,6 +69,15 @@ pub(super) fn markdown(compared: &Compared) -> String {
         text.push_str(&format!("- {note}\n"));
     }
     text
+}
+
+/// What a page says of it; `commands` repeat the runs.
+pub(super) fn words(compared: &Compared, commands: &str) -> Words {
+    let mut remarks = notes(compared);
+    let has_best = compared.choice.is_some() && !remarks.is_empty();
+    let count = display::plural(compared.runs.len() as u64, "run");
+    let headline = if has_best { remarks.remove(0) } else { format!("{count} side by side") };
+    Words { headline, remarks, verdicts: Vec::new(), recipe: commands.to_owned() }
 }
 
 fn sheets(compared: &Compared) -> Vec<Sheet> {

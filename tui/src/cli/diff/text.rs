@@ -1,5 +1,6 @@
 //! The comparison as text and as Markdown.
 
+use slmscope_exports::page::{PhaseVerdict, Words};
 use slmscope_profiles::compare::{Comparison, Obstacle, Part, PartDifference, Unit, Verdict, interleaved};
 use slmscope_profiles::display;
 use slmscope_profiles::phase::Phase;
@@ -16,7 +17,7 @@ fn step(phase: Phase) -> &'static str {
 }
 
 /// `decode: slower by 3.1 %: 4.21 ms to 4.34 ms a token, 95 % interval 1.2 % to 5.0 %`.
-pub(super) fn sentence(phase: &PhaseDiff) -> String {
+fn sentence(phase: &PhaseDiff) -> String {
     let Comparison { verdict, total, margin, unit, values, .. } = &phase.comparison;
     let change = |ns: f64| display::share(ns / total.a_ns);
     let interval = match (total.low_ns, total.high_ns) {
@@ -53,7 +54,7 @@ fn counts_runs(comparison: &Comparison) -> bool {
 }
 
 /// What stands below the verdict: what it would take to tell, all tokens beside the typical ones, the floor, outliers.
-pub(super) fn remarks(phase: &PhaseDiff) -> Vec<String> {
+fn remarks(phase: &PhaseDiff) -> Vec<String> {
     let Comparison { all_tokens, outliers, .. } = &phase.comparison;
     let mut remarks: Vec<String> = precision(&phase.comparison).into_iter().collect();
     if phase.phase == Phase::Decode {
@@ -264,6 +265,24 @@ fn sides(diff: &Diff) -> String {
     text
 }
 
+/// What a page says of it.
+pub(super) fn words(diff: &Diff) -> Words {
+    let verdict = |phase: &PhaseDiff| PhaseVerdict {
+        phase: phase.phase,
+        sentence: sentence(phase),
+        remarks: remarks(phase),
+        comparison: phase.comparison.clone(),
+    };
+    let headline = diff.phases.iter().map(sentence).collect::<Vec<_>>().join("; ");
+    let doubts = [("A", &diff.a_set), ("B", &diff.b_set)].into_iter().flat_map(|(name, sides)| {
+        sides.iter().filter_map(move |side| Some(format!("{name}, {}: {}", side.file, doubt(side)?)))
+    });
+    let mut remarks: Vec<String> = diff.obstacles.iter().map(other).chain(doubts).collect();
+    remarks.extend(diff.same_run.then(|| SAME_RUN.to_owned()));
+    remarks.extend(notes(diff).into_iter().map(str::to_owned));
+    Words { headline, remarks, verdicts: diff.phases.iter().map(verdict).collect(), recipe: commands(diff) }
+}
+
 /// How to measure it again, in Markdown.
 fn recipe(diff: &Diff) -> String {
     format!(
@@ -273,7 +292,7 @@ fn recipe(diff: &Diff) -> String {
 }
 
 /// The commands that measure it again: runs of A and B in turns, so that a drift of the machine meets both alike.
-pub(super) fn commands(diff: &Diff) -> String {
+fn commands(diff: &Diff) -> String {
     const ROUNDS: usize = 3;
     let command = |sides: &[Side]| {
         let command = sides.first().and_then(|side| side.command.clone());

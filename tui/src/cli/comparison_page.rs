@@ -1,14 +1,13 @@
-//! The comparison as a page.
+//! Sessions beside each other as a page, for the commands that compare them.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use slmscope_exports::page::{self, Collector, Compared, PhaseVerdict};
+use slmscope_exports::page::{Collector, Compared, Words, compare};
 use slmscope_exports::recording::Event;
 use slmscope_profiles::display;
 
-use super::{Diff, PhaseDiff, text};
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::session_source::SessionSource;
@@ -26,7 +25,7 @@ impl PageFile {
     /// # Errors
     /// If it exists, or cannot be written.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
-        // `--force` of `diff` is about what is compared.
+        // `--force` of these commands is about what is compared.
         if path.exists() {
             return Err(Failure::error(format!(
                 "{} exists: name another file, or remove it",
@@ -36,20 +35,21 @@ impl PageFile {
         Ok(Self { path: path.to_owned(), file: trace_file::create(path, false)? })
     }
 
-    /// Writes the comparison of the sessions of both sides, which `compare` makes; what it is, in a line. If there is
-    /// none, the file is removed.
+    /// Writes the page of what `made` says about `sessions`, which have a name each; what it is, in a line. If nothing was
+    /// made, or it cannot be written, the file is removed.
     ///
     /// # Errors
-    /// If there is no comparison, a session cannot be read again, or the file takes no more.
-    pub(super) fn fill(
+    /// That of `made`; if a session cannot be read again, or the file takes no more.
+    pub(super) fn fill<T>(
         &self,
-        (before, after): (&[SessionSource], &[SessionSource]),
+        sessions: Vec<(String, &SessionSource)>,
         target: &Target,
-        compare: impl FnOnce() -> Result<Diff, Failure>,
-    ) -> Result<(Diff, String), Failure> {
-        let filled = compare().and_then(|diff| {
-            let line = self.write(&diff, (before, after), target)?;
-            Ok((diff, line))
+        made: Result<T, Failure>,
+        words: impl FnOnce(&T) -> Words,
+    ) -> Result<(T, String), Failure> {
+        let filled = made.and_then(|made| {
+            let line = self.write(sessions, target, &words(&made))?;
+            Ok((made, line))
         });
         if filled.is_err() {
             let _ = fs::remove_file(&self.path);
@@ -59,25 +59,18 @@ impl PageFile {
 
     fn write(
         &self,
-        diff: &Diff,
-        (before, after): (&[SessionSource], &[SessionSource]),
+        sessions: Vec<(String, &SessionSource)>,
         target: &Target,
+        words: &Words,
     ) -> Result<String, Failure> {
-        let mut sessions = Vec::new();
-        for (side, sources) in [("A", before), ("B", after)] {
-            for (at, source) in sources.iter().enumerate() {
-                let number = if sources.len() > 1 { (at + 1).to_string() } else { String::new() };
-                let name = format!("{side}{number}: {source}");
-                sessions.push(Compared { name, collector: collected(source, target)? });
-            }
+        let mut compared = Vec::new();
+        for (name, source) in sessions {
+            compared.push(Compared { name, collector: collected(source, target)? });
         }
-        let verdicts: Vec<PhaseVerdict> = diff.phases.iter().map(verdict).collect();
-        let sentences: Vec<&str> = verdicts.iter().map(|verdict| verdict.sentence.as_str()).collect();
         let failed =
             |error: &dyn std::fmt::Display| Failure::error(format!("{}: {error}", self.path.display()));
         let mut out = BufWriter::new(&self.file);
-        page::compare(&mut sessions, &sentences.join("; "), &verdicts, &text::commands(diff), &mut out)
-            .map_err(|error| failed(&error))?;
+        compare(&mut compared, words, &mut out).map_err(|error| failed(&error))?;
         out.flush().map_err(|error| failed(&error))?;
         let bytes = self.file.metadata().map_or(0, |metadata| metadata.len());
         let (path, bytes) = (self.path.display(), display::bytes(bytes));
@@ -94,13 +87,4 @@ fn collected(source: &SessionSource, target: &Target) -> Result<Collector, Failu
         }
     }
     Ok(collector)
-}
-
-fn verdict(phase: &PhaseDiff) -> PhaseVerdict {
-    PhaseVerdict {
-        phase: phase.phase,
-        sentence: text::sentence(phase),
-        remarks: text::remarks(phase),
-        comparison: phase.comparison.clone(),
-    }
 }
