@@ -9,12 +9,14 @@ fn every_command_has_help_and_help_lists_no_other() {
     let help = text(&output(&["--help"]).stdout);
     let commands =
         ["run", "submit", "models", "model", "doctor", "status", "jobs", "result", "cancel", "weights"];
-    for command in commands.into_iter().chain(["record", "sessions", "diff", "replay", "export", "report"]) {
+    let of_sessions = ["record", "sessions", "diff", "replay", "export", "report"];
+    let campaigns = ["compare", "sweep", "rerun", "depth"];
+    for command in commands.into_iter().chain(of_sessions).chain(campaigns) {
         assert!(help.contains(command), "{command}");
         let one = output(&[command, "--help"]);
         assert!(one.status.success() && text(&one.stdout).contains("Usage:"), "{command}");
     }
-    for missing in ["sweep", "worker", "daemon", "    --trace"] {
+    for missing in ["worker", "daemon", "    --trace"] {
         assert!(!help.contains(&format!("\n  {missing}")), "{missing}");
     }
 }

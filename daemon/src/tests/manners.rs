@@ -12,7 +12,7 @@ use super::{TestDaemon, channel, submission};
 #[test]
 fn what_is_neither_json_nor_a_client_gets_one_line_of_why_and_is_hung_up_on() {
     let daemon = TestDaemon::start();
-    for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"slmscopX", &[0; 64], b"hello\n", b" [1]      \n"] {
+    for bytes in [&b"EHLO example\r\n"[..], b"slmscopX", &[0; 64], b"hello\n", b" [1]      \n"] {
         let client = daemon.connect();
         client.write(bytes);
         let mut answer = Vec::new();

@@ -29,7 +29,7 @@ pub enum Hit {
 /// What is at this place of the terminal; `None` if it is nothing that can be chosen.
 pub fn hit(state: &State, column: u16, row: u16) -> Option<Hit> {
     let (width, height) = state.size;
-    if row == 0 || row + 1 >= height || u32::from(width) * u32::from(height) > MAX_CELLS {
+    if row == 0 || row >= height.saturating_sub(1) || u32::from(width) * u32::from(height) > MAX_CELLS {
         return None;
     }
     let area = Rect::new(0, 0, width, height);

@@ -126,7 +126,7 @@ pub const ROWS: &[Row] = &[
         &["{old}", "--seconds", "0", "--force"],
         "messages in",
     ),
-    row("record", "last", &["{new}", "--seconds", "0"], &["{new}", "--last", "60s"], ": the last "),
+    row("record", "last", &["{new}", "--seconds", "0"], &["{new}", "--last", "60s"], ", the last "),
     row("sessions list", "json", &[], &["--json"], JSON),
     row("sessions note", "session", &["99", "x"], &["1", "x"], "session 1: x"),
     row("sessions note", "text", &["1", "--pin"], &["1", "seen"], "seen"),

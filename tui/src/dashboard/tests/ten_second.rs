@@ -33,6 +33,8 @@ use super::screens::picture;
 use crate::pinned;
 
 const SECOND: u64 = 1_000_000_000;
+/// Sites of the fixture's plan that are attention itself.
+const ATTENTION: [usize; 2] = [2, 5];
 
 /// A phase: for each site of the fixture's plan the time, bytes and FLOPs of a token, and the time of sampling.
 struct Work {
@@ -306,7 +308,11 @@ fn waiting_with_more_threads_than_cpus() {
 fn bound_by_compute() {
     let work = decode([1, 100, 40, 200, 100, 40, 200, 120]);
     let scene = Scene {
-        decode: Work { flops: work.flops.map(|flops| flops * 12), ..work },
+        // Products of weights; attention computes as little a byte as before.
+        decode: Work {
+            flops: std::array::from_fn(|at| work.flops[at] * if ATTENTION.contains(&at) { 1 } else { 12 }),
+            ..work
+        },
         threads: 2,
         findings: Vec::new(),
         ..Scene::default()
