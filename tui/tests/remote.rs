@@ -154,7 +154,7 @@ fn a_host_that_is_not_reached_is_named_with_the_reason_and_the_remedy() {
     assert!(said(&idle, "board").contains("board: no daemon runs there; start one with `slmscoped`"));
     let old = script("old", "echo \"error: unrecognized subcommand 'proxy'\" >&2; exit 2");
     assert!(said(&old, "board").contains("update it, so that both are of the same version"));
-    let chatty = script("chatty", "echo Welcome to this board");
+    let chatty = script("chatty", "echo Welcome to this board; cat >/dev/null");
     assert!(said(&chatty, "board").contains("the shell there must print nothing by itself"));
     // A daemon of another protocol.
     let hello = r#"'{"hello":{"protocol":[9,9],"version":"9","uid":0,"capabilities":[]}}'"#;

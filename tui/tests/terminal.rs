@@ -61,9 +61,18 @@ impl Terminal {
         Self { child, pty, output, screen, written: Vec::new(), begun: Instant::now(), _folder: folder }
     }
 
-    /// The dashboard on a daemon that runs.
+    /// The dashboard on a daemon that runs and has nothing to do, after its offer of models.
     fn attached(daemon: &Daemon) -> Self {
-        Self::start(&[], &[("SLMSCOPE_SOCKET", &daemon.socket())])
+        let mut terminal = Self::start(&[], &[("SLMSCOPE_SOCKET", &daemon.socket())]);
+        terminal.close_picker();
+        terminal
+    }
+
+    /// Waits until models are offered, and declines: a key that came before that would go into the offer.
+    fn close_picker(&mut self) {
+        self.wait_for("run which model?");
+        self.press(ESC);
+        self.wait(|screen| !screen.contents().contains("run which model?"));
     }
 
     fn pid(&self) -> u32 {
@@ -255,14 +264,15 @@ fn colours_glyphs_and_keys_are_as_terminal_and_settings_say() {
     // What of the settings is left out stands in the footer until a key is pressed.
     terminal.wait_for("there is no setting `colour`");
     assert!(!coloured(terminal.screen.screen()) && terminal.written.is_ascii());
-    terminal.press(ESC);
+    terminal.close_picker();
     terminal.wait_for(" Q quit");
     terminal.press("qQ");
     assert_eq!(terminal.end(), 0);
     let mut terminal = Terminal::start(&["--theme", "light"], &[("SLMSCOPE_SOCKET", &*socket)]);
     terminal.wait_for("● connected");
     assert!(coloured(terminal.screen.screen()));
-    terminal.press(&format!("{ESC}q"));
+    terminal.close_picker();
+    terminal.press("q");
     assert_eq!(terminal.end(), 0);
 }
 
@@ -296,6 +306,7 @@ fn a_host_whose_connection_breaks_is_connected_to_again() {
     stand_in_for_ssh(&ssh, &daemon.socket());
     let mut terminal = Terminal::start(&["--host", "board"], &[("SLMSCOPE_SSH", &*ssh)]);
     terminal.wait_for("● board");
+    terminal.close_picker();
     daemon.child.kill().expect("it runs");
     daemon.child.wait().expect("it ends");
     terminal.wait_for("disconnected: board: ");
