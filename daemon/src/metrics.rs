@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A batch adds a few numbers to fixed tables; text is made only when somebody asks. Labels are bounded: channels by the
-//! catalogue, models by [`MAX_MODELS`].
+//! catalogue, models by `models::MAX_MODELS`.
 
 mod counters;
 pub(crate) mod families;
