@@ -9,7 +9,6 @@
 
 mod plan;
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code, reason = "tests use the rest")]
 mod support;
 
 use std::io::{self, Write};

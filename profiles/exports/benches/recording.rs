@@ -7,13 +7,13 @@
 
 #![allow(clippy::print_stdout, reason = "a program for developers: it prints figures")]
 
+#[path = "../tests/support/batch.rs"]
+mod batch;
 mod plan;
-#[path = "../tests/support/mod.rs"]
-#[allow(dead_code, reason = "tests use the rest")]
-mod support;
 
 use std::time::Instant;
 
+use batch::batch;
 use plan::{SITES, sites};
 use slmscope_exports::recording::{Entry, Event, Reader, Writer};
 use slmscope_profiles::profile::Profile;
@@ -29,7 +29,7 @@ fn main() {
     let mut writer = Writer::new(Vec::new()).expect("memory can be written");
     let mut writing_ns = 0.0;
     for token in 0..tokens {
-        let entry = Entry::Record(Record::Ops((&support::batch(token, SITES, &mut random)).into()).into());
+        let entry = Entry::Record(Record::Ops((&batch(token, SITES, &mut random)).into()).into());
         let began = Instant::now();
         writer.write(&entry).expect("memory can be written");
         if token % 10 == 9 {
