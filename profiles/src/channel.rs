@@ -158,6 +158,24 @@ pub enum Unit {
     Count,
 }
 
+impl Unit {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Joules,
+        Self::Watts,
+        Self::Volts,
+        Self::Amperes,
+        Self::Celsius,
+        Self::Hertz,
+        Self::Ratio,
+        Self::Bytes,
+        Self::BytesPerSecond,
+        Self::Seconds,
+        Self::Rpm,
+        Self::Count,
+    ];
+}
+
 /// How the values of a channel are to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

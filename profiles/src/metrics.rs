@@ -302,26 +302,11 @@ mod tests {
 
     use super::*;
 
-    const UNITS: [Unit; 12] = [
-        Unit::Joules,
-        Unit::Watts,
-        Unit::Volts,
-        Unit::Amperes,
-        Unit::Celsius,
-        Unit::Hertz,
-        Unit::Ratio,
-        Unit::Bytes,
-        Unit::BytesPerSecond,
-        Unit::Seconds,
-        Unit::Rpm,
-        Unit::Count,
-    ];
-
     #[test]
     fn a_name_belongs_to_one_kind_and_ends_with_its_unit() {
         let mut kinds = BTreeMap::new();
         for quantity in Quantity::ALL {
-            for (unit, is_counter) in UNITS.into_iter().flat_map(|unit| [(unit, true), (unit, false)]) {
+            for (unit, is_counter) in Unit::ALL.into_iter().flat_map(|unit| [(unit, true), (unit, false)]) {
                 let family = Family::of_quantity(quantity, unit, is_counter);
                 if let Some(unit) = family.unit {
                     assert!(family.name.ends_with(&format!("_{unit}")), "{}", family.name);

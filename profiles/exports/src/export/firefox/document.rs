@@ -66,22 +66,6 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// Units of readings, each of which is a kind of markers.
-const UNITS: [Unit; 12] = [
-    Unit::Joules,
-    Unit::Watts,
-    Unit::Volts,
-    Unit::Amperes,
-    Unit::Celsius,
-    Unit::Hertz,
-    Unit::Ratio,
-    Unit::Bytes,
-    Unit::BytesPerSecond,
-    Unit::Seconds,
-    Unit::Rpm,
-    Unit::Count,
-];
-
 impl<W: Write> Firefox<W> {
     /// Writes the document.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -131,8 +115,12 @@ impl<W: Write> Firefox<W> {
             format!(r#"{{"name":"{name}","color":"{colour}","subcategories":["Other"]}}"#)
         };
         array("categories", CATEGORIES.iter().map(category), out)?;
-        let readings =
-            UNITS.map(|of| Kind { name: unit(of), fields: &[("value", "decimal")], graph: Some("value") });
+        // Readings of each unit are a kind of markers.
+        let readings = Unit::ALL.map(|of| Kind {
+            name: unit(of),
+            fields: &[("value", "decimal")],
+            graph: Some("value"),
+        });
         array("markerSchema", KINDS.iter().chain(&readings).map(schema), out)?;
         let product = concat!("slmscope ", env!("CARGO_PKG_VERSION"));
         writeln!(
